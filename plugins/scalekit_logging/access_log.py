@@ -1,7 +1,7 @@
-"""Format the access log line of a request, without a serializer because all of its types are known.
+"""Format access log lines with templates instead of a serializer, since all their types are fixed.
 
-The request's path only puts down what is to be said. The writer's thread shapes the lines, many at a time, which takes
-half as long as between two requests. What is equal in many lines is shaped once and remembered.
+The request only queues an AccessRecord; records are formatted in batches, which takes half the time of formatting them
+one by one. Parts that recur in many lines are formatted once and cached.
 """
 
 from __future__ import annotations
@@ -11,43 +11,43 @@ from math import inf
 
 import orjson
 
-from scalekit_logging.json_formatter import JsonFormatter, second_text
+from scalekit_logging.json_formatter import JsonFormatter, format_second
 from scalekit_logging.levels import ERROR, INFO, name_of
 from scalekit_logging.serialization import ValueSerializer
 
 LOGGER = "scalekit.access"
 EVENT = "request"
-REMEMBERED = 2048
-"""How many entries each memo has at most."""
+MAX_CACHE_ENTRIES = 2048
+"""Maximum number of entries of each cache."""
 
-_LONGEST_REMEMBERED = 256
-_LONGEST = 2048
+_MAX_CACHED_LENGTH = 256
+_MAX_TEXT_LENGTH = 2048
 
 
 AccessRecord = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str]]
-"""What is said of a request: when, both ids, method, path, route, status, seconds, bytes, client, user agent
-and the spans of calls."""
+"""Unix time in seconds, request id, trace id, method, path, route, status, duration in seconds, response bytes, client
+address, user agent, and span ids of outgoing calls."""
 
 
 class EscapedTextCache(dict[str | bytes, bytes]):
-    """A memo of texts as they stand in JSON, without secrets."""
+    """Cache of redacted texts as JSON strings."""
 
-    def __init__(self, plainer: ValueSerializer) -> None:
+    def __init__(self, serializer: ValueSerializer) -> None:
         super().__init__()
-        self._plainer = plainer
+        self._serializer = serializer
 
     def __missing__(self, text: str | bytes) -> bytes:
         """Format *text*."""
         decoded = text.decode("latin-1") if isinstance(text, bytes) else text
-        shaped = orjson.dumps(self._plainer.text(decoded))
-        if len(text) <= _LONGEST_REMEMBERED:
-            _make_room(self)
-            self[text] = shaped
-        return shaped
+        escaped = orjson.dumps(self._serializer.serialize_text(decoded))
+        if len(text) <= _MAX_CACHED_LENGTH:
+            _clear_when_full(self)
+            self[text] = escaped
+        return escaped
 
 
 class LineTemplateCache(dict[tuple[str, str, int], bytes]):
-    """A memo of the formats of lines, one for each method, route and status."""
+    """Cache of line templates, one for each method, route and status."""
 
     def __init__(self, texts: EscapedTextCache, static: bytes) -> None:
         super().__init__()
@@ -55,57 +55,57 @@ class LineTemplateCache(dict[tuple[str, str, int], bytes]):
         self._static = static
 
     def __missing__(self, key: tuple[str, str, int]) -> bytes:
-        """Make the format of *key*; the second of the time, its microseconds and all that follows are left open."""
+        """Return the template of *key*, with placeholders for the time and all fields that vary."""
         method, route, status = key
-        level = name_of(INFO if status < 500 else ERROR).encode()
-        given = (level, self._static, self._texts[method], self._texts[route])
-        level, static, shown_method, shown_route = (each.replace(b"%", b"%%") for each in given)
-        made = (
+        level_name = name_of(INFO if status < 500 else ERROR).encode()
+        texts = (level_name, self._static, self._texts[method], self._texts[route])
+        level, static, method_json, route_json = (text.replace(b"%", b"%%") for text in texts)
+        template = (
             b'{"timestamp":"%b%06dZ","level":"' + level + b'",' + static + b',"request_id":"%b","trace_id":"%b"'
             b',"method":'
-            + shown_method
+            + method_json
             + b',"path":%b,"route":'
-            + shown_route
+            + route_json
             + b',"status":'
             + b"%d" % status
             + b',"duration_ms":%.3f,"bytes":%d,"client":%b,"user_agent":%b%b}\n'
         )
-        if len(method) + len(route) <= _LONGEST_REMEMBERED:
-            _make_room(self)
-            self[key] = made
-        return made
+        if len(method) + len(route) <= _MAX_CACHED_LENGTH:
+            _clear_when_full(self)
+            self[key] = template
+        return template
 
 
 class AccessLogFormatter:
-    """Makes access lines such as *lines* would make them."""
+    """Formats access records as lines with the same fields and redaction as *formatter*."""
 
-    def __init__(self, lines: JsonFormatter) -> None:
-        plainer = ValueSerializer(lines.redaction, _LONGEST, 0)
-        static = orjson.dumps({"event": EVENT, "logger": LOGGER, **lines.fields})[1:-1]
-        self._texts = EscapedTextCache(plainer)
-        self._paths = EscapedTextCache(plainer)  # of which many never come again, and must not push out the others
-        self._formats = LineTemplateCache(self._texts, static)
+    def __init__(self, formatter: JsonFormatter) -> None:
+        serializer = ValueSerializer(formatter.redactor, _MAX_TEXT_LENGTH, 0)
+        static = orjson.dumps({"event": EVENT, "logger": LOGGER, **formatter.fields})[1:-1]
+        self._texts = EscapedTextCache(serializer)
+        self._paths = EscapedTextCache(serializer)  # separate: many paths occur once and would evict other texts
+        self._templates = LineTemplateCache(self._texts, static)
         self._second = (inf, b"")
-        self.memos = (self._texts, self._paths, self._formats)
+        self.caches = (self._texts, self._paths, self._templates)
 
-    def shaped(self, entries: Iterable[bytes | AccessRecord]) -> list[bytes]:
-        """Return *entries* as lines: those that are lines already as they are, endings shaped."""
-        texts, paths, formats = self._texts, self._paths, self._formats
+    def format(self, entries: Iterable[bytes | AccessRecord]) -> list[bytes]:
+        """Return *entries* as lines; bytes are complete lines already."""
+        texts, paths, templates = self._texts, self._paths, self._templates
         lines: list[bytes] = []
-        began, second = self._second
+        start, second = self._second
         for entry in entries:
             if isinstance(entry, bytes):
                 lines.append(entry)
                 continue
             now, request_id, trace_id, method, path, route, status, seconds, size, client, user_agent, calls = entry
-            past = now - began
-            if not 0.0 <= past < 1.0:
-                began = now // 1.0
-                past = now - began
-                second = second_text(began).encode()
-            line = formats[method, route, status] % (
+            fraction = now - start
+            if not 0.0 <= fraction < 1.0:
+                start = now // 1.0
+                fraction = now - start
+                second = format_second(start).encode()
+            line = templates[method, route, status] % (
                 second,
-                past * 1e6,
+                fraction * 1e6,
                 request_id.encode(),
                 trace_id.encode(),
                 paths[path],
@@ -113,19 +113,19 @@ class AccessLogFormatter:
                 size,
                 texts[client],
                 texts[user_agent],
-                _calls(calls) if calls else b"",
+                _format_calls(calls) if calls else b"",
             )
             lines.append(line)
-        self._second = began, second
+        self._second = start, second
         return lines
 
 
-def _make_room(memo: EscapedTextCache | LineTemplateCache) -> None:
-    if len(memo) >= REMEMBERED:
-        memo.clear()
+def _clear_when_full(cache: EscapedTextCache | LineTemplateCache) -> None:
+    if len(cache) >= MAX_CACHE_ENTRIES:
+        cache.clear()
 
 
-def _calls(spans: list[str]) -> bytes:
-    """Return the field that reports the spans of the calls made for a request; they are hexadecimal digits."""
+def _format_calls(spans: list[str]) -> bytes:
+    """Return the field ``calls`` with the span ids of outgoing calls, which are hexadecimal and need no escaping."""
     listed = '","'.join(spans)
     return f',"calls":["{listed}"]'.encode()

@@ -42,7 +42,7 @@ class LoggingConfig(Table):
     max_size: Annotated[Size, Field(ge=4096)] = Size("100MiB")
     """Size at which a file is rotated."""
     backup_count: Annotated[int, Field(ge=0, le=1000)] = 5
-    """Number of rotated files that are kept."""
+    """Number of rotated files to retain."""
     redact: tuple[Annotated[str, Field(min_length=2)], ...] = ()
     """Names of fields whose values are masked, in addition to the built-in ones."""
     buffer_size: Annotated[Size, Field(ge=65536)] = Size("4MiB")
@@ -52,7 +52,7 @@ class LoggingConfig(Table):
 
     @field_validator("fields")
     @classmethod
-    def _are_not_reserved(cls, fields: dict[str, str]) -> dict[str, str]:
+    def _reject_reserved(cls, fields: dict[str, str]) -> dict[str, str]:
         for name in fields:
             if name in RESERVED_FIELDS:
                 raise ValueError(f"{name!r} is a reserved field of every line; rename it")

@@ -1,4 +1,4 @@
-"""Write an access line for each request and websocket, and attach its ids to log lines."""
+"""Write an access log line for each request and websocket, and attach its ids to log lines."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, WebSocketExchange
 from scalekit_logging import tail_sampling
 from scalekit_logging.pipeline import LogPipeline
-from scalekit_logging.stdlib_bridge import exception_text, mark_logged
+from scalekit_logging.stdlib_bridge import format_exception, mark_logged
 from scalekit_logging.structlog_import import structlog
 from scalekit_logging.tail_sampling import TailBuffer
 
-CLIENT_LEFT = 499
-"""The status, nginx's, of a request whose client did not wait for the answer."""
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status of a request whose client disconnected before the response started."""
 USER_AGENT = b"user-agent"
 _LENGTH = len(REQUEST_ID)
 _INITIALS = b"xX"
 
 
 class AccessLogFilter(Filter):
-    """Serves requests under their identity, names it in the response, and writes to *pipeline* how each one ended."""
+    """Sets the trace context, adds ``X-Request-ID`` to responses and writes access log lines to *pipeline*."""
 
     request_headers = (USER_AGENT,)
 
@@ -30,16 +30,16 @@ class AccessLogFilter(Filter):
         self._tails: dict[Exchange, TailBuffer] = {}
 
     def on_application(self, exchange: Exchange) -> None:
-        """Let every line that is logged from here on show the identity, and keep details if they may be wanted."""
-        if TRACE_CONTEXT.get() is not None:  # within another request, whose fields are not this one's
+        """Set the trace context and the tail buffer for log lines of the application."""
+        if TRACE_CONTEXT.get() is not None:  # inherited from another request, whose fields must not leak
             structlog.contextvars.clear_contextvars()
         exchange.set_context(TRACE_CONTEXT, exchange.trace_context)
-        if self.pipeline.tails is not None:
-            kept = self._tails[exchange] = self.pipeline.tails.open()
-            exchange.set_context(tail_sampling.CURRENT, kept)
+        if self.pipeline.tail_sampler is not None:
+            tail = self._tails[exchange] = self.pipeline.tail_sampler.create_buffer()
+            exchange.set_context(tail_sampling.CURRENT, tail)
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Name the request in the response exactly once."""
+        """Add ``X-Request-ID``, replacing any that the application set."""
         headers = exchange.response_headers
         for name, _ in headers:
             if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
@@ -48,20 +48,20 @@ class AccessLogFilter(Filter):
         headers.append((REQUEST_ID, exchange.trace_context.request_id.encode()))
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Write the line of a request; of what is here, every request pays for the first lines."""
+        """Write the line of a request; this is the fast path of successful requests."""
         pipeline = self.pipeline
-        if error is not None or not exchange.status or pipeline.tails is not None:
-            self._end(exchange, error)
+        if error is not None or not exchange.status or pipeline.tail_sampler is not None:
+            self._log_end(exchange, error)
             return
-        status = CLIENT_LEFT if exchange.disconnected_early else exchange.status
-        if status < pipeline.least_status:
+        status = CLIENT_CLOSED_REQUEST if exchange.disconnected_early else exchange.status
+        if status < pipeline.min_status:
             return
-        scope, identity = exchange.scope, exchange.trace_context
+        scope, trace = exchange.scope, exchange.trace_context
         client = scope.get("client")
-        ending = (
+        record = (
             time(),
-            identity.request_id,
-            identity.trace_id,
+            trace.request_id,
+            trace.trace_id,
             scope["method"],
             exchange.path,
             exchange.route,
@@ -70,47 +70,47 @@ class AccessLogFilter(Filter):
             exchange.response_bytes,
             client[0] if client else "",
             exchange.headers.get(USER_AGENT, b""),
-            identity.calls,
+            trace.calls,
         )
-        pipeline.write_access(ending)
+        pipeline.write_access(record)
 
     def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
         """Write the line of a websocket."""
-        self._end(exchange, error)
+        self._log_end(exchange, error)
 
-    def _end(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Write how *exchange* ended, and what was kept of it if anybody will want to know."""
+    def _log_end(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Write the access line, after the buffered lines when the request failed or was slow."""
         pipeline = self.pipeline
-        failed = _fails(exchange, error)
+        failed = _is_failure(exchange, error)
         status = self._status(exchange, error, failed)
-        revealed = self._close_tail(exchange, failed or status >= 500)
+        sampled = self._close_tail(exchange, failed or status >= 500)
         if error is not None:
             mark_logged(error)
         if failed:
-            pipeline.failure(_event(exchange), _fields(exchange, status, error), exchange.trace_context)
-        elif status >= pipeline.least_status or (revealed and pipeline.config.access):
-            pipeline.ending(_event(exchange), _fields(exchange, status), exchange.trace_context, status)
+            pipeline.log_failure(_event(exchange), _fields(exchange, status, error), exchange.trace_context)
+        elif status >= pipeline.min_status or (sampled and pipeline.config.access):
+            pipeline.log_end(_event(exchange), _fields(exchange, status), exchange.trace_context, status)
 
     def _status(self, exchange: Exchange, error: BaseException | None, failed: bool) -> int:
-        """Return what was answered: by the server or the host, where the application did not."""
+        """Return the status that was sent, or the one that the host or the server sends instead."""
         if exchange.status:
-            return CLIENT_LEFT if exchange.disconnected_early else exchange.status
+            return CLIENT_CLOSED_REQUEST if exchange.disconnected_early else exchange.status
         if exchange.disconnected and not failed:
-            return CLIENT_LEFT
+            return CLIENT_CLOSED_REQUEST
         if isinstance(error, CancelledError):
-            return 503 if self.pipeline.draining else CLIENT_LEFT
+            return 503 if self.pipeline.draining else CLIENT_CLOSED_REQUEST
         return 500
 
     def _close_tail(self, exchange: Exchange, failed: bool) -> bool:
-        """Write what was kept of a request that failed or was slow, and tell whether it did."""
-        kept, tails = self._tails.pop(exchange, None), self.pipeline.tails
-        if kept is None or tails is None:
+        """Write the buffered lines of a request that failed or was slow; return whether they were written."""
+        tail, sampler = self._tails.pop(exchange, None), self.pipeline.tail_sampler
+        if tail is None or sampler is None:
             return False
-        slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > tails.slow_threshold
+        slow = not isinstance(exchange, WebSocketExchange) and exchange.seconds > sampler.slow_threshold
         if failed or slow:
-            self.pipeline.reveal(kept, exchange.trace_context)
+            self.pipeline.write_tail(tail, exchange.trace_context)
         else:
-            kept.close()
+            tail.close()
         return failed or slow
 
 
@@ -131,11 +131,11 @@ def _fields(exchange: Exchange, status: int, error: BaseException | None = None)
         fields["calls"] = exchange.trace_context.calls
     if isinstance(exchange, WebSocketExchange):
         fields["code"] = exchange.code
-    return fields if error is None else {**fields, "exception": exception_text(error)}
+    return fields if error is None else {**fields, "exception": format_exception(error)}
 
 
-def _fails(exchange: Exchange, error: BaseException | None) -> bool:
-    """Tell whether *error* is a mistake, and not only the news that the client left or the request was cut."""
+def _is_failure(exchange: Exchange, error: BaseException | None) -> bool:
+    """Return whether *error* is a fault of the application, not a cancellation or a client disconnect."""
     if error is None or isinstance(error, CancelledError):
         return False
     return not (exchange.disconnected and (isinstance(error, OSError) or "Disconnect" in type(error).__name__))

@@ -11,109 +11,108 @@ import orjson
 from scalekit import MASK, TraceContext
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
-from scalekit_logging.serialization import LONGEST_KEY, ValueSerializer
+from scalekit_logging.serialization import MAX_KEY_LENGTH, ValueSerializer
 
 RESERVED_FIELDS = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id")
-"""What every line says; a field of the same name gets an underscore after it."""
-LEVEL_AT = len('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"')
-"""Where in a line its level begins."""
-LONGEST_LINE = 65_536
+"""Fields of every line; a field of an event with the same name gets a trailing underscore."""
+LEVEL_OFFSET = len('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"')
+"""Offset of the level in a line, in bytes."""
+MAX_LINE_BYTES = 65_536
 
-_PLAIN = frozenset((str, int, float, bool, type(None)))
+_SIMPLE_TYPES = frozenset((str, int, float, bool, type(None)))
 _BOUNDS = ((16_384, 2_000), (512, 60), (64, 20))
-"""How long a text may be and how many values there may be; the next ones are for what is too long a line even so."""
-_NEVER_CUT = 4096
-"""Characters in all texts of a line that no bound cuts."""
-_BETWEEN = "\0\n"
-"""Stands between texts that are searched for secrets together; no name of a secret and its value goes across it."""
-_REMEMBERED = 10_000
+"""Maximum length of a text and number of values; tighter bounds apply while the line is longer than MAX_LINE_BYTES."""
+_NEVER_TRUNCATED = 4096
+"""Length of all texts of a line together up to which no bound truncates any of them."""
+_SEPARATOR = "\0\n"
+"""Joins texts that are redacted together; no pattern of a secret matches across it."""
+_MAX_CACHED_NAMES = 10_000
 
 
-def second_text(second: float) -> str:
-    """Return *second*, counted since 1970, in UTC as RFC 3339 writes it, with the dot before its fraction."""
+def format_second(second: float) -> str:
+    """Return the Unix time *second* in UTC as RFC 3339, up to the dot before its fraction."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
 
 
 class TimestampFormatter:
-    """Tells the time as RFC 3339 writes it; only the fraction is worked out each time."""
+    """Formats timestamps as RFC 3339; the text of the current second is cached."""
 
     def __init__(self) -> None:
-        self._second = ""
-        self._known = -1
+        self._text = ""
+        self._second = -1
 
-    def stamp(self, now: float) -> str:
-        """Return *now*, seconds since 1970, in UTC and to the microsecond."""
+    def format(self, now: float) -> str:
+        """Return the Unix time *now*, in seconds, in UTC with microseconds."""
         second = int(now)
-        if second != self._known:
-            # In this order: another thread that sees the new number must see the new text.
-            self._second = second_text(second)
-            self._known = second
+        if second != self._second:
+            # In this order: another thread that reads the new second must read the new text.
+            self._text = format_second(second)
+            self._second = second
         micros = int((now - second) * 1e6)
-        return f"{self._second}{micros if micros > 99_999 else f'{micros:06}'}Z"  # padding takes longer than the rest
+        return f"{self._text}{micros if micros > 99_999 else f'{micros:06}'}Z"  # padding is slow
 
 
 class FieldNameCache(dict[str, tuple[str, bool] | None]):
-    """A memo of names of fields: the key of each and whether its value is masked, or None for a name to be cleaned."""
+    """Cache of field names: the key of each and whether its value is secret, or None for a name to be serialized."""
 
-    def __init__(self, own: frozenset[str], redaction: Redactor) -> None:
+    def __init__(self, reserved: frozenset[str], redactor: Redactor) -> None:
         super().__init__()
-        self._own = own
-        self._redaction = redaction
+        self._reserved = reserved
+        self._redactor = redactor
 
     def __missing__(self, name: str) -> tuple[str, bool] | None:
-        """Find the key of *name*."""
-        if len(name) > LONGEST_KEY or self._redaction.clean(name) != name:
+        """Compute the key of *name*."""
+        if len(name) > MAX_KEY_LENGTH or self._redactor.redact(name) != name:
             return None
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _MAX_CACHED_NAMES:
             self.clear()
-        key = self[name] = (f"{name}_" if name in self._own else name, self._redaction.is_secret(name))
+        key = self[name] = (f"{name}_" if name in self._reserved else name, self._redactor.is_secret(name))
         return key
 
 
 class JsonFormatter:
-    """Makes lines; *fields* are in every one of them."""
+    """Formats events as JSON lines; *fields* are part of every line."""
 
-    def __init__(self, fields: Mapping[str, str], redaction: Redactor) -> None:
+    def __init__(self, fields: Mapping[str, str], redactor: Redactor) -> None:
         self.fields: dict[str, str | int] = dict(fields)
-        self.redaction = redaction
-        self._clock = TimestampFormatter()
-        self._name_own()
+        self.redactor = redactor
+        self._timestamps = TimestampFormatter()
+        self._reset_names()
 
-    def identify(self, worker: int, pid: int) -> None:
-        """Say in every line from now on which of several workers wrote it; fields of the file go before."""
+    def set_worker(self, worker: int, pid: int) -> None:
+        """Add ``worker`` and ``pid`` to every line; static fields of the same name take precedence."""
         self.fields = {"worker": worker, "pid": pid, **self.fields}
-        self._name_own()
+        self._reset_names()
 
-    def line(
-        self, number: int, logger: str, event: object, fields: Mapping[Any, Any], identity: TraceContext | None
+    def format(
+        self, level: int, logger: str, event: object, fields: Mapping[Any, Any], trace: TraceContext | None
     ) -> bytes:
-        """Return a whole line of level *number* with its line feed."""
-        stamp = self._clock.stamp(time.time())
-        line = {"timestamp": stamp, "level": name_of(number), "event": event, "logger": logger, **self.fields}
-        if identity is not None:
-            line["request_id"] = identity.request_id
-            line["trace_id"] = identity.trace_id
+        """Return the line of an event, including its line feed: at most MAX_LINE_BYTES before it."""
+        timestamp = self._timestamps.format(time.time())
+        line = {"timestamp": timestamp, "level": name_of(level), "event": event, "logger": logger, **self.fields}
+        if trace is not None:
+            line["request_id"] = trace.request_id
+            line["trace_id"] = trace.trace_id
         try:
-            texts = self._add(line, fields)
+            texts = self._add_simple(line, fields)
             if texts is not None and type(event) is str:
                 data = orjson.dumps(line)
-                if len(data) <= LONGEST_LINE and self._is_clean(_BETWEEN.join([logger, event, *texts]), data):
-                    return data + b"\n"  # a copy: what orjson makes has more memory than it needs, and lines wait
-        except TypeError:  # a number or a text that JSON or UTF-8 cannot hold
+                if len(data) <= MAX_LINE_BYTES and self._is_clean(_SEPARATOR.join([logger, event, *texts]), data):
+                    return data + b"\n"  # a copy: orjson's result holds more memory than its length
+        except TypeError:  # a number beyond 64 bits, or a lone surrogate
             pass
-        return self._carefully(line, event, fields, identity)
+        return self._format_complex(line, event, fields, trace)
 
-    def _name_own(self) -> None:
-        self._own = frozenset((*RESERVED_FIELDS, *self.fields))
-        self._keys = FieldNameCache(self._own, self.redaction)
+    def _reset_names(self) -> None:
+        self._reserved = frozenset((*RESERVED_FIELDS, *self.fields))
+        self._names = FieldNameCache(self._reserved, self.redactor)
 
-    def _add(self, line: dict[str, Any], fields: Mapping[Any, Any]) -> list[str] | None:
-        """Add *fields* to *line* as long as they are simple; return their texts, or None when not all of them are."""
-        keys = self._keys
+    def _add_simple(self, line: dict[str, Any], fields: Mapping[Any, Any]) -> list[str] | None:
+        """Add *fields* to *line*; return their texts, or None when a name or value is not simple."""
+        names = self._names
         texts: list[str] = []
         for name, value in fields.items():
-            kind = type(value)
-            found = keys[name] if kind in _PLAIN and type(name) is str else None
+            found = names[name] if type(value) in _SIMPLE_TYPES and type(name) is str else None
             if found is None:
                 return None
             key, secret = found
@@ -126,23 +125,23 @@ class JsonFormatter:
         return texts
 
     def _is_clean(self, text: str, data: bytes) -> bool:
-        """Tell whether *text*, all the texts of the line *data*, has no secret in it and nothing that would be cut."""
-        return (len(text) <= _NEVER_CUT or b"\\" not in data) and self.redaction.clean(text) == text
+        """Return whether *text*, all texts of the line *data*, contains no secret and needs no truncation."""
+        return (len(text) <= _NEVER_TRUNCATED or b"\\" not in data) and self.redactor.redact(text) == text
 
-    def _carefully(
-        self, line: Mapping[str, Any], event: object, fields: Mapping[Any, Any], identity: TraceContext | None
+    def _format_complex(
+        self, line: Mapping[str, Any], event: object, fields: Mapping[Any, Any], trace: TraceContext | None
     ) -> bytes:
         head = {name: line[name] for name in ("timestamp", "level", "event", "logger", *self.fields)}
-        if identity is not None:
-            head |= {"request_id": identity.request_id, "trace_id": identity.trace_id}
+        if trace is not None:
+            head |= {"request_id": trace.request_id, "trace_id": trace.trace_id}
         data = b""
-        for longest, items in _BOUNDS:
-            plainer = ValueSerializer(self.redaction, longest, items)
-            head["event"] = plainer.value(event)
-            head["logger"] = plainer.text(line["logger"])
-            rest = plainer.fields(fields)
-            renamed = {f"{name}_" if name in self._own else name: value for name, value in rest.items()}
+        for max_length, max_values in _BOUNDS:
+            serializer = ValueSerializer(self.redactor, max_length, max_values)
+            head["event"] = serializer.serialize(event)
+            head["logger"] = serializer.serialize_text(line["logger"])
+            rest = serializer.serialize_fields(fields)
+            renamed = {f"{name}_" if name in self._reserved else name: value for name, value in rest.items()}
             data = orjson.dumps({**head, **renamed}) + b"\n"
-            if len(data) <= LONGEST_LINE:
+            if len(data) <= MAX_LINE_BYTES:
                 break
         return data

@@ -1,4 +1,4 @@
-"""Which levels there are, and which of them a logger writes."""
+"""Log levels, and the level threshold of each logger."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ DEBUG, INFO, WARNING, ERROR, CRITICAL = 10, 20, 30, 40, 50
 NAMES = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error", CRITICAL: "critical"}
 NUMBERS = {name: number for number, name in NAMES.items()}
 
-_REMEMBERED = 10_000
+_MAX_CACHED_LOGGERS = 10_000
 
 
 def name_of(number: int) -> str:
-    """Return the name of the level at or next below *number*."""
+    """Return the name of the highest level at or below *number*; numbers below DEBUG are ``debug``."""
     return NAMES.get(number) or NAMES[max(DEBUG, min(CRITICAL, number // 10 * 10))]
 
 
 class LevelThreshold(NamedTuple):
-    """The least level that a logger writes, and the least that it keeps for the tail of a request."""
+    """The minimum level that a logger writes, and the minimum level that it buffers for tail sampling."""
 
-    written: int
-    kept: int
+    write: int
+    buffer: int
 
 
 class LevelThresholds:
-    """The threshold of every logger: that of the nearest name in *levels*, else *level*."""
+    """Thresholds of loggers: that of the nearest ancestor in *levels*, else *level*."""
 
-    def __init__(self, level: Level, levels: Mapping[str, Level], keeps_details: bool) -> None:
+    def __init__(self, level: Level, levels: Mapping[str, Level], tail_sampling: bool) -> None:
         number = logging.getLevelName(level)
-        self.rest = LevelThreshold(number, DEBUG if keeps_details else number)
-        self.named = {name: logging.getLevelName(each) for name, each in levels.items()}
-        self.lowest = min([self.rest.kept, *self.named.values()])
-        self._known: dict[str, LevelThreshold] = {}
+        self.default = LevelThreshold(number, DEBUG if tail_sampling else number)
+        self.by_logger = {name: logging.getLevelName(each) for name, each in levels.items()}
+        self.lowest = min([self.default.buffer, *self.by_logger.values()])
+        self._cache: dict[str, LevelThreshold] = {}
 
     def of(self, logger: str) -> LevelThreshold:
         """Return the threshold of *logger*."""
-        return self._known.get(logger) or self._find(logger)
+        return self._cache.get(logger) or self._resolve(logger)
 
-    def _find(self, logger: str) -> LevelThreshold:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
+    def _resolve(self, logger: str) -> LevelThreshold:
+        if len(self._cache) >= _MAX_CACHED_LOGGERS:
+            self._cache.clear()
         name = logger
-        while name and name not in self.named:
+        while name and name not in self.by_logger:
             name = name.rpartition(".")[0]
-        own = self.named.get(name)
-        found = self._known[logger] = self.rest if own is None else LevelThreshold(own, own)
-        return found
+        level = self.by_logger.get(name)
+        threshold = self._cache[logger] = self.default if level is None else LevelThreshold(level, level)
+        return threshold

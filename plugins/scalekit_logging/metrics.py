@@ -15,16 +15,16 @@ LOST = Counter(
 
 
 class LoggingMetrics:
-    """Records the metrics of one application."""
+    """Counts the log lines of one application."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._lines = {name: telemetry.series(LINES, name) for name in NAMES.values()}
 
-    def written(self, level: str, lines: int) -> None:
-        """Count lines of *level*."""
+    def count_written(self, level: str, lines: int) -> None:
+        """Count written lines of *level*."""
         self._lines[level].inc(lines)
 
-    def lost(self, sink: str, reason: str, lines: int) -> None:
+    def count_lost(self, sink: str, reason: str, lines: int) -> None:
         """Count lines that *sink* lost."""
         self._telemetry.series(LOST, sink, reason).inc(lines)

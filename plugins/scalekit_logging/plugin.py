@@ -34,7 +34,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         if context.has(WORKER) and (worker := context.get(WORKER)):
-            pipeline.lines.identify(int(worker), os.getpid())
+            pipeline.formatter.set_worker(int(worker), os.getpid())
         pipeline.start(LoggingMetrics(context.get(TELEMETRY)))
         install(pipeline)
         try:
@@ -46,9 +46,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def drain() -> None:
         pipeline.draining = True
 
-    return Lifespan(
-        run, drain=drain, outermost=True, verify=lambda given: verify_directory(context.config(LoggingConfig))
-    )
+    return Lifespan(run, drain=drain, outermost=True, verify=lambda _: verify_directory(context.config(LoggingConfig)))
 
 
 @hookimpl
@@ -59,7 +57,7 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the access log filter, outermost, so that refused requests are logged too."""
+    """Return the access log filter; it is outermost, so that rejected requests are logged too."""
     return [LayeredFilter(Layer.LOG, AccessLogFilter(_pipeline(context)))]
 
 
@@ -76,5 +74,5 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
 
 def _pipeline(context: Context) -> LogPipeline:
-    """Return the pipeline of this application, one for all hooks; it does nothing before it is started."""
+    """Return the pipeline of this application, shared by all hooks."""
     return context.shared(PIPELINE, lambda: LogPipeline(context.config(LoggingConfig), context.redact))

@@ -1,9 +1,8 @@
-"""Size-based log rotation of a file that several processes write.
+"""Size-based rotation of a log file that several processes write.
 
-Every batch is written while the file is locked: only then a size that was read is still true, a half batch can be taken
-back, and one process at a time moves full files on. Whoever gets the lock finds by the inode whether the name stands
-for another file by now, whoever moved this one, and takes away the half line of a process that was killed in it. Each
-call here lets other threads run and may then wait for its turn again, so there are few of them.
+Every batch is written under an exclusive lock of the file, so its size is current, a partial batch can be truncated,
+and only one process rotates. The process with the lock compares inodes to detect that the file was renamed or removed,
+and truncates the partial line of a killed process. Each system call releases the GIL, so there are few of them.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scalekit_logging.json_formatter import LONGEST_LINE
+from scalekit_logging.json_formatter import MAX_LINE_BYTES
 from scalekit_logging.sinks import Loss, count_lines, reason_of
 
-LOCK_TIME = 1.0
-"""Seconds to wait for other processes."""
-_ASK_AGAIN = 0.002
+LOCK_TIMEOUT = 1.0
+"""Seconds to wait for the lock."""
+_LOCK_INTERVAL = 0.002
 _MODE = 0o640
 
 
 class RotatingFile:
-    """The file *name* in *directory*: of *max_size* bytes at most, with *backup_count* rotated ones beside it."""
+    """The file *name* in *directory*: at most *max_size* bytes, and *backup_count* rotated files."""
 
     def __init__(self, directory: str, name: str, max_size: int, backup_count: int) -> None:
         self.name = name
@@ -42,7 +41,7 @@ class RotatingFile:
             pass
 
     def write(self, text: bytes) -> Loss | None:
-        """Append the lines of *text*, each of them whole or not at all."""
+        """Append the lines of *text*, each of them completely or not at all."""
         try:
             while text:
                 with self._locked() as size:
@@ -51,8 +50,8 @@ class RotatingFile:
             return Loss(count_lines(text), reason_of(error))
         return None
 
-    def waiting(self) -> int:
-        """Return 0: what cannot be written is lost."""
+    def pending(self) -> int:
+        """Return 0: lines that cannot be written are lost at once."""
         return 0
 
     def close(self) -> None:
@@ -63,17 +62,17 @@ class RotatingFile:
 
     @contextmanager
     def _locked(self) -> Generator[int, None, None]:
-        """Lock the file that has the name, and give its size."""
+        """Lock the file at the path, and yield its size in bytes."""
         while True:
             if self._descriptor < 0:
                 self._reopen()
-            _wait_for(self._descriptor)
-            named = self._named()
-            if named is not None and (named.st_ino, named.st_dev) == self._inode:
+            _lock(self._descriptor)
+            current = self._stat()
+            if current is not None and (current.st_ino, current.st_dev) == self._inode:
                 break
             self.close()
         try:
-            yield self._mended(named.st_size)
+            yield self._truncate_partial_line(current.st_size)
         finally:
             if self._descriptor >= 0:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -81,11 +80,11 @@ class RotatingFile:
     def _reopen(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        mine = os.fstat(self._descriptor)
-        self._inode = (mine.st_ino, mine.st_dev)
+        opened = os.fstat(self._descriptor)
+        self._inode = (opened.st_ino, opened.st_dev)
         self._size = 0
 
-    def _named(self) -> os.stat_result | None:
+    def _stat(self) -> os.stat_result | None:
         try:
             return os.stat(self._path)
         except FileNotFoundError:
@@ -99,7 +98,7 @@ class RotatingFile:
             if not end and size:
                 self._rotate()
                 return text
-            end = end or text.index(b"\n") + 1  # one that is too long for any file gets a file of its own
+            end = end or text.index(b"\n") + 1  # a line longer than max_size gets a file of its own
         self._write(text[:end], size)
         return text[end:]
 
@@ -113,21 +112,21 @@ class RotatingFile:
             raise
         self._size = size + len(data)
 
-    def _mended(self, size: int) -> int:
-        """Take a half line off the end of the file, and return the file's size."""
+    def _truncate_partial_line(self, size: int) -> int:
+        """Truncate a partial last line, and return the size of the file in bytes."""
         if size in (0, self._size):
             return size
-        start = max(0, size - LONGEST_LINE)
+        start = max(0, size - MAX_LINE_BYTES)
         end = os.pread(self._descriptor, size - start, start)
-        whole = end.rfind(b"\n") + 1
-        if whole < len(end) and (whole or not start):
-            os.ftruncate(self._descriptor, start + whole)
-        return start + whole
+        complete = end.rfind(b"\n") + 1
+        if complete < len(end) and (complete or not start):
+            os.ftruncate(self._descriptor, start + complete)
+        return start + complete
 
     def _rotate(self) -> None:
-        """Move every full file on by one; the oldest falls out. The one in use goes last: it holds the lock."""
+        """Rename every file to the next number, the oldest first; the current file, which is locked, comes last."""
         for number in range(self._backup_count - 1, 0, -1):
-            _move(self._numbered(number), self._numbered(number + 1))
+            _rename(self._numbered(number), self._numbered(number + 1))
         if self._backup_count:
             os.replace(self._path, self._numbered(1))
         else:
@@ -138,20 +137,20 @@ class RotatingFile:
         return self._path.with_name(f"{self.name}.{number}")
 
 
-def _wait_for(descriptor: int) -> None:
-    deadline = time.monotonic() + LOCK_TIME
+def _lock(descriptor: int) -> None:
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(_ASK_AGAIN)
+            time.sleep(_LOCK_INTERVAL)
         else:
             return
 
 
-def _move(old: Path, new: Path) -> None:
+def _rename(old: Path, new: Path) -> None:
     try:
         os.replace(old, new)
     except FileNotFoundError:

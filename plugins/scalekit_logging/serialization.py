@@ -10,88 +10,88 @@ from typing import Any
 from scalekit import MASK
 from scalekit_logging.redaction import Redactor
 
-MORE = "..."
-DEEPEST = 8
-LONGEST_KEY = 128
-_LONGEST_SECRET = 4096
-_SMALLEST, _GREATEST = -(2**63), 2**64 - 1
+ELLIPSIS = "..."
+MAX_DEPTH = 8
+MAX_KEY_LENGTH = 128
+_MAX_SECRET_LENGTH = 4096
+_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 
 
 class ValueSerializer:
-    """Makes the values of one line plain; *longest* bounds each text, *items* how many values there are in all."""
+    """Serializes the values of one line: texts of at most *max_length* characters, and *max_values* values in all."""
 
-    def __init__(self, redaction: Redactor, longest: int, items: int) -> None:
-        self._redaction = redaction
-        self._longest = longest
-        self._left = items
+    def __init__(self, redactor: Redactor, max_length: int, max_values: int) -> None:
+        self._redactor = redactor
+        self._max_length = max_length
+        self._remaining = max_values
 
-    def fields(self, fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
-        """Return *fields* with plain values, those with a secret name masked."""
-        plain: dict[str, Any] = {}
-        for key, value in list(islice(fields.items(), self._left + 1)):
-            if self._left <= 0:
-                plain[MORE] = MORE
+    def serialize_fields(self, fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
+        """Return *fields* with serialized values; values of secret names are masked."""
+        serialized: dict[str, Any] = {}
+        for key, value in list(islice(fields.items(), self._remaining + 1)):
+            if self._remaining <= 0:
+                serialized[ELLIPSIS] = ELLIPSIS
                 break
-            name = self.text(_bounded_text(key), LONGEST_KEY)
-            secret = value is not None and self._redaction.is_secret(_bounded_text(key))
-            plain[name] = MASK if secret else self.value(value, depth + 1)
-        return plain
+            name = self.serialize_text(_to_text(key), MAX_KEY_LENGTH)
+            secret = value is not None and self._redactor.is_secret(_to_text(key))
+            serialized[name] = MASK if secret else self.serialize(value, depth + 1)
+        return serialized
 
-    def value(self, value: Any, depth: int = 0) -> Any:
-        """Return *value* as something that JSON can hold."""
-        self._left -= 1
+    def serialize(self, value: Any, depth: int = 0) -> Any:
+        """Return *value* as JSON types."""
+        self._remaining -= 1
         if value is None or value is True or value is False or type(value) is float:
             return value
-        if type(value) is int and _SMALLEST <= value <= _GREATEST:
+        if type(value) is int and _MIN_INT <= value <= _MAX_INT:
             return value
         try:
-            return self._container(value, depth) if depth <= DEEPEST else MORE
+            return self._serialize_container(value, depth) if depth <= MAX_DEPTH else ELLIPSIS
         except _NotAContainer:
-            return self.text(_bounded_text(value))
+            return self.serialize_text(_to_text(value))
         except Exception:
-            return _unshowable(value)
+            return _unprintable(value)
 
-    def text(self, text: str, longest: int = 0) -> str:
-        """Return *text* without secrets and without what UTF-8 cannot hold, cut in the middle when it is too long."""
-        longest = longest or self._longest
-        half = longest // 2
-        whole = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-        if len(whole) <= longest + 2 * _LONGEST_SECRET:
-            whole = self._redaction.clean(whole)
-            return whole if len(whole) <= longest else f"{whole[:half]}{MORE}{whole[-half:]}"
-        # What a cut may have gone through, so that it is no longer known as a secret, is left out.
-        head = self._redaction.clean(whole[: half + _LONGEST_SECRET])[:-_LONGEST_SECRET]
-        tail = self._redaction.clean(whole[-half - _LONGEST_SECRET :])[_LONGEST_SECRET:]
-        return f"{head[:half]}{MORE}{tail[-half:]}"
+    def serialize_text(self, text: str, max_length: int = 0) -> str:
+        """Return *text* redacted, with lone surrogates escaped, and cut in the middle when it is too long."""
+        max_length = max_length or self._max_length
+        half = max_length // 2
+        text = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+        if len(text) <= max_length + 2 * _MAX_SECRET_LENGTH:
+            text = self._redactor.redact(text)
+            return text if len(text) <= max_length else f"{text[:half]}{ELLIPSIS}{text[-half:]}"
+        # A cut may split a secret, which redaction then misses: drop the part at the cut.
+        head = self._redactor.redact(text[: half + _MAX_SECRET_LENGTH])[:-_MAX_SECRET_LENGTH]
+        tail = self._redactor.redact(text[-half - _MAX_SECRET_LENGTH :])[_MAX_SECRET_LENGTH:]
+        return f"{head[:half]}{ELLIPSIS}{tail[-half:]}"
 
-    def _container(self, value: Any, depth: int) -> Any:
+    def _serialize_container(self, value: Any, depth: int) -> Any:
         if isinstance(value, Mapping):
-            return self.fields(value, depth)
+            return self.serialize_fields(value, depth)
         if isinstance(value, list | tuple | Set) and not hasattr(value, "_fields"):
-            return self._sequence(value, depth)
+            return self._serialize_sequence(value, depth)
         raise _NotAContainer
 
-    def _sequence(self, values: Iterable[Any], depth: int) -> list[Any]:
-        if isinstance(values, list | tuple) and len(values) == 2 and self._names_a_secret(values[0]):
-            return [self.value(values[0], depth + 1), MASK]
-        plain: list[Any] = []
-        for each in values:
-            if self._left <= 0:
-                plain.append(MORE)
+    def _serialize_sequence(self, values: Iterable[Any], depth: int) -> list[Any]:
+        if isinstance(values, list | tuple) and len(values) == 2 and self._is_secret_name(values[0]):
+            return [self.serialize(values[0], depth + 1), MASK]
+        serialized: list[Any] = []
+        for value in values:
+            if self._remaining <= 0:
+                serialized.append(ELLIPSIS)
                 break
-            plain.append(self.value(each, depth + 1))
-        return plain
+            serialized.append(self.serialize(value, depth + 1))
+        return serialized
 
-    def _names_a_secret(self, value: Any) -> bool:
-        """Tell whether *value* is the name of a header, or of another pair of name and value, that is secret."""
-        return isinstance(value, str | bytes) and self._redaction.is_secret(_bounded_text(value))
+    def _is_secret_name(self, value: object) -> bool:
+        """Return whether *value* is a secret name, as the first item of a pair such as a header field."""
+        return isinstance(value, str | bytes) and self._redactor.is_secret(_to_text(value))
 
 
 class _NotAContainer(Exception):
     pass
 
 
-def _bounded_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     try:
         if type(value) is str:
             return value
@@ -103,8 +103,8 @@ def _bounded_text(value: Any) -> str:
             return f"{type(value).__name__}: {value}"
         return str.__str__(str(value))
     except Exception:
-        return _unshowable(value)
+        return _unprintable(value)
 
 
-def _unshowable(value: Any) -> str:
-    return f"<{type(value).__name__} that cannot be shown>"
+def _unprintable(value: object) -> str:
+    return f"<unprintable {type(value).__name__} object>"

@@ -1,8 +1,8 @@
 """Configure structlog and the standard library to log to a pipeline.
 
-structlog's configuration and the standard library's root logger belong to the process, not to an application. So of
-several journals the one that was installed last is used, and when the last one goes everything is as it was. The
-handlers that print on standard output or error are set aside meanwhile; others stay.
+structlog's configuration and the standard library's root logger belong to the process, not to an application: of
+several pipelines the one installed last receives all events; removing the last one restores the previous configuration.
+Handlers that write to standard output or standard error are removed meanwhile; all others stay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from scalekit_logging.levels import CRITICAL, NUMBERS
 from scalekit_logging.pipeline import LogPipeline
-from scalekit_logging.stdlib_bridge import PipelineHandler, log_event, text_of
+from scalekit_logging.stdlib_bridge import PipelineHandler, format_event, log_event
 from scalekit_logging.structlog_import import structlog
 
 _pipelines: list[LogPipeline] = []
@@ -26,36 +26,36 @@ _lock = Lock()
 
 
 class BoundLogger(structlog.BoundLoggerBase):
-    """structlog's filtering logger.
+    """structlog's filtering logger, with a level that can change.
 
-    Loggers are cached where they are first used, for good, while the level may change with the next application. So
-    there is this one class, and its methods are always those of structlog's own class for the level in force.
+    structlog caches a logger at its first use, but the next application may configure another level. So all loggers
+    share this class, and its methods are replaced by those of structlog's class for the current level.
     """
 
 
 class NamedLogger:
-    """What structlog calls a logger: here no more than a name, since the processors do everything."""
+    """The wrapped logger of structlog: only a name, since the processors write the event."""
 
     __slots__ = ("name",)
 
     def __init__(self, *names: str) -> None:
-        self.name = names[0] if names else _caller()
+        self.name = names[0] if names else _calling_module()
 
-    def nothing(self) -> None:
-        """Do nothing."""
+    def ignore(self) -> None:
+        """Ignore the event: ``_forward`` has logged it."""
 
-    debug = info = warning = error = critical = notset = nothing
+    debug = info = warning = error = critical = notset = ignore
 
 
 def install(pipeline: LogPipeline) -> None:
-    """Log to *pipeline* from now on."""
+    """Make *pipeline* the destination of all events."""
     with _lock:
         _pipelines.append(pipeline)
         _apply()
 
 
 def remove(pipeline: LogPipeline) -> None:
-    """Log to *pipeline* no longer, but to the one installed before it, or as the process did before any."""
+    """Remove *pipeline*: events go to the one installed before it, or as configured before the first."""
     with _lock:
         _pipelines.remove(pipeline)
         _apply()
@@ -65,53 +65,53 @@ def _apply() -> None:
     _undo.close()
     if _pipelines:
         pipeline = _pipelines[-1]
-        _take_over_root(pipeline)
-        _take_over_others(pipeline)
-        for name, number in pipeline.thresholds.named.items():
+        _configure_root(pipeline)
+        _redirect_other_loggers(pipeline)
+        for name, number in pipeline.thresholds.by_logger.items():
             _set_level(logging.getLogger(name), number)
         _configure_structlog(pipeline)
 
 
-def _take_over_root(pipeline: LogPipeline) -> None:
+def _configure_root(pipeline: LogPipeline) -> None:
     root = logging.getLogger()
-    _set_aside_printers(root)
+    _remove_console_handlers(root)
     handler = PipelineHandler(pipeline)
     root.addHandler(handler)
     _undo.callback(root.removeHandler, handler)
-    _set_level(root, pipeline.thresholds.rest.kept)
+    _set_level(root, pipeline.thresholds.default.buffer)
 
 
-def _take_over_others(pipeline: LogPipeline) -> None:
-    """Let loggers that print by themselves, such as uvicorn's and Litestar's, pass their records on instead."""
+def _redirect_other_loggers(pipeline: LogPipeline) -> None:
+    """Make loggers with console handlers of their own, such as uvicorn's and Litestar's, propagate instead."""
     for logger in list(logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger) and _set_aside_printers(logger):
+        if isinstance(logger, logging.Logger) and _remove_console_handlers(logger):
             _undo.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
     if pipeline.config.access:
         _set_level(logging.getLogger("uvicorn.access"), CRITICAL + 1)
 
 
-def _set_aside_printers(logger: logging.Logger) -> bool:
-    """Take away the handlers that print; tell whether there were any."""
-    printers = [handler for handler in logger.handlers if _prints(handler)]
-    for handler in printers:
+def _remove_console_handlers(logger: logging.Logger) -> bool:
+    """Remove the console handlers of *logger*; return whether there were any."""
+    handlers = [handler for handler in logger.handlers if _is_console_handler(handler)]
+    for handler in handlers:
         logger.removeHandler(handler)
         _undo.callback(logger.addHandler, handler)
-    return bool(printers)
+    return bool(handlers)
 
 
-def _prints(handler: logging.Handler) -> bool:
+def _is_console_handler(handler: logging.Handler) -> bool:
     if isinstance(handler, QueueHandler):
         listener = getattr(handler, "listener", None)
-        return listener is not None and all(map(_prints, listener.handlers))
-    return type(handler) is logging.StreamHandler and _is_standard(handler.stream)
+        return listener is not None and all(map(_is_console_handler, listener.handlers))
+    return type(handler) is logging.StreamHandler and _is_standard_stream(handler.stream)
 
 
-def _is_standard(stream: Any) -> bool:
+def _is_standard_stream(stream: Any) -> bool:
     if stream in (sys.stdout, sys.stderr):
         return True
     try:
-        return stream.fileno() in (1, 2)  # as it was before somebody replaced it
+        return stream.fileno() in (1, 2)  # sys.stdout or sys.stderr has been replaced since
     except (AttributeError, OSError, ValueError):
         return False
 
@@ -128,7 +128,7 @@ def _configure_structlog(pipeline: LogPipeline) -> None:
     _undo.callback(_filter_below, 0)
     _filter_below(pipeline.thresholds.lowest)
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _hand_on],
+        processors=[structlog.contextvars.merge_contextvars, _forward],
         wrapper_class=BoundLogger,
         context_class=dict,
         logger_factory=NamedLogger,
@@ -146,24 +146,24 @@ def _filter_below(number: int) -> None:
             setattr(BoundLogger, name, value)
 
 
-def _hand_on(logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
-    """Stand last among structlog's processors; a logger that outlives the journals goes to the standard library's."""
+def _forward(logger: Any, method: str, fields: MutableMapping[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
+    """Log the event, as structlog's last processor: to the pipeline, or to the standard library when there is none."""
     name = logger.name if isinstance(logger, NamedLogger) else ""
     if _pipelines:
         log_event(_pipelines[-1], name, method, fields)
     else:
         level = NUMBERS.get(method, CRITICAL)
-        logging.getLogger(name).log(level, "%s", text_of(fields), exc_info=fields.get("exc_info"))
+        logging.getLogger(name).log(level, "%s", format_event(fields), exc_info=fields.get("exc_info"))
     return (), {}
 
 
-def _caller() -> str:
-    """Return the name of the module that logs."""
+def _calling_module() -> str:
+    """Return the name of the module that created the logger."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+    while frame.f_back is not None and _is_logging_module(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return str(frame.f_globals.get("__name__", ""))
 
 
-def _is_ours(module: str) -> bool:
+def _is_logging_module(module: str) -> bool:
     return module == __name__ or module.partition(".")[0] == "structlog"

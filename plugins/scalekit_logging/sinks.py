@@ -1,4 +1,4 @@
-"""Sinks that lines are written to, and the count of lines that they lose."""
+"""Destinations of lines, and the accounting of lines that they lose."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scalekit_logging.levels import WARNING
 LOGGER = "scalekit.logging"
 BUFFER = "buffer"
 """Sink name of lines that are lost because the buffer is full."""
-ERRORS = b"ec"
-"""The first letters of the levels that are errors."""
+ERROR_LETTERS = b"ec"
+"""First letters of the levels error and critical."""
 
 CountLost = Callable[[str, str, int], None]
 
@@ -26,7 +26,7 @@ class Loss(NamedTuple):
 
 
 class Sink(Protocol):
-    """Destination of lines, used by the thread of the writer."""
+    """Destination of lines; only the writer thread uses it."""
 
     name: str
 
@@ -35,13 +35,13 @@ class Sink(Protocol):
         ...
 
     def write(self, text: bytes) -> Loss | None:
-        """Write the lines of *text*; return the loss of these and earlier ones, or None.
+        """Write the lines of *text*; return the lost lines, pending ones included, or None when none are lost.
 
         An empty *text* retries pending lines.
         """
         ...
 
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Return the number of pending lines."""
         ...
 
@@ -51,27 +51,27 @@ class Sink(Protocol):
 
 
 class MonitoredSink:
-    """A sink with a count of the lines that it lost; with *errors_only* it gets lines of level error and above."""
+    """A sink that counts and reports its lost lines; with *errors_only*, it receives only level error and above."""
 
-    def __init__(self, sink: Sink, lines: JsonFormatter, errors_only: bool = False) -> None:
+    def __init__(self, sink: Sink, formatter: JsonFormatter, errors_only: bool = False) -> None:
         self.sink = sink
         self.errors_only = errors_only
         self.error = ""
-        self._lines = lines
+        self._formatter = formatter
         self._unreported = 0
         self._reason = ""
 
     def write(self, text: bytes, count: CountLost) -> None:
         """Write the lines of *text*; after a recovery, write a line with the number of lost lines."""
-        if text or self.sink.waiting():
-            loss = self._try(text)
+        if text or self.sink.pending():
+            loss = self._write_safely(text)
             if loss is not None:
-                self.lose(loss, count)
+                self.record_loss(loss, count)
                 return
-        if self.error and not self.sink.waiting():
-            self._report()
+        if self.error and not self.sink.pending():
+            self._report_loss()
 
-    def lose(self, loss: Loss, count: CountLost | None = None) -> None:
+    def record_loss(self, loss: Loss, count: CountLost | None = None) -> None:
         """Record lost lines."""
         self._unreported += loss.lines
         self._reason = loss.reason
@@ -79,22 +79,22 @@ class MonitoredSink:
         if count is not None:
             count(self.sink.name, loss.reason, loss.lines)
 
-    def _report(self) -> None:
+    def _report_loss(self) -> None:
         fields = {"lost_lines": self._unreported, "sink": self.sink.name, "reason": self._reason}
-        line = self._lines.line(WARNING, LOGGER, f"{self._unreported} log lines were lost", fields, None)
-        if self._try(line) is None:
+        line = self._formatter.format(WARNING, LOGGER, f"{self._unreported} log lines were lost", fields, None)
+        if self._write_safely(line) is None:
             self._unreported = 0
             self.error = ""
 
-    def _try(self, text: bytes) -> Loss | None:
+    def _write_safely(self, text: bytes) -> Loss | None:
         try:
             return self.sink.write(text)
-        except Exception as error:  # loses these lines, the thread goes on
+        except Exception as error:  # these lines are lost; the thread must not end
             return Loss(count_lines(text), type(error).__name__)
 
 
 def count_lines(text: bytes) -> int:
-    """Return how many lines *text* has, each of which ends with a line feed and holds no other."""
+    """Return the number of lines of *text*, which ends with a line feed."""
     return text.count(b"\n")
 
 

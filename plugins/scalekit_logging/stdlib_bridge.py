@@ -1,4 +1,4 @@
-"""Pass records of the standard library and events of structlog to the pipeline."""
+"""Forward records of the standard library and events of structlog to the pipeline."""
 
 from __future__ import annotations
 
@@ -11,91 +11,91 @@ from typing import Any
 from scalekit_logging.levels import ERROR, NUMBERS
 from scalekit_logging.pipeline import LogPipeline
 
-SERVERS = ("uvicorn", "hypercorn", "_granian")
-"""Loggers of servers, which report an exception that comes out of the application."""
+SERVER_LOGGERS = ("uvicorn", "hypercorn", "_granian")
+"""Loggers of ASGI servers, which log unhandled exceptions of the application a second time."""
 
-_SHOWN = "__scalekit_logging_shown__"
-_STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
+_LOGGED = "__scalekit_logged__"
+_STANDARD_ATTRIBUTES = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime"))
 
 
 class PipelineHandler(logging.Handler):
-    """Hands the standard library's records to *pipeline*."""
+    """Forwards records of the standard library to *pipeline*."""
 
     def __init__(self, pipeline: LogPipeline) -> None:
         super().__init__()
         self.pipeline = pipeline
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Hand on *record* if the filters let it pass, without the lock: the pipeline needs none."""
-        passed: bool | logging.LogRecord = self.filter(record)  # a filter may put another record in its place
+        """Forward *record* if it passes the filters, without the handler's lock: the pipeline is thread-safe."""
+        passed: bool | logging.LogRecord = self.filter(record)  # since Python 3.12, a filter may return another record
         if passed:
             self.emit(passed if isinstance(passed, logging.LogRecord) else record)
         return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand on *record*, unless it repeats what the line of its request has shown."""
-        if record.exc_info and record.name.startswith(SERVERS) and is_logged(record.exc_info[1]):
+        """Forward *record*, unless a server repeats the exception of an access line."""
+        if record.exc_info and record.name.startswith(SERVER_LOGGERS) and is_logged(record.exc_info[1]):
             return
         fields: dict[str, Any] = {}
-        if not _STANDARD.issuperset(vars(record)):
-            fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if not _STANDARD_ATTRIBUTES.issuperset(vars(record)):
+            fields = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
-            fields["exception"] = exception_text(record.exc_info)
+            fields["exception"] = format_exception(record.exc_info)
         if record.stack_info:
             fields["stack"] = record.stack_info
-        self.pipeline.log(record.levelno, record.name, _message(record), fields)
+        self.pipeline.log(record.levelno, record.name, _message_of(record), fields)
 
 
 def log_event(pipeline: LogPipeline, logger: str, method: str, fields: MutableMapping[str, Any]) -> None:
-    """Hand on what structlog's method of this name was called with."""
+    """Forward an event that was logged with structlog's method *method*."""
     number = NUMBERS.get(method, ERROR)
-    if number < pipeline.thresholds.of(logger).kept:
+    if number < pipeline.thresholds.of(logger).buffer:
         return
     event = fields.pop("event", "")
     exception = fields.pop("exc_info", None)
     if exception:
-        fields["exception"] = exception_text(exception)
+        fields["exception"] = format_exception(exception)
     if fields.pop("stack_info", None):
         fields["stack"] = "".join(traceback.format_stack())
     pipeline.log(number, logger, event, fields)
 
 
-def text_of(fields: Mapping[str, Any]) -> str:
-    """Return structlog's *fields* as one text, for loggers that know no fields."""
+def format_event(fields: Mapping[str, Any]) -> str:
+    """Return structlog's *fields* as one text, for handlers without structured fields."""
     pairs = [f"{name}={value!r}" for name, value in fields.items() if name not in ("event", "exc_info", "stack_info")]
     return " ".join([str(fields.get("event", "")), *pairs])
 
 
-def exception_text(given: object) -> str:
-    """Return the traceback of *given*: an exception, what ``sys.exc_info()`` returns, or True for the current one."""
-    error: Any = given
-    if isinstance(given, tuple):
-        error = given[1] if len(given) == 3 else None
-    elif not isinstance(given, BaseException):
+def format_exception(exc_info: object) -> str:
+    """Return the traceback of *exc_info*: an exception, a ``sys.exc_info()`` tuple, or True for the current one."""
+    error: Any = exc_info
+    if isinstance(exc_info, tuple):
+        error = exc_info[1] if len(exc_info) == 3 else None
+    elif not isinstance(exc_info, BaseException):
         error = sys.exc_info()[1]
     if not isinstance(error, BaseException):
         return ""
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
     except Exception:
-        return f"{type(error).__name__}, whose traceback cannot be shown"
+        return f"<unprintable {type(error).__name__} object>"
 
 
 def mark_logged(error: BaseException) -> None:
-    """Remember, in *error* itself, that it was logged."""
+    """Mark *error* as logged, in an attribute."""
     try:
-        setattr(error, _SHOWN, True)
-    except Exception:  # an exception that takes no attributes is logged twice
+        setattr(error, _LOGGED, True)
+    except Exception:  # without attributes, it is logged twice
         return
 
 
 def is_logged(error: BaseException | None) -> bool:
-    """Tell whether *error* was logged by the line of its request."""
-    return getattr(error, _SHOWN, False) is True
+    """Return whether *error* was logged in an access line."""
+    return getattr(error, _LOGGED, False) is True
 
 
-def _message(record: logging.LogRecord) -> object:
+def _message_of(record: logging.LogRecord) -> object:
     try:
         return record.getMessage()
-    except Exception:  # arguments that do not fit, or that cannot be shown
+    except Exception:  # the arguments do not match the format, or cannot be printed
         return record.msg

@@ -1,8 +1,7 @@
 """Sink for a stream that other processes may write to as well, such as standard error.
 
-It may be a pipe whose reader has stopped, so nothing is written before there is room, and what waits is bounded. On a
-pipe that several processes share, only a piece of PIPE_BUF bytes stays whole by itself; so they take turns, by a lock
-that the kernel keeps with the pipe.
+It may be a pipe whose reader has stalled, so lines are written only when the pipe has room, and pending lines are
+bounded. Writes to a shared pipe are atomic only up to PIPE_BUF bytes, so processes lock the pipe (``lockf``).
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ from scalekit_logging.console_formatter import LineFormat
 from scalekit_logging.sinks import Loss, reason_of
 
 BLOCKED = "reader stalled"
-_PIECE = select.PIPE_BUF
-_LARGE_PIECE = 1 << 20
+_PIPE_CHUNK = select.PIPE_BUF
+_FILE_CHUNK = 1 << 20
 
 
 class StreamSink:
-    """The open *descriptor*, which gets lines in the given *shape*; *limit* bytes may wait."""
+    """Writes lines, formatted by *format_lines*, to the open *descriptor*; at most *max_pending* bytes wait."""
 
-    def __init__(self, name: str, descriptor: int, shape: LineFormat, limit: int) -> None:
+    def __init__(self, name: str, descriptor: int, format_lines: LineFormat, max_pending: int) -> None:
         self.name = name
         self._descriptor = descriptor
-        self._shape = shape
-        self._limit = limit
+        self._format = format_lines
+        self._max_pending = max_pending
         self._lines: deque[bytes] = deque()
         self._bytes = 0
-        self._torn = False
+        self._partial = False
         self._locked = False
         self._kind = 0
 
@@ -40,13 +39,13 @@ class StreamSink:
         try:
             self._kind = stat.S_IFMT(os.fstat(self._descriptor).st_mode)
         except OSError:
-            self._kind = 0  # not open at all: writing will say so
+            self._kind = 0  # not open: write reports it
 
     def write(self, text: bytes) -> Loss | None:
-        """Write the lines of *text* after those that wait, as far as there is room now."""
-        loss = self._queue(self._shape(text.splitlines(keepends=True))) if text else None
+        """Write pending lines and those of *text*, as far as the stream accepts them without blocking."""
+        loss = self._queue(self._format(text.splitlines(keepends=True))) if text else None
         try:
-            self._write_while_there_is_room()
+            self._write_available()
         except OSError as error:
             lost = len(self._lines)
             self._lines.clear()
@@ -55,7 +54,7 @@ class StreamSink:
             return Loss(lost + (loss.lines if loss else 0), reason_of(error))
         return loss
 
-    def waiting(self) -> int:
+    def pending(self) -> int:
         """Return the number of pending lines."""
         return len(self._lines)
 
@@ -67,26 +66,26 @@ class StreamSink:
 
     def _queue(self, lines: list[bytes]) -> Loss | None:
         for number, line in enumerate(lines):
-            if self._bytes + len(line) > self._limit and self._lines:
+            if self._bytes + len(line) > self._max_pending and self._lines:
                 return Loss(len(lines) - number, BLOCKED)
             self._lines.append(line)
             self._bytes += len(line)
         return None
 
-    def _write_while_there_is_room(self) -> None:
+    def _write_available(self) -> None:
         while self._lines and self._lock() and self._has_room():
-            piece = self._piece()
+            chunk = self._next_chunk()
             try:
-                written = os.write(self._descriptor, piece)
+                written = os.write(self._descriptor, chunk)
             except BlockingIOError:
                 return
-            self._take(written)
-        if not self._torn:
+            self._remove_written(written)
+        if not self._partial:
             self._unlock()
 
-    def _piece(self) -> bytes:
-        """Return whole lines as long as they stay whole, or the next piece of one that is longer."""
-        largest = _LARGE_PIECE if self._kind == stat.S_IFREG else _PIECE
+    def _next_chunk(self) -> bytes:
+        """Return as many complete lines as one chunk may hold, or the next part of a longer line."""
+        largest = _FILE_CHUNK if self._kind == stat.S_IFREG else _PIPE_CHUNK
         lines: list[bytes] = []
         size = 0
         for line in self._lines:
@@ -96,15 +95,15 @@ class StreamSink:
             lines.append(line)
         return b"".join(lines)[:largest]
 
-    def _take(self, written: int) -> None:
-        """Let go of what was written; of a line that went only in part the rest stays."""
+    def _remove_written(self, written: int) -> None:
+        """Remove the written bytes from the pending lines; the rest of a partial line stays."""
         self._bytes -= written
         while self._lines and written >= len(self._lines[0]):
             written -= len(self._lines.popleft())
-            self._torn = False
+            self._partial = False
         if written:
             self._lines[0] = self._lines[0][written:]
-            self._torn = True
+            self._partial = True
 
     def _has_room(self) -> bool:
         if self._kind == stat.S_IFREG:
@@ -122,7 +121,7 @@ class StreamSink:
         except (BlockingIOError, PermissionError):
             return False
         except OSError:
-            return True  # a pipe that keeps no locks: short lines stay whole all the same
+            return True  # the pipe does not support locks; short lines are atomic anyway
         self._locked = True
         return True
 

@@ -9,16 +9,16 @@ from typing import Final
 
 
 class TailSampler:
-    """Creates the buffers of requests: at most *lines* each, and *memory* bytes in all."""
+    """Creates the buffers of requests: at most *max_lines* each, and *max_bytes* for all of them together."""
 
-    def __init__(self, lines: int, memory: int, slow_threshold: float) -> None:
-        self.lines: Final = lines
-        self.memory: Final = memory
+    def __init__(self, max_lines: int, max_bytes: int, slow_threshold: float) -> None:
+        self.max_lines: Final = max_lines
+        self.max_bytes: Final = max_bytes
         self.slow_threshold: Final = slow_threshold
-        self.used = 0
+        self.used_bytes = 0
         self.lock = Lock()
 
-    def open(self) -> TailBuffer:
+    def create_buffer(self) -> TailBuffer:
         """Return the empty buffer of a new request."""
         return TailBuffer(self)
 
@@ -26,34 +26,34 @@ class TailSampler:
 class TailBuffer:
     """Buffered lines of one request."""
 
-    __slots__ = ("_forgotten", "_lines", "_open", "_tails")
+    __slots__ = ("_dropped", "_lines", "_open", "_sampler")
 
-    def __init__(self, tails: TailSampler) -> None:
-        self._tails = tails
+    def __init__(self, sampler: TailSampler) -> None:
+        self._sampler = sampler
         self._lines: deque[bytes] = deque()
-        self._forgotten = 0
+        self._dropped = 0
         self._open = True
 
-    def keep(self, line: bytes) -> None:
-        """Buffer *line*; the oldest ones are dropped when a bound is exceeded."""
-        tails = self._tails
-        with tails.lock:
-            if not self._open:  # a task that outlives its request
+    def append(self, line: bytes) -> None:
+        """Buffer *line*; the oldest lines are dropped when a bound is exceeded."""
+        sampler = self._sampler
+        with sampler.lock:
+            if not self._open:  # a task of the request is still running after the response
                 return
             self._lines.append(line)
-            tails.used += len(line)
-            while self._lines and (len(self._lines) > tails.lines or tails.used > tails.memory):
-                tails.used -= len(self._lines.popleft())
-                self._forgotten += 1
+            sampler.used_bytes += len(line)
+            while self._lines and (len(self._lines) > sampler.max_lines or sampler.used_bytes > sampler.max_bytes):
+                sampler.used_bytes -= len(self._lines.popleft())
+                self._dropped += 1
 
     def close(self) -> tuple[list[bytes], int]:
-        """Return the lines and the number of dropped ones; later lines are ignored."""
-        with self._tails.lock:
+        """Return the lines and the number of dropped lines; later lines are ignored."""
+        with self._sampler.lock:
             self._open = False
             lines = list(self._lines)
             self._lines.clear()
-            self._tails.used -= sum(map(len, lines))
-        return lines, self._forgotten
+            self._sampler.used_bytes -= sum(map(len, lines))
+        return lines, self._dropped
 
 
 CURRENT: ContextVar[TailBuffer | None] = ContextVar("scalekit_logging.tail_sampling", default=None)

@@ -83,7 +83,9 @@ class PluginConformance:
             assert name in described, f"{self.name}.{name} has no description"
             assert name in documented, f"the README's Configuration table lacks `{name}`"
             default = "required" if field.is_required() else str(field.default)
-            forms = [default, "[]"] if field.default == () else [default]  # an empty list as TOML writes it, too
+            forms = (
+                [default, str(list(field.default))] if isinstance(field.default, tuple) else [default]
+            )  # TOML's list
             found = any(form.lower() in documented[name].lower() for form in forms)
             assert found, f"the README gives another default for `{name}`"
 

@@ -7,11 +7,11 @@ import sys
 from scalekit_logging.rotating_file import RotatingFile
 
 MAX_SIZE = 20_000
-KEEP = 1000
+BACKUP_COUNT = 1000
 
 
 def main(directory: str, writer: str, number: int) -> None:
-    file = RotatingFile(directory, "combined.log", MAX_SIZE, KEEP)
+    file = RotatingFile(directory, "combined.log", MAX_SIZE, BACKUP_COUNT)
     file.open()
     for first in range(0, number, 10):
         lines = [

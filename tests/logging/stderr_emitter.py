@@ -18,8 +18,8 @@ def main(name: str, number: int) -> None:
             for each in range(first, first + 10)
         ]
         loss = stream.write(b"".join(lines))
-        while loss is None and stream.waiting():
-            time.sleep(0.001)  # the reader is slow
+        while loss is None and stream.pending():
+            time.sleep(0.001)  # until the reader has read
             loss = stream.write(b"")
         if loss is not None:
             raise RuntimeError(loss)

@@ -9,15 +9,15 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalekit_logging.access_log import REMEMBERED, AccessLogFormatter, AccessRecord
-from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, JsonFormatter
+from scalekit_logging.access_log import MAX_CACHE_ENTRIES, AccessLogFormatter, AccessRecord
+from scalekit_logging.json_formatter import LEVEL_OFFSET, MAX_LINE_BYTES, JsonFormatter
 from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import parse
 
 CONFIGURED = "s3cret"
 FIELDS = {"service": 'sh"op {} %s', "region": "eu é"}
-LINES = JsonFormatter(FIELDS, Redactor(["iban"], lambda text: text.replace(CONFIGURED, "***")))
+FORMATTER = JsonFormatter(FIELDS, Redactor(["iban"], lambda text: text.replace(CONFIGURED, "***")))
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 texts = st.text(st.characters(categories=None), max_size=40) | st.sampled_from(
@@ -49,16 +49,16 @@ durations = st.floats(0, 1e9) | st.sampled_from([0.0, 1e-9, 4.999e-7, 5e-7, 0.00
 tokens = st.sampled_from(["GET", "PUT"]) | texts
 statuses = st.sampled_from([200, 499, 500]) | st.integers(100, 599)
 calls = st.lists(st.text("0123456789abcdef", min_size=16, max_size=16), max_size=3)
-endings = st.tuples(
+records = st.tuples(
     moments, ids, ids, tokens, texts, tokens, statuses, durations, st.integers(0, 10**15), texts, agents, calls
 )
 
 
-def with_orjson(ending: AccessRecord) -> bytes:
-    """Return the line of *ending* as orjson makes it of a dict."""
-    now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, spans = ending
-    text = ValueSerializer(LINES.redaction, 2048, 0).text
-    said = {
+def serialized_by_orjson(record: AccessRecord) -> bytes:
+    """Return the line of *record*, serialized by orjson from a dict."""
+    now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, spans = record
+    text = ValueSerializer(FORMATTER.redactor, 2048, 0).serialize_text
+    fields = {
         "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int((now - int(now)) * 1e6):06}Z",
         "level": "error" if status >= 500 else "info",
         "event": "request",
@@ -75,57 +75,61 @@ def with_orjson(ending: AccessRecord) -> bytes:
         "client": text(client),
         "user_agent": text(agent.decode("latin-1")),
     }
-    return orjson.dumps({**said, "calls": spans} if spans else said, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps({**fields, "calls": spans} if spans else fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def ending(
+def access_record(
     path: str = "/", method: str = "GET", route: str = "/", status: int = 200, client: str = "127.0.0.1"
 ) -> AccessRecord:
     return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [])
 
 
-@given(st.lists(endings | st.just(b"a whole line\n"), max_size=8))
+@given(st.lists(records | st.just(b"a complete line\n"), max_size=8))
 @settings(max_examples=500)
-def test_lines_are_byte_for_byte_as_orjson_makes_them(batch: list[bytes | AccessRecord]) -> None:
-    access = AccessLogFormatter(LINES)
-    expected = [entry if isinstance(entry, bytes) else with_orjson(entry) for entry in batch]
-    assert access.shaped(batch) == expected
-    assert access.shaped(batch) == expected, "what is remembered changes nothing"
+def test_lines_equal_those_serialized_by_orjson(batch: list[bytes | AccessRecord]) -> None:
+    access = AccessLogFormatter(FORMATTER)
+    expected = [entry if isinstance(entry, bytes) else serialized_by_orjson(entry) for entry in batch]
+    assert access.format(batch) == expected
+    assert access.format(batch) == expected, "the caches change nothing"
 
 
-def test_each_method_route_and_status_has_lines_of_its_own() -> None:
-    access = AccessLogFormatter(LINES)
+def test_templates_are_separate_by_method_route_and_status() -> None:
+    access = AccessLogFormatter(FORMATTER)
     words = ("GET", "PUT", "/")
     batch = [
-        ending(method=method, route=route, status=status)
+        access_record(method=method, route=route, status=status)
         for method, route, status in itertools.product(words, words, (200, 204, 499, 500))
     ]
     for entries in (batch, batch[::-1]):
-        assert access.shaped(entries) == [with_orjson(entry) for entry in entries]
+        assert access.format(entries) == [serialized_by_orjson(entry) for entry in entries]
 
 
-@given(ending=endings)
-def test_an_access_line_is_as_the_others_whatever_the_client_sent(ending: AccessRecord) -> None:
-    (data,) = AccessLogFormatter(LINES).shaped([ending])
+@given(record=records)
+def test_an_access_line_has_the_same_leading_keys_as_other_lines(record: AccessRecord) -> None:
+    (data,) = AccessLogFormatter(FORMATTER).format([record])
     assert data.count(b"\n") == 1
-    assert len(data) < LONGEST_LINE
+    assert len(data) < MAX_LINE_BYTES
     parse(data)
-    level = logging.ERROR if ending[6] >= 500 else logging.INFO
-    usual = LINES.line(level, "scalekit.access", "request", {}, None)
-    assert list(orjson.loads(data))[: len(orjson.loads(usual))] == list(orjson.loads(usual))
-    assert data[LEVEL_AT : LEVEL_AT + 1] == usual[LEVEL_AT : LEVEL_AT + 1]
+    level = logging.ERROR if record[6] >= 500 else logging.INFO
+    other = FORMATTER.format(level, "scalekit.access", "request", {}, None)
+    assert list(orjson.loads(data))[: len(orjson.loads(other))] == list(orjson.loads(other))
+    assert data[LEVEL_OFFSET : LEVEL_OFFSET + 1] == other[LEVEL_OFFSET : LEVEL_OFFSET + 1]
 
 
-def test_what_never_comes_again_takes_no_memory() -> None:
-    access = AccessLogFormatter(LINES)
-    for _ in range(REMEMBERED + 1000):
+def test_caches_are_bounded() -> None:
+    access = AccessLogFormatter(FORMATTER)
+    for _ in range(MAX_CACHE_ENTRIES + 1000):
         new = f"/{uuid4()}"
-        access.shaped([ending(path=new), ending(method=new), ending(route=new), ending(client=new)])
-    assert {len(memo) <= REMEMBERED for memo in access.memos} == {True}
+        access.format(
+            [access_record(path=new), access_record(method=new), access_record(route=new), access_record(client=new)]
+        )
+    assert {len(cache) <= MAX_CACHE_ENTRIES for cache in access.caches} == {True}
 
 
-def test_long_texts_are_not_remembered() -> None:
-    access = AccessLogFormatter(LINES)
+def test_long_texts_are_not_cached() -> None:
+    access = AccessLogFormatter(FORMATTER)
     long = "x" * 2000
-    access.shaped([ending(path=long), ending(method=long), ending(route=long), ending(client=long)])
-    assert long not in str(access.memos)
+    access.format(
+        [access_record(path=long), access_record(method=long), access_record(route=long), access_record(client=long)]
+    )
+    assert long not in str(access.caches)

@@ -17,7 +17,7 @@ import pytest
 
 from scalekit_logging import background_writer as writer_module
 from scalekit_logging.access_log import AccessLogFormatter, AccessRecord
-from scalekit_logging.background_writer import FULL, SHAPED_TOGETHER, STOPPED, BackgroundWriter
+from scalekit_logging.background_writer import BUFFER_FULL, PROCESS_STOPPED, RECORDS_PER_BATCH, BackgroundWriter
 from scalekit_logging.console_formatter import format_json
 from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.levels import INFO
@@ -25,35 +25,35 @@ from scalekit_logging.redaction import Redactor
 from scalekit_logging.rotating_file import RotatingFile
 from scalekit_logging.sinks import BUFFER, Loss, MonitoredSink, Sink
 from scalekit_logging.stream_sink import BLOCKED, StreamSink
-from tests.logging import stderr_emitter as shouting
+from tests.logging import stderr_emitter
 from tests.logging.log_capture import Line, RecordingCounter, parse, read
 from tests.processes import SPAWNER, wait_for
 
-SHOUTING = Path(shouting.__file__)
+EMITTER = Path(stderr_emitter.__file__)
 LINES = JsonFormatter({}, Redactor())
 PIPE = 65_536
 
 
 def line(number: int, level: int = INFO, length: int = 0) -> bytes:
-    return LINES.line(level, "test", "said", {"number": number, "more": "x" * length}, None)
+    return LINES.format(level, "test", "event", {"number": number, "more": "x" * length}, None)
 
 
 @contextmanager
-def writing(
-    *sinks: Sink, limit: int = 1 << 20, errors_only: bool = False
+def running_writer(
+    *sinks: Sink, max_bytes: int = 1 << 20, errors_only: bool = False
 ) -> Iterator[tuple[BackgroundWriter, RecordingCounter]]:
-    tally = RecordingCounter()
-    outlets = [MonitoredSink(sink, LINES, errors_only) for sink in sinks]
-    writer = BackgroundWriter(outlets, limit, AccessLogFormatter(LINES).shaped, tally)
+    counter = RecordingCounter()
+    monitored = [MonitoredSink(sink, LINES, errors_only) for sink in sinks]
+    writer = BackgroundWriter(monitored, max_bytes, AccessLogFormatter(LINES).format, counter)
     writer.start()
     try:
-        yield writer, tally
+        yield writer, counter
     finally:
         writer.stop(1.0)
 
 
 def numbers(lines: list[Line]) -> list[int]:
-    return [each["number"] for each in lines if each["event"] == "said"]
+    return [each["number"] for each in lines if each["event"] == "event"]
 
 
 def losses(lines: list[Line]) -> list[tuple[int, str]]:
@@ -66,23 +66,23 @@ def file(tmp_path: Path) -> RotatingFile:
 
 
 class Pipe:
-    """A pipe, of which the test is the reader."""
+    """A pipe that the test reads."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
-        self.read = b""
+        self.content = b""
 
-    def stream(self, limit: int = 1 << 20) -> StreamSink:
-        return StreamSink("console", self.writer, format_json, limit)
+    def stream(self, max_pending: int = 1 << 20) -> StreamSink:
+        return StreamSink("console", self.writer, format_json, max_pending)
 
-    def take(self) -> bytes:
+    def read_available(self) -> bytes:
         try:
-            while piece := os.read(self.reader, 1 << 20):
-                self.read += piece
+            while chunk := os.read(self.reader, 1 << 20):
+                self.content += chunk
         except BlockingIOError:
             pass
-        return self.read
+        return self.content
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def pipe() -> Iterator[Pipe]:
             pass  # the test closed it
 
 
-def test_lines_of_many_threads_are_all_written_each_thread_s_in_order(file: RotatingFile, tmp_path: Path) -> None:
-    with writing(file) as (writer, tally):
+def test_lines_of_many_threads_are_all_written_in_the_order_of_each_thread(file: RotatingFile, tmp_path: Path) -> None:
+    with running_writer(file) as (writer, counter):
 
         def log(thread: int) -> None:
             for number in range(500):
@@ -112,101 +112,101 @@ def test_lines_of_many_threads_are_all_written_each_thread_s_in_order(file: Rota
     for thread in range(8):
         assert [each for each in found if each // 1000 == thread] == list(range(thread * 1000, thread * 1000 + 500))
     assert len(found) == 4000
-    assert tally.lines == {"info": 4000}
-    assert tally.losses == {}
+    assert counter.lines == {"info": 4000}
+    assert counter.losses == {}
 
 
-def test_a_line_is_written_soon_and_not_only_at_the_end(file: RotatingFile, tmp_path: Path) -> None:
-    with writing(file) as (writer, _):
+def test_a_line_is_written_before_the_writer_stops(file: RotatingFile, tmp_path: Path) -> None:
+    with running_writer(file) as (writer, _):
         for number in range(3):
             writer.add(line(number))
             wait_for("the line", lambda number=number: number in numbers(read(tmp_path / "combined.log")))  # type: ignore[misc]
 
 
-def test_an_outlet_for_errors_gets_nothing_else(file: RotatingFile, tmp_path: Path) -> None:
-    with writing(file, errors_only=True) as (writer, tally):
+def test_a_sink_for_errors_receives_only_errors(file: RotatingFile, tmp_path: Path) -> None:
+    with running_writer(file, errors_only=True) as (writer, counter):
         for number, level in enumerate((10, 20, 30, 40, 50)):
             writer.add(line(number, level))
     assert numbers(read(tmp_path / "combined.log")) == [3, 4]
-    assert tally.lines == {"debug": 1, "info": 1, "warning": 1, "error": 1, "critical": 1}
+    assert counter.lines == {"debug": 1, "info": 1, "warning": 1, "error": 1, "critical": 1}
 
 
-class Hanging:
-    """A sink whose writes take as long as the test likes."""
+class BlockingSink:
+    """A sink whose writes block until the test releases them."""
 
-    name = "hanging"
+    name = "blocking"
 
     def __init__(self) -> None:
-        self.go_on = threading.Event()
+        self.released = threading.Event()
         self.written: list[bytes] = []
-        self.looks = 0
+        self.pending_calls = 0
         self.closed = False
 
     def open(self) -> None:
         pass
 
     def write(self, text: bytes) -> Loss | None:
-        self.go_on.wait()
+        self.released.wait()
         if text:
             self.written.append(text)
         return None
 
-    def waiting(self) -> int:
-        self.looks += 1
+    def pending(self) -> int:
+        self.pending_calls += 1
         return 0
 
     def close(self) -> None:
         self.closed = True
 
 
-class Prompt(Hanging):
-    """A sink that writes at once."""
+class InstantSink(BlockingSink):
+    """A sink that never blocks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go_on.set()
+        self.released.set()
 
 
-def test_the_line_of_a_request_is_written_soon() -> None:
-    sink = Prompt()
-    with writing(sink) as (writer, tally):
-        wait_for("the thread", lambda: sink.looks)
+def test_an_access_record_is_written_without_further_lines() -> None:
+    sink = InstantSink()
+    with running_writer(sink) as (writer, counter):
+        wait_for("the thread", lambda: sink.pending_calls)
         writer.add_access((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", []))
-        wait_for("the line", lambda: tally.lines == {"error": 1})
+        wait_for("the line", lambda: counter.lines == {"error": 1})
     assert [each["status"] for each in parse(b"".join(sink.written))] == [500]
 
 
-def test_a_line_that_comes_as_the_thread_becomes_idle_is_written_soon() -> None:
-    sink = Prompt()
+def test_a_line_added_as_the_thread_becomes_idle_is_written() -> None:
+    sink = InstantSink()
 
-    def shape(entries: list[bytes | AccessRecord]) -> list[bytes]:
+    def format_entries(entries: list[bytes | AccessRecord]) -> list[bytes]:
         if not entries and not sink.closed and len(sink.written) == 1:
             writer.add(line(2))
-        return AccessLogFormatter(LINES).shaped(entries)
+        return AccessLogFormatter(LINES).format(entries)
 
-    writer = BackgroundWriter([MonitoredSink(sink, LINES)], PIPE, shape, RecordingCounter())
+    writer = BackgroundWriter([MonitoredSink(sink, LINES)], PIPE, format_entries, RecordingCounter())
     writer.start()
-    wait_for("the thread", lambda: sink.looks)
+    wait_for("the thread", lambda: sink.pending_calls)
     writer.add(line(1))
     wait_for("both lines", lambda: numbers(parse(b"".join(sink.written))) == [1, 2])
     writer.stop(1.0)
 
 
-def test_lines_of_many_requests_come_in_order_among_others_and_are_formatted_where_they_end() -> None:
-    sink, formatted_by = Prompt(), set()
+def test_access_records_and_lines_stay_in_order_and_the_request_thread_formats_records() -> None:
+    sink, formatted_by = InstantSink(), set()
 
-    def shape(entries: list[bytes | AccessRecord]) -> list[bytes]:
+    def format_entries(entries: list[bytes | AccessRecord]) -> list[bytes]:
         if any(not isinstance(entry, bytes) for entry in entries):
             formatted_by.add(threading.current_thread().name)
-        return AccessLogFormatter(LINES).shaped(entries)
+        return AccessLogFormatter(LINES).format(entries)
 
-    tally = RecordingCounter()
-    errors = Prompt()
+    counter = RecordingCounter()
+    errors = InstantSink()
     writer = BackgroundWriter(
-        [MonitoredSink(sink, LINES), MonitoredSink(errors, LINES, errors_only=True)], 1 << 20, shape, tally
+        [MonitoredSink(sink, LINES), MonitoredSink(errors, LINES, errors_only=True)], 1 << 20, format_entries, counter
     )
     writer.start()
-    count = 10 * SHAPED_TOGETHER
+    count = 10 * RECORDS_PER_BATCH
     for number in range(count):
         status = 500 if number % 100 == 99 else 200
         writer.add(line(number))
@@ -219,73 +219,73 @@ def test_lines_of_many_requests_come_in_order_among_others_and_are_formatted_whe
     ]
     assert threading.current_thread().name in formatted_by
     assert [each["path"] for each in parse(b"".join(errors.written))] == [f"/{n}" for n in range(99, count, 100)]
-    assert tally.lines == {"info": 2 * count - count // 100, "error": count // 100}
+    assert counter.lines == {"info": 2 * count - count // 100, "error": count // 100}
 
 
-def test_a_buffer_that_is_half_full_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "EVERY", 300)
-    sink, added = Prompt(), itertools.count()
-    half = PIPE // 2 + 2000  # a line more than half begins to press
-    with writing(sink, limit=PIPE) as (writer, tally):
+def test_a_half_full_buffer_is_flushed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "WRITE_INTERVAL", 300)
+    sink, added = InstantSink(), itertools.count()
+    half = PIPE // 2 + 2000  # one line beyond half the buffer requests a flush
+    with running_writer(sink, max_bytes=PIPE) as (writer, counter):
 
         def add(lines: int) -> None:
             for number in itertools.islice(added, lines):
                 writer.add(line(number, length=1000))
-            wait_for("these lines", lambda: waiting() < half)
+            wait_for("these lines", lambda: buffered() < half)
 
-        def waiting() -> int:
+        def buffered() -> int:
             return writer._added - writer._taken
 
         for _ in range(60):
-            add(40)  # from an idle thread on; all in all less than fits
-            while waiting() > 12_000:
+            add(40)  # the thread is idle; less than the buffer holds
+            while buffered() > 12_000:
                 add(20)
-        monkeypatch.setattr(writer_module, "EVERY", 0)
+        monkeypatch.setattr(writer_module, "WRITE_INTERVAL", 0)
     assert numbers(parse(b"".join(sink.written))) == list(range(next(added)))
-    assert tally.losses == {}
+    assert counter.losses == {}
 
 
-def test_an_idle_writer_ends_when_told() -> None:
-    sink = Prompt()
-    with writing(sink):
-        wait_for("the thread", lambda: sink.looks)
+def test_an_idle_writer_stops() -> None:
+    sink = InstantSink()
+    with running_writer(sink):
+        wait_for("the thread", lambda: sink.pending_calls)
     assert sink.closed
 
 
-def test_a_full_buffer_loses_lines_and_says_so_when_there_is_room_again() -> None:
-    sink = Hanging()
-    with writing(sink, limit=PIPE) as (writer, tally):
+def test_a_full_buffer_loses_lines_and_reports_them_after_recovery() -> None:
+    sink = BlockingSink()
+    with running_writer(sink, max_bytes=PIPE) as (writer, counter):
         for number in range(2000):
             writer.add(line(number))
         assert not writer.error()
-        sink.go_on.set()
-        wait_for("the loss", lambda: tally.losses)
+        sink.released.set()
+        wait_for("the loss", lambda: counter.losses)
         wait_for("recovery", lambda: not writer.error() and losses(parse(b"".join(sink.written))))
     written = parse(b"".join(sink.written))
     count = sum(each for each, _ in losses(written))
-    assert {reason for _, reason in losses(written)} == {FULL}
-    assert tally.losses == {("buffer", FULL): count}
+    assert {reason for _, reason in losses(written)} == {BUFFER_FULL}
+    assert counter.losses == {("buffer", BUFFER_FULL): count}
     assert count + len(numbers(written)) == 2000
     assert numbers(written) == sorted(numbers(written))
 
 
-def test_a_writer_that_hangs_does_not_keep_the_process() -> None:
-    sink = Hanging()
-    with writing(sink) as (writer, _):
+def test_stop_returns_while_a_write_blocks() -> None:
+    sink = BlockingSink()
+    with running_writer(sink) as (writer, _):
         writer.add(line(1))
-        writer.stop(0.1)  # returns, although the write does not
+        writer.stop(0.1)  # the write still blocks
         assert not sink.written
-        sink.go_on.set()
+        sink.released.set()
 
 
-def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_goes_uncounted() -> None:
-    said = itertools.count()
-    sink = Hanging()
-    with writing(sink, limit=PIPE) as (writer, tally):
+def test_a_signal_handler_may_log_at_any_point_without_deadlock_or_uncounted_loss() -> None:
+    emitted = itertools.count()
+    sink = BlockingSink()
+    with running_writer(sink, max_bytes=PIPE) as (writer, counter):
 
         def handle(_: FrameType, event: str, __: object) -> Any:
             if event == "line":
-                writer.add(line(next(said)))
+                writer.add(line(next(emitted)))
             return handle
 
         def trace(frame: FrameType, _: str, __: object) -> Any:
@@ -294,112 +294,114 @@ def test_a_signal_handler_that_logs_at_any_step_of_logging_neither_blocks_nor_go
         def log() -> None:
             sys.settrace(trace)
             for _ in range(1000):
-                writer.add(line(next(said)))
+                writer.add(line(next(emitted)))
             sys.settrace(None)
 
         thread = threading.Thread(target=log, daemon=True)
         thread.start()
         wait_for("the end of logging", lambda: not thread.is_alive())
-        sink.go_on.set()
-        wait_for("recovery", lambda: tally.losses and not writer.error())
-    assert tally.losses[BUFFER, FULL] + len(numbers(parse(b"".join(sink.written)))) == next(said)
+        sink.released.set()
+        wait_for("recovery", lambda: counter.losses and not writer.error())
+    assert counter.losses[BUFFER, BUFFER_FULL] + len(numbers(parse(b"".join(sink.written)))) == next(emitted)
 
 
-class Raising(Hanging):
-    tries = 0
+class FailingSink(BlockingSink):
+    attempts = 0
 
     def write(self, text: bytes) -> Loss | None:
-        self.tries += 1
-        if self.go_on.is_set():
+        self.attempts += 1
+        if self.released.is_set():
             return super().write(text)
-        raise LookupError("a mistake")
+        raise LookupError("a bug")
 
 
-def test_a_mistake_in_a_sink_costs_its_lines_and_not_the_thread(file: RotatingFile, tmp_path: Path) -> None:
-    sink = Raising()
-    with writing(sink, file) as (writer, tally):
+def test_an_exception_in_a_sink_loses_its_lines_but_the_thread_survives(file: RotatingFile, tmp_path: Path) -> None:
+    sink = FailingSink()
+    with running_writer(sink, file) as (writer, counter):
         writer.add(line(1))
-        wait_for("the loss", lambda: tally.losses == {("hanging", "LookupError"): 1})
-        assert writer.error() == "hanging: LookupError"
-        sink.go_on.set()
+        wait_for("the loss", lambda: counter.losses == {("blocking", "LookupError"): 1})
+        assert writer.error() == "blocking: LookupError"
+        sink.released.set()
         writer.add(line(2))
         wait_for("recovery", lambda: not writer.error())
     assert numbers(parse(b"".join(sink.written))) == [2]
     assert numbers(read(tmp_path / "combined.log")) == [1, 2]
 
 
-def test_a_pipe_that_nobody_reads_loses_lines_but_holds_up_no_file(
+def test_a_stalled_pipe_reader_loses_lines_but_does_not_block_files(
     pipe: Pipe, file: RotatingFile, tmp_path: Path
 ) -> None:
-    with writing(pipe.stream(limit=PIPE), file) as (writer, tally):
+    with running_writer(pipe.stream(max_pending=PIPE), file) as (writer, counter):
         for number in range(3000):
             writer.add(line(number))
         wait_for("the file", lambda: len(numbers(read(tmp_path / "combined.log"))) == 3000)
-        wait_for("the loss", lambda: tally.losses)
+        wait_for("the loss", lambda: counter.losses)
         assert writer.error() == f"console: {BLOCKED}"
-        wait_for("recovery", lambda: pipe.take() and not writer.error())
+        wait_for("recovery", lambda: pipe.read_available() and not writer.error())
         writer.add(line(3000))
-        wait_for("the rest", lambda: 3000 in numbers(parse(pipe.take())))
-    found = parse(pipe.take())
+        wait_for("the rest", lambda: 3000 in numbers(parse(pipe.read_available())))
+    found = parse(pipe.read_available())
     ((count, reason),) = losses(found)
     assert reason == BLOCKED
-    assert tally.losses == {("console", BLOCKED): count}
-    kept = numbers(found)  # which they are depends on when the thread runs
-    assert kept == sorted(set(kept))
-    assert (kept[0], kept[-1], len(kept)) == (0, 3000, 3001 - count)
+    assert counter.losses == {("console", BLOCKED): count}
+    written = numbers(found)  # which lines are lost depends on when the thread runs
+    assert written == sorted(set(written))
+    assert (written[0], written[-1], len(written)) == (0, 3000, 3001 - count)
 
 
-def test_what_waits_for_a_reader_at_the_end_is_counted_as_lost(pipe: Pipe) -> None:
-    with writing(pipe.stream()) as (writer, tally):
+def test_pending_lines_count_as_lost_when_the_writer_stops(pipe: Pipe) -> None:
+    with running_writer(pipe.stream()) as (writer, counter):
         for number in range(3000):
             writer.add(line(number))
         began = time.monotonic()
         writer.stop(0.2)
-        assert time.monotonic() - began < 60  # it waits for no reader
-    found = len(pipe.take().split(b"\n")) - 1
+        assert time.monotonic() - began < 60  # it does not wait for the reader
+    found = len(pipe.read_available().split(b"\n")) - 1
     assert 0 < found < 3000
-    assert tally.losses == {("console", STOPPED): 3000 - found}
+    assert counter.losses == {("console", PROCESS_STOPPED): 3000 - found}
 
 
-def test_a_closed_pipe_loses_lines_and_goes_on(pipe: Pipe, file: RotatingFile, tmp_path: Path) -> None:
+def test_a_closed_pipe_loses_lines_but_files_are_written(pipe: Pipe, file: RotatingFile, tmp_path: Path) -> None:
     os.close(pipe.reader)
-    with writing(pipe.stream(), file) as (writer, tally):
+    with running_writer(pipe.stream(), file) as (writer, counter):
         for number in range(10):
             writer.add(line(number))
-        wait_for("the loss", lambda: tally.losses == {("console", "broken pipe"): 10})
+        wait_for("the loss", lambda: counter.losses == {("console", "broken pipe"): 10})
         assert writer.error() == "console: broken pipe"
     assert len(numbers(read(tmp_path / "combined.log"))) == 10
 
 
-def test_a_stream_that_is_full_or_not_even_open_loses_lines() -> None:
+def test_a_stream_that_is_full_or_closed_loses_lines() -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    with writing(StreamSink("console", full, format_json, PIPE), StreamSink("gone", 9999, format_json, PIPE)) as (
+    with running_writer(
+        StreamSink("console", full, format_json, PIPE), StreamSink("closed", 9999, format_json, PIPE)
+    ) as (
         writer,
-        tally,
+        counter,
     ):
         writer.add(line(1))
         writer.add(line(2))
-        wait_for("the losses", lambda: len(tally.losses) == 2)
+        wait_for("the losses", lambda: len(counter.losses) == 2)
     os.close(full)
-    assert tally.losses == {("console", "no space left on device"): 2, ("gone", "bad file descriptor"): 2}
+    assert counter.losses == {("console", "no space left on device"): 2, ("closed", "bad file descriptor"): 2}
 
 
-def test_an_outlet_is_tried_again_though_nothing_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "RETRY", 0.01)
-    sink = Raising()
-    with writing(sink) as (writer, tally):
+def test_a_failed_sink_is_retried_without_new_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "RETRY_INTERVAL", 0.01)
+    sink = FailingSink()
+    with running_writer(sink) as (writer, counter):
         writer.add(line(1))
-        wait_for("another try", lambda: tally.losses and sink.tries > 4)
-        sink.go_on.set()
+        wait_for("another attempt", lambda: counter.losses and sink.attempts > 4)
+        sink.released.set()
         wait_for("recovery", lambda: not writer.error())
     assert losses(parse(b"".join(sink.written))) == [(1, "LookupError")]
 
 
-def test_a_line_that_is_written_in_part_keeps_the_others_away_until_it_is_whole(pipe: Pipe) -> None:
-    ask = "import fcntl, sys; fcntl.lockf(2, fcntl.LOCK_EX | fcntl.LOCK_NB)"
+def test_a_partially_written_line_holds_the_lock_until_it_is_complete(pipe: Pipe) -> None:
+    probe = "import fcntl, sys; fcntl.lockf(2, fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
-    def others_may_write() -> bool:
-        command = [sys.executable, "-c", ask]
+    def lock_is_free() -> bool:
+        command = [sys.executable, "-c", probe]
         process = SPAWNER.submit(subprocess.run, command, stderr=pipe.writer, stdout=subprocess.DEVNULL).result()
         return process.returncode == 0
 
@@ -407,27 +409,29 @@ def test_a_line_that_is_written_in_part_keeps_the_others_away_until_it_is_whole(
     stream = pipe.stream()
     stream.open()
     stream.write(b"x" * 6000 + b"\n")
-    pipe.take()  # room for what another process says; this one's turn is not over
-    assert not others_may_write()
-    pipe.take()
+    pipe.read_available()  # the pipe has room for another process, but the line is incomplete
+    assert not lock_is_free()
+    pipe.read_available()
     stream.write(b"")
-    assert stream.waiting() == 0
-    pipe.take()
-    assert others_may_write()
+    assert stream.pending() == 0
+    pipe.read_available()
+    assert lock_is_free()
 
 
 @pytest.mark.parametrize("blocking", [True, False])
 def test_processes_share_a_pipe_and_no_line_is_torn_or_lost(pipe: Pipe, blocking: bool) -> None:
     os.set_blocking(pipe.writer, blocking)
-    environment = {**os.environ, "PYTHONPATH": str(SHOUTING.parent.parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(EMITTER.parent.parent.parent)}
     processes = [
         SPAWNER.submit(
-            subprocess.Popen, [sys.executable, str(SHOUTING), name, "500"], stderr=pipe.writer, env=environment
+            subprocess.Popen, [sys.executable, str(EMITTER), name, "500"], stderr=pipe.writer, env=environment
         ).result()
         for name in "abcd"
     ]
-    wait_for("the writers", lambda: (pipe.take() or True) and all(each.poll() is not None for each in processes))
-    lines = parse(pipe.take())
+    wait_for(
+        "the writers", lambda: (pipe.read_available() or True) and all(each.poll() is not None for each in processes)
+    )
+    lines = parse(pipe.read_available())
     assert [each.returncode for each in processes] == [0] * 4
     assert sorted((each["writer"], each["number"]) for each in lines) == [
         (name, number) for name in "abcd" for number in range(500)

@@ -11,5 +11,5 @@ class TestLogging(PluginConformance):
     name = "logging"
 
     @pytest.fixture(autouse=True)
-    def _in_a_directory_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _use_temporary_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)

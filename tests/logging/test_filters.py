@@ -33,7 +33,7 @@ log = structlog.get_logger()
 stdlib = logging.getLogger("shop.stdlib")
 
 
-async def talk(request: StarletteRequest) -> Response:
+async def log_everywhere(request: StarletteRequest) -> Response:
     log.info("structlog", order=7)
     stdlib.warning("stdlib %d", 1, extra={"article": "A-1", "password": "hunter2"})
     await asyncio.to_thread(stdlib.info, "thread")
@@ -49,7 +49,7 @@ async def later() -> None:
     stdlib.info("task")
 
 
-async def slowly(request: StarletteRequest) -> Response:
+async def stream(request: StarletteRequest) -> Response:
     async def body() -> AsyncIterator[bytes]:
         for number in range(3):
             await asyncio.sleep(0)
@@ -63,15 +63,15 @@ async def fail(request: StarletteRequest) -> Response:
     raise LookupError("no such thing, token=abc")
 
 
-async def refuse(request: StarletteRequest) -> Response:
+async def unavailable(request: StarletteRequest) -> Response:
     raise HTTPException(503)
 
 
-async def mine(request: StarletteRequest) -> Response:
+async def own_id(request: StarletteRequest) -> Response:
     return PlainTextResponse("ok", headers={"X-Request-ID": "theirs"})
 
 
-async def other(request: StarletteRequest) -> Response:
+async def outgoing_headers(request: StarletteRequest) -> Response:
     identity = TRACE_CONTEXT.get()
     return JSONResponse(identity.headers() if identity else {})
 
@@ -86,38 +86,40 @@ async def chat(websocket: WebSocket) -> None:
 
 APPLICATION = Starlette(
     routes=[
-        Route("/talk", talk),
-        Route("/mine", mine),
-        Route("/other", other),
+        Route("/talk", log_everywhere),
+        Route("/mine", own_id),
+        Route("/other", outgoing_headers),
         WebSocketRoute("/chat/{room}", chat),
         Mount(
             "/shop",
-            routes=[Route("/items/{id}", slowly, methods=["GET", "POST"]), Route("/f", fail), Route("/r", refuse)],
+            routes=[Route("/items/{id}", stream, methods=["GET", "POST"]), Route("/f", fail), Route("/r", unavailable)],
         ),
     ]
 )
 
 
-async def ask(directory: Path, target: str, app: ASGIApp = APPLICATION, **more: Any) -> tuple[Answer, list[Line]]:
-    """Send one request and return the answer and all lines."""
+async def logged_request(
+    directory: Path, target: str, app: ASGIApp = APPLICATION, **more: Any
+) -> tuple[Answer, list[Line]]:
+    """Send one request; return its response and all lines."""
     table = more.pop("table", {})
     async with logging_app(app, directory, **table) as (host, state):
         try:
-            answer = await request(host, target, state=state, **more)
+            response = await request(host, target, state=state, **more)
         except LookupError:
-            answer = Answer(500)
-    return answer, [line for line in read(directory / "combined.log") if line["logger"] != "scalekit"]
+            response = Answer(500)
+    return response, [line for line in read(directory / "combined.log") if line["logger"] != "scalekit"]
 
 
-def access(lines: list[Line]) -> Line:
+def access_line(lines: list[Line]) -> Line:
     (line,) = [each for each in lines if each["logger"] == "scalekit.access"]
     return line
 
 
 @pytest.mark.anyio
-async def test_every_line_logged_while_serving_has_the_ids_that_the_client_sent_and_sees(tmp_path: Path) -> None:
-    answer, lines = await ask(tmp_path, "/talk", headers=IDS)
-    assert [value for name, value in answer.headers if name == b"x-request-id"] == [b"abc-1"]
+async def test_every_line_of_a_request_has_its_request_id_and_trace_id(tmp_path: Path) -> None:
+    response, lines = await logged_request(tmp_path, "/talk", headers=IDS)
+    assert [value for name, value in response.headers if name == b"x-request-id"] == [b"abc-1"]
     events = [line["event"] for line in lines]
     assert sorted(events) == sorted(
         ["structlog", "stdlib 1", "thread", "anyio thread", "async", "task", "server", "background", "request"]
@@ -133,17 +135,17 @@ async def test_every_line_logged_while_serving_has_the_ids_that_the_client_sent_
 
 
 @pytest.mark.anyio
-async def test_the_access_line_says_what_was_asked_and_answered(tmp_path: Path) -> None:
-    answer, lines = await ask(
+async def test_the_access_line_describes_request_and_response(tmp_path: Path) -> None:
+    response, lines = await logged_request(
         tmp_path,
         "/shop/items/7?token=hidden",
         method="POST",
         client=("192.0.2.7", 1),
         headers={**IDS, "user-agent": 'curl/8 "x"', "authorization": "Bearer hidden", "cookie": "a=hidden"},
     )
-    line = access(lines)
+    line = access_line(lines)
     duration = line.pop("duration_ms")
-    assert 0 < duration < 200  # what runs after the answer does not count
+    assert 0 < duration < 200  # background tasks run after the response
     assert line.pop("timestamp")
     assert line == {
         "level": "info",
@@ -159,39 +161,41 @@ async def test_the_access_line_says_what_was_asked_and_answered(tmp_path: Path) 
         "client": "192.0.2.7",
         "user_agent": 'curl/8 "x"',
     }
-    assert len(answer.body) == 300
+    assert len(response.body) == 300
     assert b"hidden" not in (tmp_path / "combined.log").read_bytes()
 
 
 @pytest.mark.anyio
-async def test_an_id_that_is_not_well_formed_is_replaced(tmp_path: Path) -> None:
-    answer, lines = await ask(tmp_path, "/talk", headers={"x-request-id": 'a"b\x1b', "traceparent": "nonsense"})
-    found = answer.header("x-request-id")
+async def test_a_malformed_request_id_is_replaced(tmp_path: Path) -> None:
+    response, lines = await logged_request(
+        tmp_path, "/talk", headers={"x-request-id": 'a"b\x1b', "traceparent": "nonsense"}
+    )
+    found = response.header("x-request-id")
     assert found not in (None, 'a"b\x1b')
     assert {line["request_id"] for line in lines} == {found}
 
 
 @pytest.mark.anyio
-async def test_an_answer_has_one_id_also_where_the_application_set_another(tmp_path: Path) -> None:
-    answer, _ = await ask(tmp_path, "/mine", headers=IDS)
-    assert [value for name, value in answer.headers if name.lower() == b"x-request-id"] == [b"abc-1"]
+async def test_the_response_has_one_request_id_although_the_application_set_another(tmp_path: Path) -> None:
+    response, _ = await logged_request(tmp_path, "/mine", headers=IDS)
+    assert [value for name, value in response.headers if name.lower() == b"x-request-id"] == [b"abc-1"]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("table", [{}, {"tail": {"slow_threshold": "1h"}}], ids=["quick line", "with tail"])
-async def test_the_trace_is_passed_on_with_a_span_that_the_access_line_reports(
+@pytest.mark.parametrize("table", [{}, {"tail": {"slow_threshold": "1h"}}], ids=["fast path", "with tail"])
+async def test_the_trace_is_propagated_with_a_span_that_the_access_line_lists(
     tmp_path: Path, table: dict[str, Any]
 ) -> None:
-    answer, lines = await ask(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"}, table=table)
-    sent = orjson.loads(answer.body)
-    assert (sent["x-request-id"], sent["tracestate"]) == ("abc-1", "vendor=1")
-    version, trace, span, flags = sent["traceparent"].split("-")
+    response, lines = await logged_request(tmp_path, "/other", headers={**IDS, "tracestate": "vendor=1"}, table=table)
+    propagated = orjson.loads(response.body)
+    assert (propagated["x-request-id"], propagated["tracestate"]) == ("abc-1", "vendor=1")
+    version, trace, span, flags = propagated["traceparent"].split("-")
     assert (version, trace, flags) == ("00", TRACE, "01")
-    assert access(lines)["calls"] == [span]
+    assert access_line(lines)["calls"] == [span]
 
 
 @pytest.mark.anyio
-async def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
+async def test_context_variables_of_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
     async def work(request: StarletteRequest) -> Response:
         mark = request.url.query
         structlog.contextvars.bind_contextvars(mark=mark)
@@ -213,13 +217,13 @@ async def test_concurrent_requests_do_not_mix(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_a_pipelined_request_inherits_from_the_one_before_is_forgotten(tmp_path: Path) -> None:
+async def test_a_pipelined_request_does_not_inherit_bound_fields(tmp_path: Path) -> None:
     inner: list[asyncio.Task[Answer]] = []
 
     async def first(scope: Scope, receive: Receive, send: Send) -> None:
         structlog.contextvars.bind_contextvars(user="the first one's")
         log.info(scope["path"])
-        if scope["path"] == "/first":  # as uvicorn begins the next request, within this one
+        if scope["path"] == "/first":  # uvicorn starts a pipelined request in the context of the previous one
             inner.append(asyncio.create_task(request(host, "/second", state=state)))
             await inner[0]
         await PlainTextResponse("ok")(scope, receive, send)
@@ -242,20 +246,20 @@ async def test_what_a_pipelined_request_inherits_from_the_one_before_is_forgotte
 
 @pytest.mark.anyio
 async def test_an_exception_is_one_line_with_its_traceback(tmp_path: Path) -> None:
-    _, lines = await ask(tmp_path, "/shop/f", headers=IDS)
-    line = access(lines)
+    _, lines = await logged_request(tmp_path, "/shop/f", headers=IDS)
+    line = access_line(lines)
     assert (line["level"], line["status"], line["route"]) == ("error", 500, "/shop/f")
     assert line["exception"].startswith("Traceback")
     assert line["exception"].endswith("LookupError: no such thing, token=***")
-    assert [access(read(tmp_path / "error.log"))] == [line]
+    assert [access_line(read(tmp_path / "error.log"))] == [line]
 
 
 @pytest.mark.anyio
-async def test_an_answer_from_500_on_is_an_error(tmp_path: Path) -> None:
-    _, lines = await ask(tmp_path, "/shop/r")
-    assert (access(lines)["level"], access(lines)["status"]) == ("error", 503)
-    assert "exception" not in access(lines)
-    assert read(tmp_path / "error.log") == [access(lines)]
+async def test_a_response_from_500_on_is_an_error(tmp_path: Path) -> None:
+    _, lines = await logged_request(tmp_path, "/shop/r")
+    assert (access_line(lines)["level"], access_line(lines)["status"]) == ("error", 503)
+    assert "exception" not in access_line(lines)
+    assert read(tmp_path / "error.log") == [access_line(lines)]
 
 
 @pytest.mark.anyio
@@ -268,7 +272,7 @@ async def test_an_answer_from_500_on_is_an_error(tmp_path: Path) -> None:
         ({"levels": {"scalekit": "WARNING"}}, ["/shop/f", "/shop/r"]),
     ],
 )
-async def test_access_lines_are_written_as_the_table_says(
+async def test_the_configuration_selects_access_lines(
     table: dict[str, Any], written: list[str], tmp_path: Path
 ) -> None:
     async with logging_app(APPLICATION, tmp_path, **table) as (host, state):
@@ -287,42 +291,42 @@ async def conversation(app: ASGIApp, tmp_path: Path, scope: Scope, **table: Any)
             await talk.run(host, {**scope, "state": state})
         except (LookupError, ConnectionError):
             pass
-    return talk, access(read(tmp_path / "combined.log"))
+    return talk, access_line(read(tmp_path / "combined.log"))
 
 
 @pytest.mark.anyio
-async def test_a_client_that_leaves_before_the_answer_is_499(tmp_path: Path) -> None:
-    async def reads(scope: Scope, receive: Receive, send: Send) -> None:
+async def test_a_client_that_disconnects_before_the_response_is_499(tmp_path: Path) -> None:
+    async def read_body(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await StarletteRequest(scope, receive).body()
 
     talk = Conversation()
     talk.leave()
-    async with logging_app(reads, tmp_path) as (host, state):
+    async with logging_app(read_body, tmp_path) as (host, state):
         with pytest.raises(Exception) as caught:  # noqa: PT011
             await talk.run(host, http_scope(state=state))
     assert type(caught.value).__name__ == "ClientDisconnect"
-    line = access(read(tmp_path / "combined.log"))
+    line = access_line(read(tmp_path / "combined.log"))
     assert (line["status"], line["level"]) == (499, "info")
     assert "exception" not in line
 
 
 @pytest.mark.anyio
-async def test_an_answer_for_a_client_that_left_before_is_499(tmp_path: Path) -> None:
-    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+async def test_a_response_to_a_disconnected_client_is_499(tmp_path: Path) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await receive()
             await PlainTextResponse("the body did not come", 400)(scope, receive, send)
 
     talk = Conversation()
     talk.leave()
-    async with logging_app(answers, tmp_path) as (host, state):
+    async with logging_app(respond, tmp_path) as (host, state):
         await talk.run(host, http_scope(state=state))
-    assert access(read(tmp_path / "combined.log"))["status"] == 499
+    assert access_line(read(tmp_path / "combined.log"))["status"] == 499
 
 
 @pytest.mark.anyio
-async def test_a_request_that_is_cut_is_raised_on_and_has_a_line(tmp_path: Path) -> None:
+async def test_a_cancelled_request_has_an_access_line(tmp_path: Path) -> None:
     async def hang(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await asyncio.Event().wait()
@@ -344,7 +348,7 @@ async def test_a_request_that_is_cut_is_raised_on_and_has_a_line(tmp_path: Path)
 
 
 @pytest.mark.anyio
-async def test_an_exception_in_the_middle_of_an_answer_keeps_the_status_that_was_sent(tmp_path: Path) -> None:
+async def test_an_exception_after_the_response_started_does_not_change_its_status(tmp_path: Path) -> None:
     async def half(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -357,7 +361,9 @@ async def test_an_exception_in_the_middle_of_an_answer_keeps_the_status_that_was
 
 
 @pytest.mark.anyio
-async def test_an_application_that_does_not_answer_is_500_and_one_without_a_client_has_none(tmp_path: Path) -> None:
+async def test_an_application_without_a_response_is_500_and_a_scope_without_client_has_no_address(
+    tmp_path: Path,
+) -> None:
     async def silent(scope: Scope, receive: Receive, send: Send) -> None:
         return
 
@@ -370,7 +376,7 @@ def websocket_scope(path: str) -> Scope:
 
 
 @pytest.mark.anyio
-async def test_a_websocket_is_one_line_at_its_end(tmp_path: Path) -> None:
+async def test_a_websocket_is_one_line_when_it_ends(tmp_path: Path) -> None:
     talk = Conversation()
     for message in ("connect", "hello", "ünï", "end"):
         kind = "websocket.connect" if message == "connect" else "websocket.receive"
@@ -380,7 +386,7 @@ async def test_a_websocket_is_one_line_at_its_end(tmp_path: Path) -> None:
     accepted = talk.sent[0]
     assert [value for name, value in accepted["headers"] if name == b"x-request-id"] == [b"abc-1"]
     lines = read(tmp_path / "combined.log")
-    line = access(lines)
+    line = access_line(lines)
     expected = {
         "event": "websocket",
         "status": 101,
@@ -405,7 +411,7 @@ async def test_a_websocket_is_one_line_at_its_end(tmp_path: Path) -> None:
         ),
     ],
 )
-async def test_a_websocket_that_is_refused_or_left_says_so(
+async def test_status_and_code_of_a_rejected_and_of_a_closed_websocket(
     path: str, messages: list[Message], expected: Line, tmp_path: Path
 ) -> None:
     talk = Conversation()
@@ -416,12 +422,12 @@ async def test_a_websocket_that_is_refused_or_left_says_so(
             await talk.run(host, {**websocket_scope(path), "state": state})
         except Exception as error:
             assert "Disconnect" in type(error).__name__  # noqa: PT017
-    line = access(read(tmp_path / "combined.log"))
+    line = access_line(read(tmp_path / "combined.log"))
     assert {name: line[name] for name in expected} == expected
 
 
 @pytest.mark.anyio
-async def test_frameworks_name_their_routes(tmp_path: Path) -> None:
+async def test_route_templates_of_frameworks(tmp_path: Path) -> None:
     fast = FastAPI()
 
     @fast.get("/users/{name}")
@@ -433,14 +439,16 @@ async def test_frameworks_name_their_routes(tmp_path: Path) -> None:
     async def order() -> int:
         return 7
 
-    _, lines = await ask(tmp_path / "fast", "/users/bob", fast)
-    assert access(lines)["route"] == "/users/{name}"
-    _, lines = await ask(tmp_path / "lite", "/orders/7", cast(ASGIApp, Litestar([order], logging_config=None)))
-    assert access(lines)["route"].startswith("/orders/{number")
+    _, lines = await logged_request(tmp_path / "fast", "/users/bob", fast)
+    assert access_line(lines)["route"] == "/users/{name}"
+    _, lines = await logged_request(
+        tmp_path / "lite", "/orders/7", cast(ASGIApp, Litestar([order], logging_config=None))
+    )
+    assert access_line(lines)["route"].startswith("/orders/{number")
 
 
 @pytest.mark.anyio
-async def test_messages_pass_as_they_come(tmp_path: Path) -> None:
+async def test_messages_pass_unchanged(tmp_path: Path) -> None:
     seen: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

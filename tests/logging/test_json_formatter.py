@@ -11,14 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalekit.http.trace_context import parse_trace_context
-from scalekit_logging.json_formatter import LEVEL_AT, LONGEST_LINE, FieldNameCache, JsonFormatter, TimestampFormatter
+from scalekit_logging.json_formatter import (
+    LEVEL_OFFSET,
+    MAX_LINE_BYTES,
+    FieldNameCache,
+    JsonFormatter,
+    TimestampFormatter,
+)
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
 from tests.logging.log_capture import Line, parse
 
-LINES = JsonFormatter({"service": "shop", "region": "eu"}, Redactor())
+FORMATTER = JsonFormatter({"service": "shop", "region": "eu"}, Redactor())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-IDENTITY = parse_trace_context(
+TRACE_CONTEXT = parse_trace_context(
     [(b"x-request-id", b"abc"), (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())]
 )
 
@@ -33,13 +39,13 @@ class Broken:
         raise ValueError("no repr")
 
 
-class Endless:
+class Recursive:
     def __str__(self) -> str:
         return str(self)
 
 
-def shape(event: object, **fields: Any) -> Line:
-    (line,) = parse(LINES.line(logging.INFO, "shop.orders", event, fields, IDENTITY))
+def format_event(event: object, **fields: Any) -> Line:
+    (line,) = parse(FORMATTER.format(logging.INFO, "shop.orders", event, fields, TRACE_CONTEXT))
     return line
 
 
@@ -78,7 +84,7 @@ short_text = st.text(max_size=500) | st.sampled_from(
 hostile_name = short_text | st.sampled_from(["password", "level", "region", "iban", "n" * 129, "api_key", "a=b"])
 plain = st.none() | st.booleans() | st.integers() | st.floats() | short_text
 simple = st.none() | st.booleans() | st.integers() | st.floats() | hostile_text | st.binary(max_size=100)
-objects = st.builds(Broken) | st.builds(Endless) | st.builds(cyclic) | st.builds(huge) | st.uuids() | st.datetimes()
+objects = st.builds(Broken) | st.builds(Recursive) | st.builds(cyclic) | st.builds(huge) | st.uuids() | st.datetimes()
 values = st.recursive(
     simple | objects,
     lambda inner: (
@@ -93,35 +99,33 @@ values = st.recursive(
 
 @given(event=values, fields=st.dictionaries(hostile_text, values, max_size=8), logger=hostile_text)
 @settings(max_examples=300)
-def test_whatever_is_logged_gives_one_valid_line_of_bounded_length(
-    event: object, fields: Mapping[str, Any], logger: str
-) -> None:
-    data = LINES.line(logging.ERROR, logger, event, fields, IDENTITY)
+def test_any_event_is_one_valid_line_of_bounded_length(event: object, fields: Mapping[str, Any], logger: str) -> None:
+    data = FORMATTER.format(logging.ERROR, logger, event, fields, TRACE_CONTEXT)
     assert data.count(b"\n") == 1
-    assert len(data) <= LONGEST_LINE + 1
+    assert len(data) <= MAX_LINE_BYTES + 1
     (line,) = parse(data)
     assert list(line)[:8] == ["timestamp", "level", "event", "logger", "service", "region", "request_id", "trace_id"]
     assert (line["level"], line["service"], line["request_id"], line["trace_id"]) == ("error", "shop", "abc", TRACE)
-    assert data[LEVEL_AT:].startswith(b'error"')
+    assert data[LEVEL_OFFSET:].startswith(b'error"')
 
 
-class Text(str):
-    """A text that is no plain one: its line is shaped with care."""
+class TextSubclass(str):
+    """Not a simple type: selects the general code path."""
 
 
 @given(event=short_text, fields=st.dictionaries(hostile_name, plain, max_size=8), logger=short_text)
 @settings(max_examples=500)
-def test_simple_lines_are_byte_for_byte_as_those_shaped_with_care(
+def test_the_fast_path_returns_the_same_bytes_as_the_general_one(
     event: str, fields: Mapping[str, Any], logger: str
 ) -> None:
-    for lines in (LINES, JsonFormatter({}, Redactor(["iban"], lambda text: text.replace("s3cret", "***")))):
-        simple = lines.line(logging.ERROR, logger, event, fields, IDENTITY)
-        careful = lines.line(logging.ERROR, logger, Text(event), fields, IDENTITY)
-        assert simple[LEVEL_AT:] == careful[LEVEL_AT:]
+    for formatter in (FORMATTER, JsonFormatter({}, Redactor(["iban"], lambda text: text.replace("s3cret", "***")))):
+        fast = formatter.format(logging.ERROR, logger, event, fields, TRACE_CONTEXT)
+        general = formatter.format(logging.ERROR, logger, TextSubclass(event), fields, TRACE_CONTEXT)
+        assert fast[LEVEL_OFFSET:] == general[LEVEL_OFFSET:]
 
 
-def test_keys_are_in_order_and_those_of_the_line_stay_its_own() -> None:
-    line = shape("order placed", order=7, level="mine", region="us", timestamp=1)
+def test_keys_are_in_order_and_conflicting_fields_are_renamed() -> None:
+    line = format_event("order placed", order=7, level="mine", region="us", timestamp=1)
     assert line.pop("timestamp")
     assert line == {
         "level": "info",
@@ -136,24 +140,24 @@ def test_keys_are_in_order_and_those_of_the_line_stay_its_own() -> None:
         "region_": "us",
         "timestamp_": 1,
     }
-    assert list(shape("x", level=Broken())) == [*shape("x"), "level_"]
+    assert list(format_event("x", level=Broken())) == [*format_event("x"), "level_"]
 
 
-def test_outside_of_a_request_a_line_has_no_ids() -> None:
-    (line,) = parse(LINES.line(logging.INFO, "a", "b", {}, None))
+def test_a_line_outside_a_request_has_no_ids() -> None:
+    (line,) = parse(FORMATTER.format(logging.INFO, "a", "b", {}, None))
     assert "request_id" not in line
     assert "trace_id" not in line
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "serialized"),
     [
         (1.5, 1.5),
         (math.nan, None),
         (10**30, str(10**30)),
-        pytest.param(10**5000, "<int that cannot be shown>", id="huge"),
-        (Broken(), "<Broken that cannot be shown>"),
-        (Endless(), "<Endless that cannot be shown>"),
+        pytest.param(10**5000, "<unprintable int object>", id="huge"),
+        (Broken(), "<unprintable Broken object>"),
+        (Recursive(), "<unprintable Recursive object>"),
         (b"caf\xc3\xa9 \xff", "café \\xff"),
         ("\ud800", "\\ud800"),
         ({"a": (1, {2})}, {"a": [1, [2]]}),
@@ -162,48 +166,48 @@ def test_outside_of_a_request_a_line_has_no_ids() -> None:
         (Pair(1, 2), "Pair(a=1, b=2)"),
     ],
 )
-def test_values_are_shown_as_well_as_can_be(value: Any, shown: Any) -> None:
-    assert shape("x", value=value)["value"] == shown
-    assert shape("x", value=[value])["value"] == [shown]
+def test_values_are_serialized(value: Any, serialized: Any) -> None:
+    assert format_event("x", value=value)["value"] == serialized
+    assert format_event("x", value=[value])["value"] == [serialized]
 
 
-def test_structures_are_bounded_in_depth_and_number() -> None:
-    assert "..." in str(shape("x", value=deep())["value"])
-    many = shape("x", value=list(range(100_000)))["value"]
+def test_structures_are_bounded_in_depth_and_number_of_values() -> None:
+    assert "..." in str(format_event("x", value=deep())["value"])
+    many = format_event("x", value=list(range(100_000)))["value"]
     assert many[:3] == [0, 1, 2]
     assert many[-1] == "..."
-    assert shape("x", value=cyclic())["value"][0] == 1
+    assert format_event("x", value=cyclic())["value"][0] == 1
 
 
 def test_a_long_text_is_cut_in_the_middle() -> None:
-    text = shape("x", value=f"begin {'-' * 200_000} end")["value"]
+    text = format_event("x", value=f"begin {'-' * 200_000} end")["value"]
     assert len(text) < 20_000
     assert text.startswith("begin")
     assert text.endswith("end")
-    quoted = shape("x", value=f"'begin' \"{'-' * 20_000}\" end")["value"]
+    quoted = format_event("x", value=f"'begin' \"{'-' * 20_000}\" end")["value"]
     assert len(quoted) < 20_000
 
 
-def test_names_that_never_come_again_take_no_memory() -> None:
-    keys = FieldNameCache(frozenset(), Redactor())
+def test_the_cache_of_field_names_is_bounded() -> None:
+    names = FieldNameCache(frozenset(), Redactor())
     for number in range(12_000):
-        assert keys[f"name{number}"] == (f"name{number}", False)
-    assert len(keys) <= 10_000
+        assert names[f"name{number}"] == (f"name{number}", False)
+    assert len(names) <= 10_000
 
 
-def test_a_line_of_many_long_fields_stays_bounded() -> None:
+def test_a_line_of_many_long_fields_is_bounded() -> None:
     fields = {f"name{number}{'-' * 1000}": "\x00" * 10_000 for number in range(1000)}
-    data = LINES.line(logging.INFO, "a" * 10_000, "b" * 100_000, fields, IDENTITY)
-    assert len(data) <= LONGEST_LINE
+    data = FORMATTER.format(logging.INFO, "a" * 10_000, "b" * 100_000, fields, TRACE_CONTEXT)
+    assert len(data) <= MAX_LINE_BYTES
     parse(data)
 
 
-def test_the_time_is_rfc_3339_in_utc() -> None:
-    clock = TimestampFormatter()
-    assert clock.stamp(0.0) == "1970-01-01T00:00:00.000000Z"
-    assert clock.stamp(0.25) == "1970-01-01T00:00:00.250000Z"
-    assert clock.stamp(1_700_000_000.999999)[:25] == "2023-11-14T22:13:20.99999"
-    assert shape("x")["timestamp"][:17] in {
+def test_timestamps_are_rfc_3339_in_utc() -> None:
+    formatter = TimestampFormatter()
+    assert formatter.format(0.0) == "1970-01-01T00:00:00.000000Z"
+    assert formatter.format(0.25) == "1970-01-01T00:00:00.250000Z"
+    assert formatter.format(1_700_000_000.999999)[:25] == "2023-11-14T22:13:20.99999"
+    assert format_event("x")["timestamp"][:17] in {
         time.strftime("%Y-%m-%dT%H:%M:", time.gmtime(time.time() - ago)) for ago in (0, 30)
     }
 
@@ -211,5 +215,5 @@ def test_the_time_is_rfc_3339_in_utc() -> None:
 @pytest.mark.parametrize(
     ("number", "name"), [(1, "debug"), (10, "debug"), (25, "info"), (30, "warning"), (49, "error"), (999, "critical")]
 )
-def test_every_number_has_the_name_of_the_level_below(number: int, name: str) -> None:
+def test_a_number_between_levels_has_the_name_of_the_lower_level(number: int, name: str) -> None:
     assert name_of(number) == name

@@ -4,13 +4,13 @@ from scalekit.telemetry import Telemetry
 from scalekit_logging.metrics import LoggingMetrics
 
 
-def test_lines_are_counted_by_level_and_lost_ones_by_where_and_why() -> None:
+def test_lines_are_counted_by_level_and_lost_lines_by_sink_and_reason() -> None:
     telemetry = Telemetry(100)
     metrics = LoggingMetrics(telemetry)
-    metrics.written("info", 3)
-    metrics.written("error", 1)
-    metrics.lost("console", "broken pipe", 2)
-    metrics.lost("console", "broken pipe", 2)
+    metrics.count_written("info", 3)
+    metrics.count_written("error", 1)
+    metrics.count_lost("console", "broken pipe", 2)
+    metrics.count_lost("console", "broken pipe", 2)
     families = telemetry.snapshot().families
     assert families["scalekit_logging_lines"].data == {
         ("debug",): 0,

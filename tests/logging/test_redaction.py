@@ -13,15 +13,15 @@ from starlette.datastructures import Headers
 from scalekit import Secret, Url
 from scalekit_logging.access_log import AccessLogFormatter
 from scalekit_logging.json_formatter import JsonFormatter
-from scalekit_logging.redaction import Redactor, words_of
+from scalekit_logging.redaction import Redactor, normalize
 from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import Line, parse
 
 CONFIGURED = 'conf"igured\\secret é'
-REDACTION = Redactor(["iban", "Card-Number"], lambda text: text.replace(CONFIGURED, "***"))
-LINES = JsonFormatter({}, REDACTION)
+REDACTOR = Redactor(["iban", "Card-Number"], lambda text: text.replace(CONFIGURED, "***"))
+FORMATTER = JsonFormatter({}, REDACTOR)
 
-# 20 values that are hard to find or to delimit, in each of 10 places: 200 that must not come out.
+# 20 values that are hard to detect or delimit, in each of 10 places: none of the 200 may appear in a line.
 VALUES = [
     "hunter2",
     "correcthorse,battery;staple",
@@ -58,8 +58,8 @@ PLACES: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
-def shape(event: object, fields: dict[str, Any]) -> Line:
-    (line,) = parse(LINES.line(logging.INFO, "shop", event, fields, None))
+def format_event(event: object, fields: dict[str, Any]) -> Line:
+    (line,) = parse(FORMATTER.format(logging.INFO, "shop", event, fields, None))
     return line
 
 
@@ -69,15 +69,15 @@ def spellings(secret: str) -> set[str]:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("secret", VALUES, ids=range(len(VALUES)))
-def test_200_hostile_values_never_come_out(place: str, secret: str) -> None:
-    if place == "bearer":  # no name tells where it ends: it ends where no token has such a character
+def test_hostile_secrets_are_masked_everywhere(place: str, secret: str) -> None:
+    if place == "bearer":  # without a name, a token ends at the first character that tokens cannot contain
         secret = "".join(each for each in secret if each not in ",;)}]")
     fields = PLACES[place](secret)
     (text,) = (str(fields[name]) for name in list(fields)[:1])
     for data in (
-        LINES.line(logging.INFO, "shop", "happened", fields, None),
-        LINES.line(logging.INFO, "shop", text if place not in ("field", "spelling", "nested") else "x", {}, None),
-        LINES.line(logging.INFO, "shop", fields, {"extra": [fields]}, None),
+        FORMATTER.format(logging.INFO, "shop", "happened", fields, None),
+        FORMATTER.format(logging.INFO, "shop", text if place not in ("field", "spelling", "nested") else "x", {}, None),
+        FORMATTER.format(logging.INFO, "shop", fields, {"extra": [fields]}, None),
     ):
         line = parse(data)[0]
         for spelling in spellings(secret):
@@ -85,8 +85,8 @@ def test_200_hostile_values_never_come_out(place: str, secret: str) -> None:
             assert spelling not in str(line)
 
 
-def test_what_is_not_secret_stays() -> None:
-    line = shape(
+def test_other_values_are_not_masked() -> None:
+    line = format_event(
         "the basic idea of a keyboard: 7 tokens, basic functionality",
         {
             "max_tokens": 4096,
@@ -114,7 +114,7 @@ def test_what_is_not_secret_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "clean"),
+    ("text", "redacted"),
     [
         ("password=abc user=bob", "password=*** user=bob"),
         ('{"password": "a b", "user": "bob"}', '{"password": "***", "user": "bob"}'),
@@ -128,51 +128,52 @@ def test_what_is_not_secret_stays() -> None:
         ('token="never closed and more', 'token="***"'),
     ],
 )
-def test_texts_keep_what_is_around_a_secret(text: str, clean: str) -> None:
-    redaction = Redactor(["iban", "Card-Number"], lambda text: text.replace("//bob:secret@", "//bob:***@"))
-    assert redaction.clean(text) == clean
+def test_only_the_secret_of_a_text_is_masked(text: str, redacted: str) -> None:
+    redactor = Redactor(["iban", "Card-Number"], lambda text: text.replace("//bob:secret@", "//bob:***@"))
+    assert redactor.redact(text) == redacted
 
 
 @given(name=st.text(max_size=300), value=st.text(max_size=300))
-def test_cleaning_never_raises_and_never_changes_what_is_clean(name: str, value: str) -> None:
-    once = REDACTION.clean(f"{name}password={value}")
-    assert REDACTION.clean(once) == once
-    REDACTION.is_secret(name)
+def test_redaction_never_raises_and_is_idempotent(name: str, value: str) -> None:
+    once = REDACTOR.redact(f"{name}password={value}")
+    assert REDACTOR.redact(once) == once
+    REDACTOR.is_secret(name)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("X-Api-Key", "x_api_key"), ("accessToken", "access_token"), ("API KEY", "api_key"), ("é", "")]
+    ("name", "normalized"),
+    [("X-Api-Key", "x_api_key"), ("accessToken", "access_token"), ("API KEY", "api_key"), ("é", "")],
 )
-def test_names_have_one_spelling(name: str, words: str) -> None:
-    assert words_of(name) == words
+def test_names_are_normalized(name: str, normalized: str) -> None:
+    assert normalize(name) == normalized
 
 
-def test_secrets_of_the_configuration_are_masked_wherever_they_stand() -> None:
-    line = shape(
+def test_secrets_of_the_configuration_are_masked_everywhere() -> None:
+    line = format_event(
         f"using {CONFIGURED}",
         {"value": [CONFIGURED], CONFIGURED: 1, "bytes": CONFIGURED.encode(), "secret": Secret("x"), "n": Secret("hid")},
     )
     assert "igured" not in str(line)
     assert line["event"] == "using ***"
     assert line["n"] == "**********"
-    assert shape(f"only {CONFIGURED}", {})["event"] == "only ***"
-    assert shape("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
-    access = AccessLogFormatter(LINES)
-    ending = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"])
-    (data,) = access.shaped([ending])
+    assert format_event(f"only {CONFIGURED}", {})["event"] == "only ***"
+    assert format_event("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
+    access = AccessLogFormatter(FORMATTER)
+    record = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"])
+    (data,) = access.format([record])
     assert "igured" not in data.decode()
     assert parse(data)[0]["path"] == "/***"
     assert parse(data)[0]["user_agent"] == "token=***"
 
 
 @pytest.mark.parametrize("before", range(0, 9000, 450))
-def test_a_secret_that_a_cut_goes_through_does_not_come_out(before: int) -> None:
+def test_a_secret_at_a_cut_is_masked(before: int) -> None:
     secret = "0123456789" * 50
-    redaction = Redactor((), lambda text: text.replace(secret, "***"))
+    redactor = Redactor((), lambda text: text.replace(secret, "***"))
     for text in ("a" * before + secret + "b" * 50_000, "b" * 50_000 + secret + "a" * before):
-        assert "0123456789" not in ValueSerializer(redaction, 1000, 10).text(text)
+        assert "0123456789" not in ValueSerializer(redactor, 1000, 10).serialize_text(text)
 
 
-def test_a_hostile_text_costs_no_more_than_its_length() -> None:
+def test_redaction_is_linear_in_the_length_of_a_hostile_text() -> None:
     for piece in ('password="', "token='\\", "eyJ", "bearer ", "basic aaaaaaaa", "cookie:\\'", '\\"', "secret\\\\"):
-        REDACTION.clean(piece * (16_384 // len(piece)))
+        REDACTOR.redact(piece * (16_384 // len(piece)))

@@ -15,7 +15,7 @@ from tests.processes import HOST, wait_for
 from tests.service import Service
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
-SPEAKING = """\
+LOGGING_APP = """\
 import logging
 import sys
 
@@ -37,9 +37,9 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
 """
-PLAIN = '[plugins.logging]\nservice = "shop"\n'
-FILES = PLAIN + 'directory = "logs"\n'
-QUICK_END = """\
+TABLE = '[plugins.logging]\nservice = "shop"\n'
+WITH_FILES = TABLE + 'directory = "logs"\n'
+SERVER = """\
 [server]
 drain_delay = "0s"
 operator_networks = ["127.0.0.1/32"]
@@ -49,7 +49,7 @@ interval = "100ms"
 
 
 def fetch(service: Service, path: str, **headers: str) -> tuple[int, str]:
-    """Return the status and the id of the request."""
+    """Return the status and the request id of the response."""
     connection = HTTPConnection(HOST, service.port, timeout=60)
     try:
         connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
@@ -61,12 +61,12 @@ def fetch(service: Service, path: str, **headers: str) -> tuple[int, str]:
 
 
 def json_lines(text: bytes) -> list[Line]:
-    """Return the lines that are JSON; before the start and after the end the host logs in its own way."""
+    """Return the lines that are JSON; before start and after stop, the host logs plain text."""
     return parse(b"".join(line + b"\n" for line in text.split(b"\n") if line.startswith(b"{")))
 
 
 def test_the_process_logs_json_to_standard_error_and_files() -> None:
-    with Service(QUICK_END + FILES, {"service": SPEAKING}) as service:
+    with Service(SERVER + WITH_FILES, {"service": LOGGING_APP}) as service:
         logs = service.box.directory / "logs"
         status, identifier = fetch(service, "/a?token=hunter2", traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
         assert status == 200
@@ -91,8 +91,8 @@ def test_the_process_logs_json_to_standard_error_and_files() -> None:
     assert any(line["event"].startswith("serving service:app") for line in lines)
 
 
-def test_a_terminal_gets_rows_for_people_and_nothing_else_does() -> None:
-    with Service(QUICK_END + PLAIN) as service:
+def test_a_terminal_gets_rows_in_colour() -> None:
+    with Service(SERVER + TABLE) as service:
         controller, terminal = pty.openpty()
         service.stop()
         process = subprocess.Popen(
@@ -106,19 +106,19 @@ def test_a_terminal_gets_rows_for_people_and_nothing_else_does() -> None:
         os.set_blocking(controller, False)
         shown = b""
 
-        def look() -> bool:
+        def row_is_shown() -> bool:
             nonlocal shown
             try:
-                while piece := os.read(controller, 65536):
-                    shown += piece
+                while chunk := os.read(controller, 65536):
+                    shown += chunk
             except OSError:
                 pass
             return b"/shown" in shown
 
         try:
-            wait_for("an answer", service.answers, process)
+            wait_for("a response", service.answers, process)
             fetch(service, "/shown")
-            wait_for("the row", look, process)
+            wait_for("the row", row_is_shown, process)
         finally:
             process.terminate()
             process.wait(120)
@@ -128,10 +128,10 @@ def test_a_terminal_gets_rows_for_people_and_nothing_else_does() -> None:
     assert b"{" not in row
 
 
-def test_requests_go_on_while_nobody_reads_standard_error() -> None:
+def test_requests_are_served_while_the_reader_of_standard_error_is_stalled() -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-    with Service(QUICK_END + FILES, {"service": SPEAKING}) as service:
+    with Service(SERVER + WITH_FILES, {"service": LOGGING_APP}) as service:
         service.stop()
         process = subprocess.Popen(
             [str(each) for each in service.command()],
@@ -142,7 +142,7 @@ def test_requests_go_on_while_nobody_reads_standard_error() -> None:
         )
         os.close(writer)
         try:
-            wait_for("an answer", service.answers, process)
+            wait_for("a response", service.answers, process)
             for _ in range(8):
                 assert fetch(service, "/much")[0] == 200
             assert fetch(service, "/last", x_request_id="the-last")[0] == 200
@@ -158,8 +158,8 @@ def test_requests_go_on_while_nobody_reads_standard_error() -> None:
 
 
 @pytest.mark.parametrize("place", ["/dev/full", "closed"])
-def test_requests_go_on_when_standard_error_takes_nothing(place: str) -> None:
-    with Service(QUICK_END + FILES, {"service": SPEAKING}) as service:
+def test_requests_are_served_when_standard_error_is_full_or_closed(place: str) -> None:
+    with Service(SERVER + WITH_FILES, {"service": LOGGING_APP}) as service:
         service.stop()
         error = {"stderr": open("/dev/full", "wb")} if place == "/dev/full" else {}  # noqa: SIM115
         command = [str(each) for each in service.command()]
@@ -173,7 +173,7 @@ def test_requests_go_on_when_standard_error_takes_nothing(place: str) -> None:
             **error,  # type: ignore[call-overload]
         )
         try:
-            wait_for("an answer", service.answers, process)
+            wait_for("a response", service.answers, process)
             assert fetch(service, "/much")[0] == 200
             logs = service.box.directory / "logs"
             wait_for("the file", lambda: b"request" in (logs / "combined.log").read_bytes())
@@ -185,14 +185,14 @@ def test_requests_go_on_when_standard_error_takes_nothing(place: str) -> None:
         assert any(line.get("path") == "/much" for line in read(logs / "combined.log"))
 
 
-def test_uvicorn_alone_logs_the_same_and_each_request_once() -> None:
-    with Service(QUICK_END + FILES, {"service": SPEAKING}) as service:
+def test_under_uvicorn_each_request_and_exception_is_logged_once() -> None:
+    with Service(SERVER + WITH_FILES, {"service": LOGGING_APP}) as service:
         service.stop()
         service.box.environment["SCALEKIT_CONFIG"] = "file.toml"
-        service.box.write("file.toml", FILES + '[app]\ntarget = "service:app"\n')
+        service.box.write("file.toml", WITH_FILES + '[app]\ntarget = "service:app"\n')
         command = [sys.executable, "-m", "uvicorn", "scalekit.asgi:app", "--port", str(service.port)]
         process = service.box.spawn(*command, "--no-proxy-headers", log="uvicorn.log")
-        wait_for("an answer", service.answers, process)
+        wait_for("a response", service.answers, process)
         fetch(service, "/a", x_request_id="one")
         fetch(service, "/fail", x_request_id="two")
         service.box.stop(process)

@@ -21,8 +21,8 @@ from tests.logging.log_capture import Line, logging_app, logging_host, read
 NAMES = ("", "uvicorn", "uvicorn.error", "uvicorn.access", "shop", "shop.noisy")
 
 
-def state() -> dict[str, Any]:
-    """Return everything about logging that belongs to the process."""
+def logging_state() -> dict[str, Any]:
+    """Return the logging configuration of the process."""
     loggers = {}
     for name in NAMES:
         each = logging.getLogger(name)
@@ -38,14 +38,14 @@ def events(path: Path) -> list[Any]:
 @pytest.fixture(autouse=True)
 def _unchanged() -> Iterator[None]:
     logging.getLogger("uvicorn.access").propagate = True  # a server of an earlier test may have turned it off
-    before = state()
+    before = logging_state()
     yield
-    assert state() == before
+    assert logging_state() == before
 
 
 @contextmanager
-def printing() -> Iterator[None]:
-    """Log as a process does that called basicConfig, and whose server is uvicorn with its own configuration."""
+def console_handlers() -> Iterator[None]:
+    """Add console handlers as ``basicConfig`` and uvicorn do."""
     loggers = [logging.getLogger(name) for name in ("", "uvicorn", "uvicorn.access")]
     handlers = [logging.StreamHandler(sys.stderr) for _ in loggers]
     before = [logger.propagate for logger in loggers]
@@ -59,26 +59,24 @@ def printing() -> Iterator[None]:
 
 
 @pytest.mark.anyio
-async def test_what_would_be_printed_is_logged_instead_and_everything_is_put_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_console_handlers_are_replaced_and_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stays = logging.StreamHandler(io.StringIO())
-    with printing():
+    with console_handlers():
         logging.getLogger().addHandler(stays)
-        before = state()
+        before = logging_state()
         async with logging_app(bare_application, tmp_path):
             for name in ("shop", "uvicorn.error", "uvicorn.access"):
                 logging.getLogger(name).error("by %s", name)
-        assert state() == before
+        assert logging_state() == before
         logging.getLogger().removeHandler(stays)
-    assert events(tmp_path / "combined.log") == ["by shop", "by uvicorn.error"]  # requests have our own line
+    assert events(tmp_path / "combined.log") == ["by shop", "by uvicorn.error"]  # access lines replace uvicorn.access
     assert "by shop" not in capsys.readouterr().err
     assert "by shop" in stays.stream.getvalue()
 
 
 @contextmanager
-def queueing() -> Iterator[logging.Logger]:
-    """Give a logger that prints in a thread of its own, as Litestar's do."""
+def queue_handler() -> Iterator[logging.Logger]:
+    """Yield a logger that writes to the console through a queue, like Litestar's."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue()
     handler: Any = QueueHandler(lines)
     handler.listener = QueueListener(lines, logging.StreamHandler(sys.stderr))
@@ -93,10 +91,8 @@ def queueing() -> Iterator[logging.Logger]:
 
 
 @pytest.mark.anyio
-async def test_what_a_framework_would_print_is_logged_instead(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with queueing() as logger:
+async def test_queue_handlers_of_frameworks_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with queue_handler() as logger:
         async with logging_app(bare_application, tmp_path):
             logger.error("by the framework")
         assert not logger.propagate
@@ -105,7 +101,7 @@ async def test_what_a_framework_would_print_is_logged_instead(
 
 
 @pytest.mark.anyio
-async def test_structlog_is_configured_afterwards_as_it_was_before(tmp_path: Path) -> None:
+async def test_the_configuration_of_structlog_is_restored(tmp_path: Path) -> None:
     structlog.reset_defaults()
     async with logging_app(bare_application, tmp_path):
         assert structlog.is_configured()
@@ -122,14 +118,14 @@ async def test_structlog_is_configured_afterwards_as_it_was_before(tmp_path: Pat
 
 
 @pytest.mark.anyio
-async def test_without_access_lines_uvicorn_s_own_are_logged(tmp_path: Path) -> None:
+async def test_without_access_lines_those_of_uvicorn_are_logged(tmp_path: Path) -> None:
     async with logging_app(bare_application, tmp_path, access=False):
-        logging.getLogger("uvicorn.access").info("asked")
-    assert events(tmp_path / "combined.log") == ["asked"]
+        logging.getLogger("uvicorn.access").info("uvicorn request")
+    assert events(tmp_path / "combined.log") == ["uvicorn request"]
 
 
 @pytest.mark.anyio
-async def test_of_two_applications_the_last_one_started_gets_what_is_logged(tmp_path: Path) -> None:
+async def test_events_go_to_the_application_that_was_started_last(tmp_path: Path) -> None:
     log = structlog.get_logger("shop")
     one, other = (logging_host(bare_application, tmp_path / name) for name in ("one", "other"))
     async with running(one) as first:
@@ -156,7 +152,7 @@ async def test_applications_may_stop_in_any_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_logger_kept_from_one_application_obeys_the_level_of_the_next(
+async def test_a_cached_logger_uses_the_level_of_the_next_application(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = structlog.get_logger()
@@ -174,7 +170,7 @@ async def test_a_logger_kept_from_one_application_obeys_the_level_of_the_next(
 
 
 @pytest.mark.anyio
-async def test_levels_of_single_loggers_hold_for_both_kinds_and_those_below(tmp_path: Path) -> None:
+async def test_levels_by_logger_apply_to_children_in_both_libraries(tmp_path: Path) -> None:
     levels = {"shop": "WARNING", "shop.noisy.deep": "DEBUG"}
     async with logging_app(bare_application, tmp_path, levels=levels):
         for get in (logging.getLogger, structlog.get_logger):
@@ -188,7 +184,7 @@ async def test_levels_of_single_loggers_hold_for_both_kinds_and_those_below(tmp_
 
 
 @pytest.mark.anyio
-async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
+async def test_features_of_structlog_work(tmp_path: Path) -> None:
     log = structlog.get_logger("shop", order=7)
     async with logging_app(bare_application, tmp_path):
         with structlog.testing.capture_logs() as captured:
@@ -199,7 +195,7 @@ async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
             raise LookupError("token=abc")
         except LookupError as error:
             log.exception("current")
-            log.error("given", exc_info=error)
+            log.error("explicit", exc_info=error)
             logging.getLogger("shop").exception("stdlib")
         log.info("stack", stack_info=True)
         log.log(logging.CRITICAL, "number")
@@ -208,7 +204,7 @@ async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
     lines: dict[str, Line] = {line["event"]: line for line in read(tmp_path / "combined.log")}
     assert lines["interpolated 7"]["order"] == 7
     assert lines["bound"]["item"] == 1
-    for event in ("current", "given", "stdlib"):
+    for event in ("current", "explicit", "stdlib"):
         assert lines[event]["exception"].endswith("LookupError: token=***")
         assert "test_setup.py" in lines[event]["exception"]
     assert "test_setup.py" in lines["stack"]["stack"]
@@ -217,7 +213,7 @@ async def test_structlog_s_own_tools_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_records_that_cannot_be_shown_cost_nothing_but_themselves(
+async def test_unprintable_records_are_logged_with_a_placeholder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
@@ -226,7 +222,7 @@ async def test_records_that_cannot_be_shown_cost_nothing_but_themselves(
 
     log = logging.getLogger("shop")
     for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: False)  # pytest's own cannot show them
+        handler.addFilter(lambda record: False)  # pytest's handlers cannot print them
     async with logging_app(bare_application, tmp_path):
         log.info("%d things", "no number")
         log.info("%s", Broken())
@@ -234,12 +230,12 @@ async def test_records_that_cannot_be_shown_cost_nothing_but_themselves(
         log.info("level", extra={"level": "mine"})
     for handler in logging.getLogger().handlers:
         handler.filters.clear()
-    assert events(tmp_path / "combined.log") == ["%d things", "%s", "<Broken that cannot be shown>", "level"]
+    assert events(tmp_path / "combined.log") == ["%d things", "%s", "<unprintable Broken object>", "level"]
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.anyio
-async def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+async def test_a_directory_that_is_not_writable_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError) as caught:
         async with logging_app(bare_application, tmp_path / "file" / "logs"):
@@ -263,6 +259,6 @@ async def test_a_directory_that_cannot_be_written_stops_the_start(tmp_path: Path
         ({"levle": "INFO"}, "levle"),
     ],
 )
-def test_mistakes_in_the_table_are_named(table: dict[str, Any], message: str) -> None:
+def test_invalid_values_are_reported_with_their_key(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_app({"plugins": {"logging": table}}, app=bare_application)

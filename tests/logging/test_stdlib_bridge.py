@@ -1,4 +1,4 @@
-"""The handler is one that every Python's logging can work with."""
+"""PipelineHandler works with everything that logging does with handlers."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def record(text: str) -> logging.LogRecord:
     return logging.makeLogRecord({"levelno": logging.WARNING, "levelname": "WARNING", "name": "shop", "msg": text})
 
 
-def test_it_writes_what_its_filters_let_pass_and_in_the_form_they_give_it(handler: PipelineHandler) -> None:
+def test_filters_may_reject_records(handler: PipelineHandler) -> None:
     handler.addFilter(lambda each: "secret" not in str(each.msg))
     assert handler.handle(record("sold"))
     assert not handler.handle(record("a secret"))
     assert events(handler) == ["sold"]
 
 
-def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: PipelineHandler) -> None:
+def test_the_handler_can_be_locked_flushed_and_shut_down(handler: PipelineHandler) -> None:
     handler.acquire()
     handler.release()
     handler.handle(record("sold"))
@@ -50,7 +50,7 @@ def test_it_can_be_locked_flushed_and_shut_down_as_every_handler(handler: Pipeli
     assert events(handler) == ["sold"]
 
 
-def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: PipelineHandler) -> None:
+def test_the_handler_works_behind_a_queue_and_a_buffer(handler: PipelineHandler) -> None:
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     listener = logging.handlers.QueueListener(lines, handler)
     listener.start()
@@ -62,7 +62,7 @@ def test_it_can_stand_behind_a_queue_and_behind_a_buffer(handler: PipelineHandle
     assert events(handler) == ["through a queue", "through a buffer"]
 
 
-def test_a_thread_that_holds_the_lock_keeps_nobody_else_from_logging(handler: PipelineHandler) -> None:
+def test_a_thread_that_holds_the_lock_does_not_block_other_threads(handler: PipelineHandler) -> None:
     handler.acquire()
     other = threading.Thread(target=handler.handle, args=(record("sold"),), daemon=True)
     other.start()

@@ -22,17 +22,17 @@ running_tasks: set[asyncio.Task[None]] = set()
 
 
 async def work(request: Request) -> Response:
-    how = request.path_params["how"]
+    outcome = request.path_params["outcome"]
     for number in range(int(request.query_params.get("lines", "2"))):
         log.debug("detail", number=number)
     await asyncio.to_thread(stdlib.debug, "stdlib detail")
     log.info("usual")
     logging.getLogger("quiet").debug("never")
-    if how == "slow":
-        await asyncio.sleep(0.15)
-    if how == "raise":
+    if outcome == "slow":
+        await asyncio.sleep(1.1)
+    if outcome == "raise":
         raise LookupError
-    return PlainTextResponse(how, 503 if how == "fail" else 200)
+    return PlainTextResponse(outcome, 503 if outcome == "fail" else 200)
 
 
 async def linger(request: Request) -> Response:
@@ -46,12 +46,12 @@ async def linger(request: Request) -> Response:
     return PlainTextResponse("", 500)
 
 
-APPLICATION = Starlette(routes=[Route("/linger", linger), Route("/{how}", work)])
+APPLICATION = Starlette(routes=[Route("/linger", linger), Route("/{outcome}", work)])
 
 
-async def serve(directory: Path, *targets: str, **table: Any) -> list[tuple[str, str]]:
-    """Return level and event of every line that the requests left."""
-    tail = {"slow_threshold": "100ms", **table.pop("tail", {})}
+async def logged_lines(directory: Path, *targets: str, **table: Any) -> list[tuple[str, str]]:
+    """Return level and event of every line of the requests."""
+    tail = {"slow_threshold": "1s", **table.pop("tail", {})}
     table = {"levels": {"quiet": "INFO"}, "tail": tail, **table}
     log.debug("outside")
     async with logging_app(APPLICATION, directory, **table) as (host, state):
@@ -75,7 +75,7 @@ DETAILS = [("debug", "detail"), ("debug", "detail"), ("debug", "stdlib detail")]
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("how", "written"),
+    ("outcome", "written"),
     [
         ("ok", [("info", "usual"), ("info", "request")]),
         ("fail", [("info", "usual"), *DETAILS, ("error", "request")]),
@@ -84,18 +84,22 @@ DETAILS = [("debug", "detail"), ("debug", "detail"), ("debug", "stdlib detail")]
     ],
 )
 async def test_details_are_written_when_the_request_fails_or_is_slow(
-    how: str, written: list[tuple[str, str]], tmp_path: Path
+    outcome: str, written: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    assert await serve(tmp_path, f"/{how}") == written
+    assert await logged_lines(tmp_path, f"/{outcome}") == written
 
 
 @pytest.mark.anyio
-async def test_whatever_is_below_the_level_is_a_detail(tmp_path: Path) -> None:
-    assert await serve(tmp_path, "/ok", "/slow", level="WARNING") == [*DETAILS, ("info", "usual"), ("info", "request")]
+async def test_all_lines_below_the_level_are_buffered(tmp_path: Path) -> None:
+    assert await logged_lines(tmp_path, "/ok", "/slow", level="WARNING") == [
+        *DETAILS,
+        ("info", "usual"),
+        ("info", "request"),
+    ]
 
 
 @pytest.mark.anyio
-async def test_without_the_table_nothing_below_the_level_is_written(tmp_path: Path) -> None:
+async def test_without_tail_sampling_no_line_below_the_level_is_written(tmp_path: Path) -> None:
     async with logging_app(APPLICATION, tmp_path) as (host, state):
         assert not logging.getLogger("shop").isEnabledFor(logging.DEBUG)
         await request(host, "/fail", state=state)
@@ -104,28 +108,28 @@ async def test_without_the_table_nothing_below_the_level_is_written(tmp_path: Pa
 
 
 @pytest.mark.anyio
-async def test_of_too_many_lines_the_last_are_kept_and_the_others_counted(tmp_path: Path) -> None:
-    written = await serve(tmp_path, "/fail?lines=50", tail={"lines": 5})
-    forgotten = ("debug", "46 earlier lines of this request were dropped")
-    assert written == [("info", "usual"), forgotten, *(DETAILS[:1] * 4), DETAILS[2], ("error", "request")]
-    kept = [line["number"] for line in read(tmp_path / "combined.log") if line["event"] == "detail"]
-    assert kept == [46, 47, 48, 49]
+async def test_the_oldest_lines_are_dropped_and_counted(tmp_path: Path) -> None:
+    written = await logged_lines(tmp_path, "/fail?lines=50", tail={"lines": 5})
+    dropped = ("debug", "46 earlier lines of this request were dropped")
+    assert written == [("info", "usual"), dropped, *(DETAILS[:1] * 4), DETAILS[2], ("error", "request")]
+    numbers = [line["number"] for line in read(tmp_path / "combined.log") if line["event"] == "detail"]
+    assert numbers == [46, 47, 48, 49]
 
 
 @pytest.mark.anyio
-async def test_what_outlives_its_request_is_kept_by_nobody(tmp_path: Path) -> None:
-    assert await serve(tmp_path, "/linger") == [("error", "request")]
+async def test_lines_after_the_end_of_the_request_are_dropped(tmp_path: Path) -> None:
+    assert await logged_lines(tmp_path, "/linger") == [("error", "request")]
 
 
-def test_all_tails_together_are_bounded_and_give_back_what_they_took() -> None:
-    tails = TailSampler(lines=1000, memory=1000, slow_threshold=1.0)
-    opened = [tails.open() for _ in range(100)]
+def test_the_memory_of_all_buffers_is_bounded_and_released() -> None:
+    sampler = TailSampler(max_lines=1000, max_bytes=1000, slow_threshold=1.0)
+    opened = [sampler.create_buffer() for _ in range(100)]
     for number in range(20):
         for tail in opened:
-            tail.keep(b"%099d" % number)
-            assert tails.used <= 1000
+            tail.append(b"%099d" % number)
+            assert sampler.used_bytes <= 1000
     assert sum(len(tail.close()[0]) for tail in opened) > 0
-    assert tails.used == 0
+    assert sampler.used_bytes == 0
     late = opened[0]
-    late.keep(b"late")
-    assert (late.close()[0], tails.used) == ([], 0)
+    late.append(b"late")
+    assert (late.close()[0], sampler.used_bytes) == ([], 0)

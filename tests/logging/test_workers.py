@@ -1,4 +1,4 @@
-"""Lines of several workers: each says which one wrote it, and all of them are JSON."""
+"""Lines of several workers: each has its worker, and all of them are JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def app(scope, receive, send):
 """
 
 
-def test_each_line_says_which_worker_wrote_it_and_where_one_hung_is_a_line_too() -> None:
+def test_each_line_has_its_worker_and_the_stacks_of_a_hung_worker_are_a_line() -> None:
     with Supervised(TOML, {"service": HANGS}) as service:
         pids = serving_pids(service, 2)
         assert pids == set(workers_of(service))
