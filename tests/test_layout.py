@@ -75,7 +75,7 @@ def test_the_host_imports_no_plugin_and_plugins_import_no_other() -> None:
 
 
 PLUGIN_API = {"scalekit", "scalekit.contracts", "scalekit.telemetry", "scalekit.testing"}
-LIBRARIES = ("scalekit_redis",)
+LIBRARIES = ("scalekit_caching", "scalekit_redis")
 
 
 def test_plugins_import_only_the_public_packages_of_the_host() -> None:

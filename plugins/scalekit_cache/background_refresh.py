@@ -20,7 +20,7 @@ from scalekit_cache.revalidation import background_request, empty_receive
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.sql_invalidation import track_reads
 from scalekit_cache.stored_response import StoredResponse, route_scope
-from scalekit_caching.items import Key
+from scalekit_caching import Key
 
 logger = logging.getLogger("scalekit.cache")
 

@@ -10,9 +10,7 @@ import orjson
 
 from scalekit_cache.cache_status import Headers
 from scalekit_cache.stored_response import StoragePolicy, StoredResponse, Variants
-from scalekit_caching.codec import HEAD, Corrupt, ItemCodec, body_of, decode_list, encode_list, to_bytes
-from scalekit_caching.items import Item, Key
-from scalekit_caching.tags import path_tags
+from scalekit_caching import Corrupt, Item, ItemCodec, Key, path_tags
 
 _RESPONSE = Struct(">HdddhhIII")
 """Status, generated_at, expires, refresh_at; indexes of ETag and Last-Modified; lengths of terms, path and headers."""
@@ -55,16 +53,16 @@ class HttpCodec(ItemCodec):
         if isinstance(item, StoredResponse):
             return b"e", self._response_parts(item)
         if isinstance(item, Variants):
-            names = encode_list(item.names)
+            names = self.encode_list(item.names)
             return b"x", (_VARIANTS.pack(len(names)), names, item.token)
         return super().parts(item)
 
-    def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
+    def tags_in(self, kind: bytes, head: bytes, offset: int) -> tuple[bytes, ...]:
         """Return the tags of an item of *kind*; those of a response include the tags of its path."""
         if kind != b"e":
-            return super().tags_in(kind, head)
-        *_, terms_length, path_length, _ = _RESPONSE.unpack_from(head, HEAD.size)
-        offset = HEAD.size + _RESPONSE.size
+            return super().tags_in(kind, head, offset)
+        *_, terms_length, path_length, _ = _RESPONSE.unpack_from(head, offset)
+        offset += _RESPONSE.size
         end = offset + terms_length
         _, tags, _ = self._decode_terms(head[offset:end])
         path = head[end : end + path_length].decode("utf-8", "surrogatepass")
@@ -114,7 +112,7 @@ class HttpCodec(ItemCodec):
             key,
             status,
             headers,
-            body_of(frame, end),
+            ItemCodec.body_of(frame, end),
             policy,
             generated_at=generated_at,
             lifetime=expires - generated_at,
@@ -172,14 +170,15 @@ def _terms(fields: Any) -> Terms:
             raise TypeError(key)
     policy = StoragePolicy(
         **{key: fields[key] for key in _POLICY_FIELDS},
-        vary=to_bytes(fields["vary"]),
-        excluded_fields=frozenset(to_bytes(fields["excluded_fields"])),
+        vary=ItemCodec.to_bytes(fields["vary"]),
+        excluded_fields=frozenset(ItemCodec.to_bytes(fields["excluded_fields"])),
     )
-    (cache_name,) = to_bytes(fields["cache_name"])
-    return policy, to_bytes(fields["tags"]), cache_name
+    (cache_name,) = ItemCodec.to_bytes(fields["cache_name"])
+    return policy, ItemCodec.to_bytes(fields["tags"]), cache_name
 
 
 def _decode_variants(frame: bytes, offset: int, key: Key, since: int) -> Variants:
     (length,) = _VARIANTS.unpack_from(frame, offset)
     offset += _VARIANTS.size
-    return Variants(key, decode_list(frame[offset : offset + length]), body_of(frame, offset + length))
+    end = offset + length
+    return Variants(key, ItemCodec.decode_list(frame[offset:end]), ItemCodec.body_of(frame, end))

@@ -9,8 +9,7 @@ import click
 from scalekit import Context
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
-from scalekit_caching.purge_count import purge_and_count
-from scalekit_caching.tags import name_tag, path_tag
+from scalekit_caching import name_tag, path_tag, purge_and_count
 from scalekit_redis import RedisUnavailable, ReplyError
 
 

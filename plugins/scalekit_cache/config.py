@@ -10,7 +10,7 @@ from scalekit import Duration, PathGlob, PositiveDuration, PositiveSize, Size, T
 from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import DEFAULT_EARLY_REFRESH
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
-from scalekit_caching.tags import name_tag
+from scalekit_caching import name_tag
 from scalekit_redis import REDIS_SCHEMES, parse_url
 
 FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]

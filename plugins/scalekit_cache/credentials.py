@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from scalekit.contracts import SubjectIdentifier, is_authenticated, subject_of
-from scalekit_caching.items import digest
+from scalekit_caching import digest
 
 AUTHORIZATION = 1
 USER = 2

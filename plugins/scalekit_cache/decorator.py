@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from scalekit import Duration
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
-from scalekit_caching.tags import name_tag
+from scalekit_caching import name_tag
 
 H = TypeVar("H", bound=Callable[..., Any])
 

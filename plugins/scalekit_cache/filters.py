@@ -16,8 +16,7 @@ from scalekit_cache.keys import SCHEMES, Resource, resource_of
 from scalekit_cache.request import BY_IDENTITY, RELEVANT_HEADERS, CacheRequest
 from scalekit_cache.request_handler import RequestHandler
 from scalekit_cache.stored_response import StoredResponse, Variants
-from scalekit_caching.items import Item, Key
-from scalekit_caching.store import PendingGet, RetryGet
+from scalekit_caching import Item, Key, PendingGet, RetryGet
 
 SAFE_METHODS = frozenset({"OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH", "QUERY"})
 """Safe methods whose responses are not stored."""

@@ -20,9 +20,7 @@ from scalekit_cache.route_parameters import RouteInspector
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.storability import StoragePolicies, StorageRules
 from scalekit_cache.stored_response import StoredResponse, Variants
-from scalekit_caching.items import Item, Key
-from scalekit_caching.store import Store
-from scalekit_caching.tags import path_tags
+from scalekit_caching import Item, Key, Store, path_tags
 
 MAX_UNSHARED = 4096
 """Flight keys of responses that were not shareable; the next requests for them are not coalesced."""

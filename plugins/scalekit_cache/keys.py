@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from scalekit import route_path
 from scalekit_cache.policies import CachePolicies
-from scalekit_caching.items import Key
+from scalekit_caching import Key
 
 SCHEMES = {"http": b"http", "https": b"https"}
 

@@ -9,8 +9,7 @@ from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.request import CacheRequest
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.stored_response import StoredResponse, Variants
-from scalekit_caching.items import Item, Key
-from scalekit_caching.lease import Lease
+from scalekit_caching import Item, Key, Lease
 
 MIN_POLL_INTERVAL = 0.005
 MAX_POLL_INTERVAL = 0.1

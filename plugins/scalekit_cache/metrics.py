@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scalekit.telemetry import Counter, Gauge, Telemetry
-from scalekit_caching.metrics import CachingMetrics
+from scalekit_caching import CachingMetrics
 
 REQUESTS = Counter("scalekit_cache_requests", "GET and HEAD requests, by outcome.", ("outcome",))
 REFRESHES = Counter("scalekit_cache_refreshes", "Refreshes of stored responses in the background.", ("outcome",))

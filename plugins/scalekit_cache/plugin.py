@@ -23,12 +23,11 @@ from scalekit_cache.policies import CachePolicies
 from scalekit_cache.sql_invalidation import SqlInvalidation
 from scalekit_cache.storability import StorageRules
 from scalekit_cache.storage import open_store
-from scalekit_caching.metrics import CachingInstruments
-from scalekit_caching.value_cache import NAMESPACE, ValueCache
+from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
-CLUSTER_NAMESPACE = b"cache object"
-"""Prefix of value keys in the store of the cluster cache, apart from that plugin's own values."""
+CLUSTER_NAMESPACE = b"cache "
+"""Separates values in the store of the cluster cache from that plugin's own."""
 REQUIRED_BY: dict[Key[Any], str] = {CLUSTER_STORE: "url", DATABASE: "tags_from_sql"}
 FILTER: Key[CacheFilter] = Key("cache filter", plugin="cache")
 
@@ -55,7 +54,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         cache_metrics = CacheMetrics(context.get(TELEMETRY))
         async with open_store(context, config, cache_metrics, time.time) as store:
             cache = HttpCache(store, _policies(config), _options(config), cache_metrics, time.time)
-            namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else NAMESPACE
+            namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
             context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
             cache_filter.cache = cache
             async with AsyncExitStack() as stack:
@@ -90,7 +89,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and those of Redis when it is the store."""
     config = context.config(CacheConfig)
-    own = [*CachingInstruments("cache").all(), *instruments_in(metrics)]
+    own = [*CachingMetrics.instruments("cache"), *instruments_in(metrics)]
     return [*own, *REDIS_INSTRUMENTS] if config.shared and not config.on_cluster_cache else own
 
 

@@ -24,7 +24,7 @@ from scalekit_cache.keys import IDENTITY, IDENTITY_WITHOUT_COOKIES, REWRITING, v
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.storability import fields_of
 from scalekit_cache.stored_response import StoragePolicy
-from scalekit_caching.items import Key
+from scalekit_caching import Key
 
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 """Headers that the cache evaluates itself, and replaces in a revalidation request."""

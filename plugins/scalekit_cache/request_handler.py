@@ -21,7 +21,7 @@ from scalekit_cache.revalidation import conditional_request
 from scalekit_cache.single_flight import Flight, FlightOutcome
 from scalekit_cache.sql_invalidation import track_reads
 from scalekit_cache.stored_response import StoredResponse, Variants, route_scope
-from scalekit_caching.items import Key
+from scalekit_caching import Key
 
 MISS_REASONS = {type(None): b"fwd=uri-miss", Variants: b"fwd=vary-miss", StoredResponse: b"fwd=request"}
 """Why a request is forwarded, by what the lookup found (RFC 9211, section 2.2)."""

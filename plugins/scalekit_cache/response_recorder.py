@@ -26,7 +26,7 @@ from scalekit_cache.storability import (
 )
 from scalekit_cache.stored_response import NEVER, StoredResponse, route_scope
 from scalekit_cache.user_detection import detect_user, reevaluate, state_of
-from scalekit_caching.tags import path_tags
+from scalekit_caching import path_tags
 
 BODILESS_STATUSES = frozenset({204, 304})
 SERVER_ERROR = 500

@@ -13,8 +13,7 @@ from scalekit_cache.cache_status import Headers
 from scalekit_cache.freshness import Freshness, is_reusable
 from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
 from scalekit_cache.sql_invalidation import ReadTracker
-from scalekit_caching.items import Key
-from scalekit_caching.lease import Lease
+from scalekit_caching import Key, Lease
 
 DONE = float("inf")
 """The position of a leader that reads no more."""

@@ -19,9 +19,7 @@ from typing import Any, Self
 
 from scalekit.contracts import Tables
 from scalekit.telemetry import GaugeSeries
-from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.store import Store
-from scalekit_caching.tags import name_tag
+from scalekit_caching import CachingMetrics, Store, name_tag
 
 logger = logging.getLogger("scalekit.cache")
 

@@ -10,11 +10,7 @@ from scalekit.contracts import CLUSTER_STORE
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_caching.memory_store import MemoryStore
-from scalekit_caching.redis_store import RedisStore
-from scalekit_caching.shared_store import SharedStore
-from scalekit_caching.store import Store
-from scalekit_caching.tiered_store import TieredStore
+from scalekit_caching import MemoryStore, RedisStore, SharedStore, Store, TieredStore
 from scalekit_redis import redis_connections
 
 

@@ -11,8 +11,7 @@ from starlette.types import Scope
 
 from scalekit import LocalResponse
 from scalekit_cache.cache_status import Headers, append_cache_status
-from scalekit_caching.items import Item, Key
-from scalekit_caching.tags import path_tags
+from scalekit_caching import Item, Key, path_tags
 
 OVERHEAD = 700
 """Estimated bytes of memory of a stored response beside headers and body."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit_caching.redis_store import RedisStore, item_in_reply
+from scalekit_caching import RedisStore
 from scalekit_cluster_cache.config import ClusterCacheConfig
 from scalekit_redis import redis_connections
 
@@ -24,7 +24,7 @@ class ReplicaStore(RedisStore):
         replies = [self._redis.get(self._items + key) for key in keys]
         items = asyncio.gather(*replies, return_exceptions=True)  # sent together with the query for the version
         version = await self.version()
-        return [item_in_reply(item) for item in await items], version
+        return [self.item_in_reply(item) for item in await items], version
 
 
 @asynccontextmanager

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 import click
 
 from scalekit import Context
-from scalekit_caching.codec import ItemCodec
-from scalekit_caching.purge_count import purge_and_count
-from scalekit_caching.tags import name_tag
+from scalekit_caching import ItemCodec, name_tag, purge_and_count
 from scalekit_cluster_cache.config import ClusterCacheConfig, host_port
 from scalekit_cluster_cache.slot_report import MasterReport, query_masters
 from scalekit_redis import RedisUnavailable, ReplyError, redis_connections

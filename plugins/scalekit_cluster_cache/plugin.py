@@ -12,12 +12,7 @@ import click
 from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, Table, hookimpl
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.telemetry import TELEMETRY, Instrument
-from scalekit_caching.codec import ItemCodec
-from scalekit_caching.memory_store import MemoryStore
-from scalekit_caching.metrics import CachingInstruments, CachingMetrics
-from scalekit_caching.store import Store
-from scalekit_caching.tiered_store import TieredStore
-from scalekit_caching.value_cache import ValueCache
+from scalekit_caching import CachingMetrics, ItemCodec, MemoryStore, Store, TieredStore, ValueCache
 from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
@@ -64,7 +59,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and of Redis when nodes are configured."""
-    own = CachingInstruments("cluster-cache").all()
+    own = CachingMetrics.instruments("cluster-cache")
     return [*own, *REDIS_INSTRUMENTS] if context.config(ClusterCacheConfig).nodes else own
 
 

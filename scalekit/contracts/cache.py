@@ -9,7 +9,7 @@ from scalekit.context import Key
 from scalekit.contracts.database import Values
 
 if TYPE_CHECKING:
-    from scalekit_caching.shared_store import SharedStore
+    from scalekit_caching import SharedStore
 
 T = TypeVar("T")
 TTL = "1h"

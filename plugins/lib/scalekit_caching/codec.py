@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 from math import isfinite
 from struct import Struct
-from typing import Any, Protocol
+from typing import Protocol
 from zlib import crc32
 
 import orjson
@@ -79,24 +79,47 @@ class ItemCodec:
         """Return the tag version and the tags of an item from the first bytes of its data; None without tags."""
         try:
             magic, _, _, kind, version_at_start = HEAD.unpack_from(head)
-            return (version_at_start, self.tags_in(kind, head)) if magic == MAGIC else None
+            return (version_at_start, self.tags_in(kind, head, HEAD.size)) if magic == MAGIC else None
         except (struct.error, LookupError, ValueError):
             return None
 
-    def tags_in(self, kind: bytes, head: bytes) -> tuple[bytes, ...]:
-        """Return the tags of an item of *kind*. Raises LookupError for a kind without tags."""
+    def tags_in(self, kind: bytes, head: bytes, offset: int) -> tuple[bytes, ...]:
+        """Return the tags of an item of *kind*, whose fields begin at *offset*. Raises LookupError without tags."""
         if kind != b"v":
             raise LookupError(kind)
-        _, length = _VALUE.unpack_from(head, HEAD.size)
-        offset = HEAD.size + _VALUE.size
-        return decode_list(head[offset : offset + length])
+        _, length = _VALUE.unpack_from(head, offset)
+        offset += _VALUE.size
+        return self.decode_list(head[offset : offset + length])
 
     def parts(self, item: Item) -> tuple[bytes, tuple[bytes, ...]]:
         """Return the kind of *item*, and the data between header and checksum."""
         if not isinstance(item, Value):
             raise TypeError(f"a {type(item).__name__} cannot be encoded")
-        tags = encode_list(item.tags)
+        tags = self.encode_list(item.tags)
         return b"v", (_VALUE.pack(item.expires, len(tags)), tags, item.payload)
+
+    @staticmethod
+    def body_of(data: bytes, offset: int) -> bytes:
+        """Return the body of *data*, which begins at *offset*."""
+        return data[offset : -_SUM.size]
+
+    @staticmethod
+    def encode_list(values: Iterable[bytes]) -> bytes:
+        """Return *values* as JSON, empty when there are none."""
+        texts = [value.decode("latin-1") for value in values]
+        return orjson.dumps(texts) if texts else b""
+
+    @staticmethod
+    def decode_list(data: bytes) -> tuple[bytes, ...]:
+        """Return the values that :meth:`encode_list` has encoded."""
+        return ItemCodec.to_bytes(orjson.loads(data)) if data else ()
+
+    @staticmethod
+    def to_bytes(values: object) -> tuple[bytes, ...]:
+        """Return the texts of a JSON list as bytes; raises TypeError for anything else."""
+        if type(values) is not list:
+            raise TypeError(type(values).__name__)
+        return tuple([value.encode("latin-1") for value in values])
 
 
 def _decode_value(data: bytes, offset: int, key: Key, version_at_start: int) -> Value:
@@ -105,27 +128,5 @@ def _decode_value(data: bytes, offset: int, key: Key, version_at_start: int) -> 
     if not isfinite(expires):
         raise Corrupt("the time of expiry is not finite")
     end = offset + length
-    return Value(key, body_of(data, end), expires, decode_list(data[offset:end]), version_at_start)
-
-
-def body_of(data: bytes, offset: int) -> bytes:
-    """Return the body of *data*, which begins at *offset*."""
-    return data[offset : -_SUM.size]
-
-
-def encode_list(values: Iterable[bytes]) -> bytes:
-    """Return *values* as JSON, empty when there are none."""
-    texts = [value.decode("latin-1") for value in values]
-    return orjson.dumps(texts) if texts else b""
-
-
-def decode_list(data: bytes) -> tuple[bytes, ...]:
-    """Return the values that :func:`encode_list` has encoded."""
-    return to_bytes(orjson.loads(data)) if data else ()
-
-
-def to_bytes(values: Any) -> tuple[bytes, ...]:
-    """Return the texts of a JSON list as bytes; raises TypeError for anything else."""
-    if type(values) is not list:
-        raise TypeError(type(values).__name__)
-    return tuple([value.encode("latin-1") for value in values])
+    tags = ItemCodec.decode_list(data[offset:end])
+    return Value(key, ItemCodec.body_of(data, end), expires, tags, version_at_start)

@@ -17,7 +17,7 @@ from scalekit_caching.items import Item, Key
 from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.shared_store import SharedStore
-from scalekit_caching.shared_tag_versions import SharedTagVersions
+from scalekit_caching.tag_versions import SharedTagVersions
 
 DISCONNECTED_TTL = 0.8
 """Default of the seconds for which local items are served while the shared store is unavailable."""

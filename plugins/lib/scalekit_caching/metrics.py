@@ -9,7 +9,7 @@ from typing import Any
 from scalekit.telemetry import Alert, Counter, Gauge, Instrument, Telemetry
 
 
-class CachingInstruments:
+class _Instruments:
     """The instruments of the cache of *plugin*."""
 
     def __init__(self, plugin: str) -> None:
@@ -33,16 +33,12 @@ class CachingInstruments:
         self.bytes = Gauge(f"{name}_bytes", "Bytes of items in the memory of the process.")
         self.evictions = Counter(f"{name}_evictions", "Items evicted from the memory of the process.")
 
-    def all(self) -> list[Instrument[Any]]:
-        """Return all instruments."""
-        return list(vars(self).values())
-
 
 class CachingMetrics:
     """The metrics of the cache of *plugin*."""
 
     def __init__(self, telemetry: Telemetry, plugin: str) -> None:
-        instruments = CachingInstruments(plugin)
+        instruments = _Instruments(plugin)
         series = telemetry.series
         self.value_hit, self.value_miss = (series(instruments.values, outcome) for outcome in ("hit", "miss"))
         self.lookup_local, self.lookup_shared, self.lookup_miss = (
@@ -55,6 +51,11 @@ class CachingMetrics:
         self._gauges = (instruments.items, instruments.bytes)
         self._evictions = series(instruments.evictions)
         self._telemetry = telemetry
+
+    @staticmethod
+    def instruments(plugin: str) -> list[Instrument[Any]]:
+        """Return the instruments of the cache of *plugin*."""
+        return list(vars(_Instruments(plugin)).values())
 
     def count_failure(self, reason: str) -> None:
         """Count a call of the shared store that failed with the exception named *reason*."""

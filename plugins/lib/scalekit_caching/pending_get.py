@@ -11,8 +11,8 @@ from scalekit_caching.items import Item, Key, digest
 from scalekit_caching.local_invalidation import ClientSideCaching
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.shared_store import SharedStore
-from scalekit_caching.shared_tag_versions import SharedTagVersions
 from scalekit_caching.store import RetryGet
+from scalekit_caching.tag_versions import SharedTagVersions
 
 MAX_DECODED, MAX_DECODED_BYTES = 64, 16384
 """Encoded items that are not decoded again while they are unchanged, and the largest size of one."""

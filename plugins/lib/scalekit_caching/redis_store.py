@@ -104,15 +104,23 @@ class RedisStore:
         """Return the item in *reply*, or None."""
         error = reply.exception()
         if isinstance(error, ReplyError):
-            return item_in_reply(error)
+            return self.item_in_reply(error)
         found: bytes | None = reply.result()
         return found
+
+    @staticmethod
+    def item_in_reply(reply: Any) -> bytes | None:
+        """Return the item in *reply*; a key of another type counts as a corrupt item."""
+        if _is_wrong_type(reply):
+            return b""
+        item: bytes | None = _raise(reply)
+        return item
 
     async def get_many(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], int]:
         """Return the items under *keys*, and the version of the last purge, in one round trip."""
         prefix = self._items
         *items, version = await self._redis.pipeline([*[("GET", prefix + key) for key in keys], self._get_version])
-        return [item_in_reply(item) for item in items], await self._ensure_version(version)
+        return [self.item_in_reply(item) for item in items], await self._ensure_version(version)
 
     async def put_many(self, items: Mapping[bytes, bytes], ttls: Sequence[float]) -> None:
         """Store each of *items* under its key for its TTL in seconds."""
@@ -187,7 +195,7 @@ class RedisStore:
         """Return the first *size* bytes of the items under *keys*."""
         commands = [("GETRANGE", self._items + key, 0, size - 1) for key in keys]
         replies = await self._redis.pipeline(commands, timeout=OPERATOR_TIMEOUT) if commands else []
-        return [item_in_reply(reply) or None for reply in replies]
+        return [self.item_in_reply(reply) or None for reply in replies]
 
     async def _server_keys(self) -> list[bytes]:
         """Return one key for each server, which routes a command to that server."""
@@ -248,14 +256,6 @@ def _retrieve(reply: asyncio.Future[Any]) -> None:
 
 def _version(score: Any) -> int:
     return 0 if score is None else int(float(_raise(score)))
-
-
-def item_in_reply(reply: Any) -> bytes | None:
-    """Return the item in *reply*; a key of another type counts as a corrupt item."""
-    if _is_wrong_type(reply):
-        return b""
-    item: bytes | None = _raise(reply)
-    return item
 
 
 def _is_wrong_type(reply: Any) -> bool:

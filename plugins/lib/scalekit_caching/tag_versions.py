@@ -1,4 +1,4 @@
-"""Tag versions: the version of the last purge of each tag in this process.
+"""Tag versions: the version of the last purge of each tag, in this process and in a shared store.
 
 Every purge increments the version. An item stores the version at which its making began, so one look-up for each of its
 tags says whether a purge came after: nothing has to be searched for or deleted, and a purge takes effect at once for
@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from scalekit_caching.items import Item
+from scalekit_caching.shared_store import SharedStore
 
 MAX_TAGS = 10_000
-"""Tags whose version is remembered. An item older than the version dropped last counts as purged."""
+"""Tags whose version is stored. An item older than the version dropped last counts as purged."""
 
 
 class TagVersions:
@@ -48,3 +49,42 @@ class TagVersions:
     def purged_since(self, tags: Sequence[bytes], version: int) -> bool:
         """Return whether one of *tags* was purged after *version*."""
         return bool(tags) and (version < self._floor or any(self._purged.get(tag, 0) > version for tag in tags))
+
+
+class SharedTagVersions:
+    """The versions of *shared_store* that were read last.
+
+    The versions of single tags are valid for one version of the store: while that stays the same, no query is needed.
+    """
+
+    def __init__(self, shared_store: SharedStore) -> None:
+        self.version = 0
+        self._shared_store = shared_store
+        self._of_tags: dict[bytes, int] = {}
+
+    def update(self, version: int) -> None:
+        """Set the *version* of the last purge, as a reply of the store has reported it."""
+        if version != self.version:
+            self._of_tags = {}
+            self.version = version
+
+    def may_be_outdated(self, item: Item) -> bool:
+        """Return whether *item* has to be checked: one whose making began after the last purge has not."""
+        if item.version_at_start >= self.version:
+            return False
+        known = self._of_tags
+        return any(known.get(tag, self.version) > item.version_at_start for tag in item.all_tags())
+
+    async def are_outdated(self, items: Sequence[Item], version: int) -> list[bool]:
+        """Return for each of *items*, read at *version*, whether a tag of it was purged after its making began."""
+        tags = {tag for item in items if item.version_at_start < version for tag in item.all_tags()}
+        known = self._of_tags
+        missing = [tag for tag in tags if tag not in known]
+        fetched = dict(zip(missing, await self._shared_store.tag_versions(missing), strict=True)) if missing else {}
+        if known is self._of_tags and len(known) + len(fetched) <= MAX_TAGS:
+            known.update(fetched)
+        versions = known | fetched if fetched else known
+        return [
+            item.version_at_start < version and any(versions[tag] > item.version_at_start for tag in item.all_tags())
+            for item in items
+        ]

@@ -23,8 +23,8 @@ from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
 from scalekit_caching.pending_get import SharedGets
 from scalekit_caching.shared_store import LeaseName, SharedStore
-from scalekit_caching.shared_tag_versions import SharedTagVersions
 from scalekit_caching.store import PendingGet, RetryGet
+from scalekit_caching.tag_versions import SharedTagVersions
 
 logger = logging.getLogger("scalekit.caching")
 

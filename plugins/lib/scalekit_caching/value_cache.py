@@ -22,6 +22,7 @@ T = TypeVar("T")
 BYTES = b"b"
 JSON = b"j"
 NAMESPACE = b"object"
+"""First part of the keys of values."""
 MAX_KEY = 1024
 """Longest key in bytes."""
 MAX_VALUE = 16 * 1024 * 1024
@@ -46,13 +47,13 @@ class ValueCache:
         metrics: CachingMetrics,
         clock: Callable[[], float],
         coalesce_timeout: float,
-        namespace: bytes = NAMESPACE,
+        namespace: bytes = b"",
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._clock = clock
         self._coalesce_timeout = coalesce_timeout
-        self._namespace = namespace
+        self._namespace = namespace + NAMESPACE
         self._locks: dict[Key, tuple[asyncio.Lock, list[None]]] = {}
         self._pending: dict[Key, set[PendingValue]] = {}
 
