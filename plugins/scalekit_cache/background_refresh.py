@@ -11,18 +11,20 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit import TIMEOUT_HEADER
 from scalekit_cache.cache_status import REQUEST_REASONS
 from scalekit_cache.http_cache import HttpCache, RefreshResult
+from scalekit_cache.invalidation import track_reads
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import CacheRequest
 from scalekit_cache.response_recorder import SERVER_ERROR, ResponseRecorder
-from scalekit_cache.revalidation import background_request, empty_receive
 from scalekit_cache.single_flight import Flight
-from scalekit_cache.sql_invalidation import track_reads
 from scalekit_cache.stored_response import StoredResponse, route_scope
+from scalekit_cache.validation import conditional_request
 from scalekit_caching import Key
 
 logger = logging.getLogger("scalekit.cache")
+TIMEOUT = TIMEOUT_HEADER.encode()
 
 
 class RefreshTrigger(Protocol):
@@ -132,3 +134,23 @@ async def refresh_stored(
     names = recorder.stored.storage_policy.vary if recorder.stored is not None else ()
     variant = trigger.request.variant_key(names) if names else ()
     return RefreshResult(recorder.stored, failed, recorder.not_stored, flight.sequence, variant, error)
+
+
+def background_request(scope: Scope, stale: StoredResponse) -> Scope:
+    """Return a conditional GET without the timeout of the client that caused it."""
+    request = conditional_request(scope, stale)
+    headers = [field for field in request["headers"] if field[0] != TIMEOUT]
+    return {**request, "method": "GET", "headers": headers, "extensions": {}}
+
+
+def empty_receive() -> Receive:
+    """Return a receive callable for an empty body, of a client that never disconnects."""
+    messages: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    return receive

@@ -9,6 +9,7 @@ import click
 from scalekit import Context
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
+from scalekit_cache.factory import open_shared_store
 from scalekit_caching import name_tag, path_tag, purge_and_count
 from scalekit_redis import RedisUnavailable, ReplyError
 
@@ -42,8 +43,6 @@ def commands(context: Context, config: CacheConfig) -> list[click.Command]:
 
 
 async def _purge(context: Context, config: CacheConfig, tags: list[bytes]) -> str:
-    from scalekit_cache.storage import open_shared_store
-
     if config.on_cluster_cache:
         async with context.started(), open_shared_store(context, config) as store:
             return await purge_and_count(store, HttpCodec(), tags)

@@ -97,6 +97,12 @@ _COMMON_HEADERS = re.compile(
     rb"|downlink|rtt|ect|dpr|device-memory|viewport-width|width"
 )
 """Headers that browsers and proxies send for every user."""
+_USER_NAMES = re.compile(
+    r"user(?!_?agent)|authenticated|api_?key|tenant|credential|principal|customer"
+    r"|(?<![a-z])(?:auth|authorization|identity|account|subject|sub|claims|uid|member|viewer|actor|caller|login|person"
+    r"|profile|jwt|token|scopes|roles?|permissions|org|organi[sz]ation|client_id)(?![a-z])"
+)
+"""Matches names in ``request.state`` under which applications set a user or permissions."""
 
 
 class HeaderRole(Enum):
@@ -140,6 +146,12 @@ class HeaderRoles(dict[bytes, HeaderRole | None]):
 def is_common_header(name: bytes) -> bool:
     """Return whether browsers and proxies send the header *name*, in lower case, for every user."""
     return len(name) <= MAX_NAME_LENGTH and _COMMON_HEADERS.fullmatch(name) is not None
+
+
+@lru_cache(4096)
+def is_user_name(name: str) -> bool:
+    """Return whether applications set a user in ``request.state`` under such a *name*."""
+    return _USER_NAMES.search(name.lower()) is not None
 
 
 class RequestCredentials:

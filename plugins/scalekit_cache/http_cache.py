@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from starlette.types import Scope
+
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.credentials import CREDENTIAL_HEADERS, CredentialsCache, HeaderRoles
+from scalekit_cache.credentials import APPLICATION_USER, CREDENTIAL_HEADERS, DECLARED, CredentialsCache, HeaderRoles
+from scalekit_cache.decorator import policy_of
 from scalekit_cache.freshness import is_reusable
-from scalekit_cache.keys import Resource, canonical_query
+from scalekit_cache.keys import Resource, canonical_query, has_secret_parameter
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_cache.policies import CachePolicies
+from scalekit_cache.policies import CachePolicies, CachePolicy
 from scalekit_cache.request import RELEVANT_HEADERS, CacheRequest
-from scalekit_cache.route_parameters import RouteInspector
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.storability import StoragePolicies, StorageRules
 from scalekit_cache.stored_response import StoredResponse, Variants
+from scalekit_cache.user_detection import RouteInspector, State, detect_user
 from scalekit_caching import Item, Key, Store, path_tags
 
 MAX_UNSHARED = 4096
@@ -133,6 +136,32 @@ class HttpCache:
             member = b"%b; %b; fwd-status=%d%b" % (self.name, reason, status, outcome)
             self._statuses[reason, status, outcome] = member
         return member
+
+    def reevaluate(
+        self, scope: Scope, request: CacheRequest, policy: CachePolicy, initial_state: State
+    ) -> CachePolicy | NotStored:
+        """Return the policy of the handler that responds, or why the response must not be stored.
+
+        The application has set handler and user in *scope*, from which the credentials of *request* are completed.
+        *policy* is that of the path, *initial_state* the state of the scope before the call.
+        """
+        if request.has_body:
+            return NotStored.REQUEST_BODY
+        handler_policy = policy_of(scope)
+        if handler_policy is not None:
+            policy = self.policies.for_handler(handler_policy, policy)
+        parameters = self.routes.parameters(scope)
+        if parameters is not None:
+            if parameters.query and has_secret_parameter(scope["query_string"], parameters.query, policy.query):
+                return NotStored.DECLARED
+            policy = self.policies.for_route(policy, parameters)
+            names = parameters.credential_headers
+            if request.has_any(names):
+                request.credentials |= DECLARED
+            if parameters.uses_request and self.routes.has_uncommon_header(scope, {*policy.vary, *names}):
+                request.credentials |= APPLICATION_USER
+        detect_user(request, scope, policy, initial_state)
+        return policy
 
     def set_query(self, flight: Flight, path: str, query: frozenset[bytes]) -> None:
         """Use only the parameters *query* in the key of *flight*, and of all later requests for *path*."""

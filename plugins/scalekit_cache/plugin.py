@@ -16,13 +16,10 @@ from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
 from scalekit_cache.config import CacheConfig
+from scalekit_cache.factory import create_cache, open_store
 from scalekit_cache.filters import CacheFilter
-from scalekit_cache.http_cache import CacheOptions, HttpCache
+from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_cache.policies import CachePolicies
-from scalekit_cache.sql_invalidation import SqlInvalidation
-from scalekit_cache.storability import StorageRules
-from scalekit_cache.storage import open_store
 from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
@@ -53,7 +50,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def run() -> AsyncGenerator[None, None]:
         cache_metrics = CacheMetrics(context.get(TELEMETRY))
         async with open_store(context, config, cache_metrics, time.time) as store:
-            cache = HttpCache(store, _policies(config), _options(config), cache_metrics, time.time)
+            cache = create_cache(config, store, cache_metrics, time.time)
             namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
             context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
             cache_filter.cache = cache
@@ -132,22 +129,3 @@ def _check_workers(config: CacheConfig, workers: int) -> None:
             " others send purged responses until their ttl ends"
         )
         raise ConfigError([Problem(message, "plugins.cache.url", plugin="cache")])
-
-
-def _policies(config: CacheConfig) -> CachePolicies:
-    return CachePolicies([(table.path, table.policy()) for table in config.policies])
-
-
-def _options(config: CacheConfig) -> CacheOptions:
-    targeted = tuple(name.lower().encode() for name in config.targeted_headers)
-    return CacheOptions(
-        name=config.cache_status_name.encode(),
-        max_body=config.max_body,
-        coalesce_timeout=config.coalesce_timeout,
-        refresh_timeout=config.refresh_timeout,
-        cookies_identify=config.cookies == "private",
-        sort_query=config.sort_query,
-        storage_rules=StorageRules(targeted, config.heuristic_fraction),
-        tags_from_sql=config.tags_from_sql,
-        credential_headers=config.credential_headers,
-    )

@@ -1,4 +1,4 @@
-"""Cache policies of the configuration and of ``@cached``, and the policy that applies to a path or handler."""
+"""Cache policies: of the configuration, by path, of ``@cached``, and of what a route declares."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from scalekit import PathGlob
-from scalekit_cache.route_parameters import RouteParameters
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 MAX_CACHED = 4096
@@ -49,6 +48,19 @@ class CachePolicy:
 
 
 NO_POLICY = CachePolicy()
+
+
+@dataclass(frozen=True)
+class RouteParameters:
+    """What a route declares: *credential_headers*, other *headers*, and secrets in the *query*.
+
+    *uses_request* is whether one of its dependencies gets the request itself, and may read any header.
+    """
+
+    credential_headers: tuple[bytes, ...]
+    headers: tuple[bytes, ...]
+    query: frozenset[bytes]
+    uses_request: bool = False
 
 
 class CachePolicies:

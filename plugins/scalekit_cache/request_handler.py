@@ -10,17 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit_cache.background_refresh import ClientRelay, refresh_stored
 from scalekit_cache.cache_status import REQUEST_REASONS, STORED, append_cache_status
-from scalekit_cache.conditional import send_only_if_cached_error, send_stored
 from scalekit_cache.freshness import Reuse, decide_reuse
 from scalekit_cache.http_cache import HttpCache, RefreshResult
-from scalekit_cache.lease import acquire_lease
+from scalekit_cache.invalidation import track_reads
+from scalekit_cache.leader import acquire_lease
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import FRAMED_BY_HEADERS, BodyProbe, CacheRequest
 from scalekit_cache.response_recorder import ResponseRecorder
-from scalekit_cache.revalidation import conditional_request
 from scalekit_cache.single_flight import Flight, FlightOutcome
-from scalekit_cache.sql_invalidation import track_reads
 from scalekit_cache.stored_response import StoredResponse, Variants, route_scope
+from scalekit_cache.validation import conditional_request, send_only_if_cached_error, send_stored
 from scalekit_caching import Key
 
 MISS_REASONS = {type(None): b"fwd=uri-miss", Variants: b"fwd=vary-miss", StoredResponse: b"fwd=request"}

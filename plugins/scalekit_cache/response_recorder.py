@@ -8,13 +8,11 @@ from random import random
 from starlette.types import Message, Scope, Send
 
 from scalekit_cache.cache_status import STORED, Headers, NotStored, append_cache_status
-from scalekit_cache.conditional import is_not_modified, not_modified_messages
 from scalekit_cache.freshness import Freshness
 from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.leader_stream import LeaderStream, discard, send_all
+from scalekit_cache.leader import LeaderStream, discard, send_all
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import NO_FIELDS, CacheRequest
-from scalekit_cache.revalidation import update_stored_response
 from scalekit_cache.single_flight import Flight
 from scalekit_cache.storability import (
     SET_COOKIE_FIELDS,
@@ -25,7 +23,8 @@ from scalekit_cache.storability import (
     select_fields,
 )
 from scalekit_cache.stored_response import NEVER, StoredResponse, route_scope
-from scalekit_cache.user_detection import detect_user, reevaluate, state_of
+from scalekit_cache.user_detection import detect_user, state_of
+from scalekit_cache.validation import is_not_modified, not_modified_messages, update_stored_response
 from scalekit_caching import path_tags
 
 BODILESS_STATUSES = frozenset({204, 304})
@@ -176,7 +175,7 @@ class ResponseRecorder:
             return NotStored.METHOD
         if self.stale is not None and self.status >= SERVER_ERROR:
             return NotStored.ERROR
-        policy = reevaluate(self.cache, self.scope, self.request, self.policy, self._state)
+        policy = self.cache.reevaluate(self.scope, self.request, self.policy, self._state)
         if isinstance(policy, NotStored):
             return policy
         if policy.query is not None and self.policy.query is None:
@@ -253,7 +252,7 @@ class ResponseRecorder:
         """Update *stale* by a 304 with *headers*, which is not sent."""
         cache, flight = self.cache, self.flight
         self._send = discard
-        policy = reevaluate(cache, self.scope, self.request, self.policy, self._state)
+        policy = cache.reevaluate(self.scope, self.request, self.policy, self._state)
         if not isinstance(policy, NotStored):
             self.policy = policy
         policies, missing = cache.storage_policies, self.request.missing_credentials

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from scalekit_cache.cache_status import Headers
 from scalekit_cache.freshness import Freshness, is_reusable
+from scalekit_cache.invalidation import ReadTracker
 from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
-from scalekit_cache.sql_invalidation import ReadTracker
 from scalekit_caching import Key, Lease
 
 DONE = float("inf")

@@ -1,68 +1,42 @@
-"""Detect a user that the application has authenticated after the lookup, when the response starts and for each chunk.
+"""Detect what identifies the user inside the application: what routes declare, and users that it has authenticated.
 
-A middleware of Starlette or FastAPI may pass on a copy of the scope, as ASGI recommends; a user that the application
-has authenticated is then in the copy only. The scope of the request shows how far it was passed on itself: to the
-application, or to the last route that has set its name in it.
+FastAPI and Litestar declare the headers, cookies and security schemes of a route. A user is detected after the lookup,
+when the response starts and for each chunk. A middleware of Starlette or FastAPI may pass on a copy of the scope, as
+ASGI recommends; a user that the application has authenticated is then in the copy only. The scope of the request shows
+how far it was passed on itself: to the application, or to the last route that has set its name in it.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from inspect import isroutine
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from starlette.types import Scope
 
 from scalekit.contracts import is_authenticated
-from scalekit_cache.cache_status import NotStored
-from scalekit_cache.credentials import APPLICATION_USER, COOKIE, DECLARED, UNNAMED_USER, USER, is_common_header
-from scalekit_cache.decorator import policy_of
-from scalekit_cache.http_cache import HttpCache
-from scalekit_cache.keys import has_secret_parameter
-from scalekit_cache.policies import CachePolicy
+from scalekit_cache.credentials import (
+    APPLICATION_USER,
+    COOKIE,
+    UNNAMED_USER,
+    USER,
+    HeaderRoles,
+    is_common_header,
+    is_user_name,
+)
+from scalekit_cache.policies import CachePolicy, RouteParameters
 from scalekit_cache.request import CacheRequest
 
 State = Mapping[str, Any]
 NO_STATE: State = MappingProxyType({})
 MAX_DEPTH = 20
 """Levels of middleware and mounts that are inspected."""
-
-_USER_NAMES = re.compile(
-    r"user(?!_?agent)|authenticated|api_?key|tenant|credential|principal|customer"
-    r"|(?<![a-z])(?:auth|authorization|identity|account|subject|sub|claims|uid|member|viewer|actor|caller|login|person"
-    r"|profile|jwt|token|scopes|roles?|permissions|org|organi[sz]ation|client_id)(?![a-z])"
-)
-"""Matches names in ``request.state`` under which applications set a user or permissions."""
-
-
-def reevaluate(
-    cache: HttpCache, scope: Scope, request: CacheRequest, policy: CachePolicy, initial_state: State
-) -> CachePolicy | NotStored:
-    """Return the policy of the handler that responds, or why the response must not be stored.
-
-    The application has set handler and user in *scope*, from which the credentials of *request* are completed. *policy*
-    is that of the path, *initial_state* the state of the scope before the call.
-    """
-    if request.has_body:
-        return NotStored.REQUEST_BODY
-    handler_policy = policy_of(scope)
-    if handler_policy is not None:
-        policy = cache.policies.for_handler(handler_policy, policy)
-    parameters = cache.routes.parameters(scope)
-    if parameters is not None:
-        if parameters.query and has_secret_parameter(scope["query_string"], parameters.query, policy.query):
-            return NotStored.DECLARED
-        policy = cache.policies.for_route(policy, parameters)
-        names = parameters.credential_headers
-        if request.has_any(names):
-            request.credentials |= DECLARED
-        if parameters.uses_request and cache.routes.has_uncommon_header(scope, {*policy.vary, *names}):
-            request.credentials |= APPLICATION_USER
-    detect_user(request, scope, policy, initial_state)
-    return policy
+MAX_CACHED = 4096
+"""Routes whose parameters are cached."""
+MAX_DEPENDENCIES = 1000
+"""Dependencies of one route that are inspected."""
 
 
 def detect_user(request: CacheRequest, scope: Scope, policy: CachePolicy, initial_state: State) -> None:
@@ -79,12 +53,6 @@ def state_of(scope: Scope) -> State:
     """Return a copy of the state of *scope*."""
     state = scope.get("state")
     return dict(state) if state else NO_STATE
-
-
-@lru_cache(4096)
-def is_user_name(name: str) -> bool:
-    """Return whether applications set a user in ``request.state`` under such a *name*."""
-    return _USER_NAMES.search(name.lower()) is not None
 
 
 def _has_session(request: CacheRequest, scope: Scope, policy: CachePolicy) -> bool:
@@ -186,3 +154,137 @@ def _routes(app: Any) -> Iterable[Any]:
             return routes
         app = getattr(app, "app", None)
     return ()
+
+
+class RouteInspector:
+    """Reads the parameters of routes once; *roles* classifies plain header parameters."""
+
+    def __init__(self, roles: HeaderRoles) -> None:
+        self._roles = roles
+        self._known: dict[int, tuple[Any, RouteParameters | None]] = {}
+
+    def parameters(self, scope: Scope) -> RouteParameters | None:
+        """Return what the route of *scope* declares, or None when that is nothing."""
+        route = scope.get("route")
+        declaration = scope.get("route_handler") if route is None else _dependant(scope, route)
+        if declaration is None:
+            return None
+        known = self._known.get(id(declaration))
+        if known is None:
+            if len(self._known) >= MAX_CACHED:
+                self._known.clear()
+            found = self._of_dependant(declaration) if route is not None else self._of_handler(scope, declaration)
+            # The value references the declaration, because an id is unique only during an object's lifetime.
+            known = self._known[id(declaration)] = (declaration, found)
+        return known[1]
+
+    def _of_handler(self, scope: Scope, handler: Any) -> RouteParameters | None:
+        """Return what a *handler* of Litestar declares; its models include the parameters of its dependencies."""
+        headers: set[bytes] = set()
+        secrets: set[bytes] = set()
+        for route in getattr(scope.get("litestar_app"), "routes", ()):
+            for found, model in getattr(route, "route_handler_map", {}).values():
+                if found is handler:
+                    headers.update(each.field_alias.lower().encode() for each in model.expected_header_params)
+                    if model.expected_cookie_params or "cookies" in model.expected_reserved_kwargs:
+                        secrets.add(b"cookie")
+        return self._create(headers, secrets, set())
+
+    def _of_dependant(self, dependant: Any) -> RouteParameters | None:
+        headers: set[bytes] = set()
+        secrets: set[bytes] = set()
+        query: set[bytes] = set()
+        for each in _with_dependencies(dependant):
+            headers.update(name for field in each.header_params for name in _header_names(field))
+            if each.cookie_params:
+                secrets.add(b"cookie")
+            for place, name in _security_scheme(each.call):
+                (query if place == "query" else secrets).add(name)
+        uses_request = any(each is not dependant and _uses_request(each) for each in _with_dependencies(dependant))
+        return self._create(headers, secrets, query, uses_request)
+
+    def _create(
+        self, headers: set[bytes], secrets: set[bytes], query: set[bytes], uses_request: bool = False
+    ) -> RouteParameters | None:
+        secrets.update(filter(self._roles.is_credential, headers))
+        if not headers and not secrets and not query and not uses_request:
+            return None
+        names = tuple(sorted(secrets)), tuple(sorted(headers - secrets))
+        return RouteParameters(*names, frozenset(query), uses_request)
+
+    def has_uncommon_header(self, scope: Scope, key_headers: Collection[bytes]) -> bool:
+        """Return whether the request has a header that may identify its user and is not in the key."""
+        return not all(
+            name in key_headers or is_common_header(name) or self._roles.is_credential(name)
+            for name, _ in scope["headers"]
+        )
+
+
+def _dependant(scope: Scope, route: Any) -> Any:
+    """Return FastAPI's dependant of *route*; an included router has dependencies of its own."""
+    fastapi = scope.get("fastapi")
+    context = fastapi.get("effective_route_context") if isinstance(fastapi, dict) else None
+    if context is not None and getattr(context, "original_route", None) is route:
+        return getattr(context, "dependant", None)
+    return getattr(route, "dependant", None)
+
+
+def _with_dependencies(dependant: Any) -> Iterator[Any]:
+    """Yield *dependant* and its dependencies, recursively."""
+    pending, seen = [dependant], 0
+    while pending and seen < MAX_DEPENDENCIES:
+        each = pending.pop()
+        seen += 1
+        yield each
+        pending.extend(each.dependencies)
+
+
+def _uses_request(dependency: Any) -> bool:
+    """Return whether a *dependency* gets the request itself; those of FastAPI and ScaleKit read known parts only."""
+    names = ("request_param_name", "http_connection_param_name")
+    if not any(getattr(dependency, name, None) for name in names):
+        return False
+    call = dependency.call
+    while isinstance(call, partial):
+        call = call.func
+    function = call if isroutine(call) or isinstance(call, type) else type(call).__call__
+    return not str(function.__module__).startswith(("fastapi.", "scalekit.", "scalekit_"))
+
+
+def _header_names(field: Any) -> Iterator[bytes]:
+    """Yield the headers of a parameter: one, or those of a model's fields."""
+    info = field.field_info
+    model = _model(getattr(info, "annotation", None))
+    if model is None:
+        yield from _aliases(info, field.alias)
+        return
+    converts = getattr(info, "convert_underscores", True)
+    for name, each in model.model_fields.items():
+        yield from _aliases(each, name.replace("_", "-") if converts else name)
+
+
+def _aliases(info: Any, name: str) -> Iterator[bytes]:
+    yield name.lower().encode()
+    aliases = [info.alias, info.validation_alias, *getattr(info.validation_alias, "choices", ())]
+    yield from (alias.lower().encode() for alias in aliases if isinstance(alias, str))
+
+
+def _model(annotation: Any) -> Any:
+    candidates = (annotation, *get_args(annotation))
+    return next((each for each in candidates if isinstance(getattr(each, "model_fields", None), dict)), None)
+
+
+def _security_scheme(call: Any) -> Iterator[tuple[str, bytes]]:
+    """Yield where the security scheme *call* takes credentials from; nothing when it is no security scheme."""
+    while isinstance(call, partial):
+        call = call.func
+    kinds = {kind.__name__: kind for kind in type(call).__mro__}
+    if "SecurityBase" not in kinds:
+        return
+    model = getattr(call, "model", None)
+    place = getattr(getattr(model, "in_", None), "value", "header")
+    name = str(getattr(model, "name", None) or "authorization")
+    yield place, b"cookie" if place == "cookie" else name.encode() if place == "query" else name.lower().encode()
+    if not str(type(call).__call__.__module__).startswith("fastapi."):  # a subclass may read other places
+        yield "header", b"authorization"
+        yield "cookie", b"cookie"

@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.conditional import if_range_matches, not_modified, parse_single_range
 from scalekit_cache.directives import MAX_SECONDS, parse_cache_control, parse_targeted, seconds
 from scalekit_cache.freshness import MAX_HEURISTIC_LIFETIME, expires_lifetime, heuristic_lifetime, initial_age
 from scalekit_cache.keys import canonical_query, normalize, vary_names
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.storability import StoragePolicies, StorageRules, evaluate
+from scalekit_cache.validation import if_range_matches, not_modified, parse_single_range
 from tests.fuzz.test_dates import dates
 from tests.fuzz.words import fuzzed, mixed, values
 

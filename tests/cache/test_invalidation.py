@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_cache import sql_invalidation
+from scalekit_cache import invalidation
+from scalekit_cache.invalidation import ANY_TABLE, MAX_TABLES, READS, ReadTracker, SqlInvalidation, track_reads
 from scalekit_cache.metrics import PENDING_PURGES, CacheMetrics
-from scalekit_cache.sql_invalidation import ANY_TABLE, MAX_TABLES, READS, ReadTracker, SqlInvalidation, track_reads
 from scalekit_caching.memory_store import MemoryStore
 
 pytestmark = pytest.mark.anyio
@@ -83,8 +83,8 @@ async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
 
 
 async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_invalidation, "UNDECIDED_INTERVAL", 0.01)
-    monkeypatch.setattr(sql_invalidation, "UNDECIDED_TTL", 0.1)
+    monkeypatch.setattr(invalidation, "UNDECIDED_INTERVAL", 0.01)
+    monkeypatch.setattr(invalidation, "UNDECIDED_TTL", 0.1)
     store = MemoryStore(2**20)
     purges = purges_of(store)
     async with purges.running():

@@ -1,4 +1,4 @@
-"""Open the store of the configuration: memory, Redis or the cluster cache."""
+"""Create the cache of the configuration, and open its store: memory, Redis or the cluster cache."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from scalekit import Context
 from scalekit.contracts import CLUSTER_STORE
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
+from scalekit_cache.http_cache import CacheOptions, HttpCache
 from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.policies import CachePolicies
+from scalekit_cache.storability import StorageRules
 from scalekit_caching import MemoryStore, RedisStore, SharedStore, Store, TieredStore
 from scalekit_redis import redis_connections
 
@@ -38,3 +41,24 @@ async def open_shared_store(context: Context, config: CacheConfig) -> AsyncGener
         return
     async with redis_connections(context).open(config.url.reveal(), timeout=config.store_timeout) as redis:
         yield RedisStore(redis, config.prefix)
+
+
+def create_cache(config: CacheConfig, store: Store, metrics: CacheMetrics, clock: Callable[[], float]) -> HttpCache:
+    """Return the cache of *config* with the open *store*."""
+    policies = CachePolicies([(table.path, table.policy()) for table in config.policies])
+    return HttpCache(store, policies, _options(config), metrics, clock)
+
+
+def _options(config: CacheConfig) -> CacheOptions:
+    targeted = tuple(name.lower().encode() for name in config.targeted_headers)
+    return CacheOptions(
+        name=config.cache_status_name.encode(),
+        max_body=config.max_body,
+        coalesce_timeout=config.coalesce_timeout,
+        refresh_timeout=config.refresh_timeout,
+        cookies_identify=config.cookies == "private",
+        sort_query=config.sort_query,
+        storage_rules=StorageRules(targeted, config.heuristic_fraction),
+        tags_from_sql=config.tags_from_sql,
+        credential_headers=config.credential_headers,
+    )

@@ -1,16 +1,30 @@
-"""Send a stored response to a conditional or range request: 200, 206, 304 or 416 (RFC 9110, sections 13 and 14)."""
+"""Validation of responses (RFC 9111, section 4.3).
+
+Clients validate their responses by conditions, which a stored response satisfies with 200, 206, 304 or 416 (RFC 9110,
+sections 13 and 14). The cache validates its own by a conditional request to the application, and updates it by a 304.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.types import Message, Scope, Send
 
 from scalekit import send_problem
-from scalekit_cache.cache_status import Headers
-from scalekit_cache.freshness import parse_date
-from scalekit_cache.stored_response import StoredResponse
+from scalekit_cache.cache_status import Headers, NotStored
+from scalekit_cache.freshness import Freshness, format_date, initial_age, parse_date
+from scalekit_cache.policies import CachePolicy
+from scalekit_cache.request import CONDITIONS
+from scalekit_cache.storability import (
+    EXCLUDED_FIELDS,
+    SET_COOKIE_FIELDS,
+    StoragePolicies,
+    evaluate,
+    exclude_fields,
+    fields_of,
+)
+from scalekit_cache.stored_response import StoragePolicy, StoredResponse
 
 _TAG = re.compile(rb'(?:W/)?"[^"]*"|[^\s,]+')
 _RANGE = re.compile(rb"bytes=[ \t]*(\d{0,18})-(\d{0,18})[ \t]*", re.IGNORECASE)
@@ -21,6 +35,8 @@ REPRESENTATION_FIELDS = frozenset(
     {b"content-length", b"content-encoding", b"content-type", b"content-language", b"content-range"}
 )
 """Headers that a 304 omits, because the client has them."""
+NOT_UPDATED = EXCLUDED_FIELDS | {b"content-length", b"content-encoding", b"content-range"}
+"""Headers of a 304 that do not replace stored ones (RFC 9111, section 3.2)."""
 
 
 async def send_stored(
@@ -121,3 +137,57 @@ def parse_single_range(value: bytes, length: int) -> tuple[int, int] | None:
     if last and int(last) < start:
         return None
     return (start, end) if start < length else (0, 0)
+
+
+def conditional_request(scope: Scope, stale: StoredResponse) -> Scope:
+    """Return a copy of *scope* with the validators of *stale* instead of the client's conditions."""
+    headers = [field for field in scope["headers"] if field[0] not in CONDITIONS]
+    if stale.etag is not None:
+        headers.append((b"if-none-match", stale.etag))
+    if stale.last_modified is not None:
+        headers.append((b"if-modified-since", stale.last_modified))
+    return {**scope, "headers": headers}
+
+
+def update_stored_response(
+    stale: StoredResponse,
+    headers: Iterable[tuple[bytes, bytes]],
+    policy: CachePolicy,
+    policies: StoragePolicies,
+    missing_credentials: Callable[[StoragePolicy], int],
+    *,
+    now: float,
+) -> tuple[StoredResponse, Freshness | NotStored]:
+    """Return *stale* updated by the *headers* of a 304 received *now*, with its freshness (RFC 9111, section 4.3.4)."""
+    news = fields_of(headers)
+    names = news.keys() - NOT_UPDATED
+    updated = exclude_fields(headers, NOT_UPDATED)
+    if b"date" not in news:
+        names = names | {b"date"}
+        updated.append((b"date", format_date(int(now))))
+    merged = [field for field in stale.headers if field[0] not in names] + updated
+    transient = news.keys() & (SET_COOKIE_FIELDS | {b"age", b"connection"})
+    fields = fields_of(merged) | {name: news[name] for name in transient}
+    evaluated = evaluate(stale.status, fields, policy, policies, missing_credentials, requested_at=now, now=now)
+    if isinstance(evaluated, NotStored):
+        freshness = Freshness(stale.storage_policy, now - initial_age(fields, now, now), 0.0)
+    else:
+        freshness = evaluated
+        merged = exclude_fields(merged, freshness.storage_policy.excluded_fields)
+    response = StoredResponse(
+        stale.key,
+        stale.status,
+        merged,
+        stale.body,
+        freshness.storage_policy,
+        generated_at=freshness.generated_at,
+        lifetime=freshness.lifetime,
+        etag=fields.get(b"etag"),
+        last_modified=fields.get(b"last-modified"),
+        cache_name=stale.cache_name,
+        path=stale.path,
+        tags=stale.tags,
+        since=stale.version_at_start,
+        route_scope=stale.route_scope,
+    )
+    return response, evaluated

@@ -1,8 +1,4 @@
-"""Send a response in flight to the leader's client, at the pace of that client.
-
-The application does not wait for that client while its backlog is within the window of the flight; followers never do.
-Beyond the window the application waits for the client, so that memory is bounded.
-"""
+"""The leader of a single flight: it acquires the lease among processes, and streams the response to its own client."""
 
 from __future__ import annotations
 
@@ -11,11 +7,25 @@ from collections.abc import Sequence
 
 from starlette.types import Message, Send
 
+from scalekit_cache.freshness import is_reusable
+from scalekit_cache.http_cache import HttpCache
+from scalekit_cache.request import CacheRequest
 from scalekit_cache.single_flight import Flight
+from scalekit_cache.stored_response import StoredResponse, Variants
+from scalekit_caching import Item, Key, Lease
+
+MIN_POLL_INTERVAL = 0.005
+MAX_POLL_INTERVAL = 0.1
+"""Seconds between two lookups while another process holds the lease; the interval doubles up to the maximum."""
 
 
 class LeaderStream:
-    """Sends the messages *first* in a task, followed by the body of *flight* if *sends_body*."""
+    """Sends a response in flight to the leader's client, at the pace of that client.
+
+    A task sends the messages *first*, and then the body of *flight* if *sends_body*. The application does not wait for
+    the client while its backlog is within the window of the flight; followers never do. Beyond the window the
+    application waits for the client, so that memory is bounded.
+    """
 
     def __init__(self, flight: Flight, send: Send, first: Sequence[Message], sends_body: bool) -> None:
         self._flight = flight
@@ -82,3 +92,33 @@ async def send_all(send: Send, messages: Sequence[Message]) -> None:
 
 async def discard(message: Message) -> None:
     """Send nothing."""
+
+
+async def acquire_lease(cache: HttpCache, flight: Flight, primary_key: Key, request: CacheRequest) -> Lease | None:
+    """Return the lease for *flight*, or None when another process stored the response or holds the lease too long.
+
+    While another process holds the lease, the store is polled. When the response is stored, the requests that wait for
+    *flight* retry.
+    """
+    loop = asyncio.get_running_loop()
+    timeout = cache.options.coalesce_timeout
+    end, interval = loop.time() + timeout, MIN_POLL_INTERVAL
+    while True:
+        lease, found = await cache.store.acquire_lease(primary_key, flight.key, timeout)
+        if found is not None and await _is_reusable(cache, found, request):
+            cache.close_flight(flight)
+            flight.retry()
+        if lease is not None or flight.stored_elsewhere or loop.time() > end:
+            flight.lease = lease
+            return lease
+        await asyncio.sleep(interval)
+        interval = min(2 * interval, MAX_POLL_INTERVAL)
+
+
+async def _is_reusable(cache: HttpCache, found: Item, request: CacheRequest) -> bool:
+    """Return whether *request* may reuse *found*, or its variant for that request, without revalidation."""
+    if type(found) is Variants:
+        found = await cache.fetch_variant(found, request) or found
+    if type(found) is not StoredResponse or request.missing_credentials(found.storage_policy):
+        return False
+    return is_reusable(found, request.directives, cache.clock())
