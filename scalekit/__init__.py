@@ -25,14 +25,12 @@ from scalekit.errors import (
 )
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
-from scalekit.http.deadline import DEADLINE, TIMEOUT_HEADER
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
-from scalekit.http.methods import with_head
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
-from scalekit.http.request_context import REQUEST_CONTEXT
+from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
+from scalekit.http.request_line import route_path, with_head
 from scalekit.http.response import LocalResponse, local_problem, local_response
-from scalekit.http.route_path import route_path
 from scalekit.http.router import ManagementRoute
 from scalekit.http.trace_context import (
     REQUEST_ID,

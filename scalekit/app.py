@@ -16,7 +16,7 @@ from scalekit.app_loader import load_target
 from scalekit.chain_links import entry_links, layer_links, public_routes
 from scalekit.config.document import Source
 from scalekit.context import Context
-from scalekit.errors import PluginError
+from scalekit.errors import ConfigError, PluginError, StartError
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
@@ -33,15 +33,15 @@ from scalekit.http.router import (
 )
 from scalekit.http.static_files import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
-from scalekit.lifespan import Lifespan, needed, series_budget, start_order
+from scalekit.lifespan import Lifespan, missing_requirements, series_budget, start_order, with_dependencies
 from scalekit.operator_pages import operator_pages
+from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_answer, tracing
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
 from scalekit.telemetry import TELEMETRY, Instrument, NullTelemetry, Telemetry, catalogue, instruments_in
-from scalekit.verification import verify
 
 
 def create_app(
@@ -58,7 +58,7 @@ def create_app(
     """
     settings = load(source, overrides, only)
     target = _target(settings) if app is None else app
-    settings.refuse_mistakes()
+    settings.raise_problems()
     return build(settings, target)
 
 
@@ -79,9 +79,9 @@ def prepare(settings: Settings) -> Prepared:
     context = settings.context()
     lifespans = settings.plugins.lifespans(context)
     if settings.only:
-        lifespans = needed(lifespans, settings.only)
+        lifespans = with_dependencies(lifespans, settings.only)
         settings.plugins.keep(lifespans)
-    verify(settings, lifespans)
+    _verify(settings, lifespans)
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
@@ -94,6 +94,27 @@ def prepare(settings: Settings) -> Prepared:
     context.provide(WORKER_QUERIES, worker_queries)
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
+
+
+def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
+    """Raise ConfigError with everything, known without a connection, that keeps a plugin from starting."""
+    document = settings.document
+    for path, message in missing_requirements(lifespans).items():
+        document.report(("plugins", *path), message, path[0])
+    provided = frozenset(key for item in lifespans.values() for key in item.provides)
+    for name, item in lifespans.items():
+        try:
+            if item.verify is not None:
+                item.verify(provided)
+        except ConfigError as error:
+            document.problems += map(document.placed, error.problems)
+        except StartError as error:
+            document.causes.append(error)
+            document.report(("plugins", name), str(error), name)
+        except ImportError as error:
+            document.causes.append(error)
+            document.report(("plugins", name), missing_package(name, error), name)
+    settings.raise_problems()
 
 
 def _own_metrics(settings: Settings) -> list[Instrument[Any]]:
@@ -110,7 +131,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     by_plugin = plugins.routes(context)
     own = [*operator_pages(settings, by_plugin), *static_routes(settings.document, settings.app.static)]
     routes = {**by_plugin, "host": own} if own else by_plugin
-    settings.refuse_mistakes()
+    settings.raise_problems()
     health = settings.health.path
     health_pages = (health, f"{health}/live", f"{health}/ready")
     refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
@@ -122,7 +143,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)
-    parts = [
+    links = [
         *([ChainLink("prefix", "host", AddRootPath(prefix))] if prefix else []),
         *entry_links(settings, lifecycle, monitor, routes, templates),
         *layer_links(settings, plugins.filters(context)),
@@ -134,7 +155,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         context,
         lifecycle,
         monitor,
-        parts=parts,
+        links=links,
         templates=templates,
         routes=routes,
         start_order=prepared.order,
@@ -142,7 +163,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
         state=state,
     )
     if not settings.server.trusted_proxies:
-        host.examine(ProxyWarning)
+        host.add_temporary_filter(ProxyWarning)
     return host
 
 

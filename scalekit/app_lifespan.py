@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Scope
 from scalekit.app_loader import describe_error
 from scalekit.context import SCOPE_KEY, Context
 from scalekit.errors import ApplicationStartError, StopError
-from scalekit.lifespan_detection import speaks_of_scope
+from scalekit.lifespan_detection import is_unsupported_scope
 
 logger = logging.getLogger("scalekit")
 
@@ -35,7 +35,7 @@ async def app_lifespan(
     """
     protocol = _Protocol(app, state, context)
     task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
-    task.add_done_callback(protocol.note_end)
+    task.add_done_callback(protocol.log_failure)
     try:
         await protocol.startup(task)
         yield
@@ -52,7 +52,7 @@ class _Protocol:
         if context is not None:
             self.scope[SCOPE_KEY] = context
         self.to_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=2)
-        self.answers: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
+        self.from_app: asyncio.Queue[Message] = asyncio.Queue(maxsize=4)
         self.supported = True
         self.started = False
         self.stopping = False
@@ -67,54 +67,54 @@ class _Protocol:
     async def send(self, message: Message) -> None:
         if message["type"] == "lifespan.startup.complete":  # frameworks report later failures before they raise them
             self.started = True
-        await self.answers.put(message)
+        await self.from_app.put(message)
 
-    def note_end(self, task: asyncio.Task[None]) -> None:
+    def log_failure(self, task: asyncio.Task[None]) -> None:
         error = _error(task)
         if error is not None and self.started and not self.stopping:
             logger.error("the application's lifespan failed", exc_info=error)
 
     async def startup(self, task: asyncio.Task[None]) -> None:
-        answer = await self._ask(task, "lifespan.startup")
-        if answer is None or not answer["type"].startswith("lifespan.startup."):
+        reply = await self._send_event(task, "lifespan.startup")
+        if reply is None or not reply["type"].startswith("lifespan.startup."):
             self.supported = False
-            if answer is None:
-                _refuse_broken(_error(task), self.scope)
-        elif answer["type"] == "lifespan.startup.failed":
-            error = await _outcome(task)
-            raise ApplicationStartError(_told(answer, error)) from error
+            if reply is None:
+                _raise_failure(_error(task), self.scope)
+        elif reply["type"] == "lifespan.startup.failed":
+            error = await _final_error(task)
+            raise ApplicationStartError(_failure_message(reply, error)) from error
 
     async def shutdown(self, task: asyncio.Task[None]) -> None:
         if not self.supported or task.done():  # why it ended early has been logged
             return
         self.stopping = True
-        answer = await self._ask(task, "lifespan.shutdown")
-        if answer is not None and answer["type"] == "lifespan.shutdown.complete":
+        reply = await self._send_event(task, "lifespan.shutdown")
+        if reply is not None and reply["type"] == "lifespan.shutdown.complete":
             return
-        error = await _outcome(task)
+        error = await _final_error(task)
         if error is not None:
             raise error
-        if answer is not None:
-            raise StopError(_told(answer, None))
+        if reply is not None:
+            raise StopError(_failure_message(reply, None))
 
-    async def _ask(self, task: asyncio.Task[None], event: str) -> Message | None:
+    async def _send_event(self, task: asyncio.Task[None], event: str) -> Message | None:
         """Send *event* and return the answer, or None when the application ends without one."""
         await self.to_app.put({"type": event})
-        answer = asyncio.ensure_future(self.answers.get())
-        await asyncio.wait({answer, task}, return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        answer.cancel()
-        return self.answers.get_nowait() if not self.answers.empty() else None
+        reply = asyncio.ensure_future(self.from_app.get())
+        await asyncio.wait({reply, task}, return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            return reply.result()
+        reply.cancel()
+        return self.from_app.get_nowait() if not self.from_app.empty() else None
 
 
 async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> None:
     """Call *app* as a start does, and tell it nothing; raises ApplicationStartError when it fails at that."""
     scope: Scope = {**SCOPE, "state": {}, SCOPE_KEY: context}
-    asked = asyncio.Event()
+    called = asyncio.Event()
 
     async def receive() -> Message:
-        asked.set()
+        called.set()
         await asyncio.Event().wait()
         raise RuntimeError("nothing comes")
 
@@ -122,7 +122,7 @@ async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> Non
 
     async def send(message: Message) -> None:
         sent.append(message["type"])
-        asked.set()
+        called.set()
 
     async def call() -> None:
         try:
@@ -130,31 +130,31 @@ async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> Non
         except SystemExit as error:
             raise ApplicationStartError(describe_error(error)) from error
 
-    task, waiting = asyncio.create_task(call()), asyncio.create_task(asked.wait())
+    task, waiting = asyncio.create_task(call()), asyncio.create_task(called.wait())
     await asyncio.wait({task, waiting}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     error = _error(task) if task.done() and not sent else None
     task.cancel()
     waiting.cancel()
     await asyncio.wait({task, waiting}, timeout=timeout)
-    _refuse_broken(error, scope)
+    _raise_failure(error, scope)
 
 
-def _refuse_broken(error: BaseException | None, scope: Scope) -> None:
+def _raise_failure(error: BaseException | None, scope: Scope) -> None:
     if isinstance(error, ApplicationStartError):
         raise error
-    if error is None or speaks_of_scope(error, scope):
+    if error is None or is_unsupported_scope(error, scope):
         logger.debug("the application has no lifespan: %r", error)
         return
     raise ApplicationStartError(describe_error(error)) from error
 
 
-def _told(answer: Message, error: BaseException | None) -> str:
+def _failure_message(reply: Message, error: BaseException | None) -> str:
     """Return what *answer* says of a failure, or where it says nothing, what *error* is, with which the task ended."""
-    message = str(answer.get("message") or "").strip()
-    return message or (answer["type"] if error is None else describe_error(error))
+    message = str(reply.get("message") or "").strip()
+    return message or (reply["type"] if error is None else describe_error(error))
 
 
-async def _outcome(task: asyncio.Task[None]) -> BaseException | None:
+async def _final_error(task: asyncio.Task[None]) -> BaseException | None:
     """Return the exception with which *task*, which has reported a failure, ends; frameworks raise it right after."""
     await asyncio.wait({task}, timeout=OUTCOME_TIMEOUT)
     return _error(task) if task.done() else None

@@ -68,7 +68,7 @@ def layer_links(settings: Settings, by_plugin: Mapping[str, Sequence[LayeredFilt
     owned = [(item, plugin) for plugin, items in {"host": guards, **by_plugin}.items() for item in items]
     owned.sort(key=lambda each: (each[0].layer, each[1]))
     for item, plugin in owned:
-        _refuse_misfits(item, plugin)
+        _validate_link(item, plugin)
     return [ChainLink(item.layer.name, plugin, item.link) for item, plugin in _without_duplicates(owned)]
 
 
@@ -88,7 +88,7 @@ def _without_duplicates(owned: Iterable[tuple[LayeredFilter, str]]) -> Iterator[
             yield item, plugin
 
 
-def _refuse_misfits(item: LayeredFilter, plugin: str) -> None:
+def _validate_link(item: LayeredFilter, plugin: str) -> None:
     link = item.link
     if isinstance(link, Filter):
         return

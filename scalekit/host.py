@@ -33,27 +33,27 @@ class ChainLink:
 
     place: str
     owner: str
-    link: Filter | Middleware
+    filter: Filter | Middleware
 
 
-def build_chain(parts: Sequence[ChainLink], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
+def build_chain(links: Sequence[ChainLink], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
     """Return *app* inside the links of *parts*, the first outermost; filters side by side run as one chain."""
-    for filters, middleware in reversed(list(_runs(parts))):
+    for filters, middleware in reversed(list(_runs(links))):
         app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
     return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
 
 
-def _runs(parts: Iterable[ChainLink]) -> Iterator[tuple[list[Filter], Middleware | None]]:
+def _runs(links: Iterable[ChainLink]) -> Iterator[tuple[list[Filter], Middleware | None]]:
     """Yield filters that stand side by side together, and each middleware alone."""
     filters: list[Filter] = []
-    for part in parts:
-        if isinstance(part.link, Filter):
-            filters.append(part.link)
+    for link in links:
+        if isinstance(link.filter, Filter):
+            filters.append(link.filter)
             continue
         if filters:
             yield filters, None
             filters = []
-        yield [], part.link
+        yield [], link.filter
     if filters:
         yield filters, None
 
@@ -78,7 +78,7 @@ class Host:
         lifecycle: Lifecycle,
         monitor: Monitor,
         *,
-        parts: Sequence[ChainLink],
+        links: Sequence[ChainLink],
         templates: RouteTemplates,
         routes: Mapping[str, Sequence[BaseRoute]],
         start_order: Sequence[str],
@@ -89,23 +89,23 @@ class Host:
         self.context = context
         self.lifecycle = lifecycle
         self.monitor = monitor
-        self.parts = parts
+        self.links = links
         self.templates = templates
         self.routes = routes
         self.start_order = start_order
         self.target = target
         self.state = state
-        self.chain = build_chain(parts, target, templates)
+        self.chain = build_chain(links, target, templates)
 
-    def examine(self, examiner: Callable[[Callable[[], None]], Filter]) -> None:
+    def add_temporary_filter(self, make_filter: Callable[[Callable[[], None]], Filter]) -> None:
         """Let a filter that *examiner* makes stand outermost until it calls what it is given; then it costs nothing."""
         chain = self.chain
 
         def finished() -> None:
             self.chain = chain
 
-        parts = [ChainLink("examination", "host", examiner(finished)), *self.parts]
-        self.chain = build_chain(parts, self.target, self.templates)
+        links = [ChainLink("examination", "host", make_filter(finished)), *self.links]
+        self.chain = build_chain(links, self.target, self.templates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
@@ -137,7 +137,7 @@ class Host:
         try:
             return exchange.chain.decide(exchange)
         except Exception as error:
-            exchange.chain.abandon(exchange)
+            exchange.chain.cancel_pending(exchange)
             exchange.takeover = partial(_fail, error)
             return None
 
@@ -219,8 +219,8 @@ class Host:
         if not failures:
             await send({"type": "lifespan.shutdown.complete"})
             return
-        told = "; ".join(f"{each.step} failed to stop: {each.error!r}" for each in failures)
-        await send({"type": "lifespan.shutdown.failed", "message": told})
+        message = "; ".join(f"{each.step} failed to stop: {each.error!r}" for each in failures)
+        await send({"type": "lifespan.shutdown.failed", "message": message})
         raise failures[0].error
 
 

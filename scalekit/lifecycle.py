@@ -22,7 +22,7 @@ from scalekit.lifespan import Callback, Lifespan, providing
 
 logger = logging.getLogger("scalekit")
 
-CUT_GRACE = 1.0
+CANCEL_GRACE = 1.0
 """Seconds that a step which was cut gets to unwind before it is left behind."""
 
 
@@ -63,12 +63,12 @@ class Lifecycle:
 
     def __init__(self, steps: Sequence[Step], context: Context) -> None:
         self.phase = Phase.STOPPED
-        self.died: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
         self.start_failure: BaseException | None = None
         self.stop_failures: list[StopFailure] = []
         self._drained = False
-        self._unwanted = asyncio.Event()
-        self._hurried = asyncio.Event()
+        self._start_cancelled = asyncio.Event()
+        self._stop_forced = asyncio.Event()
         self.steps = steps
         self._context = context
         self._running: list[_Running] = []
@@ -78,14 +78,14 @@ class Lifecycle:
 
         The same happens when :meth:`end_start` says that none is wanted any more.
         """
-        await self._begin(self._start_all_and_tell())
+        await self._begin(self._start_and_notify())
 
     async def _begin(self, starting: Coroutine[Any, Any, None]) -> None:
         self.phase = Phase.STARTING
-        self.died = {}
+        self.failed = {}
         self._drained = False
         try:
-            if not await _unless(self._unwanted, starting):
+            if not await _unless(self._start_cancelled, starting):
                 raise StartError("the start was ended before it was complete")
         except BaseException as error:
             self.start_failure = error
@@ -94,14 +94,14 @@ class Lifecycle:
         if self.phase is Phase.STARTING:
             self.phase = Phase.READY
 
-    def end_start(self) -> None:
+    def cancel_start(self) -> None:
         """End a start that is not complete, or the next one; nothing when all has started."""
-        self._unwanted.set()
+        self._start_cancelled.set()
 
-    def hurry(self) -> None:
+    def force_stop(self) -> None:
         """Wait no longer for what drains or stops: it is cut, here and in what is still to stop."""
-        self._unwanted.set()
-        self._hurried.set()
+        self._start_cancelled.set()
+        self._stop_forced.set()
 
     def begin_drain(self) -> None:
         """Turn readiness off at once; safe in a signal handler."""
@@ -111,34 +111,34 @@ class Lifecycle:
     async def drain(self) -> None:
         """Turn readiness off and call the drain callback of every step once, concurrently."""
         self.begin_drain()
-        await self.retire()
+        await self.notify_drain()
 
-    async def retire(self) -> None:
+    async def notify_drain(self) -> None:
         """Call the drain callback of every step once, while other workers keep serving."""
         if self._drained:
             return
         self._drained = True
-        await _unless(self._hurried, self._call_all("drain", lambda lifespan: lifespan.drain))
+        await _unless(self._stop_forced, self._call_all("drain", lambda lifespan: lifespan.drain))
 
     async def stop(self) -> list[str]:
         """Stop what is running, in reverse; return the names of the steps that had to be cut.
 
         Exceptions of steps that failed to stop are logged and are in ``stop_failures``.
         """
-        cut: list[str] = []
+        cancelled: list[str] = []
         self.stop_failures = []
         while self._running:
             running = self._running.pop()
-            if not await running.stop(self._hurried):
-                cut.append(running.step.name)
+            if not await running.stop(self._stop_forced):
+                cancelled.append(running.step.name)
             elif (error := running.failure()) is not None:
                 self.stop_failures.append(StopFailure(running.step.name, error))
             for key in running.step.lifespan.provides:
                 self._context.withdraw(key)
         self.phase = Phase.STOPPED
-        self._unwanted.clear()
-        self._hurried.clear()
-        return cut
+        self._start_cancelled.clear()
+        self._stop_forced.clear()
+        return cancelled
 
     @asynccontextmanager
     async def running(self, *keys: Key[Any]) -> AsyncGenerator[None, None]:
@@ -154,7 +154,7 @@ class Lifecycle:
             await self.stop()
 
     @asynccontextmanager
-    async def trying(self) -> AsyncGenerator[dict[str, StartError | None], None]:
+    async def start_independently(self) -> AsyncGenerator[dict[str, StartError | None], None]:
         """Start every step that can be started, and stop them on leaving.
 
         Gives what failed by plugin; None stands for a step that was left out, since it requires what has not started.
@@ -177,44 +177,44 @@ class Lifecycle:
         for step in steps:
             await self._start(step)
 
-    async def _start_all_and_tell(self) -> None:
+    async def _start_and_notify(self) -> None:
         await self._start_all(self.steps)
         await self._call_all("ready", lambda lifespan: lifespan.ready)
 
     async def _start(self, step: Step) -> None:
-        running = _Running(step, self._on_death, self._context.redact)
+        running = _Running(step, self._on_failure, self._context.redact)
         self._running.append(running)
         await running.start()
         for key in step.lifespan.provides:
             if not self._context.has(key):
                 raise StartError(f"{step.name} says that it provides {key.name!r}, and started without providing it")
 
-    def _on_death(self, name: str, reason: str) -> None:
+    def _on_failure(self, name: str, reason: str) -> None:
         reason = self._context.redact(reason)
-        self.died[name] = reason
+        self.failed[name] = reason
         logger.error("%s stopped by itself: %s", name, reason)
 
-    async def _call_all(self, what: str, choose: Callable[[Lifespan], Callback | None]) -> None:
+    async def _call_all(self, callback_name: str, choose: Callable[[Lifespan], Callback | None]) -> None:
         calls = [(running.step, choose(running.step.lifespan)) for running in self._running]
-        await asyncio.gather(*(_call(step, what, callback) for step, callback in calls if callback))
+        await asyncio.gather(*(_call(step, callback_name, callback) for step, callback in calls if callback))
 
 
-async def _call(step: Step, what: str, callback: Callback) -> None:
+async def _call(step: Step, callback_name: str, callback: Callback) -> None:
     try:
         async with asyncio.timeout(step.stop_timeout):
             await callback()
     except TimeoutError:
-        logger.error("%s: %s did not finish within %gs and was cut", step.name, what, step.stop_timeout)
+        logger.error("%s: %s did not finish within %gs and was cut", step.name, callback_name, step.stop_timeout)
     except Exception:
-        logger.exception("%s: %s failed", step.name, what)
+        logger.exception("%s: %s failed", step.name, callback_name)
 
 
 class _Running:
     """One step, entered and left in a task of its own."""
 
-    def __init__(self, step: Step, on_death: Callable[[str, str], None], redact: Callable[[str], str]) -> None:
+    def __init__(self, step: Step, on_failure: Callable[[str, str], None], redact: Callable[[str], str]) -> None:
         self.step = step
-        self._on_death = on_death
+        self._on_failure = on_failure
         self._redact = redact
         self._started = asyncio.Event()
         self._leave = asyncio.Event()
@@ -240,19 +240,19 @@ class _Running:
             raise _start_error(self.step.name, self._task, self._redact)
         if not self._started.is_set():
             raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cut")
-        self._task.add_done_callback(self._note_death)
+        self._task.add_done_callback(self._report_failure)
 
-    async def stop(self, hurried: asyncio.Event) -> bool:
+    async def stop(self, forced: asyncio.Event) -> bool:
         """Leave the step; return False when it did not end in time, or before *hurried*, and was cut."""
         self._leave.set()
         if not self._started.is_set():
             self._task.cancel()
-        await _unless(hurried, asyncio.wait({self._task}, timeout=self.step.stop_timeout))
+        await _unless(forced, asyncio.wait({self._task}, timeout=self.step.stop_timeout))
         if not self._task.done():
-            when = "at once" if hurried.is_set() else f"within {self.step.stop_timeout:g}s"
+            when = "at once" if forced.is_set() else f"within {self.step.stop_timeout:g}s"
             logger.error("%s did not stop %s and was cut", self.step.name, when)
             self._task.cancel()
-            await asyncio.wait({self._task}, timeout=CUT_GRACE)
+            await asyncio.wait({self._task}, timeout=CANCEL_GRACE)
             return False
         if (error := self.failure()) is not None:
             logger.error("%s failed to stop", self.step.name, exc_info=error)
@@ -263,10 +263,10 @@ class _Running:
         ended = self._started.is_set() and self._task.done() and not self._task.cancelled()
         return self._task.exception() if ended else None
 
-    def _note_death(self, task: asyncio.Task[None]) -> None:
+    def _report_failure(self, task: asyncio.Task[None]) -> None:
         if not self._leave.is_set():
             reason = "cancelled" if task.cancelled() else repr(task.exception())
-            self._on_death(self.step.name, reason)
+            self._on_failure(self.step.name, reason)
 
 
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
@@ -281,17 +281,17 @@ async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bo
     finally:
         waiting.cancel()
         task.cancel()
-        await asyncio.wait({task, waiting}, timeout=CUT_GRACE)
+        await asyncio.wait({task, waiting}, timeout=CANCEL_GRACE)
 
 
 def _start_error(name: str, task: asyncio.Task[None], redact: Callable[[str], str]) -> StartError:
     error = None if task.cancelled() else task.exception()
-    failure = StartError(f"{name} did not start: {redact(_described(error))}")
+    failure = StartError(f"{name} did not start: {redact(_describe(error))}")
     failure.__cause__ = error
     return failure
 
 
-def _described(error: BaseException | None) -> str:
+def _describe(error: BaseException | None) -> str:
     if error is None:
         return "it ended at once"
     known = isinstance(error, StartError | ResourceError)

@@ -42,7 +42,7 @@ class Lifespan:
     series_budget: int | None = None
     outermost: bool = False
     verify: Verify | None = None
-    asked_by: Mapping[Key[Any], str] = field(default_factory=dict)
+    required_by_key: Mapping[Key[Any], str] = field(default_factory=dict)
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
@@ -50,16 +50,16 @@ def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
     return max((item.series_budget for item in lifespans.values() if item.series_budget is not None), default=None)
 
 
-def needed(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
+def with_dependencies(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
     """Return the lifespans of *only*, of the plugins whose resources these use, and of those that tell how it goes."""
-    givers = _providers(lifespans)
+    providers = _providers(lifespans)
     wanted = [name for name, item in lifespans.items() if item.outermost or item.series_budget is not None]
     wanted += [name for name in only if name in lifespans]
     found: dict[str, Lifespan] = {}
     while wanted:
         name = wanted.pop()
         item = found[name] = lifespans[name]
-        used = {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        used = {providers[key] for key in (*item.requires, *item.after) if key in providers}
         wanted += sorted(used - set(found))
     return {name: item for name, item in lifespans.items() if name in found}
 
@@ -77,14 +77,14 @@ def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[L
 
 def missing_requirements(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, ...], str]:
     """Return the message for each missing requirement, by the path of the table or key that requires it."""
-    given = {key for item in lifespans.values() for key in item.provides}
+    provided = {key for item in lifespans.values() for key in item.provides}
     return {
-        (name, *([item.asked_by[key]] if key in item.asked_by else [])): (
+        (name, *([item.required_by_key[key]] if key in item.required_by_key else [])): (
             f"requires {key.name!r}, which no enabled plugin provides{_remedy(key)}"
         )
         for name, item in lifespans.items()
         for key in (*item.requires, *item.before)
-        if key not in given
+        if key not in provided
     }
 
 
@@ -93,17 +93,17 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
 
     Raises PluginError when a key is provided twice or plugins wait for each other.
     """
-    givers = _providers(lifespans)
+    providers = _providers(lifespans)
     outermost = {name for name, item in lifespans.items() if item.outermost}
     graph = {
-        name: {givers[key] for key in (*item.requires, *item.after) if key in givers}
+        name: {providers[key] for key in (*item.requires, *item.after) if key in providers}
         | (set() if item.outermost else outermost)
         for name, item in sorted(lifespans.items())
     }
     for name, item in lifespans.items():
         for key in item.before:
-            if key in givers:
-                graph[givers[key]].add(name)
+            if key in providers:
+                graph[providers[key]].add(name)
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
@@ -111,12 +111,12 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
 
 
 def _providers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
-    givers: dict[Key[Any], str] = {}
+    providers: dict[Key[Any], str] = {}
     for name, item in lifespans.items():
         for key in item.provides:
-            if givers.setdefault(key, name) != name:
-                raise PluginError(f"{key.name!r} is provided by both {givers[key]!r} and {name!r}; turn one off")
-    return givers
+            if providers.setdefault(key, name) != name:
+                raise PluginError(f"{key.name!r} is provided by both {providers[key]!r} and {name!r}; turn one off")
+    return providers
 
 
 def _remedy(key: Key[Any]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 
 from starlette.types import Scope
 
-MOST_LINES = 200
+MAX_LINES = 200
 """How far above a ``raise`` the condition of its branch may stand."""
 _WORDS = re.compile(r"lifespan|scope|protocol|https?\b(?!:)|asgi|websocket|not supported|unsupported", re.IGNORECASE)
 _TYPE = re.compile(r"""["']type["']|scope_type""")
@@ -47,12 +47,12 @@ _FIELDS = frozenset(
 """What an application for HTTP alone misses in a lifespan scope or its messages."""
 
 
-def speaks_of_scope(error: BaseException, scope: Scope) -> bool:
+def is_unsupported_scope(error: BaseException, scope: Scope) -> bool:
     """Return whether *error*, which an application raised at the lifespan *scope*, says that it knows no such scope."""
     if isinstance(error, NotImplementedError):
         return True
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    names = [name for name, value in frame.f_locals.items() if _is_at_hand(value, scope)]
+    names = [name for name, value in frame.f_locals.items() if _is_scope_or_message(value, scope)]
     if not names or isinstance(error, TypeError | AttributeError | OSError):
         return False
     file = frame.f_code.co_filename
@@ -75,7 +75,7 @@ def _refuses_type(file: str, number: int) -> bool:
     if not text.startswith(("else", "case")):
         return text.startswith(("if ", "elif ")) and bool(_TYPE.search(text))
     indent = len(branch) - len(text)
-    for above in range(number - 2, max(0, number - MOST_LINES), -1):
+    for above in range(number - 2, max(0, number - MAX_LINES), -1):
         other = linecache.getline(file, above)
         if other.strip() and len(other) - len(other.lstrip()) <= indent:
             if _TYPE.search(other):
@@ -85,7 +85,7 @@ def _refuses_type(file: str, number: int) -> bool:
     return False
 
 
-def _is_at_hand(value: object, scope: Scope) -> bool:
+def _is_scope_or_message(value: object, scope: Scope) -> bool:
     if value is scope:
         return True
     kind = value.get("type") if isinstance(value, Mapping) else None

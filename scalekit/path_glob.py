@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from scalekit.config.types import Spelled
 
-MOST_DECODINGS = 3
+MAX_DECODINGS = 3
 """How often a path that was percent-encoded several times is decoded."""
 
 PADDING = "\x00 \t\n\v\f\r"
@@ -40,7 +40,7 @@ class PathGlob(Spelled, str):
         """Read *text*; raises ValueError, with the remedy, for what is no pattern."""
         if isinstance(text, cls):
             return text
-        glob = super().__new__(cls, _checked(text))
+        glob = super().__new__(cls, _validate(text))
         glob.expression = _expression(glob.segments)
         glob.matches = re.compile(glob.expression, re.DOTALL).fullmatch
         return glob
@@ -57,8 +57,8 @@ def path_variants(path: str) -> tuple[str, ...]:
     What is to be protected or limited is looked for under both: a doubled slash, a dot segment, a backslash or a second
     percent-encoding hides nothing, nor does a line feed at the end, before which ``$`` matches in a regular expression.
     """
-    tidy = _tidy(path)
-    return (path,) if tidy == path else (path, tidy)
+    normalized = _normalize(path)
+    return (path,) if normalized == path else (path, normalized)
 
 
 def case_insensitive_match(glob: str) -> Matches:
@@ -66,7 +66,7 @@ def case_insensitive_match(glob: str) -> Matches:
     return re.compile(PathGlob(glob).expression, re.DOTALL | re.IGNORECASE).fullmatch
 
 
-def _checked(text: object) -> str:
+def _validate(text: object) -> str:
     if not isinstance(text, str) or not text.startswith("/"):
         remedy = f"; put a slash before it: {'/' + text!r}" if isinstance(text, str) else ""
         raise ValueError(f'expected a path such as "/shop", "/shop/*" or "/shop/**", got {text!r}{remedy}')
@@ -126,8 +126,8 @@ def _segment(segment: str) -> str:
     return first + "".join(f"(?>[^/]*?{part})" for part in others[:-1]) + f"[^/]*{others[-1]}"
 
 
-def _tidy(path: str) -> str:
-    for _ in range(MOST_DECODINGS):
+def _normalize(path: str) -> str:
+    for _ in range(MAX_DECODINGS):
         decoded = unquote(path, errors="surrogateescape") if "%" in path else path
         if decoded == path:
             break

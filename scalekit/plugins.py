@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledPlugin:
     """A plugin that an installed distribution declares."""
 
     point: EntryPoint
@@ -57,13 +57,13 @@ class Installed:
         return self.point.dist.version if self.point.dist else ""
 
 
-def installed() -> dict[str, list[Installed]]:
+def installed() -> dict[str, list[InstalledPlugin]]:
     """Return every installed plugin by name; several under one name conflict only when that name is enabled."""
-    found: dict[str, list[Installed]] = {}
+    found: dict[str, list[InstalledPlugin]] = {}
     for point in entry_points(group=hookspecs.GROUP):
         same = found.setdefault(point.name, [])
         if all(point.value != other.module for other in same):
-            same.append(Installed(point))
+            same.append(InstalledPlugin(point))
     return dict(sorted(found.items()))
 
 
@@ -73,13 +73,13 @@ class Plugins:
     *placed* adds file and line to a problem that a plugin reports.
     """
 
-    def __init__(self, placed: Callable[[Problem], Problem] = lambda problem: problem) -> None:
-        self._placed = placed
+    def __init__(self, locate: Callable[[Problem], Problem] = lambda problem: problem) -> None:
+        self._locate = locate
         self._manager = pluggy.PluginManager(hookspecs.GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._loaded: dict[str, ModuleType] = {}
 
-    def load(self, candidates: Sequence[Installed]) -> None:
+    def load(self, candidates: Sequence[InstalledPlugin]) -> None:
         """Import and register the one plugin of *candidates*.
 
         Raises PluginError, without the plugin's name, when there are several or it does not load or is malformed.
@@ -155,7 +155,7 @@ class Plugins:
             try:
                 found = self._call_hook(name, hook, context=context)
             except ConfigError as error:  # what only shows beside other tables
-                problems += map(self._placed, error.problems)
+                problems += map(self._locate, error.problems)
                 continue
             if items := [item for result in found for item in _items(name, hook, kind, result)]:
                 results[name] = items
@@ -180,7 +180,7 @@ def _items(name: str, hook: str, kind: type[T], result: Any) -> Sequence[T]:
     return items
 
 
-def _import(plugin: Installed) -> ModuleType:
+def _import(plugin: InstalledPlugin) -> ModuleType:
     try:
         module = plugin.point.load()
     except ModuleNotFoundError as error:
@@ -197,7 +197,7 @@ def missing_package(name: str, error: ImportError) -> str:
     return _missing_package(installed()[name][0], error)
 
 
-def _missing_package(plugin: Installed, error: ImportError) -> str:
+def _missing_package(plugin: InstalledPlugin, error: ImportError) -> str:
     try:
         extras = metadata(plugin.distribution).get_all("Provides-Extra") or ()
     except PackageNotFoundError:

@@ -13,7 +13,7 @@ from scalekit.config.tables import App, Health, Server, Table
 from scalekit.config.validation import UNKNOWN_KEY, parse, suggest_name, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError
-from scalekit.plugins import Installed, Plugins, installed
+from scalekit.plugins import InstalledPlugin, Plugins, installed
 
 TOP_LEVEL = ("app", "server", "health", "plugins")
 
@@ -29,9 +29,9 @@ class Settings:
     tables: dict[str, Table]
     plugins: Plugins
     only: tuple[str, ...] = ()
-    off: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
 
-    def refuse_mistakes(self) -> None:
+    def raise_problems(self) -> None:
         """Raise ConfigError with every mistake, in the order of the file, if there is any."""
         if self.document.problems:
             problems = sorted(self.document.problems, key=lambda problem: (problem.file, problem.line))
@@ -54,7 +54,7 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
     for name in document.data:
         if name not in TOP_LEVEL:
             document.report((name,), f"unknown table; {suggest_name(name, TOP_LEVEL)}")
-    plugins, off = _load_plugins(document)
+    plugins, disabled = _load_plugins(document)
     for name in only:
         if name not in plugins.names and not any(each.plugin == name for each in document.problems):
             document.report(
@@ -68,42 +68,44 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
         _parse_tables(document, plugins),
         plugins,
         tuple(only),
-        tuple(off),
+        tuple(disabled),
     )
 
 
 def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
     """Return the plugins that are on, loaded, and the names of those that are switched off."""
-    plugins, off = Plugins(document.placed), []
+    plugins, disabled = Plugins(document.placed), []
     wanted = document.table("plugins")
     if not isinstance(document.data.get("plugins", wanted), dict):
         document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")
     available = installed() if wanted else {}  # looking through all that is installed takes its time
     for name, table in sorted(wanted.items()):
         if isinstance(table, dict) and not take_switch(document, name):
-            off.append(name)
+            disabled.append(name)
             _report_unknown_keys(document, name, available.get(name, ()))
         elif name not in available:
             document.report(("plugins", name), f"no such plugin is installed; {suggest_name(name, available)}", name)
         elif not isinstance(table, dict):
-            document.report(("plugins", name), _no_table(name, table, document.literals.get(("plugins", name))), name)
+            document.report(
+                ("plugins", name), _not_a_table(name, table, document.literals.get(("plugins", name))), name
+            )
         else:
             try:
                 plugins.load(available[name])
             except PluginError as error:
                 document.causes.append(error)
                 document.report(("plugins", name), str(error), name)
-    return plugins, off
+    return plugins, disabled
 
 
-def _no_table(name: str, value: object, literal: object) -> str:
+def _not_a_table(name: str, value: object, literal: object) -> str:
     remedy = f"write [plugins.{name}]"
     if value is False or literal is False:
         remedy += " enabled = false, which switches it off"
     return f"expected a table, got {type(value).__name__}; {remedy}"
 
 
-def _report_unknown_keys(document: Document, name: str, candidates: Sequence[Installed]) -> None:
+def _report_unknown_keys(document: Document, name: str, candidates: Sequence[InstalledPlugin]) -> None:
     """Report the unknown keys of a plugin that is switched off, whose values and packages do not matter."""
     path = ("plugins", name)
     if not value_at(document.data, path):
@@ -119,10 +121,10 @@ def _report_unknown_keys(document: Document, name: str, candidates: Sequence[Ins
     document.problems += [each for each in copy.problems if each.message.startswith(UNKNOWN_KEY)]
 
 
-def _marked(model: type[Table]) -> dict[str, AppName]:
+def _service_name_keys(model: type[Table]) -> dict[str, AppName]:
     """Return the keys of *model* whose default is the name of the service."""
-    marks = ((key, mark) for key, field in model.model_fields.items() for mark in field.metadata)
-    return {key: mark for key, mark in marks if isinstance(mark, AppName)}
+    named = ((key, mark) for key, field in model.model_fields.items() for mark in field.metadata)
+    return {key: mark for key, mark in named if isinstance(mark, AppName)}
 
 
 def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:
@@ -131,7 +133,7 @@ def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:
     for name in plugins.names:
         path = ("plugins", name)
         if name in models:
-            spread_name(document, path, _marked(models[name]))
+            spread_name(document, path, _service_name_keys(models[name]))
             table = parse(models[name], document, path, plugin=name)
             parsed |= {name: table} if table else {}
         elif document.data["plugins"][name]:

@@ -25,7 +25,7 @@ class Writes(Filter):
 def test_a_filter_that_writes_into_the_scope_is_told_how_to_replace_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     def host(self: PluginConformance) -> Host:
         built = create_app({}, app=bare_application)
-        built.parts = [ChainLink("RESOURCES", "visits", Writes())]
+        built.links = [ChainLink("RESOURCES", "visits", Writes())]
         return built
 
     monkeypatch.setattr(TestVisits, "host", host)

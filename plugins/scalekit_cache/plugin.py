@@ -77,9 +77,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             before=(DATABASE,),
             drain=drain,
             verify=verify,
-            asked_by=REQUIRED_BY,
+            required_by_key=REQUIRED_BY,
         )
-    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, asked_by=REQUIRED_BY)
+    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, required_by_key=REQUIRED_BY)
 
 
 @hookimpl

@@ -68,7 +68,7 @@ class RequestMetrics:
         label, route = _method(method), template or UNMATCHED
         series = self._telemetry.series
         # An answer to HEAD has no body, whatever the application writes.
-        sent = RESPONSE_BYTES.silent() if method == "HEAD" else series(RESPONSE_BYTES, label, route)
+        sent = RESPONSE_BYTES.null_series() if method == "HEAD" else series(RESPONSE_BYTES, label, route)
         received = series(REQUEST_BYTES, label, route)
         outcome = RequestSeries(series(self._duration, label, route, str(status or FAILED)), received, sent)
         # Beyond the budget all share one series, and a table of them would have no bound.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scalekit.testing.inprocess import Answer
+from scalekit.testing.inprocess import TestResponse
 
 FORWARDED = {
     "bypass": "the request is not for caches",
@@ -22,7 +22,7 @@ _PARAMETER = re.compile(r';\s*([a-z*][a-z0-9_.*-]*)(?:=("(?:[^"\\]|\\.)*"|[^;,\s
 _MEMBER = re.compile(r'\s*([^;,\s]+)((?:;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[^"\\]|\\.)*"|[^;,\s]*))?)*)\s*,?')
 
 
-def explained(answer: Answer) -> Iterator[str]:
+def explained(answer: TestResponse) -> Iterator[str]:
     """Yield one sentence for each cache listed in the response's Cache-Status."""
     for member in _MEMBER.finditer(answer.header("cache-status") or ""):
         parameters = {name: value.strip('"') for name, value in _PARAMETER.findall(member[2])}

@@ -36,7 +36,7 @@ def show(source: FileSource) -> None:
         ("health",): settings.health,
     }
     tables |= {("plugins", name): table for name, table in settings.tables.items()}
-    for name in settings.off:
+    for name in settings.disabled:
         key: Path = ("plugins", name, KEY)
         click.echo(f"{dotted(key)} = false  {click.style(f'# {_origin(settings.document, key)}', dim=True)}")
     for path, model in tables.items():

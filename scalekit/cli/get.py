@@ -18,7 +18,7 @@ from scalekit.config.environment import is_utf8
 from scalekit.host import ChainLink, Host, build_chain
 from scalekit.server_info import OTHER_SERVER
 from scalekit.terminal import print_table
-from scalekit.testing.inprocess import Answer, request, running
+from scalekit.testing.inprocess import TestResponse, request, running
 
 
 @click.command()
@@ -70,13 +70,13 @@ def _is_latin(value: str) -> bool:
     return all(ord(character) < 256 for character in value)
 
 
-async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> Answer:
+async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> TestResponse:
     host.context.provide(OTHER_SERVER, False)  # one process serves this request
     async with running(host) as state:
         return await request(host, path, method=method, headers=headers, body=body, state=state)
 
 
-def _print_head(answer: Answer) -> None:
+def _print_head(answer: TestResponse) -> None:
     click.echo(f"HTTP {answer.status}")
     for name, value in answer.headers:
         click.echo(f"{name.decode('latin-1')}: {value.decode('latin-1')}")
@@ -110,16 +110,16 @@ class Timed:
 
 def _watch(host: Host) -> list[Lap]:
     """Rebuild the chain of *host* with a stopwatch around every link; return the laps, outermost first."""
-    laps = [Lap(part.place, part.owner) for part in host.parts]
+    laps = [Lap(link.place, link.owner) for link in host.links]
     inner = Lap("application", "application")
-    parts: list[ChainLink] = []
-    for part, lap in zip(host.parts, laps, strict=True):
-        parts += [ChainLink(part.place, part.owner, Middleware(Timed, lap)), part]
-    host.chain = build_chain(parts, Timed(host.target, inner), host.templates)
+    links: list[ChainLink] = []
+    for link, lap in zip(host.links, laps, strict=True):
+        links += [ChainLink(link.place, link.owner, Middleware(Timed, lap)), link]
+    host.chain = build_chain(links, Timed(host.target, inner), host.templates)
     return [*laps, inner]
 
 
-def _explain(laps: Sequence[Lap], answer: Answer) -> None:
+def _explain(laps: Sequence[Lap], answer: TestResponse) -> None:
     """Print each link's own time: what it took less what the next one in took."""
     inner = [lap.seconds for lap in laps[1:]] + [0.0]
     reached = [(lap, lap.seconds - below) for lap, below in zip(laps, inner, strict=True) if lap.seconds]

@@ -35,9 +35,9 @@ async def run_preflight(host: Host) -> PreflightResult:
     done = PreflightResult()
     steps = host.lifecycle.steps
     plugins = Lifecycle([step for step in steps if step.name not in (HEALTH, APPLICATION)], host.context)
-    async with plugins.trying() as failed:
+    async with plugins.start_independently() as failed:
         application = [] if failed else [step for step in steps if step.name == APPLICATION]
-        async with Lifecycle(application, host.context).trying() as broken:
+        async with Lifecycle(application, host.context).start_independently() as broken:
             names = [name for name in host.monitor.results if name.partition(".")[0] not in failed]
             await host.monitor.check_once(names)
             done.results = {name: host.monitor.results[name] for name in names}

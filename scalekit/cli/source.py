@@ -47,7 +47,7 @@ class FileSource:
         from scalekit.settings import load
 
         settings = load(self.file, self.overrides, self.only)
-        settings.refuse_mistakes()
+        settings.raise_problems()
         return settings
 
     def host(self) -> Host:

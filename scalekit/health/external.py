@@ -10,7 +10,7 @@ from scalekit.config.tables import External
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.health.check import Check
 
-LONGEST_LINE = 1024
+MAX_LINE = 1024
 
 
 def external_check(name: str, service: External) -> Check:
@@ -26,7 +26,7 @@ async def probe(url: str) -> None:
         parts.host,
         parts.port or (443 if secure else 80),
         ssl=ssl.create_default_context() if secure else None,
-        limit=LONGEST_LINE,
+        limit=MAX_LINE,
     )
     try:
         writer.write(_request(parts))

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from scalekit.health.check import Check
 
-STALE_ROUNDS = 3
+STALE_INTERVALS = 3
 """A check that has said nothing for so many rounds counts as failed: its probe hangs and cannot be cut."""
 
 
@@ -65,9 +65,9 @@ class Monitor:
     def status(self, name: str) -> Status:
         """Return the status of the check *name* now; one that has been silent for too long is unhealthy."""
         result = self.results[name]
-        silent = asyncio.get_running_loop().time() - result.at
-        if result.status is not Status.UNHEALTHY and silent > STALE_ROUNDS * (self._interval + result.check.timeout):
-            result.last_error = f"no result for {silent:.0f}s: the probe hangs"
+        age = asyncio.get_running_loop().time() - result.at
+        if result.status is not Status.UNHEALTHY and age > STALE_INTERVALS * (self._interval + result.check.timeout):
+            result.last_error = f"no result for {age:.0f}s: the probe hangs"
             result.status = Status.UNHEALTHY
         return result.status
 
@@ -92,10 +92,10 @@ class Monitor:
 
     async def _check(self, result: Result) -> None:
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        start = loop.time()
         error = await _error_of(result.check)
         result.at = loop.time()
-        result.latency = result.at - begun
+        result.latency = result.at - start
         result.status = Status.UNHEALTHY if error else Status.HEALTHY
         if error:
             result.last_error = self._redact(error)
@@ -107,11 +107,11 @@ async def _error_of(check: Check) -> str:
         async with deadline:
             await check.probe()
     except TimeoutError as error:
-        return f"no answer within {check.timeout:g}s" if deadline.expired() else _described(error)
+        return f"no answer within {check.timeout:g}s" if deadline.expired() else _describe(error)
     except Exception as error:
-        return _described(error)
+        return _describe(error)
     return ""
 
 
-def _described(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:500]

@@ -76,8 +76,8 @@ class HealthPages(Filter):
         """Return why this instance is not ready, with names only for operators; empty when it is ready."""
         if self.lifecycle.phase is not Phase.READY:
             return str(self.lifecycle.phase.value)
-        if died := self.lifecycle.died:
-            return f"stopped by itself: {', '.join(died)}" if details else "a plugin stopped by itself"
+        if failed := self.lifecycle.failed:
+            return f"stopped by itself: {', '.join(failed)}" if details else "a plugin stopped by itself"
         if failing := self.monitor.failing(critical=True):
             return f"critical checks fail: {', '.join(failing)}" if details else "a critical check fails"
         return ""

@@ -16,9 +16,9 @@ from scalekit.http.router import path_of
 
 logger = logging.getLogger("scalekit")
 
-DEEPEST = 20
+MAX_DEPTH = 20
 """Levels of mounts, routers and middleware that are looked into."""
-MOST = 10_000
+MAX_ROUTES = 10_000
 """Routes that are listed: a tree that contains itself has no end."""
 
 
@@ -37,7 +37,7 @@ class AppMount(AppRoute):
 
 def list_routes(app: ASGIApp) -> list[AppRoute]:
     """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar, Django or Quart."""
-    return list(islice(_walk_app(app, "", DEEPEST), MOST))
+    return list(islice(_walk_app(app, "", MAX_DEPTH), MAX_ROUTES))
 
 
 def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
@@ -65,9 +65,9 @@ def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
             yield from _walk((each.starlette_route or each for each in contexts), prefix, depth - 1)
             continue
         path = prefix + str(getattr(route, "path", "") or getattr(route, "host", ""))
-        below = list(_walk_app(route.app, path, depth - 1)) if isinstance(route, Mount | Host) else []
-        if below:
-            yield from below
+        inner = list(_walk_app(route.app, path, depth - 1)) if isinstance(route, Mount | Host) else []
+        if inner:
+            yield from inner
         else:
             yield (AppMount if isinstance(route, Mount) else AppRoute)(path, _methods(route))
 
@@ -94,7 +94,7 @@ def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRout
         logger.warning("the application's route %s never gets a request: the host answers it; %s", path, remedy)
     for owner, routes in by_owner.items():
         for route in routes:
-            for path in sorted({each.path for each in own if _answers(route, each)}):
+            for path in sorted({each.path for each in own if _hides(route, each)}):
                 logger.warning(
                     "the application's route %s never gets a request: %r answers %s; give one of them another path",
                     path,
@@ -103,7 +103,7 @@ def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRout
                 )
 
 
-def _answers(route: BaseRoute, hidden: AppRoute) -> bool:
+def _hides(route: BaseRoute, hidden: AppRoute) -> bool:
     expression: re.Pattern[str] | None = getattr(route, "path_regex", None)
     paths = [hidden.path, f"{hidden.path}/"] if isinstance(hidden, AppMount) else [hidden.path]
     return expression is not None and any(expression.match(path) for path in paths)

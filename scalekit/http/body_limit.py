@@ -18,7 +18,7 @@ CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
 MINIMUM_RATE = 1024
 """Bytes that buy a client one more second: a large upload over a slow line goes through, a trickle does not."""
 
-LONGEST_LENGTH = 18
+MAX_LENGTH_DIGITS = 18
 """Digits of a Content-Length that are worth reading."""
 
 
@@ -44,7 +44,7 @@ class BodyLimit(Filter):
             declared = exchange.values(CONTENT_LENGTH)[-1]
             if not declared.isdigit():
                 return local_problem(400, "Content-Length is not a number")
-            if len(declared) > LONGEST_LENGTH or int(declared) > self.max_body:
+            if len(declared) > MAX_LENGTH_DIGITS or int(declared) > self.max_body:
                 return local_problem(413, f"the body is larger than {self.max_body}")
         return partial(self._watch, exchange)
 
@@ -76,8 +76,8 @@ class _WatchedBody:
 
     async def receive(self) -> Message:
         if self.complete or self.refused:
-            return await self._after_the_body()
-        message = await self._next()
+            return await self._receive_after_body()
+        message = await self._receive_in_time()
         if message is None:
             return await self._refuse(408, "the body did not arrive in time")
         if message["type"] == "http.request":
@@ -87,9 +87,9 @@ class _WatchedBody:
             return await self._refuse(413, f"the body is larger than {self.limits.max_body}")
         return message
 
-    async def _next(self) -> Message | None:
+    async def _receive_in_time(self) -> Message | None:
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        start = loop.time()
         allowance = self.limits.timeout + self.read / MINIMUM_RATE - self.waited
         try:
             async with asyncio.timeout(allowance):
@@ -97,9 +97,9 @@ class _WatchedBody:
         except TimeoutError:
             return None
         finally:
-            self.waited += loop.time() - begun
+            self.waited += loop.time() - start
 
-    async def _after_the_body(self) -> Message:
+    async def _receive_after_body(self) -> Message:
         if self.refused:
             return {"type": "http.disconnect"}
         return await self._receive()

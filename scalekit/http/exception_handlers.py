@@ -16,7 +16,7 @@ from scalekit.http.problem import ProblemError, ProblemResponse, on_problem
 
 logger = logging.getLogger("scalekit")
 
-MOST = 1000
+MAX_APPS = 1000
 """How many routes, applications and middleware are looked into."""
 DEFAULTS = ("starlette.", "fastapi.")
 """Modules of the frameworks' default handlers."""
@@ -29,32 +29,32 @@ def add_exception_handlers(app: ASGIApp) -> None:
     """
     for each in _applications(app, set()):
         handlers: dict[Any, Any] = each.exception_handlers
-        if _nobody_chose(handlers, 503, Unavailable, HTTPException):
+        if _has_no_custom_handler(handlers, 503, Unavailable, HTTPException):
             handlers[Unavailable] = on_unavailable
-        if _nobody_chose(handlers, ProblemError, HTTPException):
+        if _has_no_custom_handler(handlers, ProblemError, HTTPException):
             handlers[ProblemError] = on_problem
 
 
-def _nobody_chose(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
+def _has_no_custom_handler(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
     chosen = [handlers[kind] for kind in kinds if kind in handlers]
     return all(getattr(handler, "__module__", "").startswith(DEFAULTS) for handler in chosen)
 
 
-def problem_of(gone: Unavailable) -> ProblemResponse:
+def problem_of(error: Unavailable) -> ProblemResponse:
     """Return the response to *gone*; its reason goes to the log only."""
-    logger.info("responded with 503: %s", gone.reason)
-    return ProblemResponse(gone.status_code, gone.detail, headers=dict(gone.headers or {}))
+    logger.info("responded with 503: %s", error.reason)
+    return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))
 
 
-async def on_unavailable(connection: HTTPConnection, gone: Exception) -> ProblemResponse:
+async def on_unavailable(connection: HTTPConnection, error: Exception) -> ProblemResponse:
     """Return Unavailable as a problem: a Starlette exception handler."""
-    if not isinstance(gone, Unavailable):
-        raise gone
-    return problem_of(gone)
+    if not isinstance(error, Unavailable):
+        raise error
+    return problem_of(error)
 
 
 def _applications(app: Any, seen: set[int]) -> Iterator[Starlette]:
-    if app is None or id(app) in seen or len(seen) >= MOST:
+    if app is None or id(app) in seen or len(seen) >= MAX_APPS:
         return
     seen.add(id(app))
     if isinstance(app, Starlette):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit.http.header_index import index_headers
-from scalekit.http.route_path import route_path
+from scalekit.http.request_line import route_path
 from scalekit.http.trace_context import SCOPE_KEY as TRACE_CONTEXT_KEY
 from scalekit.http.trace_context import TraceContext, trace_context_from_index
 
@@ -104,7 +104,7 @@ class Exchange:
         route = self._route
         if route is None:
             templates, scope = self.stage.templates, self.scope
-            route = templates.known.get(id(scope.get("endpoint")))
+            route = templates.by_endpoint_id.get(id(scope.get("endpoint")))
             if route is None:
                 route = templates.of(scope)
             if self.seconds:
@@ -134,7 +134,7 @@ class Exchange:
             self._replaced = []
         self._replaced.append(variable.set(value))
 
-    def put_headers_aside(self, count: int) -> None:
+    def defer_headers(self, count: int) -> None:
         """Keep all but the first *count* of ``added_headers`` until nothing is pending: the refused do not get them."""
         self.early_headers = [*self.early_headers, *self.added_headers[count:]]
         del self.added_headers[count:]

@@ -27,7 +27,7 @@ from scalekit.http.trace_context import HEADERS
 Progress = LocalResponse | asyncio.Future[Any] | None
 """What is to be done: send a response, wait for a reply and decide again, or serve in a task."""
 
-SERVER_INFO = frozenset({"http", "websocket"})
+EXCHANGE_TYPES = frozenset({"http", "websocket"})
 
 
 class FilterChain:
@@ -44,7 +44,7 @@ class FilterChain:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a request or a websocket; pass on every other scope."""
-        if scope["type"] in SERVER_INFO:
+        if scope["type"] in EXCHANGE_TYPES:
             return _complete(self.exchange(scope, receive, send))
         return self.app(scope, receive, send)
 
@@ -59,7 +59,7 @@ class FilterChain:
         try:
             progress = self.decide(exchange)
         except BaseException:
-            self.abandon(exchange)
+            self.cancel_pending(exchange)
             raise
         if progress is None:
             return self.run(exchange)
@@ -73,7 +73,7 @@ class FilterChain:
                 await _wait_for(progress)
                 progress = self.decide(exchange)
         except BaseException:
-            self.abandon(exchange)
+            self.cancel_pending(exchange)
             raise
         await (self.run(exchange) if progress is None else exchange.respond(progress))
 
@@ -94,7 +94,7 @@ class FilterChain:
             raise
         if decision is not None:
             exchange.next_decision = number
-            return self._take(exchange, number - 1, decision)
+            return self._apply(exchange, number - 1, decision)
         exchange.depth = len(self.filters)
         return None
 
@@ -106,19 +106,19 @@ class FilterChain:
         if takeover is None:
             return self.app(exchange.scope, exchange.receive, exchange.send)
         exchange.takeover = None  # which may refer to the exchange
-        return takeover(self._further_in(exchange.depth))
+        return takeover(self._inner_app(exchange.depth))
 
-    def abandon(self, exchange: Exchange) -> None:
+    def cancel_pending(self, exchange: Exchange) -> None:
         """Cancel the replies that pending decisions wait for."""
         for _, pending in exchange.pending or ():
             pending.reply.cancel()
         exchange.pending = exchange.decided = None
 
-    def _take(self, exchange: Exchange, number: int, decision: Decision) -> Progress:
+    def _apply(self, exchange: Exchange, number: int, decision: Decision) -> Progress:
         """Act on the decision of the filter *number*, with none pending further out."""
         if isinstance(decision, Pending):
             exchange.pending = [(number, decision)]
-            self._look_ahead(exchange, exchange.pending)
+            self._run_early_filters(exchange, exchange.pending)
             return self._decide_pending(exchange)
         exchange.depth = exchange.stage.places[number]
         if isinstance(decision, LocalResponse):
@@ -143,17 +143,17 @@ class FilterChain:
             if isinstance(decision, Pending):
                 pending.insert(0, (number, decision))
             elif decision is not None:
-                self.abandon(exchange)
-                return self._take(exchange, number, decision)
+                self.cancel_pending(exchange)
+                return self._apply(exchange, number, decision)
         exchange.pending = None
         exchange.added_headers += exchange.early_headers
         if exchange.decided is not None:
             number, made = exchange.decided
             exchange.decided = None
-            return self._take(exchange, number, made)
+            return self._apply(exchange, number, made)
         return self.decide(exchange)
 
-    def _look_ahead(self, exchange: Exchange, pending: list[tuple[int, Pending]]) -> None:
+    def _run_early_filters(self, exchange: Exchange, pending: list[tuple[int, Pending]]) -> None:
         """Let the next filters decide as long as they may while decisions are pending."""
         stage = exchange.stage
         while exchange.decided is None and exchange.next_decision < len(stage.decisions):
@@ -167,7 +167,7 @@ class FilterChain:
                 return
             finally:
                 if len(exchange.added_headers) > added:
-                    exchange.put_headers_aside(added)
+                    exchange.defer_headers(added)
             if isinstance(decision, Later):
                 return
             exchange.next_decision = number + 1
@@ -176,7 +176,7 @@ class FilterChain:
             elif decision is not None:
                 exchange.decided = (number, decision)
 
-    def _further_in(self, place: int) -> ASGIApp:
+    def _inner_app(self, place: int) -> ASGIApp:
         """Return what stands further in than the filter at *place*."""
         found = self._inner.get(place)
         if found is None:

@@ -13,7 +13,7 @@ from starlette.types import Scope, Send
 from starlette.websockets import WebSocket, WebSocketState
 
 MEDIA_TYPE = "application/problem+json"
-OF_BODY = frozenset({"content-length", "content-type"})
+BODY_HEADERS = frozenset({"content-length", "content-type"})
 
 
 class ProblemResponse(Response):
@@ -64,7 +64,7 @@ class ProblemError(HTTPException):
 
     def __init__(self, response: ProblemResponse) -> None:
         detail = str(orjson.loads(response.body).get("detail", ""))
-        headers = {name: value for name, value in response.headers.items() if name not in OF_BODY}
+        headers = {name: value for name, value in response.headers.items() if name not in BODY_HEADERS}
         super().__init__(response.status_code, detail or None, headers)
         self.response = response
 
@@ -73,8 +73,8 @@ async def on_problem(connection: HTTPConnection, error: Exception) -> Response |
     """Return the response of a ProblemError: a Starlette exception handler."""
     if not isinstance(error, ProblemError):
         raise error
-    known = error.response
-    response = Response(known.body, known.status_code, dict(known.headers))
+    problem = error.response
+    response = Response(problem.body, problem.status_code, dict(problem.headers))
     if isinstance(connection, WebSocket):
         await _deny(connection, response, error.detail)
         return None

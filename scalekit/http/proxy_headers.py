@@ -29,7 +29,7 @@ X_FORWARDED_FOR = b"x-forwarded-for"
 X_FORWARDED_PROTO = b"x-forwarded-proto"
 X_FORWARDED_HOST = b"x-forwarded-host"
 X_FORWARDED = frozenset((X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
-WRITTEN_BY_PROXIES = X_FORWARDED | {FORWARDED}
+FORWARDING_HEADERS = X_FORWARDED | {FORWARDED}
 
 RESOLVED_PORT = 0
 """The port of a client whose address came from a header: the header has no port."""
@@ -37,9 +37,9 @@ RESOLVED_PORT = 0
 SECURE = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 
-_REMEMBERED = 4096
-_LONGEST_ADDRESS = 128
-_LONGEST_ELEMENT = 512
+_CACHE_SIZE = 4096
+_MAX_ADDRESS_LENGTH = 128
+_MAX_ELEMENT_LENGTH = 512
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 # Possessive throughout: what does not match is given up after one look at each byte.
 _PAIR = re.compile(rb'[\s;]*+([^\s;,="]++)=(?:"((?:\\.|[^"\\])*+)"|([^\s;,"]*+))\s*+(?:;|$)')
@@ -63,7 +63,7 @@ class TrustedProxies(Filter):
     def __init__(self, networks: Sequence[Network], forwarded: str) -> None:
         self.networks = networks
         self.forwarded = forwarded
-        self._known: dict[str, bool] = {}
+        self._trusted: dict[str, bool] = {}
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Resolve the client of a request or websocket."""
@@ -77,18 +77,18 @@ class TrustedProxies(Filter):
 
     def trusts(self, address: str) -> bool:
         """Return whether *address* belongs to a trusted proxy."""
-        known = self._known.get(address)
+        known = self._trusted.get(address)
         if known is None:
             parsed = parse_address(address.encode())
             found = parsed is not None and any(ip_address(parsed) in network for network in self.networks)
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            known = self._known[address] = found
+            if len(self._trusted) >= _CACHE_SIZE:
+                self._trusted.clear()
+            known = self._trusted[address] = found
         return known
 
     def _resolve(self, exchange: Exchange, peer: str) -> None:
         scope: Scope = exchange.scope
-        hop = self._hop(scope["headers"], peer)
+        hop = self._resolve_hop(scope["headers"], peer)
         if hop is None:
             return
         if hop.is_client:
@@ -101,29 +101,29 @@ class TrustedProxies(Filter):
             others = [(name, value) for name, value in scope["headers"] if name != b"host"]
             exchange.replace_headers([*others, (b"host", hop.host)])
 
-    def _hop(self, headers: Headers, peer: str) -> Hop | None:
-        said = _said(headers)
-        x_forwarded = self.forwarded != "forwarded" and not X_FORWARDED.isdisjoint(said)
-        forwarded = self.forwarded != "x-forwarded" and FORWARDED in said
-        if x_forwarded and (X_FORWARDED_FOR in said or not forwarded):
-            return self._x_forwarded(said, peer)
+    def _resolve_hop(self, headers: Headers, peer: str) -> Hop | None:
+        values = _forwarding_values(headers)
+        x_forwarded = self.forwarded != "forwarded" and not X_FORWARDED.isdisjoint(values)
+        forwarded = self.forwarded != "x-forwarded" and FORWARDED in values
+        if x_forwarded and (X_FORWARDED_FOR in values or not forwarded):
+            return self._x_forwarded(values, peer)
         if not forwarded:
             return None
-        hop = self._rfc7239(said[FORWARDED], peer)
-        return _filled(hop, self._x_forwarded(said, peer)) if x_forwarded else hop
+        hop = self._rfc7239(values[FORWARDED], peer)
+        return _merge(hop, self._x_forwarded(values, peer)) if x_forwarded else hop
 
-    def _x_forwarded(self, said: dict[bytes, bytes], peer: str) -> Hop:
-        if X_FORWARDED_FOR in said:
-            address, is_client, distance = self._walk(_from_right(said[X_FORWARDED_FOR]), peer)
+    def _x_forwarded(self, values: dict[bytes, bytes], peer: str) -> Hop:
+        if X_FORWARDED_FOR in values:
+            address, is_client, distance = self._walk(_from_right(values[X_FORWARDED_FOR]), peer)
         else:  # a proxy that leaves the address to others, such as one behind PROXY protocol
             address, is_client, distance = peer, False, 0
-        scheme = _at_distance(said.get(X_FORWARDED_PROTO, b""), distance)
-        host = _at_distance(said.get(X_FORWARDED_HOST, b""), distance)
+        scheme = _at_distance(values.get(X_FORWARDED_PROTO, b""), distance)
+        host = _at_distance(values.get(X_FORWARDED_HOST, b""), distance)
         return Hop(address, is_client, _secure(scheme), _valid_host(host))
 
     def _rfc7239(self, entries: bytes, peer: str) -> Hop:
-        said_for = (_pairs(entry).get(b"for", b"") for entry in _from_right(entries))
-        address, is_client, distance = self._walk(said_for, peer)
+        for_values = (_pairs(entry).get(b"for", b"") for entry in _from_right(entries))
+        address, is_client, distance = self._walk(for_values, peer)
         pairs = _pairs(_at_distance(entries, distance))
         return Hop(address, is_client, _secure(pairs.get(b"proto", b"")), _valid_host(pairs.get(b"host", b"")))
 
@@ -142,10 +142,10 @@ class TrustedProxies(Filter):
 
 def parse_address(text: bytes) -> str | None:
     """Return the address in *text*, without port, brackets, zone or IPv4 mapping; None when it is not one."""
-    return _parse_address(text) if len(text) <= _LONGEST_ADDRESS else None
+    return _parse_address(text) if len(text) <= _MAX_ADDRESS_LENGTH else None
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHE_SIZE)
 def _parse_address(text: bytes) -> str | None:
     bare = text.strip().decode("latin-1")
     if bare.startswith("["):
@@ -168,20 +168,20 @@ def forwarding_header(headers: Headers) -> bytes | None:
     return None
 
 
-def _filled(hop: Hop, other: Hop) -> Hop:
+def _merge(hop: Hop, other: Hop) -> Hop:
     """Return *hop* with what only *other* says of scheme and host."""
     return hop._replace(
         secure=other.secure if hop.secure is None else hop.secure, host=other.host if hop.host is None else hop.host
     )
 
 
-def _said(headers: Headers) -> dict[bytes, bytes]:
+def _forwarding_values(headers: Headers) -> dict[bytes, bytes]:
     """Return what stands in the headers that proxies write; one that comes several times is one list."""
-    said: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     for name, value in headers:
-        if name in WRITTEN_BY_PROXIES:
-            said[name] = said[name] + b"," + value if name in said else value
-    return said
+        if name in FORWARDING_HEADERS:
+            values[name] = values[name] + b"," + value if name in values else value
+    return values
 
 
 def _from_right(entries: bytes) -> Iterator[bytes]:
@@ -203,7 +203,7 @@ def _pairs(element: bytes) -> dict[bytes, bytes]:
     """Return the pairs of *element*, up to the first that is none; an element that is too long has none."""
     pairs: dict[bytes, bytes] = {}
     at = 0
-    while len(element) <= _LONGEST_ELEMENT and (found := _PAIR.match(element, at)):
+    while len(element) <= _MAX_ELEMENT_LENGTH and (found := _PAIR.match(element, at)):
         name, quoted, token = found.groups(b"")
         pairs[name.lower()] = (quoted or token).replace(b"\\", b"")
         at = found.end()

@@ -18,7 +18,7 @@ from scalekit.http.proxy_headers import forwarding_header, parse_address
 
 logger = logging.getLogger("scalekit")
 
-EXAMINED = 10_000
+MAX_REQUESTS = 10_000
 
 
 class ProxyWarning(Filter):
@@ -26,7 +26,7 @@ class ProxyWarning(Filter):
 
     def __init__(self, finished: Callable[[], None]) -> None:
         self._finished = finished
-        self._left = EXAMINED
+        self._left = MAX_REQUESTS
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Look at one request or websocket."""

@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 
-DEEPEST = 20
+MAX_DEPTH = 20
 """Levels of middleware and mounts that are looked into."""
 
 
-IS_OWN = "scalekit.root_path"
+ADDED_KEY = "scalekit.root_path"
 """Stands in a scope whose root_path is not the server's."""
 
 
@@ -34,7 +34,7 @@ class AddRootPath(Filter):
         scope = exchange.scope
         if not scope.get("root_path"):
             scope["root_path"] = self.prefix
-            scope[IS_OWN] = True
+            scope[ADDED_KEY] = True
         return None
 
     on_open = on_request
@@ -45,13 +45,13 @@ class RemoveRootPath(Filter):
 
     def on_application(self, exchange: Exchange) -> None:
         """Take away what was put there."""
-        if exchange.scope.pop(IS_OWN, False):
+        if exchange.scope.pop(ADDED_KEY, False):
             exchange.scope["root_path"] = ""
 
 
 def root_path_of(app: ASGIApp) -> str:
     """Return what *app* takes off its paths by itself; empty when it is nothing."""
-    return _find(app, DEEPEST)
+    return _find(app, MAX_DEPTH)
 
 
 def _find(app: Any, depth: int) -> str:
@@ -65,5 +65,7 @@ def _find(app: Any, depth: int) -> str:
     routes = getattr(app, "routes", None)
     if not isinstance(routes, list):  # middleware around an application
         return _find(getattr(app, "app", None), depth - 1)
-    whole = [route.app for route in routes if isinstance(route, Host) or (isinstance(route, Mount) and not route.path)]
-    return next((found for each in whole if (found := _find(each, depth - 1))), "")
+    mounted = [
+        route.app for route in routes if isinstance(route, Host) or (isinstance(route, Mount) and not route.path)
+    ]
+    return next((found for each in mounted if (found := _find(each, depth - 1))), "")

@@ -19,18 +19,18 @@ from typing import Any, Protocol
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import Scope
 
-from scalekit.http.route_path import route_path
+from scalekit.http.request_line import route_path
 
-MOST_WALKS = 100
+MAX_WALKS = 100
 """How often the tree is walked, at most: each time an endpoint comes that is not known yet."""
-MOST_PLACES = 10_000
-DEEPEST = 32
+MAX_ENDPOINTS = 10_000
+MAX_DEPTH = 32
 
 _GROUP = re.compile(r"\(\?P<\w+>")
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Node:
     """Where one endpoint is; *inner* tells for a mount whether routes are known below it, None for a route."""
 
     template: str
@@ -69,9 +69,9 @@ class RouteTemplates:
 
     def __init__(self, plugins: PluginRouteTable | None = None) -> None:
         self._plugins = plugins
-        self.known: dict[int, str] = {}
-        self._places: dict[int, dict[str, _Place]] = {}
-        self._kept: list[object] = []  # an id is an object's own only as long as that is there
+        self.by_endpoint_id: dict[int, str] = {}
+        self._nodes: dict[int, dict[str, _Node]] = {}
+        self._referenced: list[object] = []  # an id is an object's own only as long as that is there
         self._walks = 0
 
     def of(self, scope: Scope) -> str:
@@ -79,7 +79,7 @@ class RouteTemplates:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return self._without_endpoint(scope)
-        found = self.known.get(id(endpoint))
+        found = self.by_endpoint_id.get(id(endpoint))
         return self._resolve(scope, endpoint) if found is None else found
 
     def _without_endpoint(self, scope: Scope) -> str:
@@ -89,39 +89,39 @@ class RouteTemplates:
         return "" if self._plugins is None else _of_plugins(self._plugins, scope)
 
     def _resolve(self, scope: Scope, endpoint: object) -> str:
-        places = self._places.get(id(endpoint))
-        if places is None:
+        nodes = self._nodes.get(id(endpoint))
+        if nodes is None:
             self._walk(scope, endpoint)
-            places = self._places.get(id(endpoint), {})
-        if len(places) < 2:
-            return next((place.of(scope) for place in places.values()), "")
+            nodes = self._nodes.get(id(endpoint), {})
+        if len(nodes) < 2:
+            return next((node.of(scope) for node in nodes.values()), "")
         path = _path(scope)
-        return next((place.of(scope) for place in places.values() if place.expression.fullmatch(path)), "")
+        return next((node.of(scope) for node in nodes.values() if node.expression.fullmatch(path)), "")
 
     def _walk(self, scope: Scope, endpoint: object) -> None:
         """Learn the places of every endpoint that the router of *scope* leads to."""
-        if self._walks >= MOST_WALKS:
+        if self._walks >= MAX_WALKS:
             return
         self._walks += 1
-        tree = _walk(getattr(scope.get("router"), "routes", ()), "", "", DEEPEST)
-        for found, place in islice(tree, MOST_PLACES):  # a tree that contains itself has no end
-            self._learn(found, place)
-        if id(endpoint) not in self._places:  # not in the tree: look no more
-            self._kept.append(endpoint)
-            self.known[id(endpoint)] = ""
+        tree = _walk(getattr(scope.get("router"), "routes", ()), "", "", MAX_DEPTH)
+        for found, node in islice(tree, MAX_ENDPOINTS):  # a tree that contains itself has no end
+            self._add(found, node)
+        if id(endpoint) not in self._nodes:  # not in the tree: look no more
+            self._referenced.append(endpoint)
+            self.by_endpoint_id[id(endpoint)] = ""
 
-    def _learn(self, endpoint: object, place: _Place) -> None:
-        places = self._places.setdefault(id(endpoint), {})
-        if place.template not in places:
-            self._kept.append(endpoint)
-            places[place.template] = place
-        if len(places) == 1 and place.inner is None:
-            self.known[id(endpoint)] = place.template
+    def _add(self, endpoint: object, node: _Node) -> None:
+        nodes = self._nodes.setdefault(id(endpoint), {})
+        if node.template not in nodes:
+            self._referenced.append(endpoint)
+            nodes[node.template] = node
+        if len(nodes) == 1 and node.inner is None:
+            self.by_endpoint_id[id(endpoint)] = node.template
         else:
-            self.known.pop(id(endpoint), None)
+            self.by_endpoint_id.pop(id(endpoint), None)
 
 
-def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Place]]:
+def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Node]]:
     """Yield each endpoint below *routes* with its place, which *prefix* and *pattern* lead to."""
     for route in routes if depth else ():
         if hasattr(route, "effective_route_contexts"):  # what FastAPI's include_router leaves in place of the routes
@@ -131,21 +131,21 @@ def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Itera
             yield from _walk_below(route, prefix, pattern, depth)
         elif getattr(route, "endpoint", None) is not None and hasattr(route, "path_regex"):
             whole = pattern + route.path_regex.pattern.removeprefix("^").removesuffix("$")
-            yield route.endpoint, _Place(prefix + route.path_format, whole)
+            yield route.endpoint, _Node(prefix + route.path_format, whole)
 
 
-def _walk_below(route: Mount | Host, prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Place]]:
+def _walk_below(route: Mount | Host, prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Node]]:
     if isinstance(route, Mount):
         prefix += route.path_format.removesuffix("/{path}")
         pattern += route.path_regex.pattern.removeprefix("^").removesuffix("/(?P<path>.*)$")
     inner = _routes_of(route.app)
-    yield route.app, _Place(prefix, pattern, bool(inner))
+    yield route.app, _Node(prefix, pattern, bool(inner))
     yield from _walk(inner, prefix, pattern, depth - 1)
 
 
 def _routes_of(app: Any) -> list[BaseRoute]:
     """Return the routes of *app*, which may be inside middleware; none when it is no application of Starlette's."""
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         routes = getattr(app, "routes", None)
         if isinstance(routes, list):
             return routes if all(isinstance(route, BaseRoute) for route in routes) else []

@@ -38,7 +38,7 @@ class ManagementListener(Filter):
         server = exchange.scope.get("server")
         if server is None or server[1] != self.port:
             return None
-        return partial(_serve_with, self.pages, exchange, exchange.scope)
+        return partial(_serve, self.pages, exchange, exchange.scope)
 
     on_open = on_request
 
@@ -65,7 +65,7 @@ class PluginRoutes(Filter):
         """Choose by the path; a plugin's application gets a scope of its own to write on."""
         path = exchange.route_path
         if path in self.exact or (self.segments and self._matches(path, exchange.scope)):
-            return partial(_serve_with, self.app, exchange, dict(exchange.scope))
+            return partial(_serve, self.app, exchange, dict(exchange.scope))
         return None
 
     on_open = on_request
@@ -76,7 +76,7 @@ class PluginRoutes(Filter):
         return any(route.matches(scope)[0] is not Match.NONE for route in self.open)
 
 
-def _serve_with(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:
+def _serve(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:
     """Serve with *own* in place of *app*, which stands further in."""
     return own(scope, exchange.receive, exchange.send)
 
@@ -94,9 +94,9 @@ def path_of(route: BaseRoute) -> str:
     return getattr(route, "path", "")
 
 
-def refuse_conflicts(routes: Mapping[str, Iterable[BaseRoute]], taken: Mapping[str, str]) -> None:
+def refuse_conflicts(routes: Mapping[str, Iterable[BaseRoute]], host_paths: Mapping[str, str]) -> None:
     """Raise PluginError when two plugins, or a plugin and the host (*taken*), claim the same path."""
-    owners = dict(taken)
+    owners = dict(host_paths)
     for plugin, items in routes.items():
         for route in items:
             if not isinstance(route, Route | WebSocketRoute | Mount):

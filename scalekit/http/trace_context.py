@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from scalekit.http.tracestate import passed_on
+from scalekit.http.tracestate import parse_tracestate
 
 REQUEST_ID = b"x-request-id"
 """Name of the header with the request's id."""
@@ -29,13 +29,13 @@ KNOWN_FLAGS = 0x03
 RANDOM = "02"
 """The flags of a trace that begins here."""
 
-MOST_CALLS = 100
+MAX_CALLS = 100
 """Calls of one request whose spans are remembered."""
-BLANKS = b" \t"
+WHITESPACE = b" \t"
 
 HEADERS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
 """The request headers that say it."""
-_AT_ONCE = 128
+_BATCH_SIZE = 128
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
 # W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
 _VALID_TRACE = re.compile(
@@ -63,15 +63,15 @@ class TraceContext(NamedTuple):
         Each call has a span of its own (W3C Trace Context, section 3.2.2.4: a parent id is that of one request).
         """
         span = os.urandom(8).hex()
-        if len(self.calls) < MOST_CALLS:
+        if len(self.calls) < MAX_CALLS:
             self.calls.append(span)
         headers = {"x-request-id": self.request_id, "traceparent": f"00-{self.trace_id}-{span}-{self.flags}"}
         return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
 
 
 # Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
-_new: list[TraceContext] = []
-os.register_at_fork(after_in_child=_new.clear)
+_unused: list[TraceContext] = []
+os.register_at_fork(after_in_child=_unused.clear)
 
 TRACE_CONTEXT: ContextVar[TraceContext | None] = ContextVar("scalekit.trace_context", default=None)
 """The trace context of the current request or message, for log lines and outgoing calls."""
@@ -96,49 +96,49 @@ def parse_trace_context(headers: Sequence[tuple[bytes, bytes]]) -> TraceContext:
     for name, value in headers:
         if name in HEADERS:
             values.setdefault(name, []).append(value)
-    return _read(values) if values else _new_identity()
+    return _read(values) if values else _new_trace_context()
 
 
 def trace_context_from_index(headers: Mapping[bytes, bytes], repeated: Mapping[bytes, list[bytes]]) -> TraceContext:
     """Return the same from an index of the headers, with those that came more than once in *repeated*."""
     if REQUEST_ID not in headers and TRACEPARENT not in headers and TRACESTATE not in headers:
-        return _new_identity()
+        return _new_trace_context()
     return _read({name: repeated.get(name) or [headers[name]] for name in HEADERS if name in headers})
 
 
-def _new_identity() -> TraceContext:
+def _new_trace_context() -> TraceContext:
     try:
-        return _new.pop()
+        return _unused.pop()
     except IndexError:
-        _new.extend(_made_at_once())
-        return _new.pop()
+        _unused.extend(_generate_batch())
+        return _unused.pop()
 
 
 def _read(values: Mapping[bytes, list[bytes]]) -> TraceContext:
-    given, trace = _only(values.get(REQUEST_ID)), _only(values.get(TRACEPARENT))
+    sent_id, trace = _single_value(values.get(REQUEST_ID)), _single_value(values.get(TRACEPARENT))
     state = values.get(TRACESTATE)
     new = new_request_id()
-    identifier = given.decode("ascii") if _WELL_FORMED.fullmatch(given) else new
-    match = _VALID_TRACE.fullmatch(trace.strip(BLANKS))
+    identifier = sent_id.decode("ascii") if _WELL_FORMED.fullmatch(sent_id) else new
+    match = _VALID_TRACE.fullmatch(trace.strip(WHITESPACE))
     if match is None:
         return TraceContext(identifier, new, [])
     trace_id, parent_id, flags = match.groups()
-    traced = passed_on(b",".join(state) if state else None)
+    traced = parse_tracestate(b",".join(state) if state else None)
     return TraceContext(identifier, trace_id.decode(), [], parent_id.decode(), _flags(flags), traced)
 
 
-def _only(values: list[bytes] | None) -> bytes:
+def _single_value(values: list[bytes] | None) -> bytes:
     """Return the one value of a header, empty when there is none, or there are several."""
     return values[0] if values is not None and len(values) == 1 else b""
 
 
 def new_request_id() -> str:
     """Return 32 random hexadecimal digits."""
-    return _new_identity().request_id
+    return _new_trace_context().request_id
 
 
-def _made_at_once() -> Iterator[TraceContext]:
-    digits = os.urandom(16 * _AT_ONCE).hex()
+def _generate_batch() -> Iterator[TraceContext]:
+    digits = os.urandom(16 * _BATCH_SIZE).hex()
     for place in range(0, len(digits), 32):
         new = digits[place : place + 32]
         yield tuple.__new__(TraceContext, (new, new, [], "", RANDOM, ""))  # which takes half the time

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-MOST_MEMBERS = 32
-LARGEST = 512
+MAX_MEMBERS = 32
+MAX_LENGTH = 512
 """Characters that are passed on, commas included."""
-LARGE_MEMBER = 128
+LONG_MEMBER = 128
 """Members that are longer than this go first where the whole is too long."""
-LARGEST_READ = MOST_MEMBERS * 520
+MAX_INPUT_LENGTH = MAX_MEMBERS * 520
 """Bytes beyond which no list can be valid, blanks aside."""
 
 # Level 2, section 3.3.1.3.1: an at sign may stand anywhere but in front.
@@ -19,12 +19,12 @@ _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 _MEMBER = re.compile(rb"(" + _KEY + rb")=" + _VALUE)
 
 
-def passed_on(state: bytes | None) -> str:
+def parse_tracestate(state: bytes | None) -> str:
     """Return what to pass on of *state*, the values of all headers as one list; nothing of a list that is not valid.
 
     Of members with one key the first, which is the newest, is passed on.
     """
-    if state is None or len(state) > LARGEST_READ:
+    if state is None or len(state) > MAX_INPUT_LENGTH:
         return ""
     members: dict[bytes, bytes] = {}
     for part in state.split(b","):
@@ -32,20 +32,20 @@ def passed_on(state: bytes | None) -> str:
         if not member:
             continue
         found = _MEMBER.fullmatch(member)
-        if found is None or len(members) == MOST_MEMBERS:
+        if found is None or len(members) == MAX_MEMBERS:
             return ""
         members.setdefault(found[1], member)
-    return b",".join(_fitting(members.values())).decode("ascii")
+    return b",".join(_truncate(members.values())).decode("ascii")
 
 
-def _fitting(members: Iterable[bytes]) -> list[bytes]:
+def _truncate(members: Iterable[bytes]) -> list[bytes]:
     """Return *members* that fit together; whole ones are left out, the large first, then those at the end."""
-    kept = list(members)
-    if _size(kept) > LARGEST:
-        kept = [member for member in kept if len(member) <= LARGE_MEMBER]
-    while _size(kept) > LARGEST:
-        kept.pop()
-    return kept
+    members = list(members)
+    if _size(members) > MAX_LENGTH:
+        members = [member for member in members if len(member) <= LONG_MEMBER]
+    while _size(members) > MAX_LENGTH:
+        members.pop()
+    return members
 
 
 def _size(members: list[bytes]) -> int:

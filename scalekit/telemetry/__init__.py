@@ -6,10 +6,10 @@ independent. ``INSTRUMENT(request, *labels)`` returns the series to record in fr
 metrics plugin) nothing is recorded.
 """
 
-from scalekit.telemetry.alerts import Alert
 from scalekit.telemetry.instruments import (
     DEFAULT_BUCKETS,
     TELEMETRY,
+    Alert,
     Counter,
     Gauge,
     Histogram,

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from starlette.requests import HTTPConnection
 
 from scalekit.context import Key
-from scalekit.telemetry.alerts import Alert
 from scalekit.telemetry.series import (
     CounterSeries,
     GaugeSeries,
@@ -36,6 +35,21 @@ _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _SUFFIXES = ("_total", "_created", "_bucket", "_count", "_sum", "_info")
 _RESERVED_LABELS = ("le", "quantile", "worker")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """An alerting threshold: the alert fires when the metric is *beyond* *bound* for the duration *lasting*.
+
+    The alert compares a counter's rate per second over five minutes, a histogram's 99th percentile over five minutes,
+    or the value of a gauge. *summary* describes the fault. Prometheus rules are generated from it.
+    """
+
+    summary: str
+    beyond: Literal[">", "<"] = ">"
+    bound: float = 0
+    lasting: str = "5m"
+    severity: Literal["warning", "critical"] = "warning"
 
 
 @dataclass(frozen=True)
@@ -66,11 +80,11 @@ class Instrument(Generic[S]):
         """Return the series under the label *values*, one for each label, in the application that serves *request*."""
         return TELEMETRY(request).series(self, *values)
 
-    def new(self) -> S:
+    def new_series(self) -> S:
         """Return a new series."""
         raise TypeError("declare a Counter, a Gauge or a Histogram")
 
-    def silent(self) -> S:
+    def null_series(self) -> S:
         """Return a series that records nothing."""
         raise TypeError("declare a Counter, a Gauge or a Histogram")
 
@@ -81,11 +95,11 @@ class Counter(Instrument[CounterSeries]):
 
     kind = "counter"
 
-    def new(self) -> CounterSeries:
+    def new_series(self) -> CounterSeries:
         """Return a counter at zero."""
         return CounterSeries()
 
-    def silent(self) -> CounterSeries:
+    def null_series(self) -> CounterSeries:
         """Return a counter that records nothing."""
         return NoCounter()
 
@@ -101,11 +115,11 @@ class Gauge(Instrument[GaugeSeries]):
     kind = "gauge"
     multiprocess_mode: Literal["sum", "max", "min", "all"] = "sum"
 
-    def new(self) -> GaugeSeries:
+    def new_series(self) -> GaugeSeries:
         """Return a gauge at zero."""
         return GaugeSeries()
 
-    def silent(self) -> GaugeSeries:
+    def null_series(self) -> GaugeSeries:
         """Return a gauge that records nothing."""
         return NoGauge()
 
@@ -122,11 +136,11 @@ class Histogram(Instrument[HistogramSeries]):
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
             raise ValueError(f"metric {self.name!r}: buckets must be non-empty and ascending")
 
-    def new(self) -> HistogramSeries:
+    def new_series(self) -> HistogramSeries:
         """Return a histogram without observations."""
         return HistogramSeries(self.buckets)
 
-    def silent(self) -> HistogramSeries:
+    def null_series(self) -> HistogramSeries:
         """Return a histogram that records nothing."""
         return NoHistogram(self.buckets)
 

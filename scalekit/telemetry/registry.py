@@ -37,7 +37,7 @@ class Telemetry:
         self._declared: dict[str, Instrument[Any]] = {}
         self._samples: list[Sample] = []
         self._sources: list[Source] = []
-        self._was_read = False
+        self._was_collected = False
         self._last: MetricFamilies = {}
         self._failing: list[Callable[[], Any]] = []
 
@@ -72,13 +72,13 @@ class Telemetry:
         try:
             yield
         finally:
-            if self._was_read:
+            if self._was_collected:
                 self._last |= self._call(source) or {}
             self._sources.remove(source)
 
     def snapshot(self) -> Snapshot:
         """Return the metrics of this process."""
-        self._was_read = True
+        self._was_collected = True
         for callback in list(self._samples):
             self._call(callback)
         families = dict(self._last)
@@ -122,7 +122,7 @@ class Telemetry:
             if rest not in known:
                 _warn(instrument, known, self.budget)
             values = rest
-        series: S = known.setdefault(values, instrument.new())
+        series: S = known.setdefault(values, instrument.new_series())
         return series
 
     def _family(self, name: str) -> MetricFamily:
@@ -143,7 +143,7 @@ class NullTelemetry(Telemetry):
 
     def series(self, instrument: Instrument[S], *values: str) -> S:
         """Return a series that records nothing."""
-        return instrument.silent()
+        return instrument.null_series()
 
 
 def _warn(instrument: Instrument[Any], known: dict[tuple[str, ...], Any], budget: int) -> None:

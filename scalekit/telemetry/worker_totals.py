@@ -21,7 +21,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._latest: dict[tuple[str, int], MetricFamilies] = {}
-        self._ended: MetricFamilies = {}
+        self._exited: MetricFamilies = {}
         self._admitted: dict[str, set[LabelValues]] = {}
         self._budget = 0
 
@@ -35,12 +35,12 @@ class Totals:
         """Keep the counters and histograms of *worker*, which has exited, and drop its gauges."""
         for name, family in self._latest.pop((worker, generation), {}).items():
             if family.kind != "gauge":
-                _add(self._ended, name, family)
+                _add(self._exited, name, family)
 
     def total(self) -> Snapshot:
         """Return the sum of all workers."""
         families: MetricFamilies = {}
-        for name, family in self._ended.items():
+        for name, family in self._exited.items():
             _add(families, name, family)
         for (worker, _), latest in self._latest.items():
             for name, family in latest.items():
@@ -54,13 +54,13 @@ class Totals:
         if len(admitted) + len(new) <= self._budget:
             admitted |= new
             return family
-        kept = MetricFamily(family.kind, family.help, family.labels, family.multiprocess_mode, family.bounds)
+        merged = MetricFamily(family.kind, family.help, family.labels, family.multiprocess_mode, family.bounds)
         for values, data in family.data.items():
             if values not in admitted and len(admitted) < self._budget:
                 admitted.add(values)
             place = values if values in admitted else (OTHER,) * len(values)
-            kept.data[place] = _sum(family, kept.data[place], data) if place in kept.data else data
-        return kept
+            merged.data[place] = _sum(family, merged.data[place], data) if place in merged.data else data
+        return merged
 
 
 def _labelled(family: MetricFamily, worker: str) -> MetricFamily:

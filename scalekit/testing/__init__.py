@@ -1,6 +1,6 @@
 """What tests of applications and plugins need."""
 
 from scalekit.testing.conformance import PluginConformance
-from scalekit.testing.inprocess import Answer, request, running
+from scalekit.testing.inprocess import TestResponse, request, running
 
-__all__ = ["Answer", "PluginConformance", "request", "running"]
+__all__ = ["PluginConformance", "TestResponse", "request", "running"]

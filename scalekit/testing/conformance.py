@@ -173,7 +173,7 @@ class PluginConformance:
         host = self.host()
         async with running(host) as state:
             scope.update({"state": {**state}, SCOPE_KEY: host.context})
-            own = [part for part in host.parts if part.owner == self.name]
+            own = [link for link in host.links if link.owner == self.name]
             await build_chain([*own, *inner], app, host.templates)(scope, receive, send)
 
 

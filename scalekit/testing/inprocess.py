@@ -1,4 +1,4 @@
-"""Drive an ASGI application without a server: its lifespan, and one request at a time."""
+"""Run an ASGI application without a server: its lifespan, and one request at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Send
 
 from scalekit.app_lifespan import app_lifespan
 
@@ -17,8 +17,10 @@ State = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Answer:
-    """What an application answered to one request."""
+class TestResponse:
+    """The response of an application to one request."""
+
+    __test__ = False  # pytest collects classes whose names begin with Test
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -32,9 +34,9 @@ class Answer:
 
 @asynccontextmanager
 async def running(app: ASGIApp) -> AsyncGenerator[State, None]:
-    """Start *app* as a server would, give the state for its requests, and stop it.
+    """Start *app* as a server does, yield the lifespan state for its requests, and stop it.
 
-    Raises StartError with the application's message when it does not start.
+    Raises StartError with the application's message when the start fails.
     """
     state: State = {}
     async with app_lifespan(app, state):
@@ -50,8 +52,8 @@ async def request(
     body: bytes = b"",
     state: State | None = None,
     client: tuple[str, int] = ("127.0.0.1", 50000),
-) -> Answer:
-    """Send one request for *target*, a path with perhaps a query, and return the whole answer."""
+) -> TestResponse:
+    """Send one request for *target*, a path with an optional query, and return the complete response."""
     path, _, query = target.partition("?")
     fields = {"host": "localhost", **({"content-length": str(len(body))} if body else {}), **(headers or {})}
     scope = {
@@ -69,29 +71,29 @@ async def request(
         "server": ("localhost", 80),
         "state": dict(state or {}),
     }
-    answer = Answer()
-    await app(scope, _receive(body), _collect(answer))
-    return answer
+    response = TestResponse()
+    await app(scope, _receive(body), _collect(response))
+    return response
 
 
-def _receive(body: bytes) -> Any:
+def _receive(body: bytes) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        await asyncio.Event().wait()  # a client that stays, as long as the application is busy
+        await asyncio.Event().wait()  # a client that stays connected until the application has responded
         return {"type": "http.disconnect"}
 
     return receive
 
 
-def _collect(answer: Answer) -> Any:
+def _collect(response: TestResponse) -> Send:
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = list(message.get("headers", ()))
+            response.status = message["status"]
+            response.headers = list(message.get("headers", ()))
         elif message["type"] == "http.response.body":
-            answer.body += message.get("body", b"")
+            response.body += message.get("body", b"")
 
     return send

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.route_template import RouteTemplates
 from scalekit.telemetry import Telemetry
-from scalekit.testing import Answer
+from scalekit.testing import TestResponse
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.http_cache import CacheOptions, HttpCache
@@ -156,8 +156,8 @@ class CacheHarness:
             **more,
         }
 
-    async def ask(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> Answer:
-        answer = Answer()
+    async def ask(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> TestResponse:
+        answer = TestResponse()
         await self.chain(self.scope(target, method, headers, **more), empty_body, collecting(answer))
         return answer
 
@@ -171,7 +171,7 @@ async def empty_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def collecting(answer: Answer) -> Send:
+def collecting(answer: TestResponse) -> Send:
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             answer.status = message["status"]

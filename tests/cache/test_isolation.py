@@ -13,7 +13,7 @@ from starlette.authentication import AuthCredentials, BaseUser, SimpleUser, Unau
 from starlette.types import Receive, Scope, Send
 
 from scalekit.contracts import SubjectIdentifier
-from scalekit.testing import Answer
+from scalekit.testing import TestResponse
 from scalekit_cache.keys import REWRITING
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching.items import digest
@@ -334,7 +334,7 @@ async def test_requests_without_a_host_share_only_what_one_server_was_asked() ->
         for server in servers:
             scope = harness.scope(headers=[], server=server)
             scope["headers"] = []
-            await harness.chain(scope, empty_body, collecting(Answer()))
+            await harness.chain(scope, empty_body, collecting(TestResponse()))
     await harness.ask(headers=[("Host", ""), ("Host", "shop.example")])
     await harness.ask()
     assert origin.calls == len(servers) + 2

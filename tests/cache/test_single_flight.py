@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import Answer
+from scalekit.testing import TestResponse
 from scalekit_cache import cached
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching.memory_store import MemoryStore
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def held(harness: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[Answer]]:
+async def held(harness: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[TestResponse]]:
     """Start *number* requests for one thing, of which the application holds those that reach it."""
     origin.gate = asyncio.Event()
     tasks = [asyncio.create_task(harness.ask()) for _ in range(number)]
@@ -67,7 +67,7 @@ async def test_when_the_leader_is_cancelled_one_follower_leads_on() -> None:
     origin.gate.set()  # type: ignore[union-attr]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
-    assert {answer.body for answer in answers[1:] if isinstance(answer, Answer)} == {b"2"}
+    assert {answer.body for answer in answers[1:] if isinstance(answer, TestResponse)} == {b"2"}
     assert origin.calls == 2
     assert (await harness.ask()).body == b"2"
 
@@ -101,7 +101,7 @@ async def test_when_the_leader_fails_one_follower_leads_on() -> None:
     origin.gate.set()  # type: ignore[union-attr]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(answers[0], OSError)
-    assert {answer.body for answer in answers[1:] if isinstance(answer, Answer)} == {b"2"}
+    assert {answer.body for answer in answers[1:] if isinstance(answer, TestResponse)} == {b"2"}
     assert (origin.calls, harness.cache._flights) == (2, {})
 
 
@@ -171,7 +171,7 @@ class Reader:
     """A client that may stop to read."""
 
     def __init__(self, harness: CacheHarness, **asked: object) -> None:
-        self.answer = Answer()
+        self.answer = TestResponse()
         self.reads = asyncio.Event()
         self.reads.set()
         self.leaves = False
@@ -260,7 +260,7 @@ async def test_a_leader_learns_that_its_client_left_once_nobody_follows() -> Non
     told: list[str] = []
     left = asyncio.Event()
     harness = CacheHarness(app)
-    leader = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(Answer())))
+    leader = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(TestResponse())))
     follower = Reader(harness)
     await until(lambda: follower.answer.body == b"one")
     left.set()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import Answer
+from scalekit.testing import TestResponse
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Reply, collecting
 
@@ -131,7 +131,7 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
     harness = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
     await harness.ask()
     harness.pass_time(3)
-    leave, answer = asyncio.Event(), Answer()
+    leave, answer = asyncio.Event(), TestResponse()
     task = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":
@@ -148,7 +148,7 @@ async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     harness = CacheHarness(app)
     await harness.ask()
     harness.pass_time(3)
-    answer = Answer()
+    answer = TestResponse()
     task = asyncio.ensure_future(harness.chain(harness.scope(), never, collecting(answer)))
     async with asyncio.timeout(60):
         while answer.body != b"2":

@@ -16,7 +16,7 @@ import pytest
 from scalekit import create_app
 from scalekit.contracts import SERVICES
 from scalekit.errors import Unavailable
-from scalekit.http.deadline import DEADLINE
+from scalekit.http.request_context import DEADLINE
 from scalekit.testing import request, running
 from scalekit_discovery.responses import CallFailed
 from scalekit_discovery.upstream import NoHealthyInstance

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.config.types import Secret
-from scalekit.http.deadline import deadline_from
 from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.proxy_headers import TrustedProxies, parse_address
+from scalekit.http.request_context import deadline_from
 from scalekit.http.trace_context import parse_trace_context
 from scalekit_ratelimit.keys import address_key, header_key_func
 from tests.fuzz.words import fuzzed, mixed, texts, values

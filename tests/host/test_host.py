@@ -148,7 +148,7 @@ async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) 
     app = host(http_only(broken), plugins={"watch": {}})
     client, error = await serve(app, http_scope())
     assert client.status == 500
-    watch: Any = app.parts[1].link
+    watch: Any = app.links[1].filter
     assert __import__(watch.cls.__module__).seen == [error]
 
 

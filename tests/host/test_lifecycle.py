@@ -82,7 +82,7 @@ async def test_steps_start_in_order_and_stop_in_reverse(caplog: pytest.LogCaptur
     assert await lifecycle.stop() == []
     assert phase_of(lifecycle) is Phase.STOPPED
     assert story.events == ["a+", "b+", "b-", "a-"]
-    assert (lifecycle.died, caplog.text) == ({}, ""), "what was stopped has not died"
+    assert (lifecycle.failed, caplog.text) == ({}, ""), "what was stopped has not died"
 
 
 async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwound_in_reverse(
@@ -110,7 +110,7 @@ async def test_a_step_that_hangs_in_start_is_cut_and_named(caplog: pytest.LogCap
 async def test_a_step_that_hangs_in_stop_is_cut_and_named(
     stopping: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scalekit.lifecycle.CUT_GRACE", 0.05)
+    monkeypatch.setattr("scalekit.lifecycle.CANCEL_GRACE", 0.05)
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b", stopping=stopping), story.step("c"))
     await lifecycle.start()
@@ -158,14 +158,14 @@ async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFi
     lifecycle = story.lifecycle(Step("a", Lifespan(run), 1.0, 1.0))
     await lifecycle.start()
     crash.set()
-    while not lifecycle.died:
+    while not lifecycle.failed:
         await asyncio.sleep(0)
-    assert "OSError" in lifecycle.died["a"]
+    assert "OSError" in lifecycle.failed["a"]
     assert "a stopped by itself" in caplog.text
     await lifecycle.stop()
     crash.clear()
     await lifecycle.start()
-    assert lifecycle.died == {}, "it lives again"
+    assert lifecycle.failed == {}, "it lives again"
     await lifecycle.stop()
 
 
@@ -273,7 +273,7 @@ async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
     task = asyncio.create_task(lifecycle.start())
     while "a+" not in story.events:
         await asyncio.sleep(0)
-    lifecycle.end_start()
+    lifecycle.cancel_start()
     with pytest.raises(StartError, match="the start was ended before it was complete"):
         await asyncio.wait_for(task, 60)
     assert story.events == ["a+", "a-"]
@@ -284,7 +284,7 @@ async def test_the_end_of_a_start_ends_nothing_that_has_started() -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"))
     await lifecycle.start()
-    lifecycle.end_start()
+    lifecycle.cancel_start()
     await lifecycle.stop()
     await lifecycle.start()
     assert story.events == ["a+", "a-", "a+"]
@@ -297,7 +297,7 @@ async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCa
     await lifecycle.start()
     draining = asyncio.create_task(lifecycle.drain())
     await asyncio.sleep(0)
-    lifecycle.hurry()
+    lifecycle.force_stop()
     await asyncio.wait_for(draining, 60)
     assert "b" in await asyncio.wait_for(lifecycle.stop(), 60)
     assert "b did not stop at once and was cut" in caplog.text
@@ -314,7 +314,7 @@ async def test_a_stop_that_has_begun_can_be_hurried() -> None:
     await lifecycle.start()
     task = asyncio.create_task(lifecycle.stop())
     await stopping.wait()
-    lifecycle.hurry()
+    lifecycle.force_stop()
     assert await asyncio.wait_for(task, 60) == ["a"]
 
 

@@ -45,7 +45,7 @@ def test_before_orders_and_needs_the_other() -> None:
 
 
 def test_a_requirement_is_told_of_the_key_that_asks_for_it() -> None:
-    asking = lifespan(before=(POOL,), asked_by={POOL: "tags"})
+    asking = lifespan(before=(POOL,), required_by_key={POOL: "tags"})
     assert list(missing_requirements({"z": asking})) == [("z", "tags")]
 
 

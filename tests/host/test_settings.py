@@ -32,16 +32,16 @@ def test_every_plugin_is_switched_off_in_place(plugin: str, monkeypatch: pytest.
     monkeypatch.delenv("NOT_SET", raising=False)
     table: dict[str, Any] = {"enabled": False, "no_such_key": "${NOT_SET}"}
     settings = load({"plugins": {plugin: table}})
-    assert (settings.plugins.names, settings.off) == ([], (plugin,))
+    assert (settings.plugins.names, settings.disabled) == ([], (plugin,))
     (problem,) = settings.document.problems
     assert (problem.key, problem.message.partition(";")[0]) == (f"plugins.{plugin}.no_such_key", "unknown key")
-    assert load({"plugins": {plugin: {}}}, (f"plugins.{plugin}.enabled=false",)).off == (plugin,)
+    assert load({"plugins": {plugin: {}}}, (f"plugins.{plugin}.enabled=false",)).disabled == (plugin,)
 
 
 @pytest.mark.parametrize("plugin", EVERY_PLUGIN)
 def test_every_plugin_may_say_that_it_is_on(plugin: str) -> None:
     settings = load({"plugins": {plugin: {"enabled": True}}})
-    assert (settings.plugins.names, settings.off) == ([plugin], ())
+    assert (settings.plugins.names, settings.disabled) == ([plugin], ())
     assert not [each for each in settings.document.problems if "enabled" in each.key]
 
 
@@ -64,7 +64,7 @@ def test_what_switches_a_plugin_is_true_or_false(value: object) -> None:
 def test_false_in_place_of_a_table_tells_how_to_switch_a_plugin_off(overrides: tuple[str, ...]) -> None:
     (problem,) = load({"plugins": {"metrics": False}}, overrides).document.problems
     assert "; write [plugins.metrics] enabled = false, which switches it off" in problem.message
-    assert load({}, ("plugins.metrics.enabled=false",)).off == ("metrics",)
+    assert load({}, ("plugins.metrics.enabled=false",)).disabled == ("metrics",)
 
 
 def test_only_wants_no_plugin_that_is_off() -> None:

@@ -9,7 +9,7 @@ import pytest
 from scalekit import Key, Lifespan, create_app
 from scalekit.config.tables import Server
 from scalekit.errors import ConfigError
-from scalekit.lifespan import needed
+from scalekit.lifespan import with_dependencies
 from scalekit.runner.server.listeners import listen
 from scalekit.runner.workers.worker_args import WorkerArgs
 from scalekit.testing import running
@@ -35,8 +35,8 @@ def test_what_is_wanted_brings_what_it_uses_and_what_tells_how_it_goes() -> None
         "export": Lifespan(nothing, series_budget=10),
         "other": Lifespan(nothing, after=(ONE,)),
     }
-    assert list(needed(lifespans, ["giver"])) == ["giver", "log", "export"]
-    assert list(needed(lifespans, ["follower"])) == ["giver", "user", "follower", "log", "export"]
+    assert list(with_dependencies(lifespans, ["giver"])) == ["giver", "log", "export"]
+    assert list(with_dependencies(lifespans, ["follower"])) == ["giver", "user", "follower", "log", "export"]
 
 
 def test_a_worker_listens_for_operators_alone() -> None:
@@ -54,7 +54,7 @@ async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted()
     async with running(host):
         assert host.settings.plugins.names == ["cache", "metrics"]
         assert set(host.start_order) == {"cache", "metrics"}
-        assert not {part.owner for part in host.parts} & {"visits"}
+        assert not {link.owner for link in host.links} & {"visits"}
 
 
 def test_a_plugin_that_is_not_on_is_explained() -> None:

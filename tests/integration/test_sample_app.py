@@ -20,7 +20,7 @@ import pytest
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.testing import Answer, request, running
+from scalekit.testing import TestResponse, request, running
 from scalekit.testing.inprocess import State
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Postgres, Redis, Server, ask
@@ -88,10 +88,10 @@ class Visitor:
         self.headers = {"authorization": f"Bearer {token}", "cookie": cookie.partition(";")[0]}
         return self
 
-    async def get(self, path: str) -> Answer:
+    async def get(self, path: str) -> TestResponse:
         return await request(self.app, path, headers=self.headers, state=self.state)
 
-    async def post(self, path: str, body: bytes) -> Answer:
+    async def post(self, path: str, body: bytes) -> TestResponse:
         return await request(self.app, path, method="POST", body=body, headers=self.headers, state=self.state)
 
 
@@ -99,7 +99,7 @@ class Visitor:
 async def test_passwords_are_guessed_five_times_for_one_name_from_whichever_addresses() -> None:
     app = create_app(FILE)
 
-    async def guess(password: str, at: int, name: str = "testuser") -> Answer:
+    async def guess(password: str, at: int, name: str = "testuser") -> TestResponse:
         body = orjson.dumps({"username": name, "password": password})
         return await request(app, "/auth/login", method="POST", body=body, state=state, client=(f"203.0.113.{at}", 1))
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.testing import Answer, request, running
+from scalekit.testing import TestResponse, request, running
 from tests.host.asgi import Conversation, http_scope
 
 Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -26,7 +26,7 @@ class MeasuredApp:
         self.host = host
         self.state = state
 
-    async def ask(self, path: str, **how: Any) -> Answer:
+    async def ask(self, path: str, **how: Any) -> TestResponse:
         return await request(self.host, path, state=self.state, **how)
 
     async def numbers(self) -> Numbers:

@@ -67,7 +67,7 @@ def box() -> Iterator[Box]:
 def rendered(server: dict[str, Any], table: dict[str, Any], instances: list[str]) -> tuple[str, NginxConfig]:
     """Return the configuration for these tables, and the parsed table."""
     loaded = load({"server": server, "plugins": {"nginx": table}})
-    loaded.refuse_mistakes()
+    loaded.raise_problems()
     config = loaded.context().config(NginxConfig)
     return render(loaded.server, config, instances), config
 
@@ -102,7 +102,7 @@ def test_nginx_accepts_the_configuration_of_every_valid_table(
 )
 def test_values_that_nginx_would_reject_are_configuration_errors(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load({"plugins": {"nginx": table}}).refuse_mistakes()
+        load({"plugins": {"nginx": table}}).raise_problems()
     assert message in str(caught.value)
 
 

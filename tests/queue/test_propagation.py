@@ -13,7 +13,7 @@ from scalekit import create_app
 from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE
 from scalekit.contracts.consistency import CONSISTENCY, Consistency
 from scalekit.contracts.consumers import Consumers, Message
-from scalekit.http.deadline import DEADLINE
+from scalekit.http.request_context import DEADLINE
 from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit.testing import request, running
 from tests.queue.harness import AnyMessage, consumers_target, serving, wait_until

@@ -74,7 +74,7 @@ async def answering(scope: Scope, receive: Receive, send: Send) -> None:
 
 def limit_filters(host: Host) -> list[LimitFilter]:
     """Return the limit filters of *host*, outermost first."""
-    return [part.link for part in host.parts if isinstance(part.link, LimitFilter)]
+    return [link.filter for link in host.links if isinstance(link.filter, LimitFilter)]
 
 
 def redis_of(host: Host) -> Redis:

@@ -18,7 +18,7 @@ from scalekit import create_app
 from scalekit.contracts import DATABASE, READS
 from scalekit.host import Host
 from scalekit.testing import request, running
-from scalekit.testing.inprocess import Answer
+from scalekit.testing.inprocess import TestResponse
 
 SECRET = "the secret of all instances of the shop"
 TABLE = "CREATE TABLE stock (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL)"
@@ -51,7 +51,7 @@ class Instance:
     host: Host
     state: dict[str, Any]
 
-    async def ask(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+    async def ask(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> TestResponse:
         """Send a request as a server does, in a new task and context."""
         sending = request(self.host, target, method=method, headers=headers, state=self.state)
         return await asyncio.create_task(sending)
@@ -89,17 +89,17 @@ class Client:
         self.cookies = cookies
         self.headers: dict[str, str] = {}
 
-    async def ask(self, target: str, method: str = "GET") -> Answer:
+    async def ask(self, target: str, method: str = "GET") -> TestResponse:
         response = await random.choice(self.instances).ask(target, method, self.headers)
         cookie, token = response.header("set-cookie"), response.header("scalekit-consistency")
         if cookie and token:
             self.headers = {"cookie": cookie.split(";")[0]} if self.cookies else {"scalekit-consistency": token}
         return response
 
-    async def write(self, item: int, amount: int) -> Answer:
+    async def write(self, item: int, amount: int) -> TestResponse:
         return await self.ask(f"/stock/{item}?amount={amount}", "PUT")
 
-    async def read(self, item: int) -> Answer:
+    async def read(self, item: int) -> TestResponse:
         return await self.ask(f"/stock/{item}")
 
 

@@ -124,21 +124,21 @@ class GracefulServer(uvicorn.Server):
         lifecycle = self.host.lifecycle
         lifecycle.begin_drain()
         # A signal handler runs between any two instructions, and the loop may be waiting in select.
-        self._loop.call_soon_threadsafe(lifecycle.hurry if self.force_exit else lifecycle.end_start)
+        self._loop.call_soon_threadsafe(lifecycle.force_stop if self.force_exit else lifecycle.cancel_start)
 
     def retire(self) -> None:
         """Start to shut down while other workers keep serving the same address."""
         self.retiring = self.should_exit = True
         if self.served is not None:
             self.served.retiring = True
-        self.host.lifecycle.end_start()
+        self.host.lifecycle.cancel_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, finish requests in flight, cancel the remaining ones, stop the application."""
         logger.info("draining: %d requests in flight", len(self.server_state.tasks))
         if self.retiring:
             self._close_listeners(sockets)
-            await self.host.lifecycle.retire()
+            await self.host.lifecycle.notify_drain()
         else:
             await self.host.lifecycle.drain()
         await self._serve_drain_delay()

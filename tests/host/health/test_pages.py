@@ -86,7 +86,7 @@ async def test_a_plugin_that_died_is_named_to_operators_only() -> None:
     for operator, reason in ((True, "stopped by itself: queue"), (False, "a plugin stopped by itself")):
         instance = Instance(operator=operator)
         await instance.lifecycle.start()
-        instance.lifecycle.died["queue"] = "OSError"
+        instance.lifecycle.failed["queue"] = "OSError"
         assert (await instance.ask("/health/ready"))[1]["reason"] == reason
 
 

@@ -49,8 +49,8 @@ class Seen(Filter):
 
 def chain_of(app: ASGIApp, *links: Any) -> FilterChain:
     """Return *app* inside filters and middleware, the first outermost."""
-    parts = [ChainLink("LOG", "test", each if isinstance(each, Filter) else Middleware(*each)) for each in links]
-    return build_chain(parts, app, RouteTemplates())
+    chain = [ChainLink("LOG", "test", each if isinstance(each, Filter) else Middleware(*each)) for each in links]
+    return build_chain(chain, app, RouteTemplates())
 
 
 async def ask(app: ASGIApp, *messages: Message, **more: Any) -> Conversation:

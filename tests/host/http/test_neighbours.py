@@ -63,8 +63,8 @@ def file_in(folder: Path, store: str) -> Path:
 def separate(host: Host, kind: Any) -> None:
     """Let a middleware of *kind* stand between every two filters of *host*."""
     between = ChainLink("LOG", "test", Middleware(kind))
-    parts = [part for pair in pairwise(host.parts) for part in (pair[0], between)]
-    host.chain = build_chain([*parts, host.parts[-1]], host.target, host.templates)
+    links = [link for pair in pairwise(host.links) for link in (pair[0], between)]
+    host.chain = build_chain([*links, host.links[-1]], host.target, host.templates)
 
 
 @asynccontextmanager

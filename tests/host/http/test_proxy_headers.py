@@ -276,11 +276,11 @@ def test_nothing_a_client_writes_changes_what_the_trusted_proxy_appended(forged:
 
 
 def test_the_memory_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scalekit.http.proxy_headers._REMEMBERED", 10)
+    monkeypatch.setattr("scalekit.http.proxy_headers._CACHE_SIZE", 10)
     proxies = TrustedProxies(PROXIES, "auto")
     for number in range(100):
         proxies.trusts(f"1.2.3.{number}")
-    assert len(proxies._known) <= 10
+    assert len(proxies._trusted) <= 10
     assert proxies.trusts("10.1.2.3")
 
 

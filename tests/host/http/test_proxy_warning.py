@@ -91,7 +91,7 @@ def stands_before(host: Host) -> bool:
 
 
 def test_once_it_is_told_and_after_many_requests_nothing_stands_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_warning, "EXAMINED", 3)
+    monkeypatch.setattr(proxy_warning, "MAX_REQUESTS", 3)
     told, silent = host(), host()
     ask(told, ("127.0.0.1", 5000), b"x-forwarded-for")
     for _ in range(3):

@@ -5,8 +5,7 @@ from time import time
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from scalekit.http.deadline import DEADLINE
-from scalekit.http.request_context import REQUEST_CONTEXT
+from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT
 from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from tests.host.asgi import Conversation, behind, respond
 

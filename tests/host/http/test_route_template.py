@@ -241,7 +241,7 @@ async def test_a_function_that_gets_a_second_route_keeps_its_first() -> None:
 
 
 async def test_endpoints_made_anew_for_each_request_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(route, "MOST_WALKS", 5)
+    monkeypatch.setattr(route, "MAX_WALKS", 5)
     templates = RouteTemplates()
     kept = []
     for _ in range(50):
@@ -249,7 +249,7 @@ async def test_endpoints_made_anew_for_each_request_do_not_add_up(monkeypatch: p
         kept.append(app)
         await template(app, "/a", templates)
     assert templates._walks == 5
-    assert len(templates._kept) == 5
+    assert len(templates._referenced) == 5
 
 
 async def test_a_tree_without_end_is_walked_to_some_depth() -> None:

@@ -9,7 +9,6 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scalekit import ManagementRoute, PluginError
-from scalekit.http.route_path import route_path
 from scalekit.http.router import ManagementListener, PluginRoutes, plugin_app, refuse_conflicts
 from tests.host.asgi import Conversation, behind, http_scope, respond
 
@@ -88,13 +87,6 @@ async def test_a_prefix_that_a_proxy_took_off_is_left_out_of_the_decision() -> N
     assert (await ask("/shop/metrics", root_path="/shop")).body.startswith(b"plugin")
     assert (await ask("/metrics", root_path="/shop")).body.startswith(b"plugin")
     assert (await ask("/shopmetrics", root_path="/shop")).body == b"application"
-
-
-@pytest.mark.parametrize(
-    ("path", "root", "below"), [("/a/b", "", "/a/b"), ("/a/b", "/a", "/b"), ("/a", "/a", "/"), ("/ab", "/a", "/ab")]
-)
-def test_the_path_below_a_prefix(path: str, root: str, below: str) -> None:
-    assert route_path({"path": path, "root_path": root}) == below
 
 
 async def test_the_port_of_the_connection_decides_whether_operators_pages_are_served() -> None:

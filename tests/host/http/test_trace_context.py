@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.http.trace_context import MOST_CALLS, new_request_id, parse_trace_context, request_id, trace_context_of
+from scalekit.http.trace_context import MAX_CALLS, new_request_id, parse_trace_context, request_id, trace_context_of
 from tests.host.asgi import http_scope
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -79,9 +79,9 @@ def test_each_call_names_a_span_of_its_own_that_the_request_remembers(given: lis
 
 def test_the_spans_that_a_request_remembers_have_a_bound() -> None:
     identity = parse_trace_context([])
-    for _ in range(2 * MOST_CALLS):
+    for _ in range(2 * MAX_CALLS):
         identity.headers()
-    assert len(identity.calls) == MOST_CALLS
+    assert len(identity.calls) == MAX_CALLS
     assert parse_trace_context([]).calls == []
 
 
