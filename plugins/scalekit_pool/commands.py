@@ -26,16 +26,15 @@ def commands(context: Context, directory: str) -> list[click.Command]:
     return [migrate]
 
 
-# The imports below load the drivers, so they run only when a command does.
 async def _migrate(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migrations.backends import migrate_database
+    from scalekit_pool.migrations.backends import migrate_database  # loads the drivers
 
     async with context.started():
         return await migrate_database(context.get(DATABASE), directory)
 
 
 async def _pending(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migrations.backends import pending_migrations
+    from scalekit_pool.migrations.backends import pending_migrations  # loads the drivers
 
     async with context.started():
         return await pending_migrations(context.get(DATABASE), directory)

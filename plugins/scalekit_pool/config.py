@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scalekit import Duration, PositiveDuration, Secret, Table, Url
-from scalekit_pool.pool_limits import PoolLimits
+from scalekit_pool.connections.driver import DriverOptions
+from scalekit_pool.connections.lifecycle import PoolLimits
 
 
 class DatabaseUrl(Url):
@@ -70,11 +71,11 @@ class PoolConfig(Table):
                 f"min_size {self.min_size} is more than max_size {self.max_size}; lower min_size or raise max_size"
             )
         if self.urls and "url" in self.model_fields_set:
-            raise ValueError("url and urls both name the database; remove one")
+            raise ValueError("url and urls are both set; remove one")
         if self.urls and any(url.scheme == "sqlite" for url in self.urls):
             raise ValueError("urls are servers of one PostgreSQL cluster; name a SQLite file in url")
         if self.password is not None and self.password_file is not None:
-            raise ValueError("password and password_file both give the password; remove one")
+            raise ValueError("password and password_file are both set; remove one")
         if self.password_file is not None and not isfile(self.password_file):
             raise ValueError(f"password_file: file {self.password_file!r} not found")
         if self.sslrootcert is not None and not isfile(self.sslrootcert):
@@ -97,4 +98,17 @@ class PoolConfig(Table):
             connect_timeout=self.connect_timeout,
             idle_timeout=self.idle_timeout,
             max_lifetime=self.max_lifetime,
+        )
+
+    @property
+    def driver_options(self) -> DriverOptions:
+        """The options of the driver."""
+        return DriverOptions(
+            limits=self.limits,
+            statement_timeout=self.statement_timeout,
+            statement_cache_size=self.statement_cache_size,
+            password=self.password,
+            password_file=self.password_file,
+            sslmode=self.sslmode,
+            sslrootcert=self.sslrootcert,
         )

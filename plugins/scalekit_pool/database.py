@@ -10,23 +10,31 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from time import perf_counter
-from typing import Any
 
 import databases
 from databases.interfaces import DatabaseBackend
-from sqlalchemy.dialects.sqlite import pysqlite
-from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy import Table
 
+from scalekit import Unavailable
 from scalekit.contracts import Row, TableObserver, Values
-from scalekit_pool.compiler import BoundStatement, ExpressionCompiler
-from scalekit_pool.connection_lifecycle import PooledConnection
-from scalekit_pool.driver import RETRYABLE_READ_FAILURES, WRITE_DOUBTS, Driver, Failure
+from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler, sqlalchemy_dialect
+from scalekit_pool.connections.driver import (
+    OUTAGES,
+    RETRYABLE_READ_FAILURES,
+    SCHEMA_CHANGES,
+    WRITE_DOUBTS,
+    Driver,
+    Failure,
+    Operation,
+    RawConnection,
+    T,
+    Value,
+)
+from scalekit_pool.connections.lifecycle import PooledConnection
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.insert_batcher import InsertBatcher
 from scalekit_pool.instrumentation import StatementInstrumentation
-from scalekit_pool.observed_compiler import create_compiler
-from scalekit_pool.pool import ConnectionPool
-from scalekit_pool.query_api import Operation, QueryMethods
-from scalekit_pool.schema_change import SCHEMA_CHANGES
+from scalekit_pool.query_api import QueryMethods
 from scalekit_pool.session import PooledSession, TaskSessions
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.table_arguments import primary_key, table_name_of
@@ -66,7 +74,9 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
     ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
-        self.compiler = create_compiler(driver, parser, ExpressionCompiler(_dialect(driver.dialect), parser), observer)
+        self.compiler = create_compiler(
+            driver, parser, ExpressionCompiler(sqlalchemy_dialect(driver.dialect), parser), observer
+        )
         self._instrumentation = instrumentation
         self._sessions: TaskSessions = {}
         self._batcher = InsertBatcher(self._insert_batch)
@@ -85,6 +95,10 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
     def unreachable_reason(self) -> str:
         """Why the database cannot be reached now; empty while a connection is open or no error is known."""
         return self.driver.readers.supplier.unreachable_reason
+
+    def is_outage(self, error: Exception) -> bool:
+        """Return whether *error* means that the database is unreachable or takes no writes, which may pass."""
+        return isinstance(error, Unavailable) or self.driver.classify_error(error, None) in OUTAGES
 
     def session(self) -> PooledSession:
         """Return the session of the current task, or a new one."""
@@ -112,11 +126,11 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
             await self._backend.disconnect()
             self.is_connected = False
 
-    def detached_session(self, pool: ConnectionPool[Any]) -> PooledSession:
+    def detached_session(self, pool: ConnectionPool[RawConnection]) -> PooledSession:
         """Return a session on a connection of *pool* that belongs to no task."""
         return PooledSession(self.compiler, pool, self._instrumentation, None)
 
-    async def run(self, operation: Operation, bound: BoundStatement) -> Any:
+    async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on a pooled connection, or on the session of the current task.
 
         A read is retried once when its connection is lost or its result type has changed, any statement when the schema
@@ -153,7 +167,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
         return result
 
     async def iterate(  # type: ignore[override]
-        self, query: Any, values: Values | None = None
+        self, query: Query, values: Values | None = None
     ) -> AsyncGenerator[Row, None]:
         """Yield rows as they arrive; other statements of the task use other connections unless it has a session.
 
@@ -176,7 +190,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
                 async for row in rows:
                     yield row
 
-    async def insert_soon(self, table: Any, row: Values) -> Any:
+    async def insert_soon(self, table: Table | str, row: Values) -> Value:
         """Insert *row* together with rows of other tasks; return its primary key, or None if the table has none.
 
         Inside a transaction the row is inserted at once.
@@ -189,7 +203,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
         finally:
             self._instrumentation.record_write()  # the batch was written in a task without a request
 
-    async def _insert_batch(self, table: Any, rows: Sequence[Values]) -> Sequence[Any]:
+    async def _insert_batch(self, table: Table | str, rows: Sequence[Values]) -> Sequence[Value]:
         """Insert *rows*; return the primary key of each in order, as RETURNING of PostgreSQL and SQLite yields them.
 
         Raise ValueError when a trigger skips some of several rows, since the keys cannot be assigned then.
@@ -207,7 +221,11 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
         return keys or [None]
 
     def _release_after_error(
-        self, error: BaseException, pool: ConnectionPool[Any], pooled: PooledConnection[Any], bound: BoundStatement
+        self,
+        error: BaseException,
+        pool: ConnectionPool[RawConnection],
+        pooled: PooledConnection[RawConnection],
+        bound: BoundStatement,
     ) -> Failure:
         """Release the connection as *error* requires; return the classified failure."""
         failure = self.driver.classify_error(error, pooled.connection)
@@ -235,13 +253,3 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
 
 _HARMLESS = (Failure.STATEMENT, Failure.LOCKED, Failure.READ_ONLY)
 """Failures that leave the connection unchanged."""
-
-
-def _dialect(name: str) -> Dialect:
-    if name == "sqlite":
-        dialect: Any = pysqlite.dialect(paramstyle="qmark")
-        dialect.supports_native_decimal = False
-        return dialect  # type: ignore[no-any-return]
-    from scalekit_pool.postgres.dialect import postgres_dialect  # SQLite needs no asyncpg
-
-    return postgres_dialect()

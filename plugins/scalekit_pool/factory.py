@@ -10,8 +10,8 @@ from scalekit import StartError, split_url
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
+from scalekit_pool.connections.driver import Driver
 from scalekit_pool.database import PooledDatabase
-from scalekit_pool.driver import Driver
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
 from scalekit_pool.statement_classifier import StatementParser
@@ -72,13 +72,13 @@ class DatabaseFactory:
             from scalekit_pool.sqlite.driver import SqliteDriver
 
             readers = ConnectionMetrics(self._telemetry, f"{name}-readers")
-            driver = SqliteDriver(urls[0], self._config, metrics, readers, read_only)
+            driver = SqliteDriver(urls[0], self._config.driver_options, metrics, readers, read_only)
             if driver.readers is not driver.writers:
                 gauges.enter_context(readers.gauges(driver.readers))
         else:
             from scalekit_pool.postgres.driver import PostgresDriver
 
-            driver = PostgresDriver(urls, self._config, metrics, read_only)
+            driver = PostgresDriver(urls, self._config.driver_options, metrics, read_only)
         gauges.enter_context(metrics.gauges(driver.writers))
         return driver
 
@@ -88,10 +88,10 @@ def verify_driver(config: PoolConfig) -> None:
     if split_url(config.addresses[0]).scheme == "sqlite":
         importlib.import_module("scalekit_pool.sqlite.driver")
         return
-    from scalekit_pool.postgres.connector import ssl_of
+    from scalekit_pool.postgres.connector import ssl_context
 
     try:
-        ssl_of(config)
+        ssl_context(config.driver_options)
     except OSError as error:
         reason = error.strerror or error
         raise StartError(f"sslrootcert: cannot load {config.sslrootcert}: {reason}; name a PEM file") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Protocol
 
-from scalekit import Exchange, Filter
+from scalekit import TRACE_CONTEXT, Exchange, Filter
 
 
 class RequestInfo(Protocol):
@@ -51,3 +51,8 @@ class RequestInfoFilter(Filter):
     def on_application(self, exchange: Exchange) -> None:
         """Set the current request in the context that the application runs in."""
         exchange.set_context(CURRENT_REQUEST, ExchangeInfo(exchange))
+
+
+def with_request_id(extra: dict[str, object], request: RequestInfo | None) -> dict[str, object]:
+    """Return *extra*, fields of a log record, with the id of *request* unless the log formatter adds it."""
+    return extra if request is None or TRACE_CONTEXT.get() is not None else {**extra, "request_id": request.request_id}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from scalekit.contracts import Database
+from scalekit_pool.connections.driver import Failure
 from scalekit_pool.database import PooledDatabase
-from scalekit_pool.driver import Failure
 
 
 async def check_database(database: Database) -> None:

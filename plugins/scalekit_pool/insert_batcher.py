@@ -11,19 +11,23 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import Any
+
+from sqlalchemy import Table
 
 from scalekit import Unavailable
 from scalekit.contracts import Values
+from scalekit_pool.connections.driver import Value
 
 MAX_BATCH_ROWS = 500
 """Rows of one statement."""
 MAX_PENDING_ROWS = 10_000
 """Rows that may wait, for each table and set of columns."""
 
-Waiting = tuple["asyncio.Future[Any]", Values]
-Rows = OrderedDict["asyncio.Future[Any]", Values]
-Insert = Callable[[Any, Sequence[Values]], Awaitable[Sequence[Any]]]
+Waiting = tuple["asyncio.Future[Value]", Values]
+Rows = OrderedDict["asyncio.Future[Value]", Values]
+Kind = tuple[Table | str, tuple[str, ...]]
+"""The table and the columns of a row."""
+Insert = Callable[[Table | str, Sequence[Values]], Awaitable[Sequence[Value]]]
 
 
 class InsertBatcher:
@@ -31,23 +35,22 @@ class InsertBatcher:
 
     def __init__(self, insert: Insert) -> None:
         self._insert = insert
-        self._waiting: dict[tuple[Any, tuple[str, ...]], Rows] = {}
+        self._waiting: dict[Kind, Rows] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def add(self, table: Any, row: Values) -> Any:
+    async def add(self, table: Table | str, row: Values) -> Value:
         """Insert *row* in a batch; return its result or raise its error. Raise Unavailable when too many rows wait."""
         kind = (table, tuple(row))
         rows = self._waiting.get(kind)
         if rows is None:
             rows = self._waiting[kind] = OrderedDict()
-            task = asyncio.create_task(
-                self._flush(kind, rows), context=Context()
-            )  # the batch belongs to no single request
+            # Without the context of the request: the batch belongs to several requests.
+            task = asyncio.create_task(self._flush(kind, rows), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif len(rows) >= MAX_PENDING_ROWS:
             raise Unavailable(f"{MAX_PENDING_ROWS} rows are waiting for insertion into {table}")
-        result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
         rows[result] = row
         try:
             return await result
@@ -60,7 +63,7 @@ class InsertBatcher:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def _flush(self, kind: tuple[Any, tuple[str, ...]], rows: Rows) -> None:
+    async def _flush(self, kind: Kind, rows: Rows) -> None:
         try:
             while rows:
                 batch = [rows.popitem(last=False) for _ in range(min(MAX_BATCH_ROWS, len(rows)))]
@@ -70,7 +73,7 @@ class InsertBatcher:
             for result in rows:
                 result.cancel()
 
-    async def _insert_batch(self, table: Any, batch: Sequence[Waiting]) -> None:
+    async def _insert_batch(self, table: Table | str, batch: Sequence[Waiting]) -> None:
         if not batch:
             return
         try:
@@ -82,7 +85,7 @@ class InsertBatcher:
                 if not waiting.done():
                     waiting.set_result(result)
 
-    async def _insert_halves(self, table: Any, batch: Sequence[Waiting], error: Exception) -> None:
+    async def _insert_halves(self, table: Table | str, batch: Sequence[Waiting], error: Exception) -> None:
         """Isolate the rows that cause *error*; Unavailable and TimeoutError concern every row."""
         if len(batch) > 1 and not isinstance(error, Unavailable | TimeoutError):
             middle = len(batch) // 2

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
-from typing import Any
 
 from scalekit import ReadOnlyError, Unavailable
 from scalekit.contracts import CONSISTENCY
-from scalekit_pool.driver import Failure
-from scalekit_pool.filters import RequestInfo
+from scalekit_pool.connections.driver import Failure
+from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo, with_request_id
 from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
-from scalekit_pool.slow_query_log import log_slow_query
+
+logger = logging.getLogger("scalekit.pool")
+
+MAX_LOGGED_CHARACTERS = 2000
+"""Characters of a statement that are logged."""
 
 
 class SchemaChanged(Unavailable):
@@ -33,7 +37,7 @@ class StatementInstrumentation:
         self.slow_query_threshold = slow_query_threshold
         self.leak_detection_threshold = leak_detection_threshold
 
-    def record(self, sql: str, seconds: float, result: Any) -> None:
+    def record(self, sql: str, seconds: float, result: object) -> None:
         """Record a statement that succeeded."""
         metrics = self.metrics
         metrics.duration.observe(seconds)
@@ -77,3 +81,20 @@ class StatementInstrumentation:
         """Count and log a connection that is held longer than the leak detection threshold."""
         self.metrics.leaks.inc()
         log_leak(self.name, self.leak_detection_threshold, request, acquired_at)
+
+
+def log_slow_query(pool: str, sql: str, seconds: float, rows: int) -> None:
+    """Log that *sql*, run on *pool*, took *seconds* and returned *rows*, with the id of the current request.
+
+    The record has the fields ``pool``, ``statement``, ``duration_ms``, ``rows`` and ``request_id``. Values of
+    parameters are never logged, since they may be personal data or secrets.
+    """
+    statement = sql[:MAX_LOGGED_CHARACTERS]
+    extra: dict[str, object] = {
+        "pool": pool,
+        "statement": statement,
+        "duration_ms": round(seconds * 1000, 3),
+        "rows": rows,
+    }
+    text = "slow query: %.3f s, %d rows: %s"
+    logger.warning(text, seconds, rows, statement, extra=with_request_id(extra, CURRENT_REQUEST.get()))

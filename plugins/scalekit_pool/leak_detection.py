@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from types import CodeType
 
-from scalekit_pool.filters import RequestInfo
-from scalekit_pool.slow_query_log import with_request_id
+from scalekit_pool.filters import RequestInfo, with_request_id
 
 logger = logging.getLogger("scalekit.pool")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
 
 from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
-from scalekit_pool.pool import ConnectionPool
+from scalekit_pool.connections.driver import RawConnection
+from scalekit_pool.connections.pool import ConnectionPool
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -98,7 +98,7 @@ class ConnectionMetrics:
         self._telemetry.series(STALE, self._pool).inc()
 
     @contextmanager
-    def gauges(self, pool: ConnectionPool[Any]) -> Generator[None, None, None]:
+    def gauges(self, pool: ConnectionPool[RawConnection]) -> Generator[None, None, None]:
         """Set the gauges from *pool* at each collection while inside."""
         series = [self._telemetry.series(gauge, self._pool) for gauge in (SIZE, IDLE, IN_USE, WAITING)]
 

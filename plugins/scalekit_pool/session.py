@@ -7,24 +7,35 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from scalekit.contracts import CONSISTENCY, Consistency, Row, Tables, Values
-from scalekit_pool.compiler import BoundStatement
-from scalekit_pool.connection_lifecycle import PooledConnection
-from scalekit_pool.driver import WRITE_DOUBTS, BulkInsert, Driver, Failure
+from scalekit.contracts import Row, Tables, Values
+from scalekit_pool.compiler import BoundStatement, Query, StatementCompiler
+from scalekit_pool.connections.driver import (
+    SCHEMA_CHANGES,
+    WRITE_DOUBTS,
+    Arguments,
+    BulkInsert,
+    Driver,
+    Failure,
+    Inserted,
+    Operation,
+    RawConnection,
+    T,
+)
+from scalekit_pool.connections.lifecycle import PooledConnection
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.filters import CURRENT_REQUEST
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.leak_detection import call_sites
-from scalekit_pool.pool import ConnectionPool
-from scalekit_pool.query_api import Operation, QueryMethods, StatementCompiler
+from scalekit_pool.query_api import QueryMethods
 from scalekit_pool.rows import converted
-from scalekit_pool.schema_change import SCHEMA_CHANGES, run_with_schema_retry
-from scalekit_pool.session_connection import SessionConnection
+from scalekit_pool.session_connection import SessionConnection, run_with_schema_retry
 from scalekit_pool.table_usage import normalize_table_name
+from scalekit_pool.transaction import Transaction
 from scalekit_pool.write_tracking import WriteTracker, report_failed_statement
 
-TaskSessions = dict["asyncio.Task[Any]", "PooledSession"]
+TaskSessions = dict["asyncio.Task[object]", "PooledSession"]
 
 
 class PooledSession(QueryMethods):
@@ -37,22 +48,21 @@ class PooledSession(QueryMethods):
     def __init__(
         self,
         compiler: StatementCompiler,
-        pool: ConnectionPool[Any],
+        pool: ConnectionPool[RawConnection],
         instrumentation: StatementInstrumentation,
         task_sessions: TaskSessions | None,
-        readers: ConnectionPool[Any] | None = None,
+        readers: ConnectionPool[RawConnection] | None = None,
     ) -> None:
         self.compiler = compiler
         self.writes = WriteTracker(compiler.observer)
-        self.transactions: list[Any] = []
+        self.transactions: list[Transaction] = []
         self._was_interrupted = False
         self._pool = pool
         self._connection = SessionConnection(pool, readers or pool)
         self._instrumentation = instrumentation
         self._task_sessions = task_sessions
-        self._task: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[object] | None = None
         self._depth = 0
-        self._pending: Consistency | None = None
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -68,12 +78,12 @@ class PooledSession(QueryMethods):
             await self.writes.report_committed()
 
     @property
-    def raw_connection(self) -> Any:
+    def raw_connection(self) -> RawConnection:
         """The driver's connection; the pool resets its session before the next use."""
         if self._connection.is_read_only and not self._in_read_only_transaction:
             self._connection.enable_writes(self.compiler.driver)
         self._connection.is_dirty = True
-        self._mark_write()
+        self.writes.mark(bool(self.transactions))
         self.writes.raw_connection_exposed()
         return self._connection.raw
 
@@ -82,11 +92,11 @@ class PooledSession(QueryMethods):
         return self
 
     async def enter(self) -> None:
-        """Acquire a connection for reading, unless one is held already."""
+        """Acquire a connection for reading, unless the session has one."""
         await self._enter(self._connection.readers)
 
     async def enter_to_write(self) -> None:
-        """Acquire a connection for writing, unless one is held already."""
+        """Acquire a connection for writing, unless the session has one."""
         await self._enter(self._pool)
         try:
             async with self._lock:
@@ -109,14 +119,14 @@ class PooledSession(QueryMethods):
             self._task.remove_done_callback(self._release_abandoned)
             if self._task_sessions.get(self._task) is self:
                 del self._task_sessions[self._task]
-        self.end_pending_write()
+        self.writes.end_pending()
         self.writes.connection_returned()
         self._connection.is_dirty |= bool(self.transactions)
         self.transactions.clear()
         self._was_interrupted = False
         self._connection.release()
 
-    async def run(self, operation: Operation, bound: BoundStatement) -> Any:
+    async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on this connection."""
         statement = bound.statement
         async with self._lock:
@@ -129,19 +139,19 @@ class PooledSession(QueryMethods):
                 result = await run_with_schema_retry(driver, connection, operation, bound, bool(self.transactions))
             except BaseException as error:
                 if not statement.is_read_only:
-                    self._mark_write()  # it may have been executed although it failed
+                    self.writes.mark(bool(self.transactions))  # it may have been executed although it failed
                     await self._report_failed_statement(error, statement.tables.written)
                 self._raise_failure(error, statement.sql)
                 raise
             self._instrumentation.record(statement.sql, perf_counter() - began, result)
         if not statement.is_read_only:
-            self._mark_write()
+            self.writes.mark(bool(self.transactions))
             self.writes.add(statement.tables.written)
             if not self.transactions:
                 await self.writes.report_committed()
         return result
 
-    async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
+    async def iterate(self, query: Query, values: Values | None = None) -> AsyncGenerator[Row, None]:
         """Yield rows as they arrive, and hold the connection meanwhile."""
         async with aclosing(self.stream(self.compiler.compile(query, values))) as rows:
             async for row in rows:
@@ -150,7 +160,7 @@ class PooledSession(QueryMethods):
     async def stream(self, bound: BoundStatement) -> AsyncGenerator[Row, None]:
         """Yield the rows of *bound* as they arrive, and hold the connection meanwhile."""
         if not bound.statement.is_read_only:
-            self._mark_write()
+            self.writes.mark(bool(self.transactions))
             self.writes.add(bound.statement.tables.written)  # reported by the last `leave`
         async with self, aclosing(self._stream(bound)) as rows:
             try:
@@ -160,9 +170,9 @@ class PooledSession(QueryMethods):
                 if not bound.statement.is_read_only:
                     self.writes.add(bound.statement.tables.written)
 
-    async def insert(self, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> Any:
+    async def insert(self, rows: Sequence[Arguments], plan: BulkInsert) -> Inserted:
         """Insert *rows* as *plan* says, inside a transaction."""
-        self._mark_write()
+        self.writes.mark(bool(self.transactions))
         tables = frozenset((normalize_table_name(plan.table.name),))
         self.compiler.observer.read(tables)
         self.writes.add(tables)
@@ -172,7 +182,7 @@ class PooledSession(QueryMethods):
         self._instrumentation.record(sql, perf_counter() - began, result)
         return result
 
-    async def command(self, work: Callable[[Driver, Any], Awaitable[Any]], sql: str = "") -> Any:
+    async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
         """Run *work*, a command of the pool itself, on this connection; *sql* describes it in errors."""
         async with self._lock:
             try:
@@ -188,14 +198,7 @@ class PooledSession(QueryMethods):
         """Whether the next ``leave`` discards the connection, because a statement was interrupted."""
         return self._was_interrupted and self._depth == 1
 
-    def end_pending_write(self) -> None:
-        """Record for consistency that the writes of the transaction are committed, possibly committed, or undone."""
-        if self._pending is not None:
-            self._pending.pending -= 1
-            self._pending.wrote = True
-            self._pending = None
-
-    async def _stream(self, bound: BoundStatement) -> AsyncGenerator[Any, None]:
+    async def _stream(self, bound: BoundStatement) -> AsyncGenerator[Row, None]:
         sql = bound.statement.sql
         async with self._lock:
             await self._ensure_connection(bound.statement.is_read_only)
@@ -218,9 +221,9 @@ class PooledSession(QueryMethods):
 
     @property
     def _in_read_only_transaction(self) -> bool:
-        return bool(self.transactions) and bool(self.transactions[0].read_only)
+        return bool(self.transactions) and self.transactions[0].read_only
 
-    async def _enter(self, pool: ConnectionPool[Any]) -> None:
+    async def _enter(self, pool: ConnectionPool[RawConnection]) -> None:
         if not self._depth:
             pooled = pool.acquire_nowait() or await pool.acquire()
             if not self._depth:
@@ -239,7 +242,7 @@ class PooledSession(QueryMethods):
         elif not read_only and connection.is_read_only and not self._in_read_only_transaction and self._depth:
             await connection.switch_to(self._pool)
 
-    def _attach(self, pooled: PooledConnection[Any], pool: ConnectionPool[Any]) -> None:
+    def _attach(self, pooled: PooledConnection[RawConnection], pool: ConnectionPool[RawConnection]) -> None:
         self._connection.attach(pooled, pool)
         self._task = asyncio.current_task()
         if self._task is not None and self._task_sessions is not None:
@@ -247,22 +250,11 @@ class PooledSession(QueryMethods):
             self._task.add_done_callback(self._release_abandoned)
         self._start_leak_timer()
 
-    def _release_abandoned(self, task: asyncio.Task[Any]) -> None:
-        """Release what *task* had not released when it ended; its open transaction is rolled back."""
+    def _release_abandoned(self, task: asyncio.Task[object]) -> None:
+        """Release the connection of *task*, which has ended; its open transaction is rolled back."""
         self._depth = 1
         self.leave(dirty=True)
         self.writes.report_abandoned()
-
-    def _mark_write(self) -> None:
-        """Record for consistency that the client has written; in a transaction the write is pending until its end."""
-        consistency = CONSISTENCY.get()
-        if consistency is None:
-            return
-        if not self.transactions:
-            consistency.wrote = True
-        elif self._pending is None:
-            consistency.pending += 1
-            self._pending = consistency
 
     async def _report_failed_statement(self, error: BaseException, tables: Tables) -> None:
         if self.transactions:

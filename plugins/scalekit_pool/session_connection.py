@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from scalekit_pool.connection_lifecycle import PooledConnection
-from scalekit_pool.driver import Driver
-from scalekit_pool.pool import ConnectionPool
+from scalekit_pool.compiler import BoundStatement
+from scalekit_pool.connections.driver import SCHEMA_CHANGES, Driver, Failure, Operation, RawConnection, T
+from scalekit_pool.connections.lifecycle import PooledConnection
+from scalekit_pool.connections.pool import ConnectionPool
 
 
 class SessionConnection:
@@ -16,18 +15,18 @@ class SessionConnection:
     *streams* counts the open cursors.
     """
 
-    def __init__(self, writers: ConnectionPool[Any], readers: ConnectionPool[Any]) -> None:
+    def __init__(self, writers: ConnectionPool[RawConnection], readers: ConnectionPool[RawConnection]) -> None:
         self.writers = writers
         self.readers = readers
-        self.pooled: PooledConnection[Any] | None = None
+        self.pooled: PooledConnection[RawConnection] | None = None
         self.is_dirty = False
         self.streams = 0
         self._source = readers
         self._may_write = False
-        self._previous: PooledConnection[Any] | None = None
+        self._previous: PooledConnection[RawConnection] | None = None
 
     @property
-    def raw(self) -> Any:
+    def raw(self) -> RawConnection:
         """The driver's connection; raises RuntimeError after the release."""
         if self.pooled is None:
             raise RuntimeError("this connection was released; write `async with database.connection() as ...:`")
@@ -38,14 +37,14 @@ class SessionConnection:
         """Whether a write needs another connection."""
         return self._source is not self.writers and not self._may_write
 
-    def attach(self, pooled: PooledConnection[Any], pool: ConnectionPool[Any]) -> None:
+    def attach(self, pooled: PooledConnection[RawConnection], pool: ConnectionPool[RawConnection]) -> None:
         """Use *pooled*, a connection of *pool*."""
         if self.pooled is not None:
             self._previous = self.pooled
         self.pooled, self._source = pooled, pool
 
-    async def switch_to(self, pool: ConnectionPool[Any]) -> None:
-        """Use a connection of *pool* instead, and release the present one unless a cursor is open on it."""
+    async def switch_to(self, pool: ConnectionPool[RawConnection]) -> None:
+        """Use a connection of *pool* instead, and release the current one unless a cursor is open on it."""
         if self.pooled is not None and not self.streams:
             self.release()
         self.attach(pool.acquire_nowait() or await pool.acquire(), pool)
@@ -68,3 +67,20 @@ class SessionConnection:
                 (pool.reset_and_release if self.is_dirty else pool.release)(pooled)
         self.pooled = self._previous = None
         self.is_dirty = self._may_write = False
+
+
+async def run_with_schema_retry(
+    driver: Driver, connection: RawConnection, operation: Operation[T], bound: BoundStatement, in_transaction: bool
+) -> T:
+    """Run *bound*; after a schema change run it again, unless it was executed or its transaction was rolled back."""
+    statement = bound.statement
+    try:
+        return await operation(connection, statement.sql, bound.arguments)
+    except Exception as error:
+        failure = driver.classify_error(error, connection)
+        if failure not in SCHEMA_CHANGES:
+            raise
+        await driver.reload_schema(connection)
+        if in_transaction or (failure is Failure.RESULT_CHANGED and not statement.is_read_only):
+            raise
+    return await operation(connection, statement.sql, bound.arguments)

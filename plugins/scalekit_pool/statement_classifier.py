@@ -7,10 +7,11 @@ the session clean makes the pool reset the connection.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from scalekit.contracts import Values
+from scalekit_pool.connections.driver import Arguments
 from scalekit_pool.safe_functions import SAFE_FUNCTIONS
 from scalekit_pool.table_usage import UNKNOWN_TABLES, FindTables, TableUsage
 
@@ -46,7 +47,7 @@ class Statement:
     leaves_session_clean: bool
     tables: TableUsage = UNKNOWN_TABLES
 
-    def arguments(self, values: Mapping[str, Any] | None) -> list[Any]:
+    def arguments(self, values: Values | None) -> Arguments:
         """Return *values* in parameter order; raise ValueError naming missing and unknown parameters."""
         names = self.names
         if not names and not values:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
 from scalekit import suggest_name
 from scalekit.contracts import Values
 from scalekit_pool.compiler import ExpressionCompiler
-from scalekit_pool.driver import TableName
+from scalekit_pool.connections.driver import Arguments, TableName, Value
+from scalekit_pool.rows import Convert
 
 
-def table_name_of(table: Any) -> TableName:
+def table_name_of(table: object) -> TableName:
     """Return the name of *table*, a SQLAlchemy table or a text such as ``items`` or ``shop.items``."""
     if isinstance(table, Table):
         return TableName(table.schema, table.name)
@@ -24,15 +24,13 @@ def table_name_of(table: Any) -> TableName:
     return TableName(schema or None, name)
 
 
-def primary_key(table: Any) -> str | None:
+def primary_key(table: object) -> str | None:
     """Return the name of the single primary-key column of *table*, or None."""
     columns = list(table.primary_key.columns) if isinstance(table, Table) else []
     return columns[0].name if len(columns) == 1 else None
 
 
-def to_rows(
-    table: Any, rows: Sequence[Values], compiler: ExpressionCompiler
-) -> tuple[list[str], list[tuple[Any, ...]]]:
+def to_rows(table: object, rows: Sequence[Values], compiler: ExpressionCompiler) -> tuple[list[str], list[Arguments]]:
     """Return the columns of *rows*, and the values of each row in their order, converted for the driver.
 
     Raise ValueError, naming the row, when its columns differ from those of the first, and for a column unknown to
@@ -40,10 +38,10 @@ def to_rows(
     """
     columns = list(rows[0])
     if not columns:
-        raise ValueError("the rows have no columns; give each row at least one")
+        raise ValueError("the rows have no columns; set at least one in each row")
     read = itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
     try:
-        data = list(map(read, rows))
+        data: list[Arguments] = list(map(read, rows))
     except KeyError:
         data = []
     if not data or set(map(len, rows)) != {len(columns)}:
@@ -61,14 +59,14 @@ def _raise_column_mismatch(columns: list[str], rows: Sequence[Values]) -> None:
             )
 
 
-def _column(table: Table, name: str) -> Any:
+def _column(table: Table, name: str) -> Column[Value]:
     try:
         return table.c[name]
     except KeyError:
         raise ValueError(f"table {table.name} has no column {name!r}; {suggest_name(name, table.c.keys())}") from None
 
 
-def _bound(data: list[tuple[Any, ...]], processors: Sequence[Any]) -> list[tuple[Any, ...]]:
+def _bound(data: list[Arguments], processors: Sequence[Convert | None]) -> list[Arguments]:
     if not any(processors):
         return data
     return [

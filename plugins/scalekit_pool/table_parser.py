@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import sqlglot
 from sqlglot import expressions as sql
@@ -49,7 +48,7 @@ class TableParser:
         return _table_usage(trees[0]) if len(trees) == 1 and isinstance(trees[0], _STATEMENTS) else UNKNOWN_TABLES
 
 
-def _table_usage(tree: Any) -> TableUsage:
+def _table_usage(tree: sql.Expr) -> TableUsage:
     if tree.find(sql.Command, sql.Into, sql.Merge):
         return UNKNOWN_TABLES
     tables = [table for table in tree.find_all(sql.Table) if not isinstance(table.this, sql.Func)]
@@ -57,29 +56,28 @@ def _table_usage(tree: Any) -> TableUsage:
     return TableUsage(read, _names(_target(change) for change in tree.find_all(*_CHANGES)))
 
 
-def _hides_tables(tree: Any) -> bool:
+def _hides_tables(tree: sql.Expr) -> bool:
     """Return whether *tree* reads a table without naming it in FROM."""
     if any(each.args.get("field") is not None for each in tree.find_all(sql.In)):  # SQLite's ``x IN items``
         return True
     return any(each.name.lower() in _SIZE_FUNCTIONS for each in tree.find_all(sql.Anonymous))
 
 
-def _target(change: Any) -> Any:
-    target = change.this
+def _target(change: sql.Expr) -> object:
+    target: object = change.this
     return target.this if isinstance(target, sql.Schema) else target
 
 
-def _names(tables: Iterable[Any]) -> Tables:
+def _names(tables: Iterable[object]) -> Tables:
     """Return the names of *tables*, harmlessly including names of WITH; None when one is not a plain table."""
     names = set()
     for table in tables:
-        this = table.this if isinstance(table, sql.Table) else None
-        if not isinstance(this, sql.Identifier) or _is_system_table(table):
+        if not isinstance(table, sql.Table) or not isinstance(table.this, sql.Identifier) or _is_system_table(table):
             return None
-        names.add(normalize_table_name(this.name))
+        names.add(normalize_table_name(table.this.name))
     return frozenset(names)
 
 
-def _is_system_table(table: Any) -> bool:
+def _is_system_table(table: sql.Table) -> bool:
     """Return whether *table* is a system catalog, whose rows change without a write by any client."""
     return table.db.lower() in _SYSTEM_SCHEMAS or table.name.lower().startswith(_SYSTEM_PREFIXES)

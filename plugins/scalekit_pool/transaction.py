@@ -4,14 +4,48 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import ParamSpec, Protocol, Self, TypeVar, cast
+
+from scalekit_pool.connections.driver import Driver, RawConnection, TransactionOptions
+from scalekit_pool.write_tracking import WriteTracker
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 OPTIONS = ("isolation", "readonly", "deferrable")
 ISOLATIONS = ("serializable", "repeatable_read", "read_committed", "read_uncommitted")
 
 _savepoints = itertools.count(1)
+
+
+class TransactionSession(Protocol):
+    """The session of a task: a connection, and its open *transactions*, inner ones last."""
+
+    transactions: list[Transaction]
+    writes: WriteTracker
+
+    @property
+    def discards_connection(self) -> bool:
+        """Whether the next ``leave`` discards the connection, because a statement was interrupted."""
+        ...
+
+    async def enter(self) -> None:
+        """Acquire a connection for reading, unless the session has one."""
+        ...
+
+    async def enter_to_write(self) -> None:
+        """Acquire a connection for writing, unless the session has one."""
+        ...
+
+    def leave(self, *, dirty: bool = False) -> None:
+        """Release the connection with the last ``leave``; *dirty* means that its session state is unknown."""
+        ...
+
+    async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
+        """Run *work*, a command of the pool itself, on the connection."""
+        ...
 
 
 class Transaction:
@@ -21,11 +55,13 @@ class Transaction:
     ``await database.transaction()`` followed by ``commit()`` or ``rollback()``.
     """
 
-    def __init__(self, session_factory: Callable[[], Any], force_rollback: bool, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session_factory: Callable[[], TransactionSession], force_rollback: bool, options: Mapping[str, object]
+    ) -> None:
         self._session_factory = session_factory
         self._force_rollback = force_rollback
         self._options = options
-        self._session: Any = None
+        self._session: TransactionSession | None = None
         self._savepoint = ""
 
     async def __aenter__(self) -> Self:
@@ -39,14 +75,14 @@ class Transaction:
         else:
             await self.rollback()
 
-    def __await__(self) -> Generator[Any, None, Self]:
+    def __await__(self) -> Generator[object, None, Self]:
         return self.start().__await__()
 
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def __call__(self, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         """Return *function* wrapped so that each call runs in a transaction."""
 
         @functools.wraps(function)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
             async with Transaction(self._session_factory, self._force_rollback, self._options):
                 return await function(*args, **kwargs)
 
@@ -54,7 +90,7 @@ class Transaction:
 
     async def start(self) -> Self:
         """Begin; raise Unavailable when no connection is available in time, and ValueError for an unknown option."""
-        _check_options(**self._options)
+        options = _checked(self._options)
         session = self._session_factory()
         await (session.enter() if self.read_only else session.enter_to_write())
         try:
@@ -62,7 +98,7 @@ class Transaction:
                 self._savepoint = f"scalekit_{next(_savepoints)}"
                 await session.command(lambda driver, raw: driver.run(raw, f"SAVEPOINT {self._savepoint}"))
             else:
-                await session.command(lambda driver, raw: driver.begin(raw, self._options))
+                await session.command(lambda driver, raw: driver.begin(raw, options))
         except BaseException:
             session.leave(dirty=True)
             raise
@@ -83,13 +119,13 @@ class Transaction:
             else:
                 await session.command(lambda driver, raw: driver.commit(raw))
         except BaseException:
-            session.end_pending_write()  # it may have been committed although it failed
+            session.writes.end_pending()  # it may have been committed although it failed
             session.leave(dirty=True)
             if not self._savepoint:
                 session.writes.report_unknown_outcome()
             raise
         if not self._savepoint:
-            session.end_pending_write()
+            session.writes.end_pending()
         session.leave()
         if not self._savepoint:
             await session.writes.report_committed()
@@ -111,7 +147,7 @@ class Transaction:
             if not self._savepoint:
                 await session.writes.report_rolled_back()
 
-    async def _undo(self, session: Any) -> None:
+    async def _undo(self, session: TransactionSession) -> None:
         if session.discards_connection:
             session.leave(dirty=True)
             return
@@ -128,13 +164,13 @@ class Transaction:
         else:
             session.leave()
 
-    def _active_session(self) -> Any:
+    def _active_session(self) -> TransactionSession:
         session = self._session
         if session is None or self not in session.transactions:
             raise RuntimeError("this transaction has ended, or its task has; begin a new one")
         return session
 
-    def _detach(self, session: Any) -> None:
+    def _detach(self, session: TransactionSession) -> None:
         session.transactions.pop()
         self._session = None
 
@@ -144,9 +180,12 @@ class Transaction:
         return bool(self._options.get("readonly"))
 
 
-def _check_options(isolation: str | None = None, **options: Any) -> None:
+def _checked(options: Mapping[str, object]) -> TransactionOptions:
+    """Return *options*; raise ValueError for an unknown one, and for an unknown isolation level."""
     for option in options:
         if option not in OPTIONS:
             raise ValueError(f"unknown transaction option {option!r}; known options: {', '.join(OPTIONS)}")
+    isolation = options.get("isolation")
     if isolation is not None and isolation not in ISOLATIONS:
         raise ValueError(f"unknown isolation level {isolation!r}; known levels: {', '.join(ISOLATIONS)}")
+    return cast(TransactionOptions, options)

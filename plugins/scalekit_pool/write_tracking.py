@@ -1,9 +1,9 @@
-"""Track the tables that a connection writes, and report them to the table observer once the writes are committed."""
+"""Track the writes of a connection: report the tables to the observer after the commit, and mark the client's writes."""
 
 from __future__ import annotations
 
-from scalekit.contracts import TableObserver, Tables
-from scalekit_pool.driver import Failure
+from scalekit.contracts import CONSISTENCY, Consistency, TableObserver, Tables
+from scalekit_pool.connections.driver import Failure
 
 NO_TABLES: frozenset[str] = frozenset()
 
@@ -22,13 +22,32 @@ class NullTableObserver:
 
 
 class WriteTracker:
-    """The tables that one connection has written and not yet reported to *observer*."""
+    """The writes of one connection: its tables that are not yet reported to *observer*, and whether one is pending."""
 
     def __init__(self, observer: TableObserver) -> None:
         self._observer = observer
         self._tables: set[str] = set()
         self._unknown = False
         self._raw = False
+        self._pending: Consistency | None = None
+
+    def mark(self, in_transaction: bool) -> None:
+        """Record for read-your-writes consistency that the client writes, pending until the end of a transaction."""
+        consistency = CONSISTENCY.get()
+        if consistency is None:
+            return
+        if not in_transaction:
+            consistency.wrote = True
+        elif self._pending is None:
+            consistency.pending += 1
+            self._pending = consistency
+
+    def end_pending(self) -> None:
+        """Record for consistency that the pending write is committed, possibly committed, or undone."""
+        if self._pending is not None:
+            self._pending.pending -= 1
+            self._pending.wrote = True
+            self._pending = None
 
     def add(self, tables: Tables) -> None:
         """Add *tables* to those that are written."""
@@ -43,7 +62,7 @@ class WriteTracker:
         self._observer.read(None)
 
     def connection_returned(self) -> None:
-        """End the exposure of the raw connection; what it wrote is still to be reported."""
+        """End the exposure of the raw connection; its writes are still to be reported."""
         self._unknown, self._raw = self._unknown or self._raw, False
 
     async def report_committed(self) -> None:
@@ -51,7 +70,7 @@ class WriteTracker:
         await self._observer.wrote(self._take())
 
     async def report_rolled_back(self) -> None:
-        """Report, after a rollback, only what may have been committed all the same: writes of unknown tables."""
+        """Report, after a rollback, only writes of unknown tables, which may have been committed all the same."""
         await self._observer.wrote(self._take_unknown())
 
     def report_unknown_outcome(self) -> None:
@@ -59,7 +78,7 @@ class WriteTracker:
         self._observer.may_have_written(self._take())
 
     def report_abandoned(self) -> None:
-        """Report what may have been committed in a transaction that its task never ended."""
+        """Report the writes that a transaction which its task never ended may have committed."""
         self._observer.may_have_written(self._take_unknown())
 
     def _take(self) -> Tables:

@@ -10,9 +10,9 @@ from typing import Any
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.factory import DatabaseFactory
-from scalekit_pool.pool import ConnectionPool
 
 
 @asynccontextmanager

@@ -71,12 +71,12 @@ def test_sizes_that_do_not_fit_together(check: Check) -> None:
 
 def test_two_addresses(check: Check) -> None:
     result = check("url=postgresql://a@b/c", 'urls=["postgresql://a@b/c"]')
-    assert "url and urls both name the database; remove one" in complaint(result, 78)
+    assert "url and urls are both set; remove one" in complaint(result, 78)
 
 
 def test_two_passwords(check: Check) -> None:
     result = check(f"password={PASSWORD}", "password_file=scalekit.toml")
-    assert "password and password_file both give the password" in complaint(result, 78)
+    assert "password and password_file are both set" in complaint(result, 78)
 
 
 def test_a_host_where_nothing_listens(check: Check) -> None:

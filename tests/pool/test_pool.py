@@ -8,11 +8,10 @@ import pytest
 
 from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
-from scalekit_pool import pool as pool_module
-from scalekit_pool.connection_lifecycle import PooledConnection
+from scalekit_pool.connections import pool as pool_module
+from scalekit_pool.connections.lifecycle import PooledConnection, PoolLimits
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.metrics import ConnectionMetrics
-from scalekit_pool.pool import ConnectionPool
-from scalekit_pool.pool_limits import PoolLimits
 from tests.pool.conftest import POSTGRES
 from tests.pool.harness import until, until_complete
 

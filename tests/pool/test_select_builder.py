@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 
-from scalekit_pool.select_builder import build_select
+from scalekit_pool.nested_select.builder import build_select
 
 SHOP = MetaData()
 PROFILES = Table(
@@ -237,7 +237,7 @@ def test_a_table_that_may_have_many_rows_for_one_is_refused(extra: list[Any], on
         (["profile"], {}, "'profile' is a relation of table 'users': name its columns, like 'profile.id'"),
         (["profile."], {}, "table 'profiles' has no column '' (in 'profile.'): known: avatar, id, name"),
         (["posts.id"], {}, "has many 'posts' per row: select from 'posts', or make posts."),
-        ([], {}, "no columns of table 'users' given: name those you need, like 'id'"),
+        ([], {}, "no columns of table 'users' selected: name those you need, like 'id'"),
         ([1], {}, "columns must be strings like 'id' or 'profile.name', got 1"),
         (["id"], {"where": PROFILES.c.id == 1}, "where uses 'profiles', which is not in the query (users): select a"),
         (["id"], {"order_by": desc(PROFILES.c.id)}, "order_by uses 'profiles', which is not in the query"),

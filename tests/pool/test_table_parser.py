@@ -8,8 +8,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_pool.compiler import ExpressionCompiler
-from scalekit_pool.database import _dialect
+from scalekit_pool.compiler import ExpressionCompiler, sqlalchemy_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.table_parser import MAX_STATEMENT_LENGTH, TableParser
 from scalekit_pool.table_usage import UNKNOWN_TABLES, TableUsage, normalize_table_name
@@ -157,7 +156,7 @@ def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialec
     parsed_texts: list[str] = []
     finder = TableParser(dialect)
     reader = StatementParser("$", True, lambda text: parsed_texts.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
-    compiler = ExpressionCompiler(_dialect(dialect), reader)
+    compiler = ExpressionCompiler(sqlalchemy_dialect(dialect), reader)
     joined = sa.select(ITEMS).join(PARTS, PARTS.c.item == ITEMS.c.id)
     for length in range(4):
         call = compiler.compile(joined.where(ITEMS.c.id.in_(list(range(length)))), None)

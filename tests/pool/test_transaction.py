@@ -9,8 +9,8 @@ import pytest
 
 from scalekit import Unavailable
 from scalekit.contracts import CONSISTENCY, Consistency
+from scalekit_pool.connections.driver import RolledBack
 from scalekit_pool.database import PooledDatabase
-from scalekit_pool.driver import RolledBack
 from tests.pool.conftest import POSTGRES
 from tests.pool.harness import opened, until, until_complete
 from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create, names

@@ -1,4 +1,4 @@
-"""Run migrations on the drivers' own connections."""
+"""Run migrations on the driver's own connection, of PostgreSQL or SQLite."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from scalekit.contracts import Database
+from scalekit_pool.connections.driver import Arguments, RawConnection, Value
 from scalekit_pool.migrations.files import MigrationError, migrations_folder
 from scalekit_pool.migrations.runner import MigrationBackend, ScriptError, migrate, pending
 from scalekit_pool.migrations.sql_script import line_at, split_statements
@@ -27,19 +28,9 @@ SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement
 _LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
 
 
-async def migrate_database(database: Database, directory: str) -> list[str]:
-    """Apply the pending migrations in *directory* to *database*; return their names."""
-    async with database.connection() as session:
-        return await migrate(migration_backend(database.dialect, session.raw_connection), migrations_folder(directory))
-
-
-async def pending_migrations(database: Database, directory: str) -> list[str]:
-    """Return the names of the migrations in *directory* that are not applied to *database*."""
-    async with database.connection() as session:
-        return await pending(migration_backend(database.dialect, session.raw_connection), migrations_folder(directory))
-
-
-def migration_backend(dialect: str, raw_connection: Any, limit: float = STATEMENT_TIMEOUT) -> MigrationBackend:
+def migration_backend(
+    dialect: str, raw_connection: RawConnection, limit: float = STATEMENT_TIMEOUT
+) -> MigrationBackend:
     """Return the backend for *raw_connection*, asyncpg's or aiosqlite's with ``isolation_level=None``."""
     return (
         PostgresMigrations(raw_connection, limit)
@@ -48,12 +39,26 @@ def migration_backend(dialect: str, raw_connection: Any, limit: float = STATEMEN
     )
 
 
+async def migrate_database(database: Database, directory: str) -> list[str]:
+    """Apply the pending migrations of *directory* to *database*; return their names."""
+    folder = migrations_folder(directory)
+    async with database.connection() as session:
+        return await migrate(migration_backend(database.dialect, session.raw_connection), folder)
+
+
+async def pending_migrations(database: Database, directory: str) -> list[str]:
+    """Return the names of the migrations of *directory* that are not applied to *database*."""
+    folder = migrations_folder(directory)
+    async with database.connection() as session:
+        return await pending(migration_backend(database.dialect, session.raw_connection), folder)
+
+
 class PostgresMigrations:
     """Migrates over asyncpg. Every call has a timeout of its own: the pool's is meant for requests."""
 
     dialect = "postgresql"
 
-    def __init__(self, connection: Any, limit: float) -> None:
+    def __init__(self, connection: RawConnection, limit: float) -> None:
         self._connection = connection
         self._limit = limit
 
@@ -77,7 +82,7 @@ class PostgresMigrations:
         """Return whether the table *name* exists."""
         return bool(await self._connection.fetchval("SELECT to_regclass($1) IS NOT NULL", name, timeout=self._limit))
 
-    async def execute(self, sql: str, *values: Any) -> None:
+    async def execute(self, sql: str, *values: Value) -> None:
         """Run a statement with one ``?`` for each of *values*."""
         for number in range(len(values)):
             sql = sql.replace("?", f"${number + 1}", 1)
@@ -93,9 +98,9 @@ class PostgresMigrations:
         except TimeoutError as error:
             raise ScriptError(f"not finished within {self._limit:g} s") from error
 
-    async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
+    async def fetch_all(self, sql: str) -> Sequence[Sequence[Value]]:
         """Return the rows of a query."""
-        rows: Sequence[Sequence[Any]] = await self._connection.fetch(sql, timeout=self._limit)
+        rows: Sequence[Sequence[Value]] = await self._connection.fetch(sql, timeout=self._limit)
         return rows
 
     async def _begin(self) -> None:
@@ -154,7 +159,7 @@ class SqliteMigrations:
         """Return whether the table *name* exists."""
         return bool(await self._run("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", name))
 
-    async def execute(self, sql: str, *values: Any) -> None:
+    async def execute(self, sql: str, *values: Value) -> None:
         """Run a statement with one ``?`` for each of *values*."""
         await self._run(sql, *values)
 
@@ -168,7 +173,7 @@ class SqliteMigrations:
             except TimeoutError as error:
                 raise ScriptError(f"not finished within {self._limit:g} s", line) from error
 
-    async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
+    async def fetch_all(self, sql: str) -> Sequence[Sequence[Value]]:
         """Return the rows of a query."""
         return await self._run(sql)
 
@@ -178,7 +183,7 @@ class SqliteMigrations:
         except TimeoutError as error:
             raise MigrationError(_LOCKED.format(self._limit)) from error
 
-    async def _run(self, sql: str, *values: Any) -> list[Any]:
+    async def _run(self, sql: str, *values: Value) -> list[Sequence[Value]]:
         try:
             async with asyncio.timeout(self._limit):
                 # Another process may lock the file longer than busy_timeout.
@@ -189,7 +194,7 @@ class SqliteMigrations:
             await self._connection.interrupt()  # else its thread would continue
             raise
 
-    async def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Any] | None:
+    async def _rows(self, sql: str, values: Arguments) -> list[Sequence[Value]] | None:
         try:
             return list(await self._connection.execute_fetchall(sql, values))
         except sqlite3.OperationalError as error:

@@ -34,6 +34,20 @@ class Migration:
     checksum: str
 
 
+def migrations_folder(text: str) -> Path:
+    """Return the folder that *text* names: a path, or ``package:folder`` for a folder inside a package.
+
+    Raise MigrationError when the package is not installed.
+    """
+    package, separator, folder = text.partition(":")
+    if not separator:
+        return Path(text)
+    try:
+        return Path(str(files(package))) / folder
+    except ModuleNotFoundError:
+        raise MigrationError(f"migrations: package {package!r} of {text!r} is not installed") from None
+
+
 def read_migrations(directory: str | Path, dialect: str) -> list[Migration]:
     """Return the migrations for *dialect* by number; raise MigrationError for an invalid file."""
     folder = Path(directory)
@@ -85,17 +99,3 @@ def _text(path: Path) -> str:
     if "\0" in text:
         raise MigrationError(f"{path}: contains a NUL character: save it as text in UTF-8")
     return text
-
-
-def migrations_folder(text: str) -> Path:
-    """Return the folder that *text* names: a path, or ``package:folder`` for a folder inside a package.
-
-    Raise MigrationError when the package is not installed.
-    """
-    package, separator, folder = text.partition(":")
-    if not separator:
-        return Path(text)
-    try:
-        return Path(str(files(package))) / folder
-    except ModuleNotFoundError:
-        raise MigrationError(f"migrations: package {package!r} of {text!r} is not installed") from None

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from scalekit_pool.connections.driver import Value
 from scalekit_pool.migrations.files import Migration, MigrationError, read_migrations
 
 TABLE = "scalekit_migrations"
@@ -52,7 +53,7 @@ class MigrationBackend(Protocol):
         """Return whether the table *name* exists."""
         ...
 
-    async def execute(self, sql: str, *values: Any) -> None:
+    async def execute(self, sql: str, *values: Value) -> None:
         """Run a statement with one ``?`` for each of *values*."""
         ...
 
@@ -60,7 +61,7 @@ class MigrationBackend(Protocol):
         """Run the statements of *text*; raise ScriptError when one fails."""
         ...
 
-    async def fetch_all(self, sql: str) -> Sequence[Sequence[Any]]:
+    async def fetch_all(self, sql: str) -> Sequence[Sequence[Value]]:
         """Return the rows of a query."""
         ...
 

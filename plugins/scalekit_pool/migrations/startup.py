@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from scalekit import Unavailable
-from scalekit_pool.database import PooledDatabase
-from scalekit_pool.driver import Failure
+from scalekit.contracts import Database
 from scalekit_pool.migrations.files import MigrationError
 
 logger = logging.getLogger("scalekit.pool")
@@ -17,7 +17,13 @@ logger = logging.getLogger("scalekit.pool")
 RETRY_INTERVAL = 0.5
 """Seconds between two attempts while the database is unreachable."""
 
-_TRANSIENT = (Failure.DISCONNECTED, Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED, Failure.TIMEOUT)
+
+class StartupDatabase(Database, Protocol):
+    """A database that tells outages from other errors."""
+
+    def is_outage(self, error: Exception) -> bool:
+        """Return whether *error* means that the database is unreachable or takes no writes, which may pass."""
+        ...
 
 
 class StartupMigrations:
@@ -28,7 +34,7 @@ class StartupMigrations:
         self._directory = directory
 
     @asynccontextmanager
-    async def apply(self, database: PooledDatabase) -> AsyncGenerator[None, None]:
+    async def apply(self, database: StartupDatabase) -> AsyncGenerator[None, None]:
         """Apply them to *database* before the body, or concurrently while it is unreachable; raise MigrationError."""
         if await self._apply(database):
             yield
@@ -41,7 +47,7 @@ class StartupMigrations:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _apply(self, database: PooledDatabase) -> bool:
+    async def _apply(self, database: StartupDatabase) -> bool:
         from scalekit_pool.migrations.backends import migrate_database  # loads the drivers
 
         try:
@@ -51,14 +57,14 @@ class StartupMigrations:
         except MigrationError:
             raise
         except Exception as error:
-            if not isinstance(error, Unavailable) and database.driver.classify_error(error, None) not in _TRANSIENT:
+            if not database.is_outage(error):
                 raise
             self.error = f"migrations not applied yet: {error}"
             return False
         self.error = ""
         return True
 
-    async def _apply_later(self, database: PooledDatabase) -> None:
+    async def _apply_later(self, database: StartupDatabase) -> None:
         try:
             applied = False
             while not applied:

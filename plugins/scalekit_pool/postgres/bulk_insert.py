@@ -8,18 +8,16 @@ unnested by row, so such columns are inserted with VALUES.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from scalekit_pool.driver import BulkInsert, names, quoted
-
-Connection = Any  # asyncpg has no types
+from scalekit.contracts import Row
+from scalekit_pool.connections.driver import Arguments, BulkInsert, Inserted, RawConnection, names, quoted
 
 COPY_THRESHOLD = 8
 """Rows up to which COPY does not pay, since it takes two more round trips."""
 MAX_PARAMETERS = 32_767
 
 
-async def insert(connection: Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert, timeout: float) -> Any:
+async def insert(connection: RawConnection, rows: Sequence[Arguments], plan: BulkInsert, timeout: float) -> Inserted:
     """Insert *rows*; return their number, or the rows that *plan* returns."""
     if len(rows) > COPY_THRESHOLD and not plan.skip_duplicates and not plan.returning:
         table = plan.table
@@ -35,7 +33,7 @@ async def insert(connection: Connection, rows: Sequence[Sequence[Any]], plan: Bu
     return await _run(connection, sql, list(zip(*rows, strict=True)), plan, timeout)
 
 
-async def _column_types(connection: Connection, plan: BulkInsert, timeout: float) -> list[str | None]:
+async def _column_types(connection: RawConnection, plan: BulkInsert, timeout: float) -> list[str | None]:
     """Return the types of the columns in PostgreSQL's spelling; None for those that cannot be unnested by row."""
     places = ", ".join(f"${place}" for place in range(1, len(plan.columns) + 1))
     sql = f"INSERT INTO {plan.table} ({names(plan.columns)}) VALUES ({places})"
@@ -47,11 +45,11 @@ async def _column_types(connection: Connection, plan: BulkInsert, timeout: float
 
 
 async def _insert_values(
-    connection: Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert, timeout: float
-) -> Any:
+    connection: RawConnection, rows: Sequence[Arguments], plan: BulkInsert, timeout: float
+) -> Inserted:
     width = len(plan.columns)
     rows_per_statement = MAX_PARAMETERS // width
-    results = []
+    results: list[Inserted] = []
     for begin in range(0, len(rows), rows_per_statement):
         chunk = rows[begin : begin + rows_per_statement]
         places = ", ".join(
@@ -60,11 +58,14 @@ async def _insert_values(
         sql = f"INSERT INTO {plan.table} ({names(plan.columns)}) VALUES {places}{plan.tail}"
         values = [value for row in chunk for value in row]
         results.append(await _run(connection, sql, values, plan, timeout))
-    return [row for status in results for row in status] if plan.returning else sum(results)
-
-
-async def _run(connection: Connection, sql: str, values: Sequence[Any], plan: BulkInsert, timeout: float) -> Any:
     if plan.returning:
-        return await connection.fetch(sql, *values, timeout=timeout)
+        return [row for rows in results if not isinstance(rows, int) for row in rows]
+    return sum(count for count in results if isinstance(count, int))
+
+
+async def _run(connection: RawConnection, sql: str, values: Arguments, plan: BulkInsert, timeout: float) -> Inserted:
+    if plan.returning:
+        returned: Sequence[Row] = await connection.fetch(sql, *values, timeout=timeout)
+        return returned
     status = await connection.execute(sql, *values, timeout=timeout)
     return int(status.rpartition(" ")[2])

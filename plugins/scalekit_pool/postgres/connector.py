@@ -7,18 +7,14 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import asyncpg
 
 from scalekit import split_url
-from scalekit_pool.config import PoolConfig
-from scalekit_pool.driver import quoted
+from scalekit_pool.connections.driver import DriverOptions, RawConnection, Value, quoted
 from scalekit_pool.postgres.primary_search import PrimarySearch
 from scalekit_pool.postgres.timelines import StalePrimary, Timelines, read_timeline
-
-Connection = Any  # asyncpg has no types
 
 # State that asyncpg's own reset does not clear: the role, temporary tables, cached sequence values.
 _RESET_REMAINING = "SET SESSION AUTHORIZATION DEFAULT; DISCARD TEMP; DISCARD SEQUENCES"
@@ -28,14 +24,14 @@ _PREPARED = "SELECT name FROM pg_prepared_statements WHERE from_sql"
 class PostgresRow(asyncpg.Record):  # type: ignore[misc]
     """An asyncpg row whose columns are attributes too."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Value:
         try:
             return self[name]
         except KeyError:
             raise AttributeError(name) from None
 
     @property
-    def _mapping(self) -> Mapping[str, Any]:
+    def _mapping(self) -> Mapping[str, Value]:
         return dict(self)
 
 
@@ -45,12 +41,12 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
     has_default_codecs = True
     timeline = 0
 
-    async def set_type_codec(self, *args: Any, **options: Any) -> None:
+    async def set_type_codec(self, *args: object, **options: object) -> None:
         """Set the codec of a type."""
         self.has_default_codecs = False
         await super().set_type_codec(*args, **options)
 
-    async def set_builtin_type_codec(self, *args: Any, **options: Any) -> None:
+    async def set_builtin_type_codec(self, *args: object, **options: object) -> None:
         """Set the codec of a type to that of a built-in one."""
         self.has_default_codecs = False
         await super().set_builtin_type_codec(*args, **options)
@@ -85,17 +81,16 @@ class PostgresConnector:
     """Opens connections to the first of *addresses* that has the required role."""
 
     def __init__(
-        self, addresses: Sequence[ServerAddress], config: PoolConfig, standby: bool, count_stale: Callable[[], None]
+        self, addresses: Sequence[ServerAddress], options: DriverOptions, standby: bool, count_stale: Callable[[], None]
     ) -> None:
         self.addresses = addresses
         self.standby = standby
         self.timelines = Timelines(count_stale)
-        self._search = PrimarySearch(len(addresses), self._connect, float(config.connect_timeout))
-        self._config = config
-        self._options = _options(config, [] if not standby else ["default_transaction_read_only"])
-        self._ssl = ssl_of(config)
+        self._search = PrimarySearch(len(addresses), self._connect, options.limits.connect_timeout)
+        self._options = options
+        self._arguments = _connect_arguments(options, standby)
 
-    async def open(self) -> Connection:
+    async def open(self) -> RawConnection:
         """Return a connection to a server with the required role."""
         return await (self._connect(0) if len(self.addresses) == 1 else self._search.open())
 
@@ -103,11 +98,11 @@ class PostgresConnector:
         """Stop watching servers that are not in use."""
         await self._search.stop()
 
-    def is_open(self, connection: Connection) -> bool:
+    def is_open(self, connection: RawConnection) -> bool:
         """Return whether *connection* is open."""
         return not connection.is_closed()
 
-    async def reset(self, connection: Connection) -> None:
+    async def reset(self, connection: RawConnection) -> None:
         """Restore the session state of a new connection; raise when that is not possible."""
         if not connection.has_default_codecs:
             raise ValueError("type codecs were set on the connection")
@@ -120,7 +115,7 @@ class PostgresConnector:
         for (name,) in await connection.fetch(_PREPARED):
             await connection.execute(f"DEALLOCATE {quoted(name)}")
 
-    async def close(self, connection: Connection) -> None:
+    async def close(self, connection: RawConnection) -> None:
         """Close *connection*, terminating it when the server does not respond."""
         try:
             await connection.close(timeout=1.0)
@@ -143,7 +138,7 @@ class PostgresConnector:
             return f"nothing listens at {where}"
         return f"{where}: {type(error).__name__}: {error}"
 
-    async def _connect(self, number: int) -> Connection:
+    async def _connect(self, number: int) -> RawConnection:
         address = self.addresses[number]
         try:
             connection = await self._open_connection(address)
@@ -157,34 +152,33 @@ class PostgresConnector:
             raise
         return connection
 
-    async def _open_connection(self, address: ServerAddress) -> Connection:
+    async def _open_connection(self, address: ServerAddress) -> RawConnection:
         return await asyncpg.connect(
             host=address.host,
             port=address.port,
             user=address.user,
             database=address.database,
             password=self._password(address),
-            ssl=self._ssl,
             record_class=PostgresRow,
             connection_class=PostgresConnection,
-            **self._options,
+            **self._arguments,
         )
 
     def _password(self, address: ServerAddress) -> str | None:
-        if self._config.password_file is not None:
-            return Path(self._config.password_file).read_text().strip()
-        if self._config.password is not None:
-            return self._config.password.get_secret_value()
+        if self._options.password_file is not None:
+            return Path(self._options.password_file).read_text().strip()
+        if self._options.password is not None:
+            return self._options.password.get_secret_value()
         return address.password
 
-    async def _check_role(self, address: ServerAddress, connection: Connection) -> None:
+    async def _check_role(self, address: ServerAddress, connection: RawConnection) -> None:
         """Raise when the server has the wrong role, which it reports since PostgreSQL 14, or an old timeline."""
         is_standby = getattr(connection.get_settings(), "in_hot_standby", "off") == "on"
         if self.standby:
             if not is_standby:
                 raise WrongRole(f"{address} is a primary, not a replica")
             return
-        timeline = None if is_standby else await read_timeline(connection, self._options["timeout"])
+        timeline = None if is_standby else await read_timeline(connection, self._options.limits.connect_timeout)
         if timeline is None:
             self.timelines.forget_refusal(str(address))
             raise WrongRole(
@@ -193,24 +187,25 @@ class PostgresConnector:
         self.timelines.admit(str(address), timeline, connection)
 
 
-def _options(config: PoolConfig, read_only: Sequence[str]) -> dict[str, Any]:
-    """Return asyncpg's options; without a statement cache, for pgbouncer, they contain no statement_timeout."""
-    settings = dict.fromkeys(read_only, "on")
-    if config.statement_cache_size:
-        settings["statement_timeout"] = str(int(config.statement_timeout * 1000))
+def _connect_arguments(options: DriverOptions, standby: bool) -> dict[str, object]:
+    """Return arguments of asyncpg's ``connect``; without a statement cache, for pgbouncer, no statement_timeout."""
+    settings = {"default_transaction_read_only": "on"} if standby else {}
+    if options.statement_cache_size:
+        settings["statement_timeout"] = str(int(options.statement_timeout * 1000))
     return {
-        "statement_cache_size": config.statement_cache_size,
+        "ssl": ssl_context(options),
+        "statement_cache_size": options.statement_cache_size,
         "server_settings": settings,
-        "timeout": float(config.connect_timeout),
+        "timeout": options.limits.connect_timeout,
     }
 
 
-def ssl_of(config: PoolConfig) -> Any:
-    """Return asyncpg's ``ssl`` argument for *config*; raise OSError when sslrootcert cannot be loaded."""
-    if config.sslmode in ("disable", "prefer"):
-        return config.sslmode
-    context = ssl.create_default_context(cafile=config.sslrootcert)
-    context.check_hostname = config.sslmode == "verify-full"
-    if config.sslmode == "require" and config.sslrootcert is None:
+def ssl_context(options: DriverOptions) -> ssl.SSLContext | str:
+    """Return asyncpg's ``ssl`` argument; raise OSError when sslrootcert cannot be loaded."""
+    if options.sslmode in ("disable", "prefer"):
+        return options.sslmode
+    context = ssl.create_default_context(cafile=options.sslrootcert)
+    context.check_hostname = options.sslmode == "verify-full"
+    if options.sslmode == "require" and options.sslrootcert is None:
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncpgFloat, AsyncpgNumeric, PGDialect_asyncpg
 from sqlalchemy.engine.interfaces import Dialect
 
+from scalekit_pool.connections.driver import Value
 
-def _by_value(kind: Any) -> Callable[[Any], Any]:
+Untyped: TypeAlias = Any
+"""A class of SQLAlchemy's asyncpg dialect, which has no types."""
+
+
+def _by_value(kind: Untyped) -> Callable[[Value], Value]:
     """Return a function that converts a value to Decimal or float, as *kind* says.
 
     SQLAlchemy converts by the column type, which is not known before the statement runs.
@@ -22,14 +27,14 @@ def _by_value(kind: Any) -> Callable[[Any], Any]:
     return lambda value: Decimal(format(value, scale)) if isinstance(value, float) else value
 
 
-_NUMERIC: Any = AsyncpgNumeric
-_FLOAT: Any = AsyncpgFloat
+_NUMERIC: Untyped = AsyncpgNumeric
+_FLOAT: Untyped = AsyncpgFloat
 
 
 class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
     """NUMERIC."""
 
-    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Value], Value]:
         """Return the function that converts a value."""
         return _by_value(self)
 
@@ -37,7 +42,7 @@ class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
 class PostgresFloat(_FLOAT):  # type: ignore[misc]
     """FLOAT."""
 
-    def result_processor(self, dialect: Dialect, coltype: Any) -> Callable[[Any], Any]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Value], Value]:
         """Return the function that converts a value."""
         return _by_value(self)
 
@@ -53,6 +58,6 @@ class PostgresDialect(PGDialect_asyncpg):
 
 def postgres_dialect() -> PostgresDialect:
     """Return the dialect; it never connects."""
-    make: Any = PostgresDialect  # SQLAlchemy has no types for it
+    make: Untyped = PostgresDialect
     dialect: PostgresDialect = make(dbapi=make.import_dbapi())
     return dialect

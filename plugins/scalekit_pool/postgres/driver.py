@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from weakref import WeakSet
 
 import asyncpg
 
-from scalekit_pool.config import PoolConfig
-from scalekit_pool.connection_lifecycle import PoolObserver
-from scalekit_pool.driver import BulkInsert, Failure, RolledBack, WriteRefusal
-from scalekit_pool.pool import ConnectionPool
+from scalekit.contracts import Row
+from scalekit_pool.connections.driver import (
+    Arguments,
+    BulkInsert,
+    DriverOptions,
+    Failure,
+    Inserted,
+    RawConnection,
+    RolledBack,
+    TransactionOptions,
+    Value,
+    WriteRefusal,
+)
+from scalekit_pool.connections.lifecycle import PoolObserver
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.postgres.bulk_insert import insert
 from scalekit_pool.postgres.connector import PostgresConnector, parse_address
-
-Connection = Any  # asyncpg has no types
 
 CLIENT_TIMEOUT_SLACK = 1.0
 """Seconds that the client waits beyond the server's statement_timeout."""
@@ -62,37 +70,37 @@ class PostgresDriver:
     dialect = "postgresql"
     placeholder = "$"
 
-    def __init__(self, urls: Sequence[str], config: PoolConfig, observer: PoolObserver, read_only: bool) -> None:
+    def __init__(self, urls: Sequence[str], options: DriverOptions, observer: PoolObserver, read_only: bool) -> None:
         addresses = [parse_address(address) for address in urls]
         target = ", ".join(f"{address}/{address.database}" for address in addresses)
         self.read_only = read_only
         self.write_doubt: Failure | None = None
-        self._begun_read_only: WeakSet[Any] = WeakSet()
-        connector = PostgresConnector(addresses, config, read_only, observer.stale)
+        self._begun_read_only: WeakSet[RawConnection] = WeakSet()
+        connector = PostgresConnector(addresses, options, read_only, observer.stale)
         self._timelines = connector.timelines
-        self.readers: ConnectionPool[Any] = ConnectionPool(target, connector, config.limits, observer)
+        self.readers: ConnectionPool[RawConnection] = ConnectionPool(target, connector, options.limits, observer)
         self.writers = self.readers
-        self._timeout = config.statement_timeout + (CLIENT_TIMEOUT_SLACK if config.statement_cache_size else 0.0)
+        self._timeout = options.statement_timeout + (CLIENT_TIMEOUT_SLACK if options.statement_cache_size else 0.0)
 
-    def fetch_all(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+    def fetch_all(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Sequence[Row]]:
         """Return all rows."""
         return connection.fetch(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
 
-    def fetch_one(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def fetch_one(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
         return connection.fetchrow(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
 
-    def execute(self, connection: Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def execute(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, or None."""
         return connection.fetchval(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
 
-    def execute_many(self, connection: Connection, sql: str, arguments: Sequence[Sequence[Any]]) -> Awaitable[Any]:
+    def execute_many(self, connection: RawConnection, sql: str, arguments: Sequence[Arguments]) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*, pipelined and all or nothing."""
         return connection.executemany(sql, arguments, timeout=self._timeout)  # type: ignore[no-any-return]
 
     async def stream(
-        self, connection: Connection, sql: str, arguments: Sequence[Any]
-    ) -> AsyncGenerator[Sequence[Any], None]:
+        self, connection: RawConnection, sql: str, arguments: Arguments
+    ) -> AsyncGenerator[Sequence[Row], None]:
         """Yield rows through a server-side cursor; outside a transaction the server computes all rows first."""
         name = f"scalekit_{next(_cursors)}"
         lasting = "" if connection.is_in_transaction() else " WITH HOLD"
@@ -101,11 +109,13 @@ class PostgresDriver:
             yield rows
         await self.run(connection, f"CLOSE {name}")
 
-    def insert_many(self, connection: Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> Awaitable[Any]:
+    def insert_many(
+        self, connection: RawConnection, rows: Sequence[Arguments], plan: BulkInsert
+    ) -> Awaitable[Inserted]:
         """Insert *rows* by the fastest method that satisfies *plan*."""
         return insert(connection, rows, plan, self._timeout)
 
-    async def begin(self, connection: Connection, options: Mapping[str, Any]) -> None:
+    async def begin(self, connection: RawConnection, options: TransactionOptions) -> None:
         """Begin a transaction; *options* are isolation, readonly and deferrable."""
         # A transaction stays as read-only as it began, although the server may report a change meanwhile.
         if _may_be_read_only(connection):
@@ -114,21 +124,21 @@ class PostgresDriver:
             self._begun_read_only.discard(connection)
         await self.run(connection, _begin(**options))
 
-    async def commit(self, connection: Connection) -> None:
+    async def commit(self, connection: RawConnection) -> None:
         """Commit; raise RolledBack when a statement had failed, since PostgreSQL then rolls back without an error."""
         status = await connection.execute("COMMIT", timeout=self._timeout)
         if status != "COMMIT":
             raise RolledBack("the transaction was rolled back, because a statement in it failed")
 
-    async def rollback(self, connection: Connection) -> None:
+    async def rollback(self, connection: RawConnection) -> None:
         """Roll back."""
         await self.run(connection, "ROLLBACK")
 
-    async def run(self, connection: Connection, sql: str) -> None:
+    async def run(self, connection: RawConnection, sql: str) -> None:
         """Run *sql*, which may be several statements."""
         await connection.execute(sql, timeout=self._timeout)
 
-    def classify_error(self, error: BaseException, connection: Connection) -> Failure:
+    def classify_error(self, error: BaseException, connection: RawConnection) -> Failure:
         """Return what *error* means for *connection*, which raised it."""
         if self.read_only and isinstance(error, _WRITE_REFUSALS):
             return Failure.READ_ONLY
@@ -149,7 +159,7 @@ class PostgresDriver:
             return Failure.TIMEOUT
         return Failure.STATEMENT if isinstance(error, _STATEMENTS) else Failure.UNKNOWN
 
-    def read_only_reason(self, connection: Connection) -> str:
+    def read_only_reason(self, connection: RawConnection) -> str:
         """Return why *connection*, which refused a write, takes none."""
         settings = connection.get_settings()
         if getattr(settings, "in_hot_standby", "off") == "on":
@@ -158,11 +168,11 @@ class PostgresDriver:
             return f"its {_READ_ONLY_SETTING}"
         return f"it is a standby, or its {_READ_ONLY_SETTING}"
 
-    async def reload_schema(self, connection: Connection) -> None:
+    async def reload_schema(self, connection: RawConnection) -> None:
         """Clear the types and statements that *connection* has cached."""
         await connection.reload_schema_state()
 
-    async def write_refusal(self, connection: Connection, write_doubt: Failure | None) -> WriteRefusal | None:
+    async def write_refusal(self, connection: RawConnection, write_doubt: Failure | None) -> WriteRefusal | None:
         """Return why *connection* takes no writes, or None; after a full disk, write a temporary table to find out."""
         row = await connection.fetchrow(_IS_WRITABLE, timeout=self._timeout)
         if row[0]:
@@ -181,7 +191,7 @@ class PostgresDriver:
         """Return whether the server refuses the user, the password or the database."""
         return isinstance(error, _REFUSALS)
 
-    def enable_writes(self, connection: Connection) -> None:
+    def enable_writes(self, connection: RawConnection) -> None:
         """Do nothing: every connection may write."""
 
     @property
@@ -189,7 +199,7 @@ class PostgresDriver:
         """What is wrong with servers that are not in use; empty when nothing is."""
         return self._timelines.problems
 
-    def interrupt(self, connection: Connection) -> None:
+    def interrupt(self, connection: RawConnection) -> None:
         """Do nothing: asyncpg cancels the statement on the server when the task is cancelled."""
 
 
@@ -199,7 +209,7 @@ def _is_dropped_object(error: BaseException) -> bool:
     return isinstance(error, kinds) and _DROPPED_OBJECT.search(str(error)) is not None
 
 
-def _may_be_read_only(connection: Connection) -> bool:
+def _may_be_read_only(connection: RawConnection) -> bool:
     """Return whether the server or the session may be read-only by default, as reported since PostgreSQL 14."""
     if connection is None:
         return True

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import asyncpg
 
+from scalekit_pool.connections.driver import RawConnection
 from scalekit_pool.postgres.timelines import StalePrimary
 
 logger = logging.getLogger("scalekit.pool")
 
-Connection = Any  # asyncpg has no types
-Connect = Callable[[int], Awaitable[Connection]]
+Connect = Callable[[int], Awaitable[RawConnection]]
 
 NEWEST_PRIMARY_WAIT = 0.5
 """Seconds that slower servers have, at the first connection of a process, to prove a newer timeline."""
@@ -35,10 +34,10 @@ class PrimarySearch:
         self._current = -1
         self._watcher: asyncio.Task[None] | None = None
 
-    async def open(self) -> Connection:
+    async def open(self) -> RawConnection:
         """Return a connection to the primary, trying all servers concurrently."""
         attempts = [asyncio.ensure_future(self._connect(number)) for number in range(self._count)]
-        winner: asyncio.Future[Connection] | None = None
+        winner: asyncio.Future[RawConnection] | None = None
         try:
             found = await _first(attempts)
             if self._watcher is None:
@@ -81,7 +80,7 @@ _ERRORS_BY_RELEVANCE = (StalePrimary, asyncpg.PostgresError, BaseException)
 """Errors in the order in which they explain why there is no primary."""
 
 
-async def _first(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Future[Connection]:
+async def _first(attempts: Sequence[asyncio.Future[RawConnection]]) -> asyncio.Future[RawConnection]:
     """Return the attempt that succeeds first; raise the most relevant error when none does."""
     pending = set(attempts)
     errors: list[BaseException] = []
@@ -98,14 +97,14 @@ async def _first(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Futu
     )
 
 
-async def _newest(attempts: Sequence[asyncio.Future[Connection]]) -> asyncio.Future[Connection]:
+async def _newest(attempts: Sequence[asyncio.Future[RawConnection]]) -> asyncio.Future[RawConnection]:
     """Return the attempt with the newest timeline among those that succeed soon."""
     done, _ = await asyncio.wait(attempts, timeout=NEWEST_PRIMARY_WAIT)
     opened = [attempt for attempt in attempts if attempt in done and attempt.exception() is None]
     return max(opened, key=lambda attempt: int(attempt.result().timeline))
 
 
-def _close_unused(attempt: asyncio.Future[Connection]) -> None:
+def _close_unused(attempt: asyncio.Future[RawConnection]) -> None:
     """Close a connection that is not used."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().terminate()

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakSet
 
 import asyncpg
 
-logger = logging.getLogger("scalekit.pool")
+from scalekit_pool.connections.driver import RawConnection
 
-Connection = Any  # asyncpg has no types
+logger = logging.getLogger("scalekit.pool")
 
 REPLACED_AFTER = 10.0
 """Seconds without a connection to a cluster after which another cluster may replace it."""
@@ -48,7 +48,7 @@ class Timelines:
         self._count = count
         self._newest: ServerTimeline | None = None
         self._admitted = 0.0
-        self._open: WeakSet[Connection] = WeakSet()
+        self._open: WeakSet[RawConnection] = WeakSet()
         self._stale: dict[str, str] = {}
 
     @property
@@ -56,7 +56,7 @@ class Timelines:
         """What is wrong with refused servers; empty when there are none."""
         return "; ".join(self._stale.values())
 
-    def admit(self, server: str, seen: ServerTimeline, connection: Connection) -> None:
+    def admit(self, server: str, seen: ServerTimeline, connection: RawConnection) -> None:
         """Record the timeline of *server* and close connections to older ones; raise StalePrimary if it is older."""
         newest = self._newest
         if not seen.timeline:
@@ -114,7 +114,7 @@ class Timelines:
                 connection.terminate()
 
 
-async def read_timeline(connection: Connection, timeout: float) -> ServerTimeline | None:
+async def read_timeline(connection: RawConnection, timeout: float) -> ServerTimeline | None:
     """Return the timeline of the server, or None if it is a standby; zeros when the user may not read it."""
     for query in _QUERIES:
         try:
@@ -126,7 +126,7 @@ async def read_timeline(connection: Connection, timeout: float) -> ServerTimelin
     return ServerTimeline(0, 0)
 
 
-async def _copy(connection: Connection, query: str, timeout: float) -> bytes:
+async def _copy(connection: RawConnection, query: str, timeout: float) -> bytes:
     """Return the text result of *query* by COPY, which needs one round trip and leaves no prepared statement."""
     chunks: list[bytes] = []
 

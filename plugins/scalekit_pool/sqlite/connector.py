@@ -7,14 +7,13 @@ import logging
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary, WeakSet
 
 import aiosqlite
 
 from scalekit import split_url
-from scalekit_pool.driver import quoted
+from scalekit_pool.connections.driver import Value, quoted
 from scalekit_pool.sqlite.file_health import FileId, file_id_of
 
 logger = logging.getLogger("scalekit.pool")
@@ -38,7 +37,7 @@ _TEMPORARY = "SELECT type, name FROM sqlite_temp_master WHERE type IN ('table', 
 class SqliteRow(sqlite3.Row):
     """A sqlite3 row whose columns are attributes too."""
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Value:
         try:
             return self[name]
         except IndexError:
@@ -48,7 +47,7 @@ class SqliteRow(sqlite3.Row):
         return f"<Row {dict(self)}>"
 
     @property
-    def _mapping(self) -> Mapping[str, Any]:
+    def _mapping(self) -> Mapping[str, Value]:
         return dict(self)
 
 
@@ -66,9 +65,8 @@ class SqliteConnector:
         self._file = file
         self._path = str(Path(file).absolute())
         self.expects_file = read_only
-        self.in_transaction: WeakSet[aiosqlite.Connection] = (
-            WeakSet()
-        )  # connections in a transaction, unless SQLite rolled it back
+        # Connections in a transaction, unless SQLite rolled it back.
+        self.in_transaction: WeakSet[aiosqlite.Connection] = WeakSet()
         self._read_only = read_only
         self._pragmas = [
             f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}",
@@ -81,17 +79,18 @@ class SqliteConnector:
         """Return a new, configured connection."""
         opened: list[sqlite3.Connection] = []
 
-        def make(*arguments: Any, **keywords: Any) -> sqlite3.Connection:
+        def connect(*arguments: Value, **keywords: Value) -> sqlite3.Connection:
             opened.append(sqlite3.Connection(*arguments, **keywords))
             return opened[-1]
 
-        options: dict[str, Any] = {
-            "uri": True,
-            "isolation_level": None,
-            "cached_statements": 512,
-            "check_same_thread": False,
-        }
-        connection = aiosqlite.connect(self._address, factory=make, **options)
+        connection = aiosqlite.connect(
+            self._address,
+            factory=connect,
+            uri=True,
+            isolation_level=None,
+            cached_statements=512,
+            check_same_thread=False,
+        )
         try:
             await connection
             self.files[connection] = file_id_of(self._path)
@@ -164,12 +163,12 @@ def uri_of(file: str, options: str) -> str:
     return MEMORY if file == MEMORY else f"{Path(file).absolute().as_uri()}{'?' if options else ''}{options}"
 
 
-def _settings(raw: sqlite3.Connection) -> dict[str, Any]:
+def _settings(raw: sqlite3.Connection) -> dict[str, Value]:
     found = {name: raw.execute(f"PRAGMA {name}").fetchone() for name in _SETTINGS.split()}
     return {name: row[0] for name, row in found.items() if row is not None}
 
 
-def _restore(raw: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
+def _restore(raw: sqlite3.Connection, settings: Mapping[str, Value]) -> None:
     """Restore the session of *raw* to its initial *settings*."""
     if raw.in_transaction:
         raw.execute("ROLLBACK")

@@ -5,22 +5,35 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import aiosqlite
 
 from scalekit import split_url
-from scalekit_pool.config import PoolConfig
-from scalekit_pool.connection_lifecycle import PoolObserver
-from scalekit_pool.driver import BulkInsert, Failure, RolledBack, WriteRefusal, names
-from scalekit_pool.pool import ConnectionPool
+from scalekit.contracts import Row
+from scalekit_pool.connections.driver import (
+    Arguments,
+    BulkInsert,
+    DriverOptions,
+    Failure,
+    Inserted,
+    RolledBack,
+    TransactionOptions,
+    Value,
+    WriteRefusal,
+    names,
+)
+from scalekit_pool.connections.lifecycle import PoolObserver
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.sqlite.connector import MEMORY, MemoryConnector, SqliteConnector, parse_file, uri_of
 from scalekit_pool.sqlite.file_health import FileHealth
+
+T = TypeVar("T")
 
 MAX_READERS = 4
 """Maximum reader connections: under one interpreter lock more do not help."""
@@ -48,63 +61,69 @@ class SqliteDriver:
     placeholder = "?"
 
     def __init__(
-        self, address: str, config: PoolConfig, observer: PoolObserver, readers_observer: PoolObserver, read_only: bool
+        self,
+        address: str,
+        options: DriverOptions,
+        observer: PoolObserver,
+        readers_observer: PoolObserver,
+        read_only: bool,
     ) -> None:
+        limits = options.limits
         self.read_only = read_only
         self.write_doubt: Failure | None = None
         file = parse_file(address)
         uri = uri_of(file, split_url(address).query)
         connector = MemoryConnector if file == MEMORY else SqliteConnector
-        writer = connector(uri, file, read_only, config.acquire_timeout)
-        writer_limits = replace(config.limits, min_size=1, max_size=1, max_lifetime=inf)
+        writer = connector(uri, file, read_only, limits.acquire_timeout)
+        writer_limits = replace(limits, min_size=1, max_size=1, max_lifetime=inf)
         self.writers: ConnectionPool[aiosqlite.Connection] = ConnectionPool(file, writer, writer_limits, observer)
         self.readers = self.writers
         if file != MEMORY:
-            reader = SqliteConnector(uri, file, True, config.acquire_timeout)
+            reader = SqliteConnector(uri, file, True, limits.acquire_timeout)
             reader.in_transaction = writer.in_transaction
             reader_limits = replace(
-                config.limits, min_size=min(1, config.min_size), max_size=min(MAX_READERS, config.max_size)
+                limits, min_size=min(1, limits.min_size), max_size=min(MAX_READERS, limits.max_size)
             )
             self.readers = ConnectionPool(file, reader, reader_limits, readers_observer)
-        self._timeout = float(config.statement_timeout)
+        self._timeout = options.statement_timeout
         self._in_transaction = writer.in_transaction
         is_writable = not (read_only or file == MEMORY or _READ_ONLY_OPTION.search(split_url(address).query))
         self._files = writer.files if is_writable else None
-        self._health = FileHealth(str(Path(file).absolute()), config.acquire_timeout)
+        self._health = FileHealth(str(Path(file).absolute()), limits.acquire_timeout)
 
-    def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[list[Any]]:
+    def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[list[Row]]:
         """Return all rows."""
         return self._do(connection, _fetch_all, sql, arguments)
 
-    def fetch_one(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def fetch_one(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
         return self._do(connection, _fetch_one, sql, arguments)
 
-    def execute(self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def execute(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, else an insert's last row id, else the number of changed rows."""
         return self._do(connection, _execute, sql, arguments)
 
     def execute_many(
-        self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Sequence[Any]]
-    ) -> Awaitable[Any]:
+        self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Arguments]
+    ) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*."""
         return self._do(connection, _execute_many, sql, arguments)
 
     async def stream(
-        self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Any]
-    ) -> AsyncGenerator[list[Any], None]:
+        self, connection: aiosqlite.Connection, sql: str, arguments: Arguments
+    ) -> AsyncGenerator[list[Row], None]:
         """Yield rows in chunks."""
         cursor = await self._do(connection, sqlite3.Connection.execute, sql, arguments)
         while rows := await self._do(connection, _fetch_some, cursor):
             yield rows
 
     def insert_many(
-        self, connection: aiosqlite.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert
-    ) -> Awaitable[Any]:
+        self, connection: aiosqlite.Connection, rows: Sequence[Arguments], plan: BulkInsert
+    ) -> Awaitable[Inserted]:
         """Insert *rows* with one prepared statement."""
         return self._do(connection, _insert_returning if plan.returning else _insert, rows, plan)
 
-    async def begin(self, connection: aiosqlite.Connection, options: Mapping[str, Any]) -> None:
+    async def begin(self, connection: aiosqlite.Connection, options: TransactionOptions) -> None:
         """Begin a transaction; one that may write takes the lock at once, so that it cannot fail halfway."""
         await self.run(connection, "BEGIN" if options.get("readonly") else "BEGIN IMMEDIATE")
         self._in_transaction.add(connection)
@@ -150,8 +169,7 @@ class SqliteDriver:
             await self.run(connection, "SELECT 1")
             return None
         opened = self._files.get(connection)
-        refusal: WriteRefusal | None = await self._do(connection, self._health.refusal, opened, write_doubt is not None)
-        return refusal
+        return await self._do(connection, self._health.refusal, opened, write_doubt is not None)
 
     def is_permanent_error(self, error: Exception) -> bool:
         """Return whether opening fails for good: a missing file does, a lock or a full disk does not."""
@@ -171,7 +189,7 @@ class SqliteDriver:
         """Interrupt the running statement."""
         connection._conn.interrupt()
 
-    async def _do(self, connection: aiosqlite.Connection, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _do(self, connection: aiosqlite.Connection, function: Callable[..., T], *arguments: object) -> T:
         """Call *function* with the connection in its thread, and interrupt it after statement_timeout.
 
         aiosqlite's own methods switch to the thread for each step of a statement; this switches once.
@@ -181,7 +199,8 @@ class SqliteDriver:
             function = partial(_run_in_transaction, function)
         timer = asyncio.get_running_loop().call_later(self._timeout, raw.interrupt)
         try:
-            return await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
+            result: T = await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
+            return result
         finally:
             timer.cancel()
 
@@ -190,30 +209,30 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _run_in_transaction(function: Callable[..., Any], raw: sqlite3.Connection, *arguments: Any) -> Any:
+def _run_in_transaction(function: Callable[..., T], raw: sqlite3.Connection, *arguments: object) -> T:
     """Call *function* inside the open transaction; outside it, each statement would be committed at once."""
     if not raw.in_transaction:
         raise RolledBack("the transaction was rolled back, because a statement in it failed")
     return function(raw, *arguments)
 
 
-def _fetch_all(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> list[Any]:
+def _fetch_all(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> list[Row]:
     return raw.execute(sql, arguments).fetchall()
 
 
-def _fetch_one(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any:
+def _fetch_one(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> Row | None:
     cursor = raw.execute(sql, arguments)
-    row = cursor.fetchone()
+    row: Row | None = cursor.fetchone()
     if sql.lstrip()[:6].upper() != "SELECT":
         cursor.fetchall()  # RETURNING is complete only when the last row is read
     return row
 
 
-def _fetch_some(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> list[Any]:
+def _fetch_some(raw: sqlite3.Connection, cursor: sqlite3.Cursor) -> list[Row]:
     return cursor.fetchmany(CHUNK)
 
 
-def _execute(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any:
+def _execute(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> Value:
     cursor = raw.execute(sql, arguments)
     if cursor.description:
         row = cursor.fetchone()
@@ -222,15 +241,15 @@ def _execute(raw: sqlite3.Connection, sql: str, arguments: Sequence[Any]) -> Any
     return cursor.lastrowid if sql.lstrip()[:7].upper() in ("INSERT ", "REPLACE") else cursor.rowcount
 
 
-def _execute_many(raw: sqlite3.Connection, sql: str, arguments: Sequence[Sequence[Any]]) -> None:
+def _execute_many(raw: sqlite3.Connection, sql: str, arguments: Sequence[Arguments]) -> None:
     raw.executemany(sql, arguments)
 
 
-def _insert(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> int:
+def _insert(raw: sqlite3.Connection, rows: Sequence[Arguments], plan: BulkInsert) -> int:
     return raw.executemany(_insert_sql(plan), rows).rowcount
 
 
-def _insert_returning(raw: sqlite3.Connection, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> list[Any]:
+def _insert_returning(raw: sqlite3.Connection, rows: Sequence[Arguments], plan: BulkInsert) -> list[Row]:
     sql = _insert_sql(plan)
     return [returned for row in rows for returned in raw.execute(sql, row).fetchall()]
 

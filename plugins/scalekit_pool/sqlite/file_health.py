@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from scalekit_pool.driver import WriteRefusal
+from scalekit_pool.connections.driver import WriteRefusal
 
 MIN_FREE_BYTES = 64 * 1024
 """Free bytes of the disk below which writes are expected to fail."""

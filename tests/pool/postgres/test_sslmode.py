@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scalekit import Unavailable
-from scalekit_pool import connection_lifecycle
+from scalekit_pool.connections import lifecycle
 from tests.pool.harness import opened, until
 from tests.processes import HOST
 from tests.servers import Postgres
@@ -70,8 +70,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
     When asyncpg is cancelled while it negotiates TLS, it drops an error that cannot be caught.
     """
-    monkeypatch.setattr(connection_lifecycle, "INITIAL_BACKOFF", 3600.0)
-    monkeypatch.setattr(connection_lifecycle, "MAX_BACKOFF", 3600.0)
+    monkeypatch.setattr(lifecycle, "INITIAL_BACKOFF", 3600.0)
+    monkeypatch.setattr(lifecycle, "MAX_BACKOFF", 3600.0)
 
     async def refused(url: str, reason: str, **options: Any) -> None:
         async with opened(url, connect_timeout="60s", acquire_timeout="200ms", **options) as database:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import Column, ColumnElement, FromClause, Table
 
 from scalekit import suggest_name
-from scalekit_pool.relations import Relation, relation, relation_names
+from scalekit_pool.connections.driver import Arguments, Value
+from scalekit_pool.nested_select.relations import Relation, relation, relation_names
 
-RowNester = Callable[[Iterable[Sequence[Any]]], list[dict[str, Any]]]
+NestedRow = dict[str, Value]
+"""The columns of a row, and a nested row or None for each relation."""
+RowNester = Callable[[Iterable[Arguments]], list[NestedRow]]
 Places = dict[tuple[str, str], int]
 """The index in a row of the column with a path and a key."""
 
@@ -23,7 +25,7 @@ class NestedRecord:
 
     table: Table
     relation: Relation | None = None
-    fields: dict[str, Column[Any] | str] = field(default_factory=dict)
+    fields: dict[str, Column[Value] | str] = field(default_factory=dict)
 
 
 def collect_records(table: Table, columns: tuple[str, ...]) -> dict[str, NestedRecord]:
@@ -51,7 +53,7 @@ def _record(records: dict[str, NestedRecord], path: str) -> NestedRecord:
     return record
 
 
-def _place(record: NestedRecord, name: str, value: Column[Any] | str, requested: str) -> None:
+def _place(record: NestedRecord, name: str, value: Column[Value] | str, requested: str) -> None:
     if isinstance(record.fields.setdefault(name, value), str) != isinstance(value, str):
         raise ValueError(
             f"{requested!r}: {name!r} is both a column and a relation of table {record.table.fullname!r}: select one"
@@ -77,13 +79,13 @@ def choose_sources(records: dict[str, NestedRecord]) -> dict[str, FromClause]:
 
 def select_columns_of(
     records: dict[str, NestedRecord], sources: dict[str, FromClause]
-) -> tuple[list[ColumnElement[Any]], Places]:
+) -> tuple[list[ColumnElement[Value]], Places]:
     """Return the columns to select, and the index of each by path and key.
 
     A related row exists if the column by which it was joined is not NULL, whatever its other columns: that column is
     always selected.
     """
-    selected: list[ColumnElement[Any]] = []
+    selected: list[ColumnElement[Value]] = []
     places: Places = {}
     for path, record in records.items():
         keys = [key for key, value in record.fields.items() if not isinstance(value, str)]

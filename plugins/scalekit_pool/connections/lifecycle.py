@@ -10,9 +10,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar
-
-from scalekit_pool.pool_limits import PoolLimits
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -24,6 +23,19 @@ MAX_BACKOFF = 0.5
 """Maximum seconds between two attempts to open a connection: a server that is back is noticed within this time."""
 RESET_TIMEOUT = 5.0
 """Seconds that the reset or the closing of a connection may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Numbers of connections and waiting requests, and timeouts in seconds."""
+
+    min_size: int = 1
+    max_size: int = 20
+    max_waiting: int = 100
+    acquire_timeout: float = 5.0
+    connect_timeout: float = 2.0
+    idle_timeout: float = 30.0
+    max_lifetime: float = 1800.0
 
 
 class DatabaseConnector(Protocol[C]):
@@ -91,7 +103,7 @@ class PooledConnection(Generic[C]):
 
 
 class ConnectionSupplier(Generic[C]):
-    """Opens up to ``limits.max_size`` connections to *target*, and gives each that is ready to *hand_out*.
+    """Opens up to ``limits.max_size`` connections to *target*, and passes each that is ready to *hand_out*.
 
     *missing_connections* returns how many more are needed. *last_error* says why the last attempt to open one failed,
     and is empty after a success; *opened* counts successes.
@@ -169,7 +181,7 @@ class ConnectionSupplier(Generic[C]):
         await self._connector.stop()
         loop = asyncio.get_running_loop()
         end = loop.time() + RESET_TIMEOUT
-        while tasks := self._opening | self._closing:  # target was mended is closed only then
+        while tasks := self._opening | self._closing:  # a connection that is being reset is closed only then
             _, unfinished = await asyncio.wait(tasks, timeout=max(0.0, end - loop.time()))
             if unfinished:
                 for task in unfinished:
@@ -225,12 +237,8 @@ class ConnectionSupplier(Generic[C]):
 
     def _record_error(self, error: Exception) -> None:
         timed_out = type(error) is TimeoutError
-        last_error = (
-            f"no response within connect_timeout {self._limits.connect_timeout:g}s"
-            if timed_out
-            else self._connector.explain(error)
-        )
-        self.last_error = last_error
+        timeout = f"no response within connect_timeout {self._limits.connect_timeout:g}s"
+        self.last_error = timeout if timed_out else self._connector.explain(error)
 
     async def _reset(self, pooled: PooledConnection[C]) -> None:
         try:
@@ -254,7 +262,7 @@ class ConnectionSupplier(Generic[C]):
             self.size -= 1
             self.open_missing()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _spawn(self, work: Coroutine[object, None, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)

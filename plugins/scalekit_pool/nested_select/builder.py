@@ -15,14 +15,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Alias, ClauseElement, ColumnElement, FromClause, Select, Table, and_
 from sqlalchemy import select as select_columns
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from scalekit import suggest_name
-from scalekit_pool.nested_rows import RowNester, choose_sources, collect_records, compile_shape, select_columns_of
+from scalekit_pool.connections.driver import Value
+from scalekit_pool.nested_select.nested_rows import (
+    RowNester,
+    choose_sources,
+    collect_records,
+    compile_shape,
+    select_columns_of,
+)
 
 MAX_PLANS = 256  # a program has few distinct selections: each is written in its source
 
@@ -30,7 +37,7 @@ MAX_PLANS = 256  # a program has few distinct selections: each is written in its
 class NestedSelect(NamedTuple):
     """A query, and the function that nests its rows; a row is a sequence of values in column order."""
 
-    query: Select[Any]
+    query: Select[Value]
     shape: RowNester
 
 
@@ -38,8 +45,8 @@ def build_select(
     table: Table,
     columns: Sequence[str],
     *,
-    where: Any = None,
-    order_by: Any = None,
+    where: object = None,
+    order_by: object = None,
     limit: int | None = None,
     offset: int | None = None,
 ) -> NestedSelect:
@@ -61,19 +68,19 @@ def build_select(
 class _Plan:
     """The parts that are the same for every query of the same columns."""
 
-    query: Select[Any]
+    query: Select[Value]
     shape: RowNester
     sources: dict[str, FromClause]
     aliases: dict[str, Alias]
 
-    def adapt(self, expressions: Any, argument: str) -> list[Any]:
+    def adapt(self, expressions: object, argument: str) -> list[Value]:
         """Return the expressions as a list, in terms of the tables and aliases of the query."""
         if expressions is None:
             return []
         listed = expressions if isinstance(expressions, list | tuple) else [expressions]
         return [self._column(each) if isinstance(each, str) else self._adapt(each, argument) for each in listed]
 
-    def _column(self, name: str) -> ColumnElement[Any]:
+    def _column(self, name: str) -> ColumnElement[Value]:
         path, _, key = name.rpartition(".")
         if path not in self.sources:
             raise ValueError(
@@ -84,7 +91,7 @@ class _Plan:
             raise ValueError(f"{_name(source)!r} has no column {key!r}: {suggest_name(key, source.c.keys())}")
         return source.c[key]
 
-    def _adapt(self, expression: Any, argument: str) -> Any:
+    def _adapt(self, expression: object, argument: str) -> object:
         if self.aliases and isinstance(expression, ClauseElement):
             expression = replacement_traverse(expression, {}, self._replace_alias)
         # select(expression).get_final_froms() returns the same, but takes 50 µs.
@@ -96,12 +103,13 @@ class _Plan:
                 raise ValueError(f"{argument} uses {_name(source)!r}, {self._missing_source_hint(source)}")
         return expression
 
-    def _replace_alias(self, element: Any, **_: Any) -> Any:
+    def _replace_alias(self, element: object, **_: object) -> ColumnElement[Value] | None:
         theirs = getattr(element, "table", None)
         if not isinstance(theirs, Alias) or theirs.name not in self.aliases:
             return None
         ours = self.aliases[theirs.name]
-        return ours.c[element.key] if ours.element is theirs.element else None
+        key = getattr(element, "key", "")
+        return ours.c[key] if ours.element is theirs.element else None
 
     def _missing_source_hint(self, source: FromClause) -> str:
         """Return a remedy; without it, the database would form the cross product with a table that is not joined."""
@@ -132,18 +140,18 @@ def _plan(table: Table, columns: tuple[str, ...]) -> _Plan:
     )
 
 
-def _check_arguments(table: Any, columns: Sequence[str]) -> tuple[Table, tuple[str, ...]]:
+def _check_arguments(table: object, columns: Sequence[str]) -> tuple[Table, tuple[str, ...]]:
     if not isinstance(table, Table):
         raise ValueError(f"select takes a sqlalchemy.Table, got {type(table).__name__}; pass the __table__ of a model")
     if not columns:
-        raise ValueError(f"no columns of table {table.fullname!r} given: name those you need, like 'id'")
+        raise ValueError(f"no columns of table {table.fullname!r} selected: name those you need, like 'id'")
     for column in columns:
         if not isinstance(column, str):
             raise ValueError(f"columns must be strings like 'id' or 'profile.name', got {column!r}")
     return table, tuple(columns)
 
 
-def _non_negative(name: str, number: Any) -> int:
+def _non_negative(name: str, number: object) -> int:
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         raise ValueError(f"{name} must be an integer >= 0, got {number!r}")
     return number

@@ -9,19 +9,20 @@ after the related table in both directions.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.exc import NoReferencedColumnError, NoReferencedTableError
 
 from scalekit import suggest_name
+from scalekit_pool.connections.driver import Value
 
 
 class Relation(NamedTuple):
     """A related table, and the pairs of equal columns: of the table itself, of the related table."""
 
     table: Table
-    pairs: tuple[tuple[Column[Any], Column[Any]], ...]
+    pairs: tuple[tuple[Column[Value], Column[Value]], ...]
 
 
 def relation(table: Table, name: str) -> Relation:
@@ -70,7 +71,7 @@ def _incoming(table: Table) -> Iterator[tuple[list[str], bool, Relation]]:
                 yield _names_of(other), any(unique <= keys for unique in _unique(other)), Relation(other, pairs)
 
 
-def _pairs(constraint: ForeignKeyConstraint) -> tuple[tuple[Column[Any], Column[Any]], ...]:
+def _pairs(constraint: ForeignKeyConstraint) -> tuple[tuple[Column[Value], Column[Value]], ...]:
     """Return the column pairs of a foreign key; none if the referenced table is not in the same MetaData."""
     try:
         return tuple((element.parent, element.column) for element in constraint.elements)

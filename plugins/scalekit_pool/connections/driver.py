@@ -1,12 +1,50 @@
-"""The interface of database drivers, so that `database` and `session` need not know which one they use."""
+"""The interface of database drivers, which `database` and `session` use without knowing the database."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
-from scalekit_pool.pool import ConnectionPool
+from scalekit import Secret
+from scalekit.contracts import Row
+from scalekit_pool.connections.lifecycle import PoolLimits
+from scalekit_pool.connections.pool import ConnectionPool
+
+T = TypeVar("T")
+
+RawConnection: TypeAlias = Any
+"""The driver's own connection: asyncpg's, which has no types, or aiosqlite's."""
+Value: TypeAlias = Any
+"""The value of a parameter or column, of any type that the driver accepts or returns."""
+Arguments = Sequence[Value]
+"""The values of a statement's placeholders."""
+Operation = Callable[[RawConnection, str, Arguments], Awaitable[T]]
+"""A method of the driver that runs SQL text with arguments on a connection."""
+Inserted = int | Sequence[Row]
+"""The number of inserted rows, or the rows that RETURNING yields."""
+
+
+class TransactionOptions(TypedDict, total=False):
+    """The options of BEGIN; *isolation* is a level such as ``repeatable_read``."""
+
+    isolation: str
+    readonly: bool
+    deferrable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DriverOptions:
+    """The options of a driver, as ``[plugins.pool]`` documents them; times in seconds."""
+
+    limits: PoolLimits
+    statement_timeout: float
+    statement_cache_size: int
+    password: Secret | None
+    password_file: str | None
+    sslmode: str
+    sslrootcert: str | None
 
 
 class Failure(Enum):
@@ -38,6 +76,10 @@ RETRYABLE_READ_FAILURES = (Failure.DISCONNECTED, Failure.RESULT_CHANGED)
 """Failures after which a read is retried once."""
 WRITE_DOUBTS = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED)
 """Failures after which the database may take no writes."""
+SCHEMA_CHANGES = (Failure.SCHEMA_CHANGED, Failure.RESULT_CHANGED)
+"""Failures after which the connection must reload the schema."""
+OUTAGES = (Failure.DISCONNECTED, Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED, Failure.TIMEOUT)
+"""Failures that may pass without a change of the statement or the database."""
 
 
 class WriteRefusal(NamedTuple):
@@ -87,70 +129,72 @@ class Driver(Protocol):
     placeholder: str
     read_only: bool
     write_doubt: Failure | None
-    readers: ConnectionPool[Any]
-    writers: ConnectionPool[Any]
+    readers: ConnectionPool[RawConnection]
+    writers: ConnectionPool[RawConnection]
 
-    def fetch_all(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Sequence[Any]]:
+    def fetch_all(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Sequence[Row]]:
         """Return all rows."""
         ...
 
-    def fetch_one(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def fetch_one(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
         ...
 
-    def execute(self, connection: Any, sql: str, arguments: Sequence[Any]) -> Awaitable[Any]:
+    def execute(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, or on SQLite the last row id if there is no row."""
         ...
 
-    def execute_many(self, connection: Any, sql: str, arguments: Sequence[Sequence[Any]]) -> Awaitable[Any]:
+    def execute_many(self, connection: RawConnection, sql: str, arguments: Sequence[Arguments]) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*, inside an open transaction."""
         ...
 
-    def stream(self, connection: Any, sql: str, arguments: Sequence[Any]) -> AsyncGenerator[Sequence[Any], None]:
+    def stream(self, connection: RawConnection, sql: str, arguments: Arguments) -> AsyncGenerator[Sequence[Row], None]:
         """Yield rows in chunks as they arrive."""
         ...
 
-    def insert_many(self, connection: Any, rows: Sequence[Sequence[Any]], plan: BulkInsert) -> Awaitable[Any]:
+    def insert_many(
+        self, connection: RawConnection, rows: Sequence[Arguments], plan: BulkInsert
+    ) -> Awaitable[Inserted]:
         """Insert *rows* inside an open transaction; return their number, or the rows that *plan* returns."""
         ...
 
-    async def begin(self, connection: Any, options: Mapping[str, Any]) -> None:
+    async def begin(self, connection: RawConnection, options: TransactionOptions) -> None:
         """Begin a transaction."""
         ...
 
-    async def commit(self, connection: Any) -> None:
+    async def commit(self, connection: RawConnection) -> None:
         """Commit; raise RolledBack when the database rolled back instead."""
         ...
 
-    async def rollback(self, connection: Any) -> None:
+    async def rollback(self, connection: RawConnection) -> None:
         """Roll back."""
         ...
 
-    async def run(self, connection: Any, sql: str) -> None:
+    async def run(self, connection: RawConnection, sql: str) -> None:
         """Run a command of the pool itself, such as SAVEPOINT."""
         ...
 
-    def classify_error(self, error: BaseException, connection: Any) -> Failure:
+    def classify_error(self, error: BaseException, connection: RawConnection) -> Failure:
         """Return what *error* means for *connection*, which raised it."""
         ...
 
-    def read_only_reason(self, connection: Any) -> str:
+    def read_only_reason(self, connection: RawConnection) -> str:
         """Return why *connection*, which refused a write, takes none."""
         ...
 
-    async def reload_schema(self, connection: Any) -> None:
+    async def reload_schema(self, connection: RawConnection) -> None:
         """Clear the types and statements that *connection* has cached."""
         ...
 
-    async def write_refusal(self, connection: Any, write_doubt: Failure | None) -> WriteRefusal | None:
-        """Return why *connection* takes no writes, or None; *doubt* is the failure since which that is not known."""
+    async def write_refusal(self, connection: RawConnection, write_doubt: Failure | None) -> WriteRefusal | None:
+        """Return why *connection* takes no writes, or None; *write_doubt* is the failure that cast doubt on it."""
         ...
 
     def is_permanent_error(self, error: Exception) -> bool:
         """Return whether *error*, raised when opening a connection, persists when retried."""
         ...
 
-    def enable_writes(self, connection: Any) -> None:
+    def enable_writes(self, connection: RawConnection) -> None:
         """Let *connection*, which is read-only, write from the next statement on."""
         ...
 
@@ -159,8 +203,8 @@ class Driver(Protocol):
         """What is wrong with servers that are not in use; empty when nothing is."""
         ...
 
-    def interrupt(self, connection: Any) -> None:
-        """Cancel the statement that runs on *connection*: no task waits for it any more."""
+    def interrupt(self, connection: RawConnection) -> None:
+        """Cancel the statement that runs on *connection*, for which no task waits any more."""
         ...
 
 

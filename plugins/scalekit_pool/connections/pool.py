@@ -11,8 +11,13 @@ from collections import deque
 from typing import Generic, TypeVar
 
 from scalekit import Unavailable
-from scalekit_pool.connection_lifecycle import ConnectionSupplier, DatabaseConnector, PooledConnection, PoolObserver
-from scalekit_pool.pool_limits import PoolLimits
+from scalekit_pool.connections.lifecycle import (
+    ConnectionSupplier,
+    DatabaseConnector,
+    PooledConnection,
+    PoolLimits,
+    PoolObserver,
+)
 
 C = TypeVar("C")
 
@@ -134,7 +139,7 @@ class ConnectionPool(Generic[C]):
         self._waiters.append(waiter)
         self.supplier.open_missing()
         started = self._loop.time()
-        timer = self._loop.call_later(self.limits.acquire_timeout, self._give_up, waiter)
+        timer = self._loop.call_later(self.limits.acquire_timeout, self._time_out, waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -147,7 +152,7 @@ class ConnectionPool(Generic[C]):
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    def _give_up(self, waiter: asyncio.Future[PooledConnection[C]]) -> None:
+    def _time_out(self, waiter: asyncio.Future[PooledConnection[C]]) -> None:
         if not waiter.done():
             self._observer.refused("timeout")
             limit = self.limits.acquire_timeout
@@ -161,7 +166,7 @@ class ConnectionPool(Generic[C]):
         return self.supplier.last_error or f"all {self.supplier.size} connections are in use"
 
     def _hand_out(self, pooled: PooledConnection[C]) -> None:
-        """Give *pooled* to the task that has waited longest, else keep it idle."""
+        """Assign *pooled* to the task that has waited longest, or add it to the idle connections."""
         if not self._open:
             self.supplier.discard(pooled, "stopped")
             return

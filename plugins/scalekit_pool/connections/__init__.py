@@ -1,0 +1,1 @@
+"""The connection pool, and the interface of the database drivers that use it."""
