@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.dialects.sqlite import pysqlite
@@ -22,7 +22,7 @@ from sqlalchemy.util import LRUCache
 
 from scalekit import ReadOnlyError
 from scalekit.contracts import TableObserver, Values
-from scalekit_pool.connections.driver import Arguments, Driver, Value
+from scalekit_pool.connections.driver import Arguments, Driver, Untyped, Value
 from scalekit_pool.rows import Convert, Processor
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.write_tracking import NullTableObserver
@@ -31,8 +31,6 @@ MAX_COMPILED = 500
 
 Query = str | ClauseElement
 """SQL text with ``:name`` parameters, or a SQLAlchemy expression."""
-Untyped: TypeAlias = Any
-"""An object of SQLAlchemy whose internal methods have no types."""
 
 
 class BoundStatement(NamedTuple):

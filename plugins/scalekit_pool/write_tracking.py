@@ -1,4 +1,4 @@
-"""Track the writes of a connection: report the tables to the observer after the commit, and mark the client's writes."""
+"""Track the writes of a connection: report their tables after the commit, and mark the client as having written."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class ReplicaConfig(Table):
                 " and use it in every instance"
             )
         if self.weights and len(self.weights) != len(self.urls):
-            raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.urls)} urls; give one per URL")
+            raise ValueError(f"weights has {len(self.weights)} numbers for {len(self.urls)} urls; set one for each")
         if len(set(self.names)) < len(self.names):
             raise ValueError("urls names a server twice; increase its weight instead")
         minimum = self.max_lag + self.primary_after_write + self.check_interval + self.check_timeout

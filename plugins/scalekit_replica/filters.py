@@ -76,7 +76,7 @@ class ConsistencyFilter(Filter):
 
 
 def consistency_of(headers: Headers, tokens: TokenIssuer) -> Consistency:
-    """Return the client's consistency by its *headers*: the latest position and time of all tokens."""
+    """Return the consistency of the tokens in *headers*: the highest LSN and the latest time."""
     consistency = Consistency()
     for name, value in headers:
         if name == CONSISTENCY_HEADER:

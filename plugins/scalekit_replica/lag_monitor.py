@@ -49,7 +49,7 @@ class LagMonitor:
             await asyncio.wait([task])
 
     async def check_all(self) -> None:
-        """Query the primary's position, then those of all replicas concurrently, and evaluate their lag."""
+        """Query the LSN of the primary, then those of all replicas concurrently, and evaluate their lag."""
         await self._refresh_primary()
         due = [replica for replica in self._replicas if replica.retry_at <= monotonic()]
         responded = await asyncio.gather(*(self._refresh(replica) for replica in due))
@@ -66,7 +66,7 @@ class LagMonitor:
                 logger.exception("checking the replicas failed; next check in %gs", self._limits.interval)
 
     async def _refresh_primary(self) -> None:
-        """Record the primary's position; while it is unreachable, the last known position is used."""
+        """Record the LSN of the primary; while the primary is unreachable, its last known LSN is used."""
         try:
             async with asyncio.timeout(self._limits.timeout):
                 started = monotonic()
@@ -75,10 +75,10 @@ class LagMonitor:
             for replica in self._replicas:
                 replica.detect_divergence(position)
         except Exception as error:
-            logger.debug("cannot read the position of the primary: %r", error)
+            logger.debug("cannot query the LSN of the primary: %r", error)
 
     async def _refresh(self, replica: Replica) -> bool:
-        """Return whether *replica* responds as a replica."""
+        """Query *replica*; return whether it responds and is a standby."""
         limit = self._limits.timeout
         began = perf_counter()
         try:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 from scalekit import ReadOnlyError
 from scalekit.contracts import Database, Row, Values
-from scalekit_replica.replica import Operation
+from scalekit_replica.replica import Operation, T
+
+Value: TypeAlias = Any
+"""The value of a column, of any type that the driver returns."""
+TransactionOptions = dict[str, Value]
+"""The keyword arguments of ``transaction``."""
 
 
 class ReadDatabase:
@@ -17,83 +22,71 @@ class ReadDatabase:
     def __init__(self, primary: Database) -> None:
         self._primary = primary
 
-    async def fetch_all(self, query: Any, values: Values | None = None) -> Sequence[Row]:
+    async def fetch_all(self, query: object, values: Values | None = None) -> Sequence[Row]:
         """Return all rows."""
-        rows: Sequence[Row] = await self._read(_fetch_all, query, values)
-        return rows
+        return await self._read(lambda database: database.fetch_all(query, values))
 
-    async def fetch_one(self, query: Any, values: Values | None = None) -> Row | None:
+    async def fetch_one(self, query: object, values: Values | None = None) -> Row | None:
         """Return the first row, or None."""
-        row: Row | None = await self._read(_fetch_one, query, values)
-        return row
+        return await self._read(lambda database: database.fetch_one(query, values))
 
-    async def fetch_val(self, query: Any, values: Values | None = None, column: Any = 0) -> Any:
+    async def fetch_val(self, query: object, values: Values | None = None, column: object = 0) -> Value:
         """Return one column of the first row, or None."""
-        return await self._read(_fetch_val, query, values, column)
+        return await self._read(lambda database: database.fetch_val(query, values, column))
 
     async def select(
         self,
-        table: Any,
+        table: object,
         *columns: str,
-        where: Any = None,
-        order_by: Any = None,
+        where: object = None,
+        order_by: object = None,
         limit: int | None = None,
         offset: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Value]]:
         """Return only *columns* of *table* by one query; columns of related tables are nested dictionaries."""
-        rows: list[dict[str, Any]] = await self._read(_select, table, columns, where, order_by, limit, offset)
-        return rows
 
-    async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
+        def run(database: Database) -> Awaitable[list[dict[str, Value]]]:
+            return database.select(table, *columns, where=where, order_by=order_by, limit=limit, offset=offset)
+
+        return await self._read(run)
+
+    async def iterate(self, query: object, values: Values | None = None) -> AsyncGenerator[Row, None]:
         """Yield rows as they arrive, in a transaction."""
         async for row in self._primary.iterate(query, values):
             yield row
 
     def transaction(
-        self, *, force_rollback: bool = False, readonly: bool = False, **options: Any
-    ) -> AbstractAsyncContextManager[Any]:
+        self, *, force_rollback: bool = False, readonly: bool = False, **options: object
+    ) -> AbstractAsyncContextManager[object]:
         """Return a transaction whose reads all use one server; raise ReadOnlyError unless *readonly*."""
         if not readonly:
             raise ReadOnlyError("READS is read-only; use transaction(readonly=True) or DATABASE(request).transaction()")
         return self._transaction({"force_rollback": force_rollback, "readonly": True, **options})
 
-    async def execute(self, query: Any, values: Values | None = None) -> Any:
+    async def execute(self, query: object, values: Values | None = None) -> NoReturn:
         """Raise ReadOnlyError."""
         raise _refusal("execute")
 
-    async def execute_many(self, query: Any, values: Sequence[Values]) -> None:
+    async def execute_many(self, query: object, values: Sequence[Values]) -> None:
         """Raise ReadOnlyError."""
         raise _refusal("execute_many")
 
     async def insert_many(
-        self, table: Any, rows: Sequence[Values], skip_duplicates: bool = False, returning: Sequence[str] | None = None
-    ) -> Any:
+        self,
+        table: object,
+        rows: Sequence[Values],
+        skip_duplicates: bool = False,
+        returning: Sequence[str] | None = None,
+    ) -> NoReturn:
         """Raise ReadOnlyError."""
         raise _refusal("insert_many")
 
-    def _read(self, operation: Operation, *arguments: Any) -> Awaitable[Any]:
-        return operation(self._primary, *arguments)
+    def _read(self, operation: Operation[T]) -> Awaitable[T]:
+        return operation(self._primary)
 
-    def _transaction(self, options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
+    def _transaction(self, options: TransactionOptions) -> AbstractAsyncContextManager[object]:
         return self._primary.transaction(**options)
 
 
 def _refusal(method: str) -> ReadOnlyError:
     return ReadOnlyError(f"READS is read-only; write with DATABASE(request).{method}()")
-
-
-def _fetch_all(database: Database, query: Any, values: Values | None) -> Any:
-    return database.fetch_all(query, values)
-
-
-def _fetch_one(database: Database, query: Any, values: Values | None) -> Any:
-    return database.fetch_one(query, values)
-
-
-def _fetch_val(database: Database, query: Any, values: Values | None, column: Any) -> Any:
-    return database.fetch_val(query, values, column)
-
-
-def _select(database: Database, table: Any, columns: Sequence[str], *rest: Any) -> Any:
-    where, order_by, limit, offset = rest
-    return database.select(table, *columns, where=where, order_by=order_by, limit=limit, offset=offset)

@@ -29,7 +29,7 @@ class ReplayWaiter:
         self._polls: dict[Replica, asyncio.Task[None]] = {}
 
     async def wait_for(self, position: int) -> Replica | None:
-        """Return the first replica that has replayed *position*, or None after the timeout."""
+        """Return the first replica that has replayed the LSN *position*, or None after the timeout."""
         if not self._replay_timeout:
             return None
         loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ class ReplayWaiter:
                 self._polls[replica] = asyncio.create_task(self._poll(replica))
 
     async def _poll(self, replica: Replica) -> None:
-        """Poll *replica* while reads wait; its failures are left to the lag monitor."""
+        """Poll *replica* while reads wait; the lag monitor handles its failures."""
         try:
             while self._waiting and replica.is_ready():
                 async with asyncio.timeout(self._poll_timeout):

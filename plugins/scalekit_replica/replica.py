@@ -1,4 +1,4 @@
-"""One replica: its replay position, whether it serves reads, and the reads in flight."""
+"""One replica: the LSN that it has replayed, whether it serves reads, and its reads in flight."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from time import monotonic, perf_counter
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 from scalekit import Unavailable
 from scalekit.contracts import Database
@@ -17,8 +17,11 @@ from scalekit_replica.wal_position import replica_status
 
 logger = logging.getLogger("scalekit.replica")
 
-Operation = Callable[..., Awaitable[Any]]
-Discard = Callable[[Any], Awaitable[None]]
+T = TypeVar("T")
+Operation = Callable[[Database], Awaitable[T]]
+"""A read, which is run on the database of a replica or on the primary."""
+Discard = Callable[[T], Awaitable[None]]
+"""Releases the result of a read that must not be used."""
 
 MAX_BACKOFF = 10.0
 """Maximum seconds between two checks of a replica that keeps failing."""
@@ -27,15 +30,15 @@ SMOOTHING = 0.1
 
 
 class ReplicaBehind(Exception):
-    """The replica may have restarted, and so may not have replayed what it was known to have."""
+    """The replica may have restarted, and so may not have replayed the LSN that it had replayed before."""
 
 
 class Replica:
-    """The replica *name*; *monitor* is a second pool to *database*, on which no read waits.
+    """The replica *name*; *monitor* is a second pool of connections to *database*, which no read uses.
 
-    *base_backoff* is the number of seconds that it is not checked after the first failure. *exclusion_reason* says why
-    it serves no reads, and is empty while it does. It *is_ahead* if it had replayed more than the primary has written:
-    it then replicates from another server.
+    *base_backoff* is the number of seconds without checks after the first failure. *exclusion_reason* says why the
+    replica serves no reads, and is empty while it does. The replica *is_ahead* when it has replayed more than the
+    primary has written, since it replicates from another server.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Replica:
         return (len(self._reads_in_flight) + 1) * self._latency
 
     def is_ready(self) -> bool:
-        """Return whether it serves reads now."""
+        """Return whether the replica serves reads now."""
         if self.exclusion_reason:
             return False
         if self.database.unreachable_reason:
@@ -81,14 +84,14 @@ class Replica:
         return True
 
     def has_replayed(self, position: int) -> bool:
-        """Return whether it is known to have replayed *position*.
+        """Return whether the replica is known to have replayed the LSN *position*.
 
-        The position is forgotten with each new connection: a server that was killed and restarted may have less.
+        A new connection invalidates the known LSN: a server that was killed and restarted may have replayed less.
         """
         return position <= self.position and self._connections_at_check == self.database.connections_opened
 
     async def refresh_position(self) -> None:
-        """Query its replay position; raise Unavailable when it is no replica."""
+        """Query the replayed LSN; raise Unavailable when the server is a primary."""
         connections = self.database.connections_opened
         status = await replica_status(self.monitor)
         if not status.is_replica:
@@ -99,20 +102,18 @@ class Replica:
         self.is_ahead = self.is_ahead and same_connection
         self._connections_at_check = connections
 
-    async def read(
-        self, operation: Operation, arguments: tuple[Any, ...], position: int = 0, discard: Discard | None = None
-    ) -> Any:
-        """Return the result of *operation* on this replica, which must have replayed *position*.
+    async def read(self, operation: Operation[T], position: int = 0, discard: Discard[T] | None = None) -> T:
+        """Return the result of *operation* on this replica, which must have replayed the LSN *position*.
 
-        Raise Unavailable when the read fails or is aborted, and ReplicaBehind when the server may have restarted;
-        *discard* is then called with the result.
+        Raise Unavailable when the read fails or is aborted, and ReplicaBehind when the server may have restarted, after
+        calling *discard* with the result.
         """
         connections = self.database.connections_opened
         if position and not self.has_replayed(position):
             raise ReplicaBehind
         with ReplicaRead(self._reads_in_flight, self.name):
             began = perf_counter()
-            result = await operation(self.database, *arguments)
+            result = await operation(self.database)
         self.record_latency(perf_counter() - began)
         if position and connections != self.database.connections_opened:
             if discard is not None:
@@ -122,7 +123,7 @@ class Replica:
         return result
 
     def detect_divergence(self, position: int) -> None:
-        """Record whether it had replayed more than the primary's later *position*; a new connection clears this."""
+        """Record whether the replica has replayed more than the LSN *position* that the primary has flushed since."""
         self.is_ahead = self.is_ahead or (
             self.position > position > 0 and self._connections_at_check == self.database.connections_opened
         )
@@ -137,7 +138,7 @@ class Replica:
         self._metrics.lag_bytes.set(lag_bytes)
 
     def admit(self) -> None:
-        """Let it serve reads; two admissions in a row reset the backoff."""
+        """Let the replica serve reads; two admissions in a row reset the backoff."""
         if not self.exclusion_reason:
             self._failures = 0
             return
@@ -148,7 +149,7 @@ class Replica:
         self._metrics.up.set(1)
 
     def exclude(self, reason: str) -> None:
-        """Exclude it from reads until it is admitted."""
+        """Exclude the replica from reads until it is admitted."""
         if not self._warned:
             logger.warning("replica %s is excluded from reads: %s", self.name, reason)
         self._warned = True
@@ -156,7 +157,7 @@ class Replica:
         self._metrics.up.set(0)
 
     def fail(self, reason: str) -> None:
-        """Eject it, with exponential backoff before the next check."""
+        """Eject the replica, with exponential backoff before the next check."""
         if self.exclusion_reason and self.retry_at > monotonic():
             return
         if not self.exclusion_reason:
@@ -167,7 +168,7 @@ class Replica:
         self.set_lag(inf, 0)
 
     def fail_and_abort_reads(self, reason: str) -> None:
-        """Eject it, and abort its reads in flight, so that they are retried elsewhere."""
+        """Eject the replica, and abort its reads in flight, which are then retried elsewhere."""
         self.fail(reason)
         for read in list(self._reads_in_flight):
             read.abort()

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, aclosing
 from contextvars import ContextVar
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Protocol, cast
 
 from scalekit import ReadOnlyError, Unavailable
 from scalekit.contracts import CONSISTENCY, Database, Row, Values
 from scalekit_replica.metrics import FallbackReason, RoutingMetrics
-from scalekit_replica.read_database import ReadDatabase
-from scalekit_replica.replica import Discard, Operation, Replica, ReplicaBehind
+from scalekit_replica.read_database import ReadDatabase, TransactionOptions
+from scalekit_replica.replica import Discard, Operation, Replica, ReplicaBehind, T
 from scalekit_replica.router import ReplicaRouter
+
+Iteration = tuple[AsyncGenerator[Row, None], Row | None]
+"""The rows of an iteration after the first, and the first or None."""
 
 ATTEMPTS = 2
 """Replicas that are tried before the primary."""
+
+
+class OpenTransaction(AbstractAsyncContextManager[object], Protocol):
+    """A transaction that has begun."""
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        ...
 
 
 class RoutedReads(ReadDatabase):
@@ -27,38 +39,41 @@ class RoutedReads(ReadDatabase):
         self._router = router
         self._metrics = metrics
 
-    async def iterate(self, query: Any, values: Values | None = None) -> AsyncGenerator[Row, None]:
+    async def iterate(self, query: object, values: Values | None = None) -> AsyncGenerator[Row, None]:
         """Yield rows as they arrive, in a transaction; errors after the first row are raised, not retried."""
+
+        async def begin(database: Database) -> Iteration:
+            rows = cast(AsyncGenerator[Row, None], database.iterate(query, values))
+            return rows, await anext(rows, None)
+
         pinned = _PINNED.get()
         if pinned is not None and pinned[0] is self:
-            rows, first = await self._read(_begin_to_iterate, query, values)
+            rows, first = await self._read(begin)
         else:
-            _, (rows, first) = await self._route(_begin_to_iterate, (query, values), _end_iterating)
+            _, (rows, first) = await self._route(begin, _end_iteration)
         async with aclosing(rows):
             if first is not None:
                 yield first
             async for row in rows:
                 yield row
 
-    async def begin(self, options: dict[str, Any]) -> tuple[Replica | None, Any]:
+    async def begin(self, options: TransactionOptions) -> tuple[Replica | None, OpenTransaction]:
         """Begin a transaction; return its replica, or None for the primary, and the transaction."""
         if options.get("isolation") == "serializable":  # standbys do not support it
             self._metrics.record_fallback(FallbackReason.STATEMENT)
             return None, await _begin(self._primary, options)
-        return await self._route(_begin, (options,), _roll_back)
+        return await self._route(partial(_begin, options=options), _roll_back)
 
-    async def _read(self, operation: Operation, *arguments: Any) -> Any:
+    async def _read(self, operation: Operation[T]) -> T:
         pinned = _PINNED.get()
         if pinned is None or pinned[0] is not self:
-            return (await self._route(operation, arguments))[1]
+            return (await self._route(operation))[1]
         replica = pinned[1]
         if replica is None:
-            return await operation(self._primary, *arguments)
-        return await replica.read(operation, arguments)
+            return await operation(self._primary)
+        return await replica.read(operation)
 
-    async def _route(
-        self, operation: Operation, arguments: tuple[Any, ...], discard: Discard | None = None
-    ) -> tuple[Replica | None, Any]:
+    async def _route(self, operation: Operation[T], discard: Discard[T] | None = None) -> tuple[Replica | None, T]:
         """Run *operation* on a replica, after a failure on another one, and after that on the primary."""
         consistency = CONSISTENCY.get()
         reason = FallbackReason.UNAVAILABLE
@@ -69,7 +84,7 @@ class RoutedReads(ReadDatabase):
                 break
             position = consistency.position if consistency else 0
             try:
-                return chosen, await chosen.read(operation, arguments, position, discard)
+                return chosen, await chosen.read(operation, position, discard)
             except ReadOnlyError:
                 reason = FallbackReason.STATEMENT
                 break
@@ -79,20 +94,20 @@ class RoutedReads(ReadDatabase):
                 chosen.fail(error.reason)
                 reason = FallbackReason.FAILED
         self._metrics.record_fallback(reason)
-        return None, await operation(self._primary, *arguments)
+        return None, await operation(self._primary)
 
-    def _transaction(self, options: dict[str, Any]) -> AbstractAsyncContextManager[Any]:
+    def _transaction(self, options: TransactionOptions) -> AbstractAsyncContextManager[object]:
         return ReadTransaction(self, options)
 
 
 class ReadTransaction:
     """A transaction of *reads*: all reads of the task run on its server."""
 
-    def __init__(self, reads: RoutedReads, options: dict[str, Any]) -> None:
+    def __init__(self, reads: RoutedReads, options: TransactionOptions) -> None:
         self._reads = reads
         self._options = options
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> OpenTransaction:
         replica, self._transaction = await self._reads.begin(self._options)
         self._before = _PINNED.get()
         _PINNED.set((self._reads, replica))
@@ -109,20 +124,14 @@ _PINNED: ContextVar[tuple[RoutedReads, Replica | None] | None] = ContextVar("sca
 """The open read transaction of the current task: its reads, and its replica or None for the primary."""
 
 
-async def _begin(database: Database, options: dict[str, Any]) -> Any:
-    transaction = database.transaction(**options)
-    await transaction.__aenter__()
+async def _begin(database: Database, options: TransactionOptions) -> OpenTransaction:
+    transaction: OpenTransaction = await database.transaction(**options).__aenter__()
     return transaction
 
 
-async def _roll_back(transaction: Any) -> None:
+async def _roll_back(transaction: OpenTransaction) -> None:
     await transaction.rollback()
 
 
-async def _begin_to_iterate(database: Database, query: Any, values: Values | None) -> tuple[Any, Row | None]:
-    rows = database.iterate(query, values)
-    return rows, await anext(rows, None)
-
-
-async def _end_iterating(begun: tuple[Any, Row | None]) -> None:
-    await begun[0].aclose()
+async def _end_iteration(iteration: Iteration) -> None:
+    await iteration[0].aclose()

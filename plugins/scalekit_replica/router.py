@@ -40,7 +40,8 @@ class ReplicaRouter:
 def pick_replica(replicas: Sequence[Replica]) -> Replica:
     """Return the better of two replicas drawn by weight (power of two choices).
 
-    One that is drawn twice is taken whatever its score, so that each serves some reads and its score stays current.
+    A replica that is drawn twice is chosen whatever its score, so that each serves some reads and its score stays
+    current.
     """
     if len(replicas) == 1:
         return replicas[0]

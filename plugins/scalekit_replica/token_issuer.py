@@ -15,7 +15,7 @@ from scalekit_replica.wal_position import commit_position
 logger = logging.getLogger("scalekit.replica")
 
 POSITION_TIMEOUT = 0.25
-"""Seconds that a response is delayed at most to query the primary's LSN."""
+"""Maximum seconds that a response is delayed to query the LSN of the primary."""
 
 
 class TokenIssuer:
@@ -68,7 +68,7 @@ class TokenIssuer:
             async with asyncio.timeout(POSITION_TIMEOUT):
                 position = await commit_position(self._primary)
         except Exception as error:
-            logger.debug("cannot read the position of the primary: %r", error)
+            logger.debug("cannot query the LSN of the primary: %r", error)
         except BaseException:
             consistency.wrote = True
             raise

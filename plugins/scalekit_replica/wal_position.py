@@ -1,13 +1,13 @@
-"""Query write-ahead log positions (LSNs) of primary and replicas in bytes, and estimate the lag in time.
+"""Query the LSNs of primary and replicas, as bytes of write-ahead log, and estimate the lag in seconds.
 
-SQLite has no positions: they are 0 there.
+SQLite has no LSN: it is 0 there.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scalekit.contracts import Database
 
@@ -47,7 +47,7 @@ async def commit_position(primary: Database) -> int:
     """Return an LSN at or after every commit on *primary* so far."""
     if primary.dialect != "postgresql":
         return 0
-    row: Any = await primary.fetch_one(_OF_PRIMARY)
+    [row] = await primary.fetch_all(_OF_PRIMARY)
     return _end_of_record(row[0], row[1], row[2])
 
 
@@ -55,7 +55,7 @@ async def flush_position(primary: Database) -> FlushPosition:
     """Return the LSN that *primary* has flushed; WAL is sent to replicas only after the flush."""
     if primary.dialect != "postgresql":
         return FlushPosition(0, 0)
-    row: Any = await primary.fetch_one(_FLUSHED)
+    [row] = await primary.fetch_all(_FLUSHED)
     return FlushPosition(row[0], int(row[1], 16))
 
 
@@ -64,7 +64,7 @@ async def replica_status(replica: Database) -> ReplicaStatus:
     if replica.dialect != "postgresql":
         await replica.fetch_val("SELECT 1")
         return ReplicaStatus(True, 0)
-    row: Any = await replica.fetch_one(_OF_REPLICA)
+    [row] = await replica.fetch_all(_OF_REPLICA)
     return ReplicaStatus(row[0], row[1] or 0, row[2] or 0)
 
 
@@ -80,10 +80,10 @@ def _end_of_record(position: int, page: int, segment: str) -> int:
 
 
 class LagEstimator:
-    """Estimates the lag in time from recorded LSNs of the primary, kept for *window* seconds.
+    """Estimates the lag in time from the LSNs of the primary of the last *window* seconds.
 
-    It compares no clocks of different machines, and an idle primary causes no lag: a replica that has replayed the
-    primary's position of a moment is behind by at most the time that has passed since.
+    A replica that has replayed the LSN of a moment is behind by at most the time that has passed since: no clocks of
+    different machines are compared, and an idle primary causes no lag.
     """
 
     def __init__(self, window: float) -> None:
@@ -107,9 +107,9 @@ class LagEstimator:
             samples.popleft()
 
     def lag(self, now: float, position: int) -> float:
-        """Return the upper bound in seconds of the lag of a replica at *position*; infinite means unknown.
+        """Return the upper bound in seconds of the lag of a replica that has replayed *position*; infinite if unknown.
 
-        While the primary is unreachable, a replica that has replayed its last known position has no lag.
+        While the primary is unreachable, a replica that has replayed its last known LSN has no lag.
         """
         if self._samples and position >= self._samples[-1][1]:
             return 0.0

@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 RawConnection: TypeAlias = Any
 """The driver's own connection: asyncpg's, which has no types, or aiosqlite's."""
+Untyped: TypeAlias = Any
+"""An object of a library whose methods have no types, such as SQLAlchemy's internal ones."""
 Value: TypeAlias = Any
 """The value of a parameter or column, of any type that the driver accepts or returns."""
 Arguments = Sequence[Value]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeAlias
 
 from sqlalchemy import types
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncpgFloat, AsyncpgNumeric, PGDialect_asyncpg
 from sqlalchemy.engine.interfaces import Dialect
 
-from scalekit_pool.connections.driver import Value
-
-Untyped: TypeAlias = Any
-"""A class of SQLAlchemy's asyncpg dialect, which has no types."""
+from scalekit_pool.connections.driver import Untyped, Value
 
 
 def _by_value(kind: Untyped) -> Callable[[Value], Value]:
