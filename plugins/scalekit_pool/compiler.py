@@ -65,7 +65,7 @@ class ExpressionCompiler:
         """Return *query* bound to *values*."""
         if isinstance(query, ExecutableDDLElement):
             return self._compile_ddl(query, values)
-        expression = _executable(query)
+        expression: Untyped = _executable(query)
         if values:
             expression = query.values(**values) if isinstance(query, ValuesBase) else expression.params(values)
         compiled, extracted, parameters, _ = expression._compile_w_cache(

@@ -187,7 +187,7 @@ class PostgresConnector:
         self.timelines.admit(str(address), timeline, connection)
 
 
-def _connect_arguments(options: DriverOptions, standby: bool) -> dict[str, object]:
+def _connect_arguments(options: DriverOptions, standby: bool) -> dict[str, Value]:
     """Return arguments of asyncpg's ``connect``; without a statement cache, for pgbouncer, no statement_timeout."""
     settings = {"default_transaction_read_only": "on"} if standby else {}
     if options.statement_cache_size:
