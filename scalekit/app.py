@@ -136,8 +136,8 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     health_pages = (health, f"{health}/live", f"{health}/ready")
     refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
     public = {name: public_routes(settings, items) for name, items in routes.items()}
-    warn_of_hidden_routes(target, public, () if settings.server.management else health_pages)
-    monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.interval, context.redact)
+    warn_of_hidden_routes(target, public, () if settings.server.management_address else health_pages)
+    monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     state: dict[str, Any] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
     prefix = root_path_of(target)

@@ -42,15 +42,15 @@ def entry_links(
     links: list[ChainLink] = []
     if server.trusted_proxies:
         _warn_of_open_proxies(server.trusted_proxies)
-        links.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded)))
+        links.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded_headers)))
     path = settings.health.path
-    if server.management is None:
+    if server.management_address is None:
         admits = OperatorAccess(server.operator_networks, server.operator_token).admits
         links.append(ChainLink("health", "host", HealthPages(path, lifecycle, monitor, admits)))
     else:
         pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
         served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
-        _, port = split_address(server.management)
+        _, port = split_address(server.management_address)
         links.append(ChainLink("management", "host", ManagementListener(served, port)))
     operators = [
         route for items in routes.values() for route in public_routes(settings, items) if is_for_operators(route)
@@ -73,7 +73,7 @@ def layer_links(settings: Settings, by_plugin: Mapping[str, Sequence[LayeredFilt
 
 
 def _guards(server: Server) -> list[Filter]:
-    hosts = [AllowedHosts(server.hosts)] if server.hosts else []
+    hosts = [AllowedHosts(server.allowed_hosts)] if server.allowed_hosts else []
     return [*hosts, BodyLimit(server.max_body, server.body_timeout)]
 
 
@@ -103,7 +103,7 @@ def _validate_link(item: LayeredFilter, plugin: str) -> None:
 
 def public_routes(settings: Settings, routes: Sequence[BaseRoute]) -> list[BaseRoute]:
     """Return the *routes* of the public address: all of them without a management address."""
-    apart = ManagementRoute if settings.server.management else ()
+    apart = ManagementRoute if settings.server.management_address else ()
     return [route for route in routes if not isinstance(route, apart)]
 
 

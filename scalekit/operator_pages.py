@@ -26,7 +26,7 @@ Content = Callable[[Request], Awaitable[bytes]]
 def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[ManagementRoute]:
     """Return the pages, where the file says who operators are; the index lists those of *by_plugin* too."""
     server = settings.server
-    if server.management is not None:
+    if server.management_address is not None:
         admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731
     elif server.operator_networks or server.operator_token:
         admits = OperatorAccess(server.operator_networks, server.operator_token).admits

@@ -69,7 +69,7 @@ class DiscoveryService:
     def _new_registrar(self, config: DiscoveryConfig, components: DiscoveryComponents) -> ConsulRegistrar | None:
         if components.consul is None or not config.service or not self._context.has(SERVER_INFO):
             return None
-        registration = build_registration(config, self._context.get(SERVER_INFO), self._context.server.hosts)
+        registration = build_registration(config, self._context.get(SERVER_INFO), self._context.server.allowed_hosts)
         return ConsulRegistrar(components.consul, components.session, registration)
 
     def _collect(self, telemetry: Telemetry) -> None:

@@ -126,7 +126,7 @@ def _idle_time(server: Server) -> float:
     A draining instance asks nginx to close every connection after its next response, so only unused ones remain then.
     """
     while_draining = server.drain_delay / 2 if server.drain_delay else MAX_IDLE_TIME
-    return max(0.1, min(MAX_IDLE_TIME, server.keep_alive - IDLE_MARGIN, while_draining))
+    return max(0.1, min(MAX_IDLE_TIME, server.keep_alive_timeout - IDLE_MARGIN, while_draining))
 
 
 def _server(server: Server, config: NginxConfig) -> Iterator[str]:
@@ -179,8 +179,8 @@ def _proxy(server: Server, config: NginxConfig) -> Iterator[str]:
 
 def _forwarded_headers(server: Server) -> Iterator[str]:
     """Set the forwarded headers that the application reads and remove the others, which a client could forge."""
-    classic = bool(server.trusted_proxies) and server.forwarded != "forwarded"
-    standard = bool(server.trusted_proxies) and server.forwarded == "forwarded"
+    classic = bool(server.trusted_proxies) and server.forwarded_headers != "forwarded"
+    standard = bool(server.trusted_proxies) and server.forwarded_headers == "forwarded"
     yield f"proxy_set_header X-Forwarded-For {'$client_chain' if classic else quoted('')};"
     yield f"proxy_set_header X-Forwarded-Proto {'$client_scheme' if classic else quoted('')};"
     yield f"proxy_set_header X-Forwarded-Host {'$client_host' if classic else quoted('')};"

@@ -19,7 +19,7 @@ def routes(source: FileSource) -> None:
     from scalekit.http.router import ManagementRoute
 
     host = source.host()
-    management = host.settings.server.management
+    management = host.settings.server.management_address
     health = host.settings.health.path
     rows = [[path, "GET", "host", management or "public"] for path in (health, f"{health}/live", f"{health}/ready")]
     for plugin, items in host.routes.items():

@@ -110,7 +110,7 @@ class Memory(Table):
     limit: SizeOrShare | None = None
     """What one worker may use before a new one takes its place: a size, or a share of the memory that the cgroup or
     machine has."""
-    interval: Duration = Duration("5s")
+    check_interval: Duration = Duration("5s")
     """Time between two looks at what each worker uses."""
     gc_freeze: bool = True
     """Whether what start has made is left out of garbage collections from then on."""
@@ -130,16 +130,16 @@ class Server(Table):
     role: Literal["web", "worker"] = "web"
     """What a process is for: ``web`` serves the application, ``worker`` only runs plugins, and serves nothing but the
     management address."""
-    management: str | None = None
+    management_address: str | None = None
     """A second address, ``host:port`` with a port of its own, for health and operators' pages, which then leave the
     public one."""
     root_path: Prefix = ""
     """Path prefix that a proxy in front has taken off, such as ``/shop``."""
     trusted_proxies: Networks = ()
     """Networks whose forwarded headers are believed."""
-    forwarded: Literal["auto", "x-forwarded", "forwarded"] = "auto"
+    forwarded_headers: Literal["auto", "x-forwarded", "forwarded"] = "auto"
     """Which headers those proxies write; ``auto`` prefers ``X-Forwarded-*`` where both arrive."""
-    hosts: tuple[HostName, ...] = ()
+    allowed_hosts: tuple[HostName, ...] = ()
     """Exact names, with or without a port, that the Host header may have; empty allows all."""
     operator_networks: Networks = ()
     """Networks that may see details of health and operators' pages."""
@@ -155,7 +155,7 @@ class Server(Table):
     """Time that a request may spend waiting for its body; every KiB that arrives adds a second."""
     write_timeout: PositiveDuration = Duration("30s")
     """Time for a client to take what has been written to it."""
-    keep_alive: PositiveDuration = Duration("65s")
+    keep_alive_timeout: PositiveDuration = Duration("65s")
     """How long an idle connection is kept; longer than the proxy in front keeps it."""
     backlog: Annotated[int, Field(ge=1)] = 2048
     """Connections that may wait to be accepted."""
@@ -188,11 +188,11 @@ class Server(Table):
     @model_validator(mode="after")
     def _has_two_ports(self) -> Server:
         # A connection's local port decides which of the two addresses it belongs to.
-        if self.management is not None and split_address(self.management)[1] == self.port:
-            raise ValueError(f"management has the port of the public address, {self.port}; give it another")
+        if self.management_address is not None and split_address(self.management_address)[1] == self.port:
+            raise ValueError(f"management_address has the port of the public address, {self.port}; give it another")
         return self
 
-    @field_validator("management")
+    @field_validator("management_address")
     @classmethod
     def _has_host_and_port(cls, address: str | None) -> str | None:
         if address is not None:
@@ -228,7 +228,7 @@ class Health(Table):
         "/health"
     )
     """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
-    interval: PositiveDuration = Duration("5s")
+    check_interval: PositiveDuration = Duration("5s")
     """Time between two rounds of each check."""
     external: dict[str, External] = {}
     """Services outside, by name."""

@@ -111,7 +111,7 @@ def setting() -> Generator[Setting, None, None]:
     """Start everything, and end it."""
     with Box("drill") as box, small_disk(box.directory / "logs") as disk:
         log = (f"plugins.logging.directory={disk}", "plugins.logging.max_size=1MiB", "plugins.logging.backup_count=3")
-        with Production(f"server.workers={WORKERS}", *UNLIMITED, *log, "health.interval=1s") as production:
+        with Production(f"server.workers={WORKERS}", *UNLIMITED, *log, "health.check_interval=1s") as production:
             yield Setting(production, disk, box)
 
 

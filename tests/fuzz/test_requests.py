@@ -67,7 +67,7 @@ def tables(folder: Path) -> dict[str, Any]:
         "server": {
             "trusted_proxies": ["127.0.0.1"],
             "operator_networks": ["127.0.0.1"],
-            "hosts": ["shop.example", "localhost"],
+            "allowed_hosts": ["shop.example", "localhost"],
         },
         "plugins": {
             "cache": {

@@ -384,12 +384,12 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.mark.parametrize(
     ("tables", "scope", "status"),
     [
-        ({"server": {"hosts": ["shop"]}}, http_scope(), 421),
-        ({"server": {"hosts": ["testserver"]}}, http_scope(), 200),
-        ({"server": {"hosts": ["shop"]}}, http_scope("/health/live"), 200),
+        ({"server": {"allowed_hosts": ["shop"]}}, http_scope(), 421),
+        ({"server": {"allowed_hosts": ["testserver"]}}, http_scope(), 200),
+        ({"server": {"allowed_hosts": ["shop"]}}, http_scope("/health/live"), 200),
         ({"server": {"max_body": 5}}, http_scope(headers=[(b"content-length", b"6")]), 413),
-        ({"server": {"management": "127.0.0.1:9100"}}, http_scope("/health/live"), 200),
-        ({"server": {"management": "127.0.0.1:9100"}}, http_scope("/-/visits", server=("127.0.0.1", 9100)), 404),
+        ({"server": {"management_address": "127.0.0.1:9100"}}, http_scope("/health/live"), 200),
+        ({"server": {"management_address": "127.0.0.1:9100"}}, http_scope("/-/visits", server=("127.0.0.1", 9100)), 404),
         ({"health": {"path": "/up"}}, http_scope("/up/live"), 200),
     ],
 )
@@ -399,7 +399,7 @@ async def test_the_tables_of_the_host_shape_the_chain(tables: Any, scope: Scope,
 
 
 async def test_the_management_address_takes_operators_pages_off_the_public_one() -> None:
-    app = host(hello, server={"management": "127.0.0.1:9100"}, plugins={"visits": {}})
+    app = host(hello, server={"management_address": "127.0.0.1:9100"}, plugins={"visits": {}})
     expected = {
         ("/-/visits", 9100): b"[",
         ("/health/live", 9100): b'{"status":"alive"}',

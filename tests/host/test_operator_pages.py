@@ -44,7 +44,7 @@ async def test_pages_for_operators_stand_outside_of_every_layer_and_within_the_h
     install: Install,
 ) -> None:
     install("maintenance", MAINTENANCE)
-    server = {"operator_networks": ["127.0.0.1"], "max_body": 4, "hosts": ["localhost"]}
+    server = {"operator_networks": ["127.0.0.1"], "max_body": 4, "allowed_hosts": ["localhost"]}
     app = create_app({"plugins": {"maintenance": {}}, "server": server}, app=Starlette())
     async with running(app) as state:
         assert (await request(app, "/greeting", state=state)).status == 503

@@ -42,7 +42,7 @@ def test_what_is_wanted_brings_what_it_uses_and_what_tells_how_it_goes() -> None
 def test_a_worker_listens_for_operators_alone() -> None:
     assert listen(Server(role="worker")) == []
     (management,) = free_ports(1)
-    (only,) = listen(Server(role="worker", management=f"{HOST}:{management}"))
+    (only,) = listen(Server(role="worker", management_address=f"{HOST}:{management}"))
     with only:
         assert only.getsockname()[1] == management
     assert WorkerArgs.read(str(WorkerArgs("1", 5, 6, ()))) == WorkerArgs("1", 5, 6, ())

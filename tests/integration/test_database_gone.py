@@ -86,7 +86,7 @@ async def app(scope, receive, send):
 def table(url: str, more: str = "") -> str:
     return f"""
 [health]
-interval = "100ms"
+check_interval = "100ms"
 [plugins.metrics]
 [plugins.pool]
 url = "{url}"

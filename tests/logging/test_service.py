@@ -44,7 +44,7 @@ SERVER = """\
 drain_delay = "0s"
 operator_networks = ["127.0.0.1/32"]
 [health]
-interval = "100ms"
+check_interval = "100ms"
 """
 
 

@@ -156,7 +156,7 @@ def test_mistakes_are_refused(table: dict[str, Any], message: str) -> None:
 
 async def test_the_page_leaves_the_public_address_for_the_management_one() -> None:
     app: ASGIApp = create_app(
-        {"server": {"management": "127.0.0.1:9100"}, "plugins": {"metrics": {}}}, app=application()
+        {"server": {"management_address": "127.0.0.1:9100"}, "plugins": {"metrics": {}}}, app=application()
     )
     async with running(app) as state:
         assert (await request(app, "/metrics", state=state)).status == 404

@@ -43,7 +43,7 @@ class Managed(Service):
         super().prepare()
 
     def command(self) -> list[object]:
-        return [*super().command(), "--set", f"server.management={HOST}:{self.management}"]
+        return [*super().command(), "--set", f"server.management_address={HOST}:{self.management}"]
 
     def answers(self) -> bool:
         return ask(self.management, "GET", "/health/ready") == '{"status":"ready"}'

@@ -177,7 +177,7 @@ def test_without_trusted_proxies_no_forwarded_headers_are_sent() -> None:
 
 
 def test_forwarded_selects_the_header_of_rfc_7239() -> None:
-    server = 'trusted_proxies = ["127.0.0.1"]\nforwarded = "forwarded"\n'
+    server = 'trusted_proxies = ["127.0.0.1"]\nforwarded_headers = "forwarded"\n'
     with (
         Service(f"[server]\n{server}", {"service": SOURCE}) as service,
         NginxProxy({"plugins.nginx": upstreams(service.port), "server": server}) as front,

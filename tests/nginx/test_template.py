@@ -33,9 +33,9 @@ servers = st.fixed_dictionaries(
         "header_timeout": durations,
         "body_timeout": durations,
         "write_timeout": durations,
-        "keep_alive": durations,
+        "keep_alive_timeout": durations,
         "trusted_proxies": st.lists(networks, max_size=5),
-        "forwarded": st.sampled_from(["auto", "x-forwarded", "forwarded"]),
+        "forwarded_headers": st.sampled_from(["auto", "x-forwarded", "forwarded"]),
     },
 )
 tables = st.fixed_dictionaries(
@@ -107,7 +107,7 @@ def test_values_that_nginx_would_reject_are_configuration_errors(table: dict[str
 
 
 def test_limits_and_retries_follow_the_file() -> None:
-    server = {"max_body": "3MiB", "max_header": "8KiB", "keep_alive": "20s"}
+    server = {"max_body": "3MiB", "max_header": "8KiB", "keep_alive_timeout": "20s"}
     text, _ = rendered(server, {"upstream_tries": 2}, ["127.0.0.1:1", "127.0.0.1:2"])
     for line in (
         "least_conn;",

@@ -83,7 +83,7 @@ def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_dat
     web.prepare = prepare  # type: ignore[method-assign]
     with web:
         (management,) = free_ports(1)
-        options = ["--set", f"server.management={HOST}:{management}"]
+        options = ["--set", f"server.management_address={HOST}:{management}"]
         worker = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", *options, log="worker.log")
         wait_for("readiness", lambda: "ready" in ask(management, "GET", "/health/ready"), worker)
         assert "scalekit_queue" in ask(management, "GET", "/metrics")

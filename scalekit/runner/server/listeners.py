@@ -20,13 +20,13 @@ ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, sock
 
 
 def listen(table: Server) -> list[socket.socket]:
-    """Return listening sockets for the public address of *table*, unless its role is worker, and `management`.
+    """Return listening sockets for the public address of *table*, unless its role is worker, and `management_address`.
 
     Raises StartError when an address cannot be bound.
     """
     sockets = [bind(table.host, table.port, table.backlog)] if table.role == "web" else []
-    if table.management is not None:
-        sockets.append(bind(*split_address(table.management), table.backlog))
+    if table.management_address is not None:
+        sockets.append(bind(*split_address(table.management_address), table.backlog))
     return sockets
 
 
@@ -53,11 +53,11 @@ def startup_lines(settings: Settings, sockets: Sequence[socket.socket]) -> list[
     with_plugins = f" with {', '.join(settings.plugins.names) or 'no plugins'}"
     by_workers = "" if table.workers is None else f" by {table.workers} workers"
     if table.role == "worker":
-        pages = f"health and operators' pages are on http://{table.management}"
-        return [f"running{with_plugins}{by_workers}; no requests are served", *([pages] if table.management else [])]
+        pages = f"health and operators' pages are on http://{table.management_address}"
+        return [f"running{with_plugins}{by_workers}; no requests are served", *([pages] if table.management_address else [])]
     address = f"http://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
     lines = [f"serving {settings.app.target or 'the application'}{with_plugins}{by_workers} on {address}"]
-    apart = table.management
+    apart = table.management_address
     if apart is not None:
         lines.append(f"health and operators' pages are on http://{apart}")
     pages = f"http://{apart}" if apart else address

@@ -56,7 +56,7 @@ def server_config(host: Host) -> uvicorn.Config:
         interface="asgi3",
         root_path=table.root_path,
         backlog=table.backlog,
-        timeout_keep_alive=table.keep_alive,  # type: ignore[arg-type]
+        timeout_keep_alive=table.keep_alive_timeout,  # type: ignore[arg-type]
         reset_contextvars=True,
         proxy_headers=False,
         server_header=False,

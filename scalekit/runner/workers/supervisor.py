@@ -215,7 +215,7 @@ class Supervisor:
             return
         limit = memory.limit.of(available_memory())
         while True:
-            await asyncio.sleep(memory.interval)
+            await asyncio.sleep(memory.check_interval)
             for slot in self._slots:
                 for worker in list(slot.workers):
                     if self._is_replaceable(worker) and (used := memory_in_use(worker.pid, limit)) > limit:
@@ -229,7 +229,7 @@ class Supervisor:
 
     def _is_replaceable(self, worker: WorkerProcess) -> bool:
         age = asyncio.get_running_loop().time() - worker.started
-        return worker.serves and age > MIN_MEMORY_INTERVALS * self._table.memory.interval
+        return worker.serves and age > MIN_MEMORY_INTERVALS * self._table.memory.check_interval
 
     async def _reload_on_sighup(self) -> None:
         while True:

@@ -22,11 +22,11 @@ def write(tmp_path: Path) -> Write:
 
 
 def test_a_file_lies_over_what_it_extends(write: Write) -> None:
-    write("base.toml", '[server]\nhost = "h"\nport = 1\nhosts = ["a", "b"]\n[plugins.pool]\nurl = "x"\n')
-    file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\nhosts = ["c"]\n[plugins.cache]\n')
+    write("base.toml", '[server]\nhost = "h"\nport = 1\nallowed_hosts = ["a", "b"]\n[plugins.pool]\nurl = "x"\n')
+    file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\nallowed_hosts = ["c"]\n[plugins.cache]\n')
     document = read(file, environment={})
     assert document.data == {
-        "server": {"host": "h", "port": 2, "hosts": ["c"]},
+        "server": {"host": "h", "port": 2, "allowed_hosts": ["c"]},
         "plugins": {"pool": {"url": "x"}, "cache": {}},
     }
 
@@ -38,7 +38,7 @@ def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
     assert str(document.origin(("server", "host"))) == f"{base}:2"
     assert str(document.origin(("server", "port"))) == f"{file}:3"
     assert str(document.origin(("server", "backlog"))) == "--set"
-    assert str(document.origin(("server", "hosts", 3))) == f"{file}:2"
+    assert str(document.origin(("server", "allowed_hosts", 3))) == f"{file}:2"
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_a_mistake_that_a_plugin_tells_of_is_given_its_place(write: Write, key: 
 
 
 def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> None:
-    write("base.toml", '[server]\nhosts = [\n "a",\n "b"]\n')
-    document = read(write("top.toml", 'extends = "base.toml"\n[server]\nhosts = ["c"]\n'), environment={})
-    assert ("server", "hosts", 1) not in document.origins
+    write("base.toml", '[server]\nallowed_hosts = [\n "a",\n "b"]\n')
+    document = read(write("top.toml", 'extends = "base.toml"\n[server]\nallowed_hosts = ["c"]\n'), environment={})
+    assert ("server", "allowed_hosts", 1) not in document.origins
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_the_process_environment_is_used_and_named_as_origin(write: Write, monke
 
 
 def test_a_mapping_is_read_like_a_file_and_left_alone() -> None:
-    given = {"server": {"host": "${X:-h}", "hosts": ["${X:-a}"]}}
+    given = {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
     document = read(given, ["server.port=1"], {})
-    assert document.data["server"] == {"host": "h", "hosts": ["a"], "port": "1"}
-    assert given == {"server": {"host": "${X:-h}", "hosts": ["${X:-a}"]}}
+    assert document.data["server"] == {"host": "h", "allowed_hosts": ["a"], "port": "1"}
+    assert given == {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
 
 
 def test_keys_are_shown_as_they_are_written() -> None:

@@ -15,7 +15,7 @@ title = "x"
 "quoted key".'literal' = 1
 
 [server] # a remark
-hosts = [ "a", # [not] a table
+allowed_hosts = [ "a", # [not] a table
   "b]",
   """
 many = "lines"
@@ -38,15 +38,15 @@ def test_every_key_has_the_line_it_stands_on() -> None:
         ("quoted key",): 3,
         ("quoted key", "literal"): 3,
         ("server",): 5,
-        ("server", "hosts"): 6,
-        ("server", "hosts", 0): 6,
-        ("server", "hosts", 1): 7,
-        ("server", "hosts", 2): 8,
-        ("server", "hosts", 3): 10,
-        ("server", "hosts", 3, "inline"): 10,
-        ("server", "hosts", 3, "deep"): 10,
-        ("server", "hosts", 3, "deep", "er"): 10,
-        ("server", "hosts", 3, "deep", "er", 0): 10,
+        ("server", "allowed_hosts"): 6,
+        ("server", "allowed_hosts", 0): 6,
+        ("server", "allowed_hosts", 1): 7,
+        ("server", "allowed_hosts", 2): 8,
+        ("server", "allowed_hosts", 3): 10,
+        ("server", "allowed_hosts", 3, "inline"): 10,
+        ("server", "allowed_hosts", 3, "deep"): 10,
+        ("server", "allowed_hosts", 3, "deep", "er"): 10,
+        ("server", "allowed_hosts", 3, "deep", "er", 0): 10,
         ("server", "when"): 11,
         ("rules",): 13,
         ("rules", 0): 13,

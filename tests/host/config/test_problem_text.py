@@ -29,9 +29,9 @@ def refusal(toml: str) -> str:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ('[server]\nhosts = "shop"', 'server.hosts: should be a list; write ["shop"]'),
-        ("[server]\nhosts = 5", "server.hosts: should be a list; write [5]"),
-        ("[server]\nhosts = { a = 1 }", "server.hosts: should be a list of tables; write [[server.hosts]]"),
+        ('[server]\nallowed_hosts = "shop"', 'server.allowed_hosts: should be a list; write ["shop"]'),
+        ("[server]\nallowed_hosts = 5", "server.allowed_hosts: should be a list; write [5]"),
+        ("[server]\nallowed_hosts = { a = 1 }", "server.allowed_hosts: should be a list of tables; write [[server.allowed_hosts]]"),
         ("[server]\nmemory = 3", "server.memory: should be a table; write [server.memory], got 3"),
         ("[[server]]\nport = 1", "server: should be a table; write [server]"),
         ('[plugins.discovery]\nservices = ["a"]', "should be a table; write [plugins.discovery.services]"),

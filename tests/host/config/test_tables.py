@@ -24,9 +24,9 @@ def refusal(table: str, key: str, value: Any) -> str:
         ("server", "header_timeout"),
         ("server", "body_timeout"),
         ("server", "write_timeout"),
-        ("server", "keep_alive"),
+        ("server", "keep_alive_timeout"),
         ("server", "start_timeout"),
-        ("health", "interval"),
+        ("health", "check_interval"),
     ],
 )
 def test_what_needs_some_time_gets_some(table: str, key: str) -> None:
@@ -48,7 +48,7 @@ def test_a_prefix_is_taken(path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "é" * 100, "a..é"])
-@pytest.mark.parametrize("key", ["host", "hosts"])
+@pytest.mark.parametrize("key", ["host", "allowed_hosts"])
 def test_a_name_that_no_host_can_have_is_refused(key: str, name: str) -> None:
     assert refusal("server", key, name if key == "host" else [name])
 
@@ -60,12 +60,12 @@ def test_an_address_to_listen_on_is_taken(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["9100", "h:", ":9100", "h:65536", "h:x", "h:²", "h:0", "a\0b:9100"])
 def test_the_management_address_has_a_host_and_a_port_that_can_be_known(address: str) -> None:
-    assert refusal("server", "management", address)
+    assert refusal("server", "management_address", address)
 
 
 def test_the_management_address_has_a_port_of_its_own() -> None:
-    with pytest.raises(ConfigError, match="management has the port of the public address, 8132; give it another"):
-        create_app({"server": {"port": 8132, "management": "127.0.0.2:8132"}}, app=bare_application)
+    with pytest.raises(ConfigError, match="management_address has the port of the public address, 8132; give it another"):
+        create_app({"server": {"port": 8132, "management_address": "127.0.0.2:8132"}}, app=bare_application)
 
 
 @pytest.mark.parametrize(

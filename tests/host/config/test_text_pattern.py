@@ -34,7 +34,7 @@ def test_another_text_is_refused_with_what_is_expected(text: str) -> None:
         ({"health": {"path": "health"}}, """health.path: expected a path such as "/health", """),
         ({"health": {"path": "/"}}, """health.path: expected a path such as "/health", """),
         ({"app": {"static": {"static": ["."]}}}, """app.static.static: expected a path such as "/static", """),
-        ({"server": {"hosts": ["https://a.example"]}}, """server.hosts[0]: expected a host name or address """),
+        ({"server": {"allowed_hosts": ["https://a.example"]}}, """server.allowed_hosts[0]: expected a host name or address """),
         (
             {"plugins": {"metrics": {"path": "metrics/"}}},
             """plugins.metrics.path: expected a path such as "/metrics", """,

@@ -10,7 +10,7 @@ from scalekit.errors import Unavailable
 
 TOML = """
 [server]
-hosts = ["127.0.0.1"]
+allowed_hosts = ["127.0.0.1"]
 max_body = "1KiB"
 
 [plugins.logging]

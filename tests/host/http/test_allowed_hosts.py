@@ -74,5 +74,5 @@ async def test_a_websocket_is_closed_before_it_opens() -> None:
 
 @pytest.mark.parametrize("host", ["*", "*.example", "http://x", "a/b", "a b", ""])
 def test_the_list_is_exact_so_patterns_are_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"server.hosts\[0\]"):
-        create_app({"server": {"hosts": [host]}}, app=bare_application)
+    with pytest.raises(ConfigError, match=r"server.allowed_hosts\[0\]"):
+        create_app({"server": {"allowed_hosts": [host]}}, app=bare_application)

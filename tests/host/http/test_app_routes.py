@@ -104,7 +104,7 @@ def test_a_route_of_the_application_that_the_health_pages_hide_is_warned_of(
     )
     caplog.clear()
     create_app({"health": {"path": "/-/health"}}, app=make())
-    create_app({"server": {"management": "127.0.0.1:9100"}}, app=make())
+    create_app({"server": {"management_address": "127.0.0.1:9100"}}, app=make())
     assert caplog.text == ""
 
 

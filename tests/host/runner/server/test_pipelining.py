@@ -15,7 +15,7 @@ TOML = """
 [server]
 header_timeout = "300ms"
 max_header = "8KiB"
-keep_alive = "10m"
+keep_alive_timeout = "10m"
 """
 GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
 LONG = b"X-A: " + b"y" * 9000 + b"\r\n"

@@ -247,7 +247,7 @@ def test_a_signal_while_a_worker_starts_stops_the_service(number: signal.Signals
 
 
 def test_a_worker_over_its_memory_limit_is_replaced_before_it_drains() -> None:
-    limit = '[server.memory]\nlimit = "150MiB"\ninterval = "100ms"\n'
+    limit = '[server.memory]\nlimit = "150MiB"\ncheck_interval = "100ms"\n'
     with supervised(1, limit, ALLOCATES) as service:
         (large,) = workers_of(service)
         assert service.get("/allocate") == "done"
