@@ -7,7 +7,7 @@ from scalekit.app_loader import describe_error, did_you_mean
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.field_types import HostName, Method, PositiveDuration, PositiveSize
-from scalekit.config.mask import MASK, mask_address, mask_passwords
+from scalekit.config.mask import MASK, mask_passwords, mask_url
 from scalekit.config.tables import Server, split_address
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.url_syntax import UrlParts, split_url
@@ -118,8 +118,8 @@ __all__ = [
     "hookimpl",
     "local_problem",
     "local_response",
-    "mask_address",
     "mask_passwords",
+    "mask_url",
     "new_request_id",
     "parse_trace_context",
     "path_variants",

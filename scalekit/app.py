@@ -107,7 +107,7 @@ def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
             if item.verify is not None:
                 item.verify(provided)
         except ConfigError as error:
-            document.problems += map(document.placed, error.problems)
+            document.problems += map(document.with_location, error.problems)
         except StartError as error:
             document.causes.append(error)
             document.report(("plugins", name), str(error), name)

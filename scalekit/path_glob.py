@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Self
 from urllib.parse import unquote
 
-from scalekit.config.types import Spelled
+from scalekit.config.types import TextValue
 
 MAX_DECODINGS = 3
 """How often a path that was percent-encoded several times is decoded."""
@@ -23,7 +23,7 @@ _SEGMENTS = r"(?:/[^/]*)*?"
 Matches = Callable[[str], re.Match[str] | None]
 
 
-class PathGlob(Spelled, str):
+class PathGlob(TextValue, str):
     """A pattern of paths: ``/shops/*/items``, ``/static/**``.
 
     ``*`` stands for any characters within a segment, ``**`` for any number of segments, none included: ``/api/**`` is

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalekit.config.app_name import AppName, spread_name
+from scalekit.config.app_name import AppName, apply_app_name
 from scalekit.config.document import Document, Source, read
-from scalekit.config.secrets import redactor
-from scalekit.config.switch import take_switch, without_problems
+from scalekit.config.enabled_key import copy_without_problems, pop_enabled
+from scalekit.config.redaction import redactor
 from scalekit.config.tables import App, Health, Server, Table
 from scalekit.config.validation import UNKNOWN_KEY, parse, suggest_name, value_at
 from scalekit.context import Context
@@ -74,13 +74,13 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
 
 def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
     """Return the plugins that are on, loaded, and the names of those that are switched off."""
-    plugins, disabled = Plugins(document.placed), []
+    plugins, disabled = Plugins(document.with_location), []
     wanted = document.table("plugins")
     if not isinstance(document.data.get("plugins", wanted), dict):
         document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")
     available = installed() if wanted else {}  # looking through all that is installed takes its time
     for name, table in sorted(wanted.items()):
-        if isinstance(table, dict) and not take_switch(document, name):
+        if isinstance(table, dict) and not pop_enabled(document, name):
             disabled.append(name)
             _report_unknown_keys(document, name, available.get(name, ()))
         elif name not in available:
@@ -115,7 +115,7 @@ def _report_unknown_keys(document: Document, name: str, candidates: Sequence[Ins
         plugins.load(candidates)
     except (PluginError, ValueError):
         return
-    copy = without_problems(document)
+    copy = copy_without_problems(document)
     for model in plugins.models().values():
         parse(model, copy, path, plugin=name)
     document.problems += [each for each in copy.problems if each.message.startswith(UNKNOWN_KEY)]
@@ -133,7 +133,7 @@ def _parse_tables(document: Document, plugins: Plugins) -> dict[str, Table]:
     for name in plugins.names:
         path = ("plugins", name)
         if name in models:
-            spread_name(document, path, _service_name_keys(models[name]))
+            apply_app_name(document, path, _service_name_keys(models[name]))
             table = parse(models[name], document, path, plugin=name)
             parsed |= {name: table} if table else {}
         elif document.data["plugins"][name]:

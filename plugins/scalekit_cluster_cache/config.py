@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BeforeValidator, PlainSerializer, PlainValidator, model_validator
 
-from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, Tls, mask_address
+from scalekit import Duration, PositiveDuration, PositiveSize, Secret, Size, Table, TextPattern, Tls, mask_url
 from scalekit_redis import HostPort, parse_url
 
 MEMORY = "memory:"
@@ -20,7 +20,7 @@ def _node(text: object) -> HostPort:
         ((host, port),) = parse_url(f"redis-cluster://{text}").hosts
     except ValueError:
         raise ValueError(
-            f'expected a node as "host:port", such as "10.0.0.5:6379", got {mask_address(str(text))!r}'
+            f'expected a node as "host:port", such as "10.0.0.5:6379", got {mask_url(str(text))!r}'
         ) from None
     return host, port
 

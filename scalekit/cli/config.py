@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.document import Document, dotted
-from scalekit.config.mask import MASK, is_secret_name, mask_address, mask_passwords
+from scalekit.config.enabled_key import ENABLED
+from scalekit.config.mask import MASK, is_secret_name, mask_passwords, mask_url
 from scalekit.config.positions import Path
-from scalekit.config.switch import KEY
 from scalekit.config.types import Secret
 from scalekit.config.validation import value_at
 
@@ -37,7 +37,7 @@ def show(source: FileSource) -> None:
     }
     tables |= {("plugins", name): table for name, table in settings.tables.items()}
     for name in settings.disabled:
-        key: Path = ("plugins", name, KEY)
+        key: Path = ("plugins", name, ENABLED)
         click.echo(f"{dotted(key)} = false  {click.style(f'# {_origin(settings.document, key)}', dim=True)}")
     for path, model in tables.items():
         for key, value in _leaves(model, path):
@@ -65,7 +65,7 @@ def _shown(path: Path, value: Any) -> str:
     if isinstance(value, Secret) or (isinstance(value, str) and value and is_secret_name(path[-1])):
         return f'"{MASK}"'
     if type(value) is str:
-        value = mask_address(value)
+        value = mask_url(value)
     as_json = type(value) in (int, bool, str, tuple, list, dict)
     return mask_passwords(orjson.dumps(value, default=_text).decode() if as_json else f'"{value}"')
 

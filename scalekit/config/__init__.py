@@ -1,4 +1,4 @@
-"""The one TOML file: reading it, checking it, showing it."""
+"""The configuration file: read TOML, validate it, mask secrets."""
 
 from scalekit.config.field_types import Network, Networks, Port
 from scalekit.config.tables import Table

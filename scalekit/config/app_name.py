@@ -1,4 +1,4 @@
-"""The name of a service, which is said once: ``[app] name`` is the default of keys that are marked with it."""
+"""``[app] name``, the default of the keys that are marked with AppName."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from scalekit.config.positions import Path
 from scalekit.config.validation import value_at
 
 SERVICE_NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-"""Names that Consul, DNS, logs and dashboards all take."""
+"""Names that are valid in Consul, DNS, logs and dashboards."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppName:
-    """Marks a key of a plugin's table: where the file leaves it out, it is ``[app] name``.
+    """Marks a key of a plugin's table whose default is ``[app] name``.
 
-    With *key* and *word* only where that key of the table says that word.
+    With *key*, only when the value of that key in the same table is *value*, in any letter case.
     """
 
     key: str = ""
-    word: str = ""
+    value: str = ""
 
     def applies(self, table: dict[str, object]) -> bool:
-        """Return whether a *table* without the marked key gets the name."""
-        return not self.key or str(table.get(self.key)).casefold() == self.word
+        """Return whether the marked key of *table* has this default."""
+        return not self.key or str(table.get(self.key)).casefold() == self.value
 
 
-def spread_name(document: Document, path: Path, marked: dict[str, AppName]) -> None:
-    """Put ``[app] name``, if there is one, into the keys *marked* of the table at *path* that the file leaves out."""
+def apply_app_name(document: Document, path: Path, marked: dict[str, AppName]) -> None:
+    """Set the *marked* keys that the table at *path* lacks to ``[app] name``, when that is set and valid."""
     name, table = value_at(document.data, ("app", "name")), value_at(document.data, path)
     if not isinstance(name, str) or not re.fullmatch(SERVICE_NAME_PATTERN, name) or not isinstance(table, dict):
         return

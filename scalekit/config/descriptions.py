@@ -1,7 +1,7 @@
-"""Read what the source says of each key: the string below a field of a model.
+"""Read the descriptions of keys from the source: the string below each field of a model.
 
-pydantic can do this itself, but does it whenever a model is made, and that costs a starting process more than all the
-rest of its configuration. Here it is done when a schema is asked for.
+pydantic (``use_attribute_docstrings``) does so for each model at import, which costs a start more than the rest of the
+configuration. Here it happens only when a schema is generated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 
 
 def descriptions(model: type) -> dict[str, str]:
-    """Return the docstring of every field of *model*, those of its bases included, by field."""
+    """Return the docstring of each field of *model* and its bases, by field name."""
     found: dict[str, str] = {}
     for kind in reversed(model.__mro__):
         if "__annotations__" in vars(kind):
@@ -22,11 +22,11 @@ def descriptions(model: type) -> dict[str, str]:
     return found
 
 
-@lru_cache(256)  # all models share their bases, whose source is long
+@lru_cache(256)  # all models share their bases
 def _field_docstrings(kind: type) -> dict[str, str]:
     try:
         source = textwrap.dedent(inspect.getsource(kind))
-    except (OSError, TypeError):  # made without a source file
+    except (OSError, TypeError):  # defined without a source file
         return {}
     (definition,) = ast.parse(source).body
     if not isinstance(definition, ast.ClassDef):

@@ -1,4 +1,4 @@
-"""Read the file, what it extends and what overrides it into one tree that knows where each value came from."""
+"""Read the file, the files that it extends and the overrides into one tree that records the origin of each value."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from scalekit.config.environment import is_utf8, substitute
-from scalekit.config.mask import mask_address, mask_passwords
+from scalekit.config.mask import mask_passwords, mask_url
 from scalekit.config.positions import Path, positions
-from scalekit.config.syntax import explain
+from scalekit.config.syntax_errors import explain
 from scalekit.errors import ConfigError, Problem
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
 
-DEEPEST = 64
-"""How many keys and indexes lead to a value at most: what reads and checks values calls itself for each."""
-TOO_DEEP = f"tables or arrays are nested deeper than {DEEPEST} levels; write them flatter"
+MAX_DEPTH = 64
+"""Keys and indexes in the path of a value, at most: reading and validating values is recursive."""
+TOO_DEEP = f"tables or arrays are nested deeper than {MAX_DEPTH} levels; reduce the nesting"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from: a line of a file, ``--set``, code, and the variables that were put into it."""
+    """Where a value is defined: a line of a file, ``--set`` or code, and the variables that it references."""
 
     file: str = ""
     line: int = 0
     variables: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return the origin as ``scalekit config show`` prints it."""
+        """Return the origin in the format of ``scalekit config show``."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         return ", ".join([place, *(f"environment {name}" for name in self.variables)])
 
@@ -41,9 +41,8 @@ class Origin:
 class Document:
     """The merged tree of values.
 
-    *literals* holds, for values that came as text from the environment or the command line, what the same text means
-    as TOML: ``5`` is a string to a key that wants a string, and a number to one that wants a number. *causes* are the
-    exceptions behind problems, for tracebacks.
+    *literals* has the TOML value of each text from the environment or the command line: ``5`` is a string for a key of
+    type string, and a number for a key of type integer. *causes* are the exceptions behind problems, for tracebacks.
     """
 
     name: str
@@ -55,18 +54,18 @@ class Document:
 
     @property
     def cause(self) -> Exception | None:
-        """The exception behind the problems, a group where there are several."""
+        """The exception behind the problems, a group when there are several, or None."""
         return ExceptionGroup("causes", self.causes) if len(self.causes) > 1 else next(iter(self.causes), None)
 
     def origin(self, path: Path) -> Origin:
-        """Return the origin of the value at *path*, or of the nearest table around it."""
+        """Return the origin of the value at *path*, or of the nearest enclosing table."""
         for size in range(len(path), 0, -1):
             if path[:size] in self.origins:
                 return self.origins[path[:size]]
         return Origin(self.name)
 
     def table(self, name: str) -> dict[str, Any]:
-        """Return the top-level table *name*, empty when there is none."""
+        """Return the top-level table *name*, or an empty one."""
         found = self.data.get(name, {})
         return found if isinstance(found, dict) else {}
 
@@ -74,8 +73,8 @@ class Document:
         """Add a problem with the value at *path*."""
         self.problems.append(self.problem(path, message, plugin))
 
-    def refusal(self, path: Path, message: str) -> ConfigError:
-        """Return the error for a mistake that leaves nothing to go on with."""
+    def fatal_error(self, path: Path, message: str) -> ConfigError:
+        """Return the error for a mistake after which reading cannot continue, with all problems so far."""
         return ConfigError([*self.problems, self.problem(path, message)])
 
     def problem(self, path: Path, message: str, plugin: str = "") -> Problem:
@@ -83,20 +82,20 @@ class Document:
         origin = self.origin(path)
         return Problem(mask_passwords(message), mask_passwords(dotted(path)), origin.file, origin.line, plugin)
 
-    def placed(self, problem: Problem) -> Problem:
-        """Return *problem*, which names a key, with where that or the nearest table around it stands."""
+    def with_location(self, problem: Problem) -> Problem:
+        """Return *problem* with the file and line of its key, or of the nearest enclosing table."""
         if problem.file or not problem.key:
             return problem
-        known = {dotted(path): origin for path, origin in self.origins.items()}
+        origins = {dotted(path): origin for path, origin in self.origins.items()}
         key = problem.key
-        while key and key not in known:
+        while key and key not in origins:
             key = key[: max(0, key.rfind("."), key.rfind("["))]
-        origin = known.get(key, Origin(self.name))
+        origin = origins.get(key, Origin(self.name))
         return replace(problem, file=origin.file, line=origin.line)
 
 
 def dotted(path: Path) -> str:
-    """Return *path* as it is written in a message: ``plugins.pool.urls[1]``."""
+    """Return *path* in the notation of messages, such as ``plugins.pool.urls[1]``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -104,34 +103,34 @@ def dotted(path: Path) -> str:
 
 
 def read(source: Source, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> Document:
-    """Read *source*, a file or a mapping, apply *overrides* (``key=value``) and put the environment's values in.
+    """Read *source*, a file or a mapping, apply *overrides* (``key=value``) and substitute environment variables.
 
-    Raises ConfigError when a file cannot be read at all; every other mistake is left in the document's problems.
+    Raises ConfigError when a file cannot be read or parsed; all other mistakes are added to the document's problems.
     """
     if isinstance(source, Mapping):
-        document = _extended(Document("configuration", deepcopy(dict(source))), FilePath.cwd(), ())
+        document = _with_base(Document("configuration", deepcopy(dict(source))), FilePath.cwd(), ())
     else:
         file = FilePath(source)
-        document = _extended(_parse(file), file.parent, (file.resolve(),))
+        document = _with_base(_parse(file), file.parent, (file.resolve(),))
     for override in overrides:
         _override(document, override)
-    _fill(document, os.environ if environment is None else environment)
+    _substitute_environment(document, os.environ if environment is None else environment)
     return document
 
 
-def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) -> Document:
+def _with_base(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) -> Document:
     base = document.data.pop("extends", None)
     if base is None:
         return document
     if not isinstance(base, str):
         document.report(("extends",), f"expected the name of one file, got {type(base).__name__}")
         return document
-    file, shown = folder / base, repr(mask_address(base))
-    if not os.path.isfile(file):  # pathlib's own raises for names that no file can have
-        raise document.refusal(("extends",), f"there is no file {shown} in {folder}")
+    file, shown = folder / base, repr(mask_url(base))
+    if not os.path.isfile(file):  # Path.is_file raises for invalid names
+        raise document.fatal_error(("extends",), f"there is no file {shown} in {folder}")
     if file.resolve() in seen:
-        raise document.refusal(("extends",), f"{shown} extends this file in turn; break the circle")
-    below = _extended(_parse(file), file.parent, (*seen, file.resolve()))
+        raise document.fatal_error(("extends",), f"{shown} extends this file in turn; remove one of the two keys")
+    below = _with_base(_parse(file), file.parent, (*seen, file.resolve()))
     _merge(below, document, ())
     below.name = document.name
     below.problems += document.problems
@@ -141,16 +140,16 @@ def _extended(document: Document, folder: FilePath, seen: tuple[FilePath, ...]) 
 def _parse(file: FilePath) -> Document:
     name, text = str(file), ""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # some editors begin every file with a mark
+        text = file.read_text(encoding="utf-8-sig")  # some editors write a byte order mark
         data = tomllib.loads(text)
         lines = positions(text)
     except FileNotFoundError:
-        hint = "no such file; name one that exists, or make one with `scalekit new app NAME`"
+        hint = "no such file; name an existing one, or create one with `scalekit new app NAME`"
         raise ConfigError([Problem(hint, file=name)]) from None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            [Problem("holds bytes that are not UTF-8; save the file as UTF-8", file=name, line=line)]
+            [Problem("contains bytes that are not UTF-8; save the file as UTF-8", file=name, line=line)]
         ) from None
     except OSError as error:
         raise ConfigError([Problem(f"cannot be read: {error}", file=name)]) from None
@@ -160,13 +159,13 @@ def _parse(file: FilePath) -> Document:
     except RecursionError:
         raise ConfigError([Problem(TOO_DEEP, file=name)]) from None
     for path, line in lines.items():
-        if len(path) > DEEPEST:
+        if len(path) > MAX_DEPTH:
             raise ConfigError([Problem(TOO_DEEP, str(path[0]), name, line)])
     return Document(name, data, {path: Origin(name, line) for path, line in lines.items()})
 
 
 def _merge(below: Document, above: Document, path: Path) -> None:
-    """Lay the tables of *above* over those of *below*; anything but a table replaces what was there."""
+    """Merge *above* into *below*: tables are merged, all other values replaced."""
     for key, value in _node(above.data, path).items():
         here = (*path, key)
         target = _node(below.data, path)
@@ -174,7 +173,7 @@ def _merge(below: Document, above: Document, path: Path) -> None:
             below.origins[here] = above.origin(here)
             _merge(below, above, here)
         else:
-            _forget(below, here)
+            _remove_origins(below, here)
             target[key] = value
             below.origins |= {at: origin for at, origin in above.origins.items() if at[: len(here)] == here}
 
@@ -185,7 +184,7 @@ def _node(data: Any, path: Path) -> Any:
     return data
 
 
-def _forget(document: Document, path: Path) -> None:
+def _remove_origins(document: Document, path: Path) -> None:
     for at in [at for at in document.origins if at[: len(path)] == path]:
         del document.origins[at]
 
@@ -193,8 +192,8 @@ def _forget(document: Document, path: Path) -> None:
 def _override(document: Document, override: str) -> None:
     name, equals, text = override.partition("=")
     keys = [key.strip() for key in name.split(".")]
-    if not equals or not all(keys) or len(keys) > DEEPEST or not is_utf8(override):
-        # What was written is not shown: it may hold a secret that belongs behind the missing sign.
+    if not equals or not all(keys) or len(keys) > MAX_DEPTH or not is_utf8(override):
+        # The text is not shown: it may contain a secret.
         document.problems.append(Problem("expected key=value in UTF-8, such as server.port=9000", file="--set"))
         return
     node = document.data
@@ -206,7 +205,7 @@ def _override(document: Document, override: str) -> None:
             document.problems.append(Problem(f"{key!r} is not a table", name, "--set"))
             return
     path = tuple(keys)
-    _forget(document, path)
+    _remove_origins(document, path)
     literal = _literal(text)
     is_table = isinstance(literal, dict) and (len(keys) == 1 or (len(keys) == 2 and keys[0] == "plugins"))
     node[keys[-1]] = literal if is_table or isinstance(literal, str) else text
@@ -215,7 +214,7 @@ def _override(document: Document, override: str) -> None:
 
 
 def _literal(text: str) -> Any:
-    """Return what *text* means as a TOML value, or None when it is not one."""
+    """Return *text* as a TOML value, or None when it is not valid TOML."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
@@ -224,8 +223,8 @@ def _literal(text: str) -> Any:
         return None
 
 
-def _fill(document: Document, environment: Mapping[str, str]) -> None:
-    """Replace every ``${NAME}`` in the document's strings; what is missing becomes a problem."""
+def _substitute_environment(document: Document, environment: Mapping[str, str]) -> None:
+    """Replace each ``${NAME}`` in the document's strings; report each unset variable as a problem."""
 
     def filled(value: Any, path: Path) -> Any:
         if isinstance(value, dict):
@@ -240,7 +239,7 @@ def _fill(document: Document, environment: Mapping[str, str]) -> None:
         if result.names:
             origin = document.origin(path)
             document.origins[path] = replace(origin, variables=result.names)
-        if result.whole:
+        if result.is_one_reference:
             document.literals[path] = _literal(result.text)
         return result.text
 

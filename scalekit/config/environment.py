@@ -1,4 +1,4 @@
-"""Put environment variables into the strings of the file: ``${NAME}`` and ``${NAME:-default}``."""
+"""Substitute environment variables in strings of the file: ``${NAME}`` and ``${NAME:-default}``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# $${ is a literal ${, for the rare value that needs one.
+# $${ is a literal ${.
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^{}]*))?\}|\$\{[^}]*\}?")
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Substituted:
-    """The text with its variables put in, their names, and what was wrong with the references."""
+class Substitution:
+    """A substituted text, the names of its variables and the error messages of its references.
+
+    *is_one_reference* is whether the text was one reference and nothing else, so that its value may be a number.
+    """
 
     text: str
     names: tuple[str, ...]
     mistakes: tuple[str, ...]
-    whole: bool
+    is_one_reference: bool
 
 
-def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
-    """Replace every reference in *text*.
-
-    As in a shell, ``:-`` gives the default for a variable that is unset or empty. *whole* says that the text was one
-    reference and nothing else, so that its value may stand for a number as well as for a string.
-    """
+def substitute(text: str, environment: Mapping[str, str]) -> Substitution:
+    """Replace each reference in *text*; as in a shell, ``:-`` has the default of a variable that is unset or empty."""
     names: list[str] = []
     mistakes: list[str] = []
 
@@ -36,8 +35,10 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
             return "${"
         name, default = found["name"], found["default"]
         if name is None:
-            # What was written is not shown: it may be a part of a secret that happens to have these signs in it.
-            mistakes.append('"${" begins no reference; write ${NAME} or ${NAME:-default}, or $${ for a literal ${')
+            # The text is not shown: it may be part of a secret that contains these characters.
+            mistakes.append(
+                '"${" without a valid reference; write ${NAME} or ${NAME:-default}, or $${ for a literal ${'
+            )
             return ""
         if not is_utf8(environment.get(name, "")):
             mistakes.append(f"environment variable {name} is not UTF-8; set it to text")
@@ -51,10 +52,10 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substituted:
 
     filled = _REFERENCE.sub(value, text)
     first = _REFERENCE.match(text)
-    whole = bool(first and first.end() == len(text) and first.group() != "$${")
-    return Substituted(filled, tuple(names), tuple(mistakes), whole)
+    is_one_reference = bool(first and first.end() == len(text) and first.group() != "$${")
+    return Substitution(filled, tuple(names), tuple(mistakes), is_one_reference)
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether *text* from the environment was valid UTF-8; Python keeps other bytes as lone surrogates."""
+    """Return whether *text* from the environment is UTF-8; Python decodes other bytes as lone surrogates."""
     return not _SURROGATE.search(text)

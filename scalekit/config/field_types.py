@@ -1,4 +1,4 @@
-"""Types of fields that several tables have: networks, host names, ports, positive durations and sizes."""
+"""Field types that several tables use: networks, host names, ports, positive durations and sizes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Size
 
 
-def _network(text: object) -> IPv4Network | IPv6Network:
+def _parse_network(text: object) -> IPv4Network | IPv6Network:
     if text == "*":
-        raise ValueError('"*" is not a network; write "0.0.0.0/0" and "::/0" if every client may be believed')
+        raise ValueError('"*" is not a network; write "0.0.0.0/0" and "::/0" to trust every client')
     try:
         return ip_network(str(text))
     except ValueError:
@@ -23,7 +23,7 @@ def _network(text: object) -> IPv4Network | IPv6Network:
 
 Network = Annotated[
     IPv4Network | IPv6Network,
-    PlainValidator(_network, json_schema_input_type=str),
+    PlainValidator(_parse_network, json_schema_input_type=str),
     PlainSerializer(str, return_type=str),
 ]
 """A field for an address or network in CIDR notation: ``"10.0.0.0/8"``."""
@@ -31,7 +31,7 @@ Networks = tuple[Network, ...]
 """A field for several networks."""
 
 
-def name_or_address(text: str) -> str:
+def check_host(text: str) -> str:
     """Return *text*; raise ValueError when it is neither a host name nor an address."""
     try:
         encoded = text.encode("ascii" if text.isascii() else "idna")
@@ -45,24 +45,24 @@ def name_or_address(text: str) -> str:
 Number = TypeVar("Number", bound=float)
 
 
-def _more_than_none(value: Number) -> Number:
+def _check_positive(value: Number) -> Number:
     if not value:
         raise ValueError(f"must be greater than zero, got '{value}'")
     return value
 
 
-def _prefix(path: str) -> str:
+def _check_prefix(path: str) -> str:
     if path and not re.fullmatch(ROOT_PATH, path):
-        raise ValueError(f'expected a path such as "/shop", in ASCII and without a slash at its end, got {path!r}')
+        raise ValueError(f'expected an ASCII path without a trailing slash, such as "/shop", got {path!r}')
     return path
 
 
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
-Address = Annotated[str, AfterValidator(name_or_address)]
+Address = Annotated[str, AfterValidator(check_host)]
 HostName = Annotated[
     str,
     TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),
-    AfterValidator(name_or_address),
+    AfterValidator(check_host),
 ]
 """A field for a host name or address without scheme and path."""
 Method = Annotated[
@@ -71,10 +71,10 @@ Method = Annotated[
     TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
 ]
 """A field for an HTTP method, in upper case after parsing."""
-Prefix = Annotated[str, AfterValidator(_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
-PositiveDuration = Annotated[Duration, AfterValidator(_more_than_none)]
+Prefix = Annotated[str, AfterValidator(_check_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]
+PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
 """A field for a duration above zero."""
-PositiveSize = Annotated[Size, AfterValidator(_more_than_none)]
+PositiveSize = Annotated[Size, AfterValidator(_check_positive)]
 """A field for a size above zero."""
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -1,4 +1,4 @@
-"""Mask passwords in addresses: in an address alone, however badly it is written, and in any text."""
+"""Mask passwords and keys in URLs, valid or not, and in any text that contains URLs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ MASK = "***"
 """The text that stands for a secret in logs, errors and pages."""
 MARK = "://"
 KEYS = ("http:", "https:")
-"""Where a user may be a secret: many services take a key for one, with no password or an empty one."""
+"""Schemes of URLs whose user may be a secret: many HTTP services take a key as user, without a password."""
 
 _SECRET_NAME = re.compile(r"passw|pwd|secret|token|credential|(^|[_-])((api)?key|sig(nature)?$)", re.IGNORECASE)
-_BEGINNING = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*")
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/*")
 _PARAMETER = re.compile(r"([?&;])([^?&;=\s]*)(=[^?&;\s\"']*)?")
 _VALUE = re.compile(r"([?&;])([^?&;=]*)(=[^?&;]*)?")
 _PORT = re.compile(r"[0-9]{1,5}(?=[/?#,:]|$)|$")
 _USER = re.compile(r"[^:/?#@\s]+:?@")
 _BLANK = re.compile(r"\s")
 _SETTING = re.compile(r"(?:^|(?<=[\s;,:]))([\w-]+)\s*=\s*")
-"""Of ``host=db user=shop password=...``, which drivers take in the place of an address."""
+"""A setting of ``host=db user=shop password=...``, which database drivers accept instead of a URL."""
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _JWK_MEMBER = re.compile(r"""(\\?["'](?:k|d|p|q|dp|dq|qi)\\?["']\s*:\s*\\?["'])[^"'\\]*""")
 
 
 def is_secret_name(name: object) -> bool:
-    """Return whether a key or a parameter of this name is expected to hold a secret."""
+    """Return whether the value of a key or parameter of this *name* is a secret."""
     return isinstance(name, str) and bool(_SECRET_NAME.search(name))
 
 
 def mask_passwords(text: str) -> str:
-    """Return *text* with the passwords of every address in it replaced by ``***``, in time linear in its length.
+    """Return *text* with the passwords of all URLs in it replaced by ``***``, in time linear in its length.
 
-    An address may be ambiguous: from the first colon of its authority to its last ``@`` all may be the password.
-    Private keys are replaced too: one may stand where the path of its file belongs.
+    In an ambiguous URL everything from the first colon of the authority to the last ``@`` may be the password. Private
+    keys are replaced too: a user may have set one instead of the path of its file.
     """
     text = mask_keys(text)
     if MARK in text and "@" in text:
@@ -42,47 +42,47 @@ def mask_passwords(text: str) -> str:
     return mask_parameters(text)
 
 
-def mask_address(text: str) -> str:
-    """Return *text*, which should be an address, without whatever may be a password, blanks included."""
+def mask_url(text: str) -> str:
+    """Return *text*, presumably a URL, with everything that may be a password replaced by ``***``."""
     text = mask_keys(text)
-    before, at, place = text.rpartition("@")
+    before, at, host = text.rpartition("@")
     if at and (":" in before or "/" in before):
-        beginning = _BEGINNING.match(before)
-        shown = beginning[0] if beginning else ""
+        prefix = _PREFIX.match(before)
+        shown = prefix[0] if prefix else ""
         user, colon, _ = before[len(shown) :].partition(":")
         if colon and shown.endswith(MARK) and not shown.lower().startswith(KEYS):
             shown += user + colon
-        # An @ in a secret parameter is none before a host.
-        is_place = f"@{place}" in mask_values(text) or "=" not in before
-        return f"{shown}{MASK}@{mask_values(place) if is_place else MASK}"
+        # An @ inside a secret parameter does not end the userinfo.
+        is_host = f"@{host}" in mask_values(text) or "=" not in before
+        return f"{shown}{MASK}@{mask_values(host) if is_host else MASK}"
     scheme, mark, rest = text.partition(MARK)
     if mark and not at and not rest.startswith("["):
         host, colon, port = rest.partition(":")
-        # What should be a port may be a password whose host was forgotten.
+        # An invalid port may be a password without its host.
         if colon and not re.search(r"[/?#]", host) and not _PORT.match(port):
             return f"{scheme}{MARK}{host}:{MASK}"
     return mask_values(text) if mark else _mask_settings(text)
 
 
 def mask_keys(text: str) -> str:
-    """Return *text* without the private keys in it: PEM, or the members of a JWK."""
+    """Return *text* with private keys, PEM or members of a JWK, replaced by ``***``."""
     if "PRIVATE KEY" in text:
         text = _PRIVATE_KEY.sub(rf"-----BEGIN \1PRIVATE KEY-----{MASK}", text)
     return _JWK_MEMBER.sub(rf"\1{MASK}", text) if "kty" in text else text
 
 
 def mask_parameters(text: str) -> str:
-    """Return *text* with the values of parameters replaced by ``***`` whose names are those of secrets."""
-    return _PARAMETER.sub(_Masking(), text) if "=" in text else text
+    """Return *text* with the values of secret query parameters replaced by ``***``."""
+    return _PARAMETER.sub(_ParameterMask(), text) if "=" in text else text
 
 
-def mask_values(address: str) -> str:
-    """Return *address* with the values of its secret parameters replaced by ``***``, whatever is in them."""
-    return _VALUE.sub(_Masking(), address) if "=" in address else address
+def mask_values(url: str) -> str:
+    """Return *url* with the values of its secret query parameters, spaces and quotes included, replaced by ``***``."""
+    return _VALUE.sub(_ParameterMask(), url) if "=" in url else url
 
 
 def secret_values(query: str) -> Iterator[str]:
-    """Return the values of the parameters in *query* whose names are those of secrets."""
+    """Yield the values of secret parameters in *query*."""
     for part in query.split("&"):
         for match in _VALUE.finditer(f"?{part}"):
             if match[3] and is_secret_name(unquote_plus(match[2])):
@@ -90,19 +90,19 @@ def secret_values(query: str) -> Iterator[str]:
 
 
 def _mask_settings(text: str) -> str:
-    """Return *text* without what follows the name of a secret: it may have blanks and further ``=`` in it."""
+    """Return *text* up to the first secret setting; a secret may contain spaces and ``=``."""
     secret = next((each for each in _SETTING.finditer(text) if is_secret_name(each[1])), None)
     return f"{text[: secret.end()]}{MASK}" if secret else text
 
 
-class _Masking:
-    """Masks the parameters of one text; a secret ends at ``&``, since clients differ on what ``;`` and ``?`` are."""
+class _ParameterMask:
+    """Masks the parameters of one text; a secret ends only at ``&``, since clients interpret ``;`` differently."""
 
     def __init__(self) -> None:
         self._end = -1
 
     def __call__(self, match: re.Match[str]) -> str:
-        """Return what stands for one parameter, or for what may be the rest of a secret."""
+        """Return the replacement of one parameter, or of a part that may belong to the previous secret."""
         if match.start() == self._end and match[1] != "&":
             self._end = match.end()
             return "" if match[2] or match[3] else match[0]
@@ -113,7 +113,7 @@ class _Masking:
 
 
 def _without_userinfo(text: str) -> Iterator[str]:
-    """Return the pieces of *text*, each word with an address in it masked; a word is looked through once."""
+    """Yield the pieces of *text* with the passwords of URLs masked; each word is scanned once."""
     done = 0
     mark = text.find(MARK)
     while mark >= 0:

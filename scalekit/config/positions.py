@@ -1,8 +1,7 @@
-"""Find the line of every key of a TOML document.
+"""Find the line of each key of a TOML document, for error messages.
 
-``tomllib`` gives values without places, and a message that names no line costs its reader a search. The text has been
-read by ``tomllib`` before it comes here, so it is known to be valid: the scan only has to separate keys from values and
-needs no error handling of its own. Grammar: https://toml.io/en/v1.0.0.
+``tomllib`` returns values without positions. It has parsed the text before, so the text is valid and the scan only
+separates keys from values. Grammar: https://toml.io/en/v1.0.0.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ _BARE = re.compile(r"[^,\]}#\r\n]+")
 
 
 def positions(text: str) -> dict[Path, int]:
-    """Return the line, counted from 1, of every table, key and array element of *text*.
+    """Return the line, counted from 1, of each table, key and array element of *text*.
 
-    Where one key is written in several places, as a table with sub-tables may be, the first place counts.
+    For a key on several lines, such as a table with sub-tables, it is the first line.
     """
     return Scan(text).run()
 
 
-def scanned(text: str) -> Scan:
-    """Return the scan of *text*, which may declare a key twice, as far as it can be read."""
+def scan_prefix(text: str) -> Scan:
+    """Return the scan of *text*, which may be incomplete or declare a key twice, up to the first error."""
     scan = Scan(text + "\n")
     try:
         scan.run()
-    except (IndexError, tomllib.TOMLDecodeError):  # it ends in the middle of something
+    except (IndexError, tomllib.TOMLDecodeError):  # the text ends inside a key or value
         pass
     return scan
 
 
 class Scan:
-    """Reads keys and skips values; *lines* has the first line of each path, *last* is the newest one."""
+    """Reads keys and skips values; *lines* has the first line of each path, *last* is the last path read."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -50,11 +49,11 @@ class Scan:
         self.lengths: dict[Path, int] = {}
 
     def is_table(self, path: Path) -> bool:
-        """Return whether *path* is that of a table with a header."""
+        """Return whether *path* is a table with a header."""
         return path in self.tables
 
     def run(self) -> dict[Path, int]:
-        """Read all of the text, and return *lines*."""
+        """Scan the text and return *lines*."""
         table: Path = ()
         self._skip(_BLANK)
         while self.at < len(self.text):

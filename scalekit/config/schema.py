@@ -1,4 +1,4 @@
-"""The JSON Schema of the whole file, made for the linters that read it."""
+"""Generate the JSON Schema of the file, for editors and linters."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from scalekit.config.enabled_key import ENABLED, ENABLED_SCHEMA
 from scalekit.config.letter_case import spellings
-from scalekit.config.switch import KEY, SCHEMA
 from scalekit.config.tables import App, Health, Server, Table
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
-"""What may stand in place of a number or a boolean."""
+"""An environment reference, which is allowed instead of a number or boolean."""
 
 Schema = dict[str, Any]
 
 
 def file_schema(plugins: Mapping[str, type[Table] | None]) -> Schema:
-    """Return the schema of a file in which the tables of *plugins* may appear."""
+    """Return the JSON Schema of a file with the tables of *plugins*: the model of each, or None without keys."""
     host: dict[str, type[Table]] = {"app": App, "server": Server, "health": Health}
     models = [*host.values(), *(model for model in plugins.values() if model is not None)]
     references, shared = models_json_schema([(model, "validation") for model in models], title=None)
     tables = {name: references[model, "validation"] for name, model in host.items()}
-    empty = _table({KEY: SCHEMA})
+    empty = _table({ENABLED: ENABLED_SCHEMA})
     for model in filter(None, plugins.values()):
         table = shared["$defs"][references[model, "validation"]["$ref"].rpartition("/")[2]]
-        table["properties"] = {KEY: SCHEMA, **table.get("properties", {})}
+        table["properties"] = {ENABLED: ENABLED_SCHEMA, **table.get("properties", {})}
     tables["plugins"] = _table(
         {name: references[model, "validation"] if model else empty for name, model in plugins.items()}
     )
-    tables["extends"] = {"type": "string", "description": "A file whose tables lie below this one's."}
+    tables["extends"] = {"type": "string", "description": "A file whose tables this file overrides."}
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", **_table(tables), "$defs": shared["$defs"]}
     cleaned: Schema = _for_linters(schema)
     return cleaned
@@ -41,7 +41,7 @@ def _table(properties: Schema) -> Schema:
 
 
 def _for_linters(node: Any) -> Any:
-    """Drop what TOML cannot write, null, since linters then report every branch instead of the mistake."""
+    """Remove null, which TOML lacks: with it linters report each branch of ``anyOf`` instead of the mistake."""
     if isinstance(node, list):
         return [_for_linters(each) for each in node]
     if not isinstance(node, dict):

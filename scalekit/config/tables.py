@@ -1,4 +1,4 @@
-"""The tables of the file that belong to the host, and the base class of every table."""
+"""The host's tables of the file, and the base class of all tables."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from scalekit.config.field_types import (
     PositiveDuration,
     PositiveSize,
     Prefix,
-    name_or_address,
+    check_host,
 )
-from scalekit.config.letter_case import in_either_case
+from scalekit.config.letter_case import ignore_case
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
@@ -40,29 +40,29 @@ from scalekit.config.url import HttpUrl
 TARGET = r"\w+(\.\w+)*:\w+(\.\w+)*"
 
 
-def _service_name(name: str) -> str:
+def _check_service_name(name: str) -> str:
     if name and not re.fullmatch(SERVICE_NAME_PATTERN, name):
         raise ValueError(f'expected a name of letters, digits, ".", "_" and "-", such as "shop", got {name!r}')
     return name
 
 
 class Table(BaseModel):
-    """A table of the file: frozen, and closed to keys that it does not declare.
+    """Base class of the tables of the file: frozen; unknown keys are errors.
 
-    The string below a field becomes the help of the JSON Schema, so every field has one.
+    Each field has a docstring below it, which is its description in the JSON Schema.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Let words that are enumerated be written in either case."""
-        schema: CoreSchema = in_either_case(handler(source))
+        """Return the schema with enumerated words in any letter case."""
+        schema: CoreSchema = ignore_case(handler(source))
         return schema
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the JSON Schema with the description of every key."""
+        """Return the JSON Schema with the description of each key."""
         result = handler(schema)
         described = descriptions(cls)
         for name, field in handler.resolve_ref_schema(result).get("properties", {}).items():
@@ -70,168 +70,162 @@ class Table(BaseModel):
         return result
 
 
-def _one_or_more(value: object) -> object:
+def _to_tuple(value: object) -> object:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
-StaticPath = Annotated[
-    str, TextPattern(r"^/[^?#*{}]*[^/?#*{}]$", 'a path such as "/static", without a slash at its end')
-]
+StaticPath = Annotated[str, TextPattern(r"^/[^?#*{}]*[^/?#*{}]$", 'a path without a trailing slash, such as "/static"')]
 Folders = Annotated[
-    tuple[str, ...], Field(min_length=1), BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
+    tuple[str, ...], Field(min_length=1), BeforeValidator(_to_tuple, json_schema_input_type=str | list[str])
 ]
 
 
 class App(Table):
-    """What is served."""
+    """The table ``[app]``: the application."""
 
     target: str | None = None
-    """The ASGI application or a factory of one, as ``module.path:name``."""
+    """ASGI application or a factory that returns one, as ``module.path:name``."""
     name: Annotated[
-        str, AfterValidator(_service_name), Field(json_schema_extra={"pattern": f"{SERVICE_NAME_PATTERN}|^$"})
+        str, AfterValidator(_check_service_name), Field(json_schema_extra={"pattern": f"{SERVICE_NAME_PATTERN}|^$"})
     ] = ""
-    """The name of this service in log lines, in Consul and over dashboards, where their own keys do not say another."""
+    """Name of this service: the default of the keys for it in logging, discovery and metrics."""
     static: dict[StaticPath, Folders] = {}
-    """Folders of static files by path; ``package:folder`` is one inside an installed package."""
+    """Folders of static files by URL path; ``package:folder`` is a folder inside an installed package."""
 
     @field_validator("target")
     @classmethod
-    def _names_an_attribute(cls, target: str | None) -> str | None:
+    def _check_target(cls, target: str | None) -> str | None:
         if target is not None and not re.fullmatch(TARGET, target):
             raise ValueError(f"expected module.path:name, such as shop.app:app, got {target!r}")
         return target
 
 
 class Memory(Table):
-    """How a process keeps its memory in hand."""
+    """The table ``[server.memory]``: memory limit, garbage collection and allocation tracing."""
 
     limit: SizeOrShare | None = None
-    """What one worker may use before a new one takes its place: a size, or a share of the memory that the cgroup or
-    machine has."""
+    """Memory above which a worker is replaced: a size, or a share of the memory of the cgroup or machine."""
     check_interval: Duration = Duration("5s")
-    """Time between two looks at what each worker uses."""
+    """Interval between checks of the limit."""
     gc_freeze: bool = True
-    """Whether what start has made is left out of garbage collections from then on."""
+    """Exclude the objects that exist after the start from garbage collections (``gc.freeze``)."""
     gc_thresholds: tuple[Count, Count, Count] | None = None
-    """Python's thresholds of garbage collection, as ``gc.set_threshold`` takes them."""
+    """Thresholds of the garbage collector (``gc.set_threshold``)."""
     tracemalloc: Annotated[int, Field(ge=0, le=50)] = 0
-    """Frames to remember of every allocation, for ``/-/memory``; 0 remembers none, any other number costs much."""
+    """Stack frames that ``tracemalloc`` records of each allocation, for ``/-/memory``; 0 disables it. Expensive."""
 
 
 class Server(Table):
-    """Where and how it is served."""
+    """The table ``[server]``: addresses, limits, timeouts and worker processes."""
 
     host: Address = "127.0.0.1"
-    """Address to listen on; ``0.0.0.0`` or ``::`` for every interface."""
+    """Address to listen on; ``0.0.0.0`` or ``::`` for all interfaces."""
     port: Port = 8000
-    """Port to listen on; 0 takes a free one."""
+    """Port to listen on; 0 chooses a free one."""
     role: Literal["web", "worker"] = "web"
-    """What a process is for: ``web`` serves the application, ``worker`` only runs plugins, and serves nothing but the
-    management address."""
+    """``web`` serves the application; ``worker`` only runs plugins, and serves only ``management_address``."""
     management_address: str | None = None
-    """A second address, ``host:port`` with a port of its own, for health and operators' pages, which then leave the
-    public one."""
+    """Second address, ``host:port``, that serves health and operator pages instead of the public address."""
     root_path: Prefix = ""
-    """Path prefix that a proxy in front has taken off, such as ``/shop``."""
+    """Path prefix that the proxy removes, such as ``/shop``."""
     trusted_proxies: Networks = ()
-    """Networks whose forwarded headers are believed."""
+    """Networks of the proxies whose forwarded headers are trusted."""
     forwarded_headers: Literal["auto", "x-forwarded", "forwarded"] = "auto"
-    """Which headers those proxies write; ``auto`` prefers ``X-Forwarded-*`` where both arrive."""
+    """Headers that those proxies set; ``auto`` prefers ``X-Forwarded-*`` when both are present."""
     allowed_hosts: tuple[HostName, ...] = ()
-    """Exact names, with or without a port, that the Host header may have; empty allows all."""
+    """Allowed values of the Host header, without or with a port; empty allows all."""
     operator_networks: Networks = ()
-    """Networks that may see details of health and operators' pages."""
+    """Networks of the operators, to which details of health and operator pages are shown."""
     operator_token: Secret | None = None
-    """A bearer token that opens the same details from anywhere."""
+    """Bearer token with which operators see the same from any network."""
     max_body: Size = Size("16MiB")
-    """Largest request body, streamed or not."""
+    """Maximum size of a request body."""
     max_header: PositiveSize = Size("64KiB")
-    """Largest request line with all headers; chunk extensions and trailers of a body may be as large again."""
+    """Maximum size of a request head, and of the chunk extensions and trailers of a body."""
     header_timeout: PositiveDuration = Duration("10s")
-    """Time for a client to send a complete request head."""
+    """Timeout for a client to send a complete request head."""
     body_timeout: PositiveDuration = Duration("30s")
-    """Time that a request may spend waiting for its body; every KiB that arrives adds a second."""
+    """Timeout for the request body while the application reads it; each KiB received extends it by one second."""
     write_timeout: PositiveDuration = Duration("30s")
-    """Time for a client to take what has been written to it."""
+    """Timeout for a client to read a response that is written."""
     keep_alive_timeout: PositiveDuration = Duration("65s")
-    """How long an idle connection is kept; longer than the proxy in front keeps it."""
+    """Timeout of an idle connection; must exceed that of the proxy."""
     backlog: Annotated[int, Field(ge=1)] = 2048
-    """Connections that may wait to be accepted."""
+    """Maximum number of connections in the accept queue."""
     start_timeout: PositiveDuration = Duration("30s")
-    """Time for each plugin to start."""
+    """Timeout for the start of each plugin."""
     drain_delay: Duration = Duration("5s")
-    """After SIGTERM, how long new connections are still served while balancers look away."""
+    """Time after SIGTERM in which new connections are still accepted, until load balancers see the failed readiness."""
     graceful_timeout: Duration = Duration("30s")
-    """Time for requests in flight to finish before they are cut."""
+    """Timeout for requests in flight at shutdown, which are then cancelled."""
     stop_timeout: Duration = Duration("10s")
-    """Time for each plugin to stop before it is cut."""
+    """Timeout for the stop of each plugin, which is then cancelled."""
     workers: Annotated[int, Field(ge=1, le=512)] | None = None
-    """Processes that serve, under a supervisor that replaces those which crash or hang; unset serves in one process."""
+    """Number of worker processes, supervised and replaced after a crash or hang; unset runs one process."""
     preload: bool = True
-    """Whether one process imports plugins and application and forks the workers, which share its memory; each imports
-    for itself where importing starts threads."""
+    """Import plugins and application once and fork the workers, on Linux; not when importing starts threads."""
     worker_start_timeout: PositiveDuration = Duration("5m")
-    """Time for a worker to become ready, imports of the application included, before it is ended."""
+    """Timeout for a worker to import the application and become ready, after which it is killed."""
     hang_timeout: Duration = Duration("30s")
-    """How long the event loop of a worker that is ready may be blocked before the worker is replaced."""
+    """Time without a heartbeat, because the event loop is blocked, after which a worker is replaced."""
     memory: Memory = Memory()
-    """How a process keeps its memory in hand."""
+    """Memory limit, garbage collection and allocation tracing."""
 
     @model_validator(mode="after")
-    def _has_workers_to_replace(self) -> Server:
+    def _check_memory_limit(self) -> Server:
         if self.memory.limit is not None and self.workers is None:
-            raise ValueError("memory.limit replaces workers, and there are none; add workers = 1 or more")
+            raise ValueError("memory.limit requires workers; add workers = 1 or more")
         return self
 
     @model_validator(mode="after")
-    def _has_two_ports(self) -> Server:
-        # A connection's local port decides which of the two addresses it belongs to.
+    def _check_ports(self) -> Server:
+        # The local port of a connection determines its address.
         if self.management_address is not None and split_address(self.management_address)[1] == self.port:
-            raise ValueError(f"management_address has the port of the public address, {self.port}; give it another")
+            raise ValueError(f"management_address has the port of the public address, {self.port}; choose another")
         return self
 
     @field_validator("management_address")
     @classmethod
-    def _has_host_and_port(cls, address: str | None) -> str | None:
+    def _check_management_address(cls, address: str | None) -> str | None:
         if address is not None:
             host, port = split_address(address)
-            name_or_address(host)
+            check_host(host)
             if not port:
-                raise ValueError(f"port 0 would be unknown to probes; name a port, such as {host}:9100")
+                raise ValueError(f"the port must not be 0; write a port, such as {host}:9100")
         return address
 
 
 class External(Table):
-    """A service that the application needs, watched by its status line; its address alone stands for the table."""
+    """An external service with an HTTP health check; a string is its URL."""
 
     model_config = ConfigDict(json_schema_extra={"type": ["object", "string"]})
 
     url: HttpUrl
     """URL (http or https) that responds with 2xx or 3xx while the service is healthy."""
     critical: bool = False
-    """Whether this instance is not ready without it."""
+    """Readiness fails when this check fails."""
     timeout: PositiveDuration = Duration("2s")
-    """Time limit for its response."""
+    """Timeout of the check."""
 
     @model_validator(mode="before")
     @classmethod
-    def _address_alone(cls, value: object) -> object:
+    def _expand_url(cls, value: object) -> object:
         return {"url": value} if isinstance(value, str) else value
 
 
 class Health(Table):
-    """How health is checked and shown."""
+    """The table ``[health]``: paths and checks."""
 
-    path: Annotated[str, TextPattern(r"^/[^?#]*[^/?#]$", 'a path such as "/health", without a slash at its end')] = (
+    path: Annotated[str, TextPattern(r"^/[^?#]*[^/?#]$", 'a path without a trailing slash, such as "/health"')] = (
         "/health"
     )
-    """Where the health pages are: this path, and ``/live`` and ``/ready`` under it."""
+    """Path of the health pages: this path, and ``/live`` and ``/ready`` below it."""
     check_interval: PositiveDuration = Duration("5s")
-    """Time between two rounds of each check."""
+    """Interval between runs of each check."""
     external: dict[str, External] = {}
-    """Services outside, by name."""
+    """External services by name."""
 
 
 def split_address(address: str) -> tuple[str, int]:

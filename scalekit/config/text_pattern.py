@@ -1,4 +1,4 @@
-"""What a text of the file has to look like, with words for the message about one that does not."""
+"""Patterns of strings in the file, with an error message that describes the expected text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True, slots=True)
 class TextPattern:
-    """Metadata of a text: the whole of it matches *pattern*, which begins with ``^`` and ends with ``$``.
+    """Metadata of a string that must match *pattern*, which starts with ``^`` and ends with ``$``.
 
-    Any other text is refused with ``expected EXPECTED, got TEXT``, where a pattern alone would name no remedy.
+    The error message is ``expected EXPECTED, got TEXT``.
     """
 
     pattern: str
@@ -23,13 +23,13 @@ class TextPattern:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Return the schema of *source* with the check."""
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Return the JSON Schema with the pattern."""
         return {**handler(schema), "pattern": self.pattern}
 
-    def _checked(self, text: str) -> str:
+    def _check(self, text: str) -> str:
         if not re.fullmatch(self.pattern, text):
             raise ValueError(f"expected {self.expected}, got {text!r}")
         return text

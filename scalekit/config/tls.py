@@ -38,7 +38,7 @@ class Tls(Table):
     def require_scheme(self, secure: str, url: Url) -> None:
         """Raise ValueError when a key of this table is set but the scheme of *url* is not *secure*."""
         if self.model_fields_set and url.scheme != secure:
-            raise ValueError(f"tls applies to {secure}:// addresses only; write one, or leave tls out")
+            raise ValueError(f"tls requires a {secure}:// URL; write one, or remove tls")
 
     def ssl_context(self, server: str) -> ssl.SSLContext:
         """Return the SSL context for connections to *server*; raise StartError when a file cannot be loaded."""

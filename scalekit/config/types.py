@@ -1,4 +1,4 @@
-"""The value types of the file: durations, sizes, rates and secrets."""
+"""Value types of the file: durations, sizes, rates and secrets."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SHARE = r"(?:100|\d{1,2}(?:\.\d+)?)%"
 _RATE = rf"\d+/(?:us|ms|s|m|h|d|{_DURATION})"
 
 
-class Spelled:
-    """A value whose constructor reads the spelling of the file and whose ``str`` gives it back."""
+class TextValue:
+    """A value whose constructor parses the text of the file and whose ``str`` returns that text."""
 
     JSON_SCHEMA: ClassVar[JsonSchemaValue]
 
@@ -40,37 +40,37 @@ class Spelled:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the JSON Schema of the spelling."""
+        """Return the JSON Schema of the text."""
         return dict(cls.JSON_SCHEMA)
 
 
-class Duration(Spelled, float):
-    """A span of time in seconds, written ``"250ms"``, ``"30s"``, ``"1h30m"`` or ``"7d"``."""
+class Duration(TextValue, float):
+    """A duration in seconds, written ``"250ms"``, ``"30s"``, ``"1h30m"`` or ``"7d"``."""
 
     JSON_SCHEMA = {"type": "string", "pattern": f"^{_DURATION}$"}
 
     def __new__(cls, text: str) -> Self:
-        """Read *text*; raises ValueError when it is not a duration."""
+        """Parse *text*; raises ValueError when it is not a duration."""
         if not isinstance(text, str) or not re.fullmatch(_DURATION, text):
             raise ValueError(f'expected a duration such as "250ms", "30s", "15m" or "7d", got {text!r}')
         parts = re.findall(r"([\d.]+)([a-z]+)", text)
         return super().__new__(cls, sum(float(number) * SECONDS[unit] for number, unit in parts))
 
     def __str__(self) -> str:
-        """Return the largest unit that divides the value, else the one that reads best."""
+        """Return the value in the largest unit that divides it, else in a readable one."""
         whole = next((unit for unit in ("d", "h", "m", "s") if self and self % SECONDS[unit] == 0), None)
         unit = whole or ("s" if not self or self >= 1 else "ms" if self >= 1e-3 else "us")
         number = f"{self / SECONDS[unit]:.6f}"
         return f"{number.rstrip('0').rstrip('.')}{unit}"
 
 
-class Size(Spelled, int):
-    """A number of bytes, written ``"1MiB"``, ``"64KiB"``, ``"10MB"`` or as a plain integer."""
+class Size(TextValue, int):
+    """A size in bytes, written ``"1MiB"``, ``"64KiB"``, ``"10MB"`` or as an integer."""
 
     JSON_SCHEMA = {"type": ["string", "integer"], "pattern": f"^{_SIZE}$", "minimum": 0}
 
     def __new__(cls, text: str | int) -> Self:
-        """Read *text*; raises ValueError when it is not a size."""
+        """Parse *text*; raises ValueError when it is not a size."""
         if isinstance(text, int) and not isinstance(text, bool) and text >= 0:
             return super().__new__(cls, text)
         if not isinstance(text, str) or not re.fullmatch(_SIZE, text):
@@ -79,20 +79,20 @@ class Size(Spelled, int):
         return super().__new__(cls, round(Decimal(number) * _BYTES[unit.lower()]))
 
     def __str__(self) -> str:
-        """Return the largest unit that divides the value."""
+        """Return the value in the largest unit that divides it."""
         units = ("GiB", "MiB", "KiB", "GB", "MB", "kB")
         unit = next((unit for unit in units if self and self % BYTES[unit] == 0), "B")
         return f"{int(self) // BYTES[unit]}{unit}"
 
 
-class SizeOrShare(Spelled):
-    """A number of bytes, or a share of all there are, written ``"512MiB"`` or ``"20%"``."""
+class SizeOrShare(TextValue):
+    """A size in bytes or a share of a total, written ``"512MiB"`` or ``"20%"``."""
 
     JSON_SCHEMA = {"type": ["string", "integer"], "pattern": f"^({_SIZE}|{_SHARE})$", "minimum": 1}
     __slots__ = ("_share", "_size")
 
     def __init__(self, text: str | int) -> None:
-        """Read *text*; raises ValueError when it is neither, or nothing."""
+        """Parse *text*; raises ValueError when it is neither, or zero."""
         is_share = isinstance(text, str) and bool(re.fullmatch(_SHARE, text))
         self._share = float(str(text)[:-1]) / 100 if is_share else None
         try:
@@ -102,23 +102,23 @@ class SizeOrShare(Spelled):
         if not self._share and not self._size:
             raise ValueError(f'expected a size such as "512MiB" or a share such as "20%", got {text!r}')
 
-    def of(self, everything: int) -> int:
-        """Return the number of bytes, where a share is one of *everything*."""
-        return int(self._size) if self._share is None else int(self._share * everything)
+    def of(self, total: int) -> int:
+        """Return the size in bytes; a share is one of *total* bytes."""
+        return int(self._size) if self._share is None else int(self._share * total)
 
     def __str__(self) -> str:
-        """Return the spelling of the file."""
+        """Return the text of the file."""
         return str(self._size) if self._share is None else f"{self._share * 100:g}%"
 
 
-class Rate(Spelled):
+class Rate(TextValue):
     """At most *limit* events in *period* seconds, written ``"100/15m"`` or ``"10/s"``."""
 
     JSON_SCHEMA = {"type": "string", "pattern": f"^{_RATE}$"}
     __slots__ = ("limit", "period")
 
     def __init__(self, text: str) -> None:
-        """Read *text*; raises ValueError when it is not a rate of at least one event in some time."""
+        """Parse *text*; raises ValueError when it is not a rate of at least one event."""
         expected = f'expected a rate such as "10/s", "100/15m" or "5000/1h", got {text!r}'
         if not isinstance(text, str) or not re.fullmatch(_RATE, text) or text.startswith("0"):
             raise ValueError(expected)
@@ -129,7 +129,7 @@ class Rate(Spelled):
             raise ValueError(expected)
 
     def __str__(self) -> str:
-        """Return the spelling of the file."""
+        """Return the text of the file."""
         return f"{self.limit}/{self.period}"
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Addresses that may hold a password, checked as far as one can be without a connection."""
+"""URLs of servers, which may contain a password, validated without a connection."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from scalekit.config.mask import KEYS, MASK, mask_address, mask_values
-from scalekit.config.types import Spelled
+from scalekit.config.mask import KEYS, MASK, mask_url, mask_values
+from scalekit.config.types import TextValue
 from scalekit.config.url_syntax import UrlParts, split_url
 
 MEMORY = ":memory:"
@@ -17,10 +17,10 @@ _USER = re.compile(r"(https?://)[^/?#@]+@")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
-class Url(Spelled):
-    """An address that may hold a password; ``str`` masks it, :meth:`reveal` gives it whole.
+class Url(TextValue):
+    """A URL that may contain a password; ``str`` masks the password, :meth:`reveal` does not.
 
-    A subclass names the *SCHEMES* that it takes, and an *EXAMPLE* for the error message.
+    A subclass names the *SCHEMES* that it supports, and an *EXAMPLE* for error messages.
     """
 
     JSON_SCHEMA = {"type": "string"}
@@ -29,19 +29,19 @@ class Url(Spelled):
     __slots__ = ("_text", "parts")
 
     def __init__(self, text: str) -> None:
-        """Read *text*; raises ValueError, which shows no password, when nothing could be reached there."""
+        """Parse *text*; raises ValueError, without the password, when it is not a valid URL."""
         if not isinstance(text, str):
-            raise ValueError(f"expected an address in quotes, such as {self.EXAMPLE}, got {type(text).__name__}")
+            raise ValueError(f"expected a URL in quotes, such as {self.EXAMPLE}, got {type(text).__name__}")
         if (found := _SCHEME.match(text)) is not None:
             text = found[0].lower() + text[found.end() :]
         else:
-            raise ValueError(f"expected an address with a scheme, such as {self.EXAMPLE}, got {mask_address(text)!r}")
+            raise ValueError(f"expected a URL with a scheme, such as {self.EXAMPLE}, got {mask_url(text)!r}")
         self._text = text
         try:
             self.parts: UrlParts = split_url(text)
             self._check()
         except ValueError as error:
-            raise ValueError(f"{error}, got {mask_address(text)!r}") from None
+            raise ValueError(f"{error}, got {mask_url(text)!r}") from None
 
     @property
     def scheme(self) -> str:
@@ -50,30 +50,30 @@ class Url(Spelled):
 
     @property
     def file(self) -> str:
-        """The file that an address of SQLite names; empty is a database in memory."""
+        """The file of an ``sqlite:`` URL; empty for a database in memory."""
         path = unquote(self.parts.path).removeprefix("/")
         return "" if path == MEMORY else path
 
     def reveal(self) -> str:
-        """Return the address with its password, for the client library only."""
+        """Return the URL with its password; pass it to client libraries only."""
         return self._text
 
     def _check(self) -> None:
         if self.SCHEMES and self.scheme not in self.SCHEMES:
-            known = ", ".join(self.SCHEMES)
-            raise ValueError(f"the scheme {self.scheme!r} is none of {known}; write {self.EXAMPLE}")
+            schemes = ", ".join(self.SCHEMES)
+            raise ValueError(f"the scheme {self.scheme!r} is none of {schemes}; write {self.EXAMPLE}")
         if self.scheme == "sqlite":
             _check_file(self.file, self.parts)
         elif self.SCHEMES and not self.parts.host:
-            raise ValueError(f"the address names no host; write {self.EXAMPLE}")
+            raise ValueError(f"the URL has no host; write {self.EXAMPLE}")
 
     def __str__(self) -> str:
-        """Return the address with its password masked."""
+        """Return the URL with its password and secret parameters masked."""
         password = self.parts.password_text
         if not password:
-            return mask_values(_without_key(self._text))
-        before, _, behind = self._text.partition(f":{password}@")
-        return f"{before}:{MASK}@{mask_values(behind)}"
+            return mask_values(_mask_key(self._text))
+        before, _, after = self._text.partition(f":{password}@")
+        return f"{before}:{MASK}@{mask_values(after)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -86,24 +86,24 @@ class Url(Spelled):
 
 
 class HttpUrl(Url):
-    """The address of a service that speaks HTTP."""
+    """The URL of an HTTP service."""
 
     SCHEMES = ("http", "https")
     EXAMPLE = "http://127.0.0.1:8001"
     __slots__ = ()
 
 
-def _without_key(address: str) -> str:
-    """Return *address* without a user who may be a key: one of HTTP without a password."""
-    if address.startswith(KEYS) and (found := _USER.match(address)):
-        return f"{found[1]}{MASK}@{address[found.end() :]}"
-    return address
+def _mask_key(url: str) -> str:
+    """Return *url* with the user masked when it may be a key: the user of an HTTP URL without a password."""
+    if url.startswith(KEYS) and (found := _USER.match(url)):
+        return f"{found[1]}{MASK}@{url[found.end() :]}"
+    return url
 
 
 def _check_file(file: str, parts: UrlParts) -> None:
-    if parts.places or parts.user or parts.password:
+    if parts.hosts or parts.user or parts.password:
         shown = parts.host
         raise ValueError(f"a file has no host; write sqlite:///{shown}{file and '/'}{file}, with three slashes")
     folder = Path(file).parent
     if file and not folder.is_dir():
-        raise ValueError(f"there is no folder {str(folder)!r}; make it, or write sqlite:////path/from/the/root.db")
+        raise ValueError(f"there is no folder {str(folder)!r}; create it, or write sqlite:////path/from/the/root.db")

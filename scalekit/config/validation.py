@@ -1,4 +1,4 @@
-"""Turn a table into its model, and pydantic's complaints into problems that name the line and the remedy."""
+"""Validate tables by their models, and report each error with file, line and remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from scalekit.config.document import Document, dotted
 from scalekit.config.mask import is_secret_name
 from scalekit.config.positions import Path
-from scalekit.config.problem_text import complaint, required
+from scalekit.config.validation_messages import missing_key_message, validation_message
 
 UNKNOWN_KEY = "unknown key"
 
@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -> Model | None:
-    """Return the table at *path* as a *kind*, or None after adding every mistake in it to the document's problems."""
+    """Return the table at *path* as a *kind*, or None after adding each mistake to the document's problems."""
     table = value_at(document.data, path)
     if table is None:
         table = {}
@@ -37,11 +37,11 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
             raise first
         return kind.model_validate_json(_json(table))
     except ValidationError as error:
-        known = {problem.key for problem in document.problems}  # report one mistake, such as a missing variable, once
+        reported = {problem.key for problem in document.problems}  # at most one problem for each key
         for detail in error.errors(include_url=False):
-            here = (*path, *_written(table, detail["loc"]))
-            if dotted(here) not in known:
-                known.add(dotted(here))
+            here = (*path, *_path_of(table, detail["loc"]))
+            if dotted(here) not in reported:
+                reported.add(dotted(here))
                 document.report(
                     here,
                     _message(kind, detail, value_at(table, here[len(path) :]), document=document, here=here, path=path),
@@ -51,7 +51,7 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about the unknown *name*: the closest name of *known*, or else all of them."""
+    """Return the end of a message about the unknown *name*: the closest name of *known*, else all of them."""
     names = sorted(known)
     close = get_close_matches(name.lower(), names, n=1)
     if close:
@@ -62,12 +62,12 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 def _json(table: Any) -> bytes:
     try:
         return orjson.dumps(table, default=str)
-    except TypeError:  # a number of more than 64 bits
+    except TypeError:  # an integer of more than 64 bits
         return json.dumps(table, default=str).encode()
 
 
 def value_at(data: Any, path: Path) -> Any:
-    """Return what stands at *path* below *data*, or None when nothing does."""
+    """Return the value at *path* in *data*, or None when there is none."""
     for part in path:
         if isinstance(data, dict) and part in data:
             data = data[part]
@@ -79,11 +79,11 @@ def value_at(data: Any, path: Path) -> Any:
 
 
 def _with_literals(table: Any, document: Document, path: Path, error: ValidationError) -> tuple[Any, bool]:
-    """Retry with what the text of the environment means as TOML, for the keys that did not want the text."""
+    """Return *table* with TOML literals instead of texts for the keys in *error*, and whether any was replaced."""
     copy = deepcopy(table)
     replaced = False
     for detail in error.errors(include_url=False):
-        where = _written(table, detail["loc"])
+        where = _path_of(table, detail["loc"])
         for size in range(len(where), 0, -1):
             literal = document.literals.get((*path, *where[:size]))
             if literal is not None:
@@ -92,8 +92,8 @@ def _with_literals(table: Any, document: Document, path: Path, error: Validation
     return copy, replaced
 
 
-def _written(table: Any, location: tuple[str | int, ...]) -> Path:
-    """Leave out what pydantic adds to a location, such as the member of a union that it tried."""
+def _path_of(table: Any, location: tuple[str | int, ...]) -> Path:
+    """Return *location* without pydantic's additions, such as the tried member of a union."""
     path: list[str | int] = []
     for part in location:
         inside = value_at(table, tuple(path))
@@ -107,12 +107,12 @@ def _message(kind: type[BaseModel], detail: Any, value: Any, *, document: Docume
     if detail["type"] == "extra_forbidden":
         return f"{UNKNOWN_KEY}; {suggest_name(str(name), _fields(kind, here[len(path) : -1]))}"
     if detail["type"] == "missing":
-        return required(here)
-    return complaint(detail, value, here, secret=bool(document.origin(here).variables) or is_secret_name(name))
+        return missing_key_message(here)
+    return validation_message(detail, value, here, secret=bool(document.origin(here).variables) or is_secret_name(name))
 
 
 def _fields(kind: type[BaseModel], path: Path) -> set[str]:
-    """Return the keys that the table at *path* below a *kind* may have."""
+    """Return the keys of the table at *path* in a *kind*."""
     for part in path:
         field = kind.model_fields.get(str(part))
         inner = _model_in(field.annotation) if field else None

@@ -22,7 +22,7 @@ from scalekit.testing.conformance import bare_application
         ({"source": "consul", "deregister_after": "30s"}, "write 1m or more"),
         ({"source": "consul", "tls": {"key_file": "key.pem"}}, "key_file needs cert_file"),
         ({"source": "consul", "tls": {"ca_file": "missing.pem"}}, "ca_file: no such file: missing.pem"),
-        ({"source": "consul", "tls": {"ca_file": __file__}}, "tls applies to https:// addresses only"),
+        ({"source": "consul", "tls": {"ca_file": __file__}}, "tls requires a https:// URL"),
         ({"source": "consul", "check_interval": "1s"}, "check_timeout 2s is longer than check_interval"),
         ({"source": "dns", "domain": "a", "nameserver": "10.0.0.1"}, "expected host:port"),
         ({"retry_budget": 2}, "retry_budget"),

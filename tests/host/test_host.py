@@ -389,7 +389,11 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
         ({"server": {"allowed_hosts": ["shop"]}}, http_scope("/health/live"), 200),
         ({"server": {"max_body": 5}}, http_scope(headers=[(b"content-length", b"6")]), 413),
         ({"server": {"management_address": "127.0.0.1:9100"}}, http_scope("/health/live"), 200),
-        ({"server": {"management_address": "127.0.0.1:9100"}}, http_scope("/-/visits", server=("127.0.0.1", 9100)), 404),
+        (
+            {"server": {"management_address": "127.0.0.1:9100"}},
+            http_scope("/-/visits", server=("127.0.0.1", 9100)),
+            404,
+        ),
         ({"health": {"path": "/up"}}, http_scope("/up/live"), 200),
     ],
 )

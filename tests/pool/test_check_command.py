@@ -91,7 +91,7 @@ def test_a_host_that_is_not_known(check: Check) -> None:
 
 
 def test_a_file_in_a_missing_folder(check: Check) -> None:
-    assert "there is no folder 'nowhere'; make it" in complaint(check("url=sqlite:///nowhere/shop.db"), 78)
+    assert "there is no folder 'nowhere'; create it" in complaint(check("url=sqlite:///nowhere/shop.db"), 78)
 
 
 @pytest.mark.needs("postgres")

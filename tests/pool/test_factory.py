@@ -196,7 +196,7 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
             {"url": "mysql://u@host/name"},
             "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://",
         ),
-        ({"url": "postgresql:///name"}, "names no host"),
+        ({"url": "postgresql:///name"}, "has no host"),
         ({"min_size": 5, "max_size": 4}, "min_size 5 is more than max_size 4"),
         ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls are both set"),
         ({"urls": ("sqlite:///a.db",)}, "name a SQLite file in url"),

@@ -87,7 +87,7 @@ def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:
 
 
 def _hosts(split: UrlParts) -> Iterator[HostPort]:
-    for host, port in split.places or (("", None),):
+    for host, port in split.hosts or (("", None),):
         if not host:
             raise ValueError("expected a host, such as redis://127.0.0.1:6379")
         yield unquote(host), port or DEFAULT_PORT

@@ -54,7 +54,10 @@ def startup_lines(settings: Settings, sockets: Sequence[socket.socket]) -> list[
     by_workers = "" if table.workers is None else f" by {table.workers} workers"
     if table.role == "worker":
         pages = f"health and operators' pages are on http://{table.management_address}"
-        return [f"running{with_plugins}{by_workers}; no requests are served", *([pages] if table.management_address else [])]
+        return [
+            f"running{with_plugins}{by_workers}; no requests are served",
+            *([pages] if table.management_address else []),
+        ]
     address = f"http://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
     lines = [f"serving {settings.app.target or 'the application'}{with_plugins}{by_workers} on {address}"]
     apart = table.management_address

@@ -223,7 +223,7 @@ app = Starlette(routes=[inner, WebSocketRoute("/ws", print)])
 
 def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(ROUTED)
-    result = run("routes", toml=VISITS + '[server]\nmanagement = "127.0.0.1:9100"\n')
+    result = run("routes", toml=VISITS + '[server]\nmanagement_address = "127.0.0.1:9100"\n')
     rows = [line.split("  ") for line in result.stdout.splitlines()]
     assert [[cell.strip() for cell in row if cell] for row in rows] == [
         ["path", "methods", "owner", "listener"],

@@ -48,11 +48,11 @@ def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
 def test_a_mistake_that_a_plugin_tells_of_is_given_its_place(write: Write, key: str, line: int) -> None:
     file = write("top.toml", "[plugins.a]\nitems = [\n 1,\n 2]\n")
     document = read(file, ["server.port=5"], {})
-    assert str(document.placed(Problem("no", key, plugin="a"))) == f"{file}:{line}: {key}: no (plugin a)"
-    assert str(document.placed(Problem("no", "server.port"))) == "--set: server.port: no"
-    assert str(document.placed(Problem("no", "health"))) == f"{file}: health: no"
+    assert str(document.with_location(Problem("no", key, plugin="a"))) == f"{file}:{line}: {key}: no (plugin a)"
+    assert str(document.with_location(Problem("no", "server.port"))) == "--set: server.port: no"
+    assert str(document.with_location(Problem("no", "health"))) == f"{file}: health: no"
     for told in (Problem("no"), Problem("no", key, "other.toml", 7)):
-        assert document.placed(told) is told
+        assert document.with_location(told) is told
 
 
 def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> None:
@@ -64,11 +64,11 @@ def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("[a]\nb = \n", 2, "b has no value; write b = and the value"),
-        ("a = 1\na = 2\n", 2, "the key 'a' stands twice, first in line 1; leave one out"),
-        ("[a]\n[a]\n", 2, "the table [a] stands twice, first in line 1; put its keys together"),
+        ("[a]\nb = \n", 2, "b has no value; write b = VALUE"),
+        ("a = 1\na = 2\n", 2, "the key 'a' occurs twice, first in line 1; remove one"),
+        ("[a]\n[a]\n", 2, "the table [a] occurs twice, first in line 1; merge the two"),
         ("a = 'x\n", 2, "not valid TOML"),
-        ("a = [1,\n2", 2, "a: in the list that begins in line 1"),
+        ("a = [1,\n2", 2, "a: the list that starts in line 1"),
     ],
 )
 def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: str, line: int, message: str) -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: st
     ("name", "text", "message"),
     [
         ("absent", "", "no such file"),
-        ("a.toml", 'extends = "a.toml"', "break the circle"),
+        ("a.toml", 'extends = "a.toml"', "remove one of the two keys"),
         ("a.toml", 'extends = "b.toml"', "there is no file 'b.toml'"),
         ("a.toml", 'extends = "b\\u0000c"', r"there is no file 'b\\x00c'"),
         pytest.param("a.toml", f'extends = "{"b" * 5000}"', "there is no file 'bbb", id="long name"),
@@ -104,7 +104,7 @@ def test_files_that_cannot_be_put_together_are_refused(write: Write, name: str, 
 def test_a_circle_over_three_files_is_refused(write: Write) -> None:
     for name, base in (("a", "b"), ("b", "c"), ("c", "a")):
         write(f"{name}.toml", f'extends = "{base}.toml"\n')
-    with pytest.raises(ConfigError, match="break the circle"):
+    with pytest.raises(ConfigError, match="remove one of the two keys"):
         read(write("d.toml", 'extends = "a.toml"'))
 
 
@@ -192,4 +192,4 @@ def test_a_file_that_is_not_utf_8_is_named_with_the_line_and_the_remedy(tmp_path
     file.write_bytes('[app]\ntarget = "a:b"\nname = "café"\n'.encode("latin-1"))
     with pytest.raises(ConfigError) as caught:
         read(file)
-    assert str(caught.value.problems[0]) == f"{file}:3: holds bytes that are not UTF-8; save the file as UTF-8"
+    assert str(caught.value.problems[0]) == f"{file}:3: contains bytes that are not UTF-8; save the file as UTF-8"

@@ -33,10 +33,10 @@ def test_references_are_replaced(text: str, filled: str) -> None:
     [
         ("${UNSET}", "environment variable UNSET is not set; set it, or write ${UNSET:-default}"),
         ("${BYTES:-there}", "environment variable BYTES is not UTF-8; set it to text"),
-        ("${1X}", "begins no reference"),
-        ("${NAME", "begins no reference"),
+        ("${1X}", "without a valid reference"),
+        ("${NAME", "without a valid reference"),
         ("${}", "or $${ for a literal ${"),
-        ("${A:-${B}}", "begins no reference"),
+        ("${A:-${B}}", "without a valid reference"),
     ],
 )
 def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None:
@@ -48,7 +48,7 @@ def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None
     [("${NUMBER}", True), ("${UNSET:-5}", True), (" ${NUMBER}", False), ("5", False), ("$${X}", False)],
 )
 def test_one_reference_alone_may_stand_for_more_than_a_string(text: str, whole: bool) -> None:
-    assert substitute(text, ENVIRONMENT).whole is whole
+    assert substitute(text, ENVIRONMENT).is_one_reference is whole
 
 
 def test_only_variables_that_were_used_are_named() -> None:

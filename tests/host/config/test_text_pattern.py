@@ -31,10 +31,13 @@ def test_another_text_is_refused_with_what_is_expected(text: str) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"health": {"path": "health"}}, """health.path: expected a path such as "/health", """),
-        ({"health": {"path": "/"}}, """health.path: expected a path such as "/health", """),
-        ({"app": {"static": {"static": ["."]}}}, """app.static.static: expected a path such as "/static", """),
-        ({"server": {"allowed_hosts": ["https://a.example"]}}, """server.allowed_hosts[0]: expected a host name or address """),
+        ({"health": {"path": "health"}}, """health.path: expected a path without a trailing slash, """),
+        ({"health": {"path": "/"}}, """health.path: expected a path without a trailing slash, """),
+        ({"app": {"static": {"static": ["."]}}}, """app.static.static: expected a path without a trailing slash, """),
+        (
+            {"server": {"allowed_hosts": ["https://a.example"]}},
+            """server.allowed_hosts[0]: expected a host name or address """,
+        ),
         (
             {"plugins": {"metrics": {"path": "metrics/"}}},
             """plugins.metrics.path: expected a path such as "/metrics", """,

@@ -43,7 +43,7 @@ def test_a_file_without_certificates_fails_the_start(tmp_path: Path) -> None:
 
 
 def test_settings_need_the_secure_scheme() -> None:
-    with pytest.raises(ValueError, match="tls applies to https:// addresses only"):
+    with pytest.raises(ValueError, match="tls requires a https:// URL"):
         Tls(verify="ca").require_scheme("https", Url("http://127.0.0.1:8500"))
     Tls().require_scheme("https", Url("http://127.0.0.1:8500"))
     Tls(verify="ca").require_scheme("https", Url("https://127.0.0.1:8500"))

@@ -51,7 +51,7 @@ def test_any_scheme_will_do_where_none_is_named(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nope", "expected an address with a scheme, such as store://127.0.0.1:7000, got 'nope'"),
+        ("nope", "expected a URL with a scheme, such as store://127.0.0.1:7000, got 'nope'"),
         ("queue://h", "the scheme 'queue' is none of store, sqlite; write store://127.0.0.1:7000, got 'queue://h'"),
         ("store://h:65536", "write a port of 1 to 65535"),
         ("store://h:0", "write a port of 1 to 65535"),
@@ -61,11 +61,11 @@ def test_any_scheme_will_do_where_none_is_named(text: str) -> None:
         ("store://[::1", "an IPv6 address as [::1]"),
         ("store://::1:80", "an IPv6 address as [::1]"),
         ("store://h1:1,h2:2", "write a port of 1 to 65535"),
-        ("store:///name", "the address names no host; write store://127.0.0.1:7000"),
-        ("store://:80", "the address names no host"),
-        ("store://a b", "write %20 where one is meant"),
+        ("store:///name", "the URL has no host; write store://127.0.0.1:7000"),
+        ("store://:80", "the URL has no host"),
+        ("store://a b", "write it as %20"),
         ("sqlite://data.db", "write sqlite:///data.db, with three slashes"),
-        ("sqlite:///nowhere/data.db", "there is no folder 'nowhere'; make it, or write"),
+        ("sqlite:///nowhere/data.db", "there is no folder 'nowhere'; create it, or write"),
     ],
 )
 def test_what_cannot_be_reached_is_refused_with_value_and_remedy(text: str, message: str) -> None:

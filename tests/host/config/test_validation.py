@@ -54,7 +54,7 @@ def problems(toml: str, tmp_path: Path, *overrides: str, **environment: str) -> 
         ("share = inf", ["2: sample.share: should be a valid number, got inf (plugin p)"]),
         (
             'url = "nope"',
-            ["2: sample.url: expected an address with a scheme, such as redis://127.0.0.1:6379, got 'nope'"],
+            ["2: sample.url: expected a URL with a scheme, such as redis://127.0.0.1:6379, got 'nope'"],
         ),
         (
             "[sample.inner]\nweight = 1",

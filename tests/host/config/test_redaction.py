@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from scalekit.config import Secret, Table, Url
-from scalekit.config.secrets import redactor
+from scalekit.config.redaction import redactor
 
 
 class Issuer(Table):

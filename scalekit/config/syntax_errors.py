@@ -1,4 +1,4 @@
-"""Say of a file that is not TOML what to change: which key, where it stands first, which quotes are missing."""
+"""Explain TOML syntax errors with their remedy: missing quotes, duplicate keys, open lists."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import tomllib
 
 from scalekit.config.mask import is_secret_name
-from scalekit.config.positions import Path, scanned
+from scalekit.config.positions import Path, scan_prefix
 
 _PAIR = re.compile(r"""\s*(?P<key>[A-Za-z0-9_.-]+|"[^"]*"|'[^']*')\s*(?P<sign>[=:])\s*(?P<value>.*?)\s*$""")
 _WORD = re.compile(r"(?P<word>[0-9][0-9.]*[A-Za-z%/][A-Za-z0-9/]*)\s*(?:#.*)?")
@@ -16,52 +16,52 @@ _SWITCHES = {"true": "true", "yes": "true", "on": "true", "false": "false", "no"
 
 
 def explain(text: str, error: tomllib.TOMLDecodeError) -> tuple[str, int]:
-    """Return what is wrong with *text* and the line; nothing of a value is shown that may be a secret."""
+    """Return the message and the line of the syntax *error* in *text*; secret values are not shown."""
     message, _, place = str(error).removesuffix(")").partition(" (at ")
     digits = [word.rstrip(",") for word in place.split() if word.rstrip(",").isdigit()]
     lines = text.split("\n")
     number = int(digits[0]) if digits else len(lines)
     line = lines[number - 1] if number <= len(lines) else ""
     if message.startswith(("Cannot declare", "Cannot overwrite", "Cannot mutate", "Duplicate inline")):
-        return _twice(lines, number, message), number
+        return _explain_duplicate(lines, number, message), number
     found = _PAIR.fullmatch(line)
     if message.startswith("Illegal character '\\n'"):
-        return "a string is not closed; end it with the sign that it begins with", number
+        return "a string is not closed; end it with the quote that it starts with", number
     if line.lstrip().startswith(("//", ";")):
-        return "not valid TOML: a comment begins with #", number
+        return "not valid TOML: a comment starts with #", number
     if message.startswith(("Unescaped", "Invalid hex value", "Escaped character")):
-        return r"a backslash in double quotes begins an escape; write \\, or put the text in single quotes", number
+        return r"a backslash in double quotes starts an escape; write \\, or put the text in single quotes", number
     if found and found["sign"] == ":":
-        return f"not valid TOML: write {found['key']} = with an equals sign in place of the colon", number
-    if opened := _open_list(lines[:number]):
+        return f"not valid TOML: write {found['key']} = with an equals sign instead of the colon", number
+    if opened := _explain_open_list(lines[:number]):
         return opened, number
     if found and message.startswith(("Invalid value", "Expected newline", "Invalid initial")):
-        return _value(found["key"], found["value"], message), number
+        return _explain_value(found["key"], found["value"], message), number
     return f"not valid TOML: {message[:1].lower()}{message[1:]}", number
 
 
-def _open_list(lines: list[str]) -> str:
-    """Return the message for a list that is open at the end of *lines*, empty where none is."""
+def _explain_open_list(lines: list[str]) -> str:
+    """Return the message for a list that is open at the end of *lines*, or an empty string when none is."""
     for number in range(len(lines), 0, -1):
         line = re.sub(r"\s+#.*$", "", lines[number - 1]).rstrip()
         begun, is_last = _LIST.match(line), number == len(lines)
         if line.endswith("]") and not is_last:
             break
         if begun:
-            where = "" if is_last else f" that begins in line {number}"
-            return f"{begun['key']}: in the list{where} text stands in quotes, commas between values, and ] at the end"
+            where = "" if is_last else f" that starts in line {number}"
+            return f"{begun['key']}: the list{where} is not valid; quote text, separate values by commas, end with ]"
         if not is_last and (line.lstrip().startswith("[") or _PAIR.fullmatch(line)):
             break
     return ""
 
 
-def _twice(lines: list[str], number: int, message: str) -> str:
-    """Return the message for what line *number* declares a second time."""
-    before = scanned("\n".join(lines[: number - 1]))
-    path = scanned("\n".join(lines[:number])).last
+def _explain_duplicate(lines: list[str], number: int, message: str) -> str:
+    """Return the message for the key or table that line *number* declares a second time."""
+    before = scan_prefix("\n".join(lines[: number - 1]))
+    path = scan_prefix("\n".join(lines[:number])).last
     inline = re.search(r"'([^']*)'", message)
     if message.startswith("Duplicate inline") and inline:
-        return f"the key {inline[1]!r} stands twice in one inline table; leave one out"
+        return f"the key {inline[1]!r} occurs twice in one inline table; remove one"
     while path and path not in before.lines:
         path = path[:-1]
     if not path:
@@ -69,37 +69,37 @@ def _twice(lines: list[str], number: int, message: str) -> str:
     where = f"first in line {before.lines[path]}"
     marks = [lines[each - 1].lstrip()[:2] for each in (before.lines[path], number)]
     if all(mark.startswith("[") for mark in marks) and marks.count("[[") == 1:
-        name = _named(path)
-        return f"the table [{name}] is also written [[{name}]], {where}; write [[{name}]] above each of several"
+        name = _dotted(path)
+        return f"the table [{name}] is also written [[{name}]], {where}; write [[{name}]] above each element"
     is_header = lines[number - 1].lstrip().startswith("[")
     if is_header and (message.startswith("Cannot declare") or before.is_table(path)):
-        return f"the table [{_named(path)}] stands twice, {where}; put its keys together"
+        return f"the table [{_dotted(path)}] occurs twice, {where}; merge the two"
     if message.startswith("Cannot mutate"):
-        return f"{_named(path)} was closed, {where}; put all of its keys there"
-    return f"the key {_named(path)!r} stands twice, {where}; leave one out"
+        return f"{_dotted(path)} was closed, {where}; move all of its keys there"
+    return f"the key {_dotted(path)!r} occurs twice, {where}; remove one"
 
 
-def _value(key: str, value: str, message: str) -> str:
+def _explain_value(key: str, value: str, message: str) -> str:
     text = re.sub(r"\s+#.*$", "", value)
     if not text or text.startswith("#"):
-        return f"{key} has no value; write {key} = and the value, text in quotes"
+        return f"{key} has no value; write {key} = VALUE, with text in quotes"
     if text.lower() in _SWITCHES:
         return f"{key}: write {_SWITCHES[text.lower()]}, in lower case, or put text in quotes"
     if text.lower() in ("null", "none", "nil"):
-        return f"{key}: TOML has no {text}; leave the key out"
+        return f"{key}: TOML has no {text}; remove the key"
     if text.startswith("{"):
-        rule = "an inline table stands in one line, with text in quotes and commas only between its keys"
-        return f"{key}: {rule}; or write [{key}] above its keys"
+        rule = "write an inline table in one line, with text in quotes and commas between its keys"
+        return f"{key}: {rule}, or write [{key}] above its keys"
     if _SECOND.fullmatch(text):
-        return f"{key}: each key stands in a line of its own"
+        return f"{key}: write each key in its own line"
     if re.fullmatch(r"[+-]?0[0-9_]+", text):
-        return f"{key}: a number begins with no 0"
+        return f"{key}: a number must not start with 0"
     if text[0] in "\"'[":
         return f"not valid TOML: {message[:1].lower()}{message[1:]}"
     word = _WORD.fullmatch(text)
     example = word["word"] if word and not is_secret_name(key.rpartition(".")[2]) else "..."
-    return f'{key}: text stands in quotes; write {key} = "{example}"'
+    return f'{key}: text needs quotes; write {key} = "{example}"'
 
 
-def _named(path: Path) -> str:
+def _dotted(path: Path) -> str:
     return ".".join(str(part) for part in path if isinstance(part, str))

@@ -1,4 +1,4 @@
-"""Keep secrets out of every text that leaves the process."""
+"""Redact secrets in all texts that leave the process: logs, errors, health pages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from scalekit.config.mask import MASK, mask_passwords, secret_values
 from scalekit.config.types import Secret
 from scalekit.config.url import Url
 
-SHORTEST_KEY = 8
-"""Signs of a user of HTTP without a password that is taken for a key: shorter ones are names, or words of any text."""
+MIN_KEY_LENGTH = 8
+"""Characters of an HTTP user without a password from which it counts as a key; shorter ones are names."""
 
 
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
-    """Return a function that masks, in any text, the secrets in *tables* and the passwords of addresses."""
+    """Return a function that masks the secrets in *tables* and the passwords of URLs in any text."""
     found = {each for table in tables for each in _secrets(table) if each}
     secrets = sorted({text for secret in found for text in _spellings(secret)}, key=len, reverse=True)
 
@@ -31,7 +31,7 @@ def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """Return *secret* as errors and addresses may spell it."""
+    """Yield the spellings of *secret* in errors and URLs: as is, escaped and percent-encoded."""
     yield secret
     yield repr(secret)[1:-1]
     yield json.dumps(secret)[1:-1]
@@ -45,7 +45,11 @@ def _secrets(value: Any) -> Iterator[str]:
         yield value.get_secret_value()
     elif isinstance(value, Url):
         yield from (value.parts.password_text, value.parts.password or "")
-        if value.scheme.startswith("http") and not value.parts.password and len(value.parts.user or "") >= SHORTEST_KEY:
+        if (
+            value.scheme.startswith("http")
+            and not value.parts.password
+            and len(value.parts.user or "") >= MIN_KEY_LENGTH
+        ):
             yield value.parts.user or ""
         for secret in secret_values(value.parts.query):
             yield from (secret, unquote_plus(secret))

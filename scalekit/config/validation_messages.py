@@ -1,4 +1,4 @@
-"""pydantic's complaints in the words of TOML, each with value and remedy, and without secrets."""
+"""Rewrite pydantic's errors as messages in terms of TOML, with value and remedy, and without secrets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from scalekit.config.mask import MASK, mask_address, mask_passwords
+from scalekit.config.mask import MASK, mask_passwords, mask_url
 from scalekit.config.positions import Path
 
 _LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
@@ -14,26 +14,26 @@ _TABLES = frozenset({"dict_type", "model_type", "model_attributes_type", "datacl
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def required(here: Path) -> str:
-    """Return the message for a key that is missing at *here*."""
+def missing_key_message(here: Path) -> str:
+    """Return the message for a missing key at *here*."""
     if isinstance(here[-1], int):
-        return f"a value is missing: {here[-2]} takes one more than the {here[-1]} that are there"
+        return f"a value is missing: {here[-2]} needs more than {here[-1]} values"
     return f"is required; write {_bare(here[-1])} = ... in {header(here[:-1])}"
 
 
 def header(path: Path) -> str:
-    """Return the line that begins the table at *path* in a file; an array of tables has two brackets."""
+    """Return the header line of the table at *path*; with two brackets for an array of tables."""
     names = ".".join(_bare(part) for part in path if isinstance(part, str))
     return f"[[{names}]]" if path and isinstance(path[-1], int) else f"[{names}]"
 
 
-def complaint(detail: Any, value: Any, here: Path, *, secret: bool) -> str:
+def validation_message(detail: Any, value: Any, here: Path, *, secret: bool) -> str:
     """Return the message for the *detail* of a ValidationError about the *value* at *here*."""
     kind = detail["type"]
     shown = MASK if secret else _toml(value)
     got = f", got {shown}" if isinstance(value, bool | int | float | str) else ""
     if kind in _LISTS and not isinstance(value, list | dict):
-        text = MASK if secret else mask_address(value) if isinstance(value, str) else None
+        text = MASK if secret else mask_url(value) if isinstance(value, str) else None
         item = shown if text is None else json.dumps(text, ensure_ascii=False)
         return f"should be a list; write [{item}]" if got else "should be a list, in [ ]"
     if kind in _LISTS:
@@ -56,7 +56,7 @@ def _other(detail: Any, value: Any, got: str, *, secret: bool) -> str:
     if secret:
         message = message.replace(repr(value), MASK)
     elif isinstance(value, str):
-        message = message.replace(repr(value), repr(mask_address(value)))
+        message = message.replace(repr(value), repr(mask_url(value)))
     return mask_passwords(message[:1].lower() + message[1:])
 
 
@@ -68,4 +68,4 @@ def _bare(name: str | int) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return repr(mask_address(value)) if isinstance(value, str) else str(value)
+    return repr(mask_url(value)) if isinstance(value, str) else str(value)
