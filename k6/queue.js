@@ -32,7 +32,7 @@ export const options = {
   thresholds: sliced({ ...PROMISED, ...NO_FAULTS, checks: ['rate==1.0'], [lost.name]: ['count==0'], [taken.name]: ['count>0'] }),
 };
 
-const ADDED = { outcome: 'kept' };
+const ADDED = { outcome: 'stored' };
 
 function kept() {
   return total(scrape(), 'sample_items_added_total', ADDED);

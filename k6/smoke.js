@@ -34,7 +34,7 @@ export function teardown({ before }) {
   check(after, {
     'every item added is a request counted': () => counted(REQUESTS, ADDED) >= ITERATIONS,
     'every item refused is a request counted': () => counted(REQUESTS, REFUSED) >= ITERATIONS,
-    'the service counts its items': () => counted('sample_items_added_total', { outcome: 'kept' }) >= ITERATIONS,
+    'the service counts its items': () => counted('sample_items_added_total', { outcome: 'stored' }) >= ITERATIONS,
   });
 }
 

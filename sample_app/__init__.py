@@ -1,1 +1,1 @@
-"""A small real service under ScaleKit."""
+"""The sample service: items, users and login, with all plugins."""

@@ -1,4 +1,4 @@
-"""The sample service: data items and users over HTTP."""
+"""The ASGI application and its routes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from sample_app.data import add_item, list_items
+from sample_app.home import home
 from sample_app.login import login
-from sample_app.page import home
 from sample_app.stats import show_stats
 from sample_app.stock import show_stock
 from sample_app.users import import_users, list_active

@@ -1,4 +1,4 @@
-"""Data items."""
+"""List and add items."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sample_app.cache_policy import SHARED_HEADERS, TTL, purge
 from sample_app.events import ITEM_ADDED, ItemAdded
-from sample_app.kept import ALIKE, KEPT, forget
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
-from sample_app.validation import NO_NUL, read
+from sample_app.validation import NO_NUL, parse_body
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached
@@ -18,43 +18,43 @@ from scalekit_cache import cached
 logger = structlog.get_logger("sample_app")
 
 NEWEST = "SELECT id, name, value FROM items ORDER BY id DESC LIMIT 100"
-LARGEST = 1e15
-"""Values stay below, so that no sum of them ceases to be a number."""
+MAX_VALUE = 1e15
+"""Limit of the absolute value of an item, so that sums of values are finite."""
 ADD = "INSERT INTO items (name, value) VALUES (:name, :value) RETURNING id"
 
 
 class NewItem(BaseModel):
-    """What a client sends to add an item."""
+    """The request body that adds an item."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=200, pattern=NO_NUL)
-    value: float = Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)
+    value: float = Field(allow_inf_nan=False, ge=-MAX_VALUE, le=MAX_VALUE)
 
 
 NEW_ITEM = TypeAdapter(NewItem)
 
 
-@cached(ttl=KEPT, tags=["items"], stale_if_error="10m")
+@cached(ttl=TTL, tags=["items"], stale_if_error="10m")
 async def list_items(request: Request) -> Response:
-    """Answer with the newest 100 items."""
+    """Return the newest 100 items."""
     rows = await READS(request).fetch_all(NEWEST)
-    return JSONResponse({"items": [dict(row) for row in rows]}, headers=ALIKE)
+    return JSONResponse({"items": [dict(row) for row in rows]}, headers=SHARED_HEADERS)
 
 
 async def add_item(request: Request) -> Response:
-    """Add the item in the body; 422 says what is wrong with it."""
-    new = await read(request, NEW_ITEM, "an item")
+    """Add the item in the body, or respond with 422 when the body is invalid."""
+    new = await parse_body(request, NEW_ITEM, "an item")
     if isinstance(new, ProblemResponse):
-        ITEMS_ADDED(request, "refused").inc()
-        logger.warning("item refused")
+        ITEMS_ADDED(request, "rejected").inc()
+        logger.warning("item rejected")
         return new
     database = DATABASE(request)
     async with database.transaction():
         identifier = await database.execute(ADD, {"name": new.name, "value": new.value})
         await QUEUE(request).publish_after(database, ITEM_ADDED, ItemAdded(id=identifier, value=new.value))
-    await forget(request, "items")
-    ITEMS_ADDED(request, "kept").inc()
+    await purge(request, "items")
+    ITEMS_ADDED(request, "stored").inc()
     NEWEST_ITEM(request).set(identifier)
     ITEM_VALUES(request).observe(new.value)
     logger.info("item added", id=identifier, name=new.name)

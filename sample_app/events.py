@@ -1,4 +1,4 @@
-"""What happens in the service, and what follows from it."""
+"""Messages that the service publishes, and their consumers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ consumers = Consumers()
 
 
 class ItemAdded(BaseModel):
-    """An item is there."""
+    """An item was added."""
 
     id: int
     value: float
@@ -22,5 +22,5 @@ class ItemAdded(BaseModel):
 
 @consumers.on(ITEM_ADDED, dedupe="1h")
 async def count_item(message: Message[ItemAdded]) -> None:
-    """Keep the sums true, though a message may come twice."""
+    """Add the item to the statistics; a redelivered message is not counted again."""
     await message.context.get(DATABASE).execute(COUNT, {"value": message.body.value})

@@ -1,4 +1,4 @@
-"""A second, tiny service: what is in stock. Run it with ``scalekit run sample_app/inventory.toml``."""
+"""A second service, which returns the stock of articles; run it with ``scalekit run sample_app/inventory.toml``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STOCK = {1: 12, 2: 0, 3: 140}
 
 
 async def show(request: Request) -> Response:
-    """Answer with how much there is of an article, and in which trace that was asked."""
+    """Return the stock of an article, and the trace id of the request."""
     article = request.path_params["id"]
     if article not in STOCK:
         return ProblemResponse(404, f"there is no article {article}")

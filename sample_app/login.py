@@ -1,4 +1,4 @@
-"""Logging in."""
+"""Log in: verify a password and issue tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sample_app.validation import NO_NUL, explained, read
+from sample_app.validation import NO_NUL, parse_body, validation_problem
 from scalekit.contracts import DATABASE, LIMITS, TOKENS
 from scalekit.http.problem import ProblemResponse
 from scalekit_jwt.password_hash import verify_password
@@ -17,7 +17,7 @@ PASSWORD = "SELECT password FROM logins WHERE username = :username"
 
 
 class Login(BaseModel):
-    """What a client sends to log in."""
+    """The request body of a login."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,28 +29,28 @@ LOGIN = TypeAdapter(Login)
 
 
 async def login(request: Request) -> Response:
-    """Answer with tokens for who knows the password, in JSON or a form; nobody learns which of the two was wrong."""
-    asked = await _read(request)
-    if isinstance(asked, ProblemResponse):
-        return asked
+    """Return tokens for a valid user name and password, in JSON or a form; 401 does not tell which one is wrong."""
+    body = await _parse_login(request)
+    if isinstance(body, ProblemResponse):
+        return body
     limits = LIMITS(request)
-    await limits.hit("login-name", asked.username)  # from whichever addresses somebody guesses
-    password = await DATABASE(request).fetch_val(PASSWORD, {"username": asked.username})
-    if not await verify_password(asked.password, password, cache_ttl="60s"):
-        return ProblemResponse(401, "no such user with this password", headers={"www-authenticate": "Bearer"})
-    await limits.reset("login-name", asked.username)
-    tokens = await TOKENS(request).issue(asked.username, request=request)
-    body = {"token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
-    return JSONResponse(body, headers=tokens.headers)
+    await limits.hit("login-name", body.username)  # limits attempts from different client addresses too
+    password = await DATABASE(request).fetch_val(PASSWORD, {"username": body.username})
+    if not await verify_password(body.password, password, cache_ttl="60s"):
+        return ProblemResponse(401, "wrong user name or password", headers={"www-authenticate": "Bearer"})
+    await limits.reset("login-name", body.username)
+    tokens = await TOKENS(request).issue(body.username, request=request)
+    content = {"token": tokens.access, "refresh_token": tokens.refresh, "expires_in": tokens.expires_in}
+    return JSONResponse(content, headers=tokens.headers)
 
 
-async def _read(request: Request) -> Login | ProblemResponse:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/x-www-form-urlencoded":
-        return await read(request, LOGIN, "a username and a password")
+async def _parse_login(request: Request) -> Login | ProblemResponse:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/x-www-form-urlencoded":
+        return await parse_body(request, LOGIN, "a username and a password")
     try:
         return LOGIN.validate_python(dict(parse_qsl((await request.body()).decode(), max_num_fields=16)))
     except ValidationError as error:
-        return explained(error, "a username and a password")
+        return validation_problem(error, "a username and a password")
     except ValueError:
         return ProblemResponse(422, "the body is not a form")

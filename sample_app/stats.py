@@ -1,4 +1,4 @@
-"""Sums over all items, which a consumer keeps, so that nobody has to add them up."""
+"""Statistics of all items, which a consumer updates for each item added."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from scalekit.contracts import READS
 
 
 async def show_stats(request: Request) -> Response:
-    """Answer with how many items there are, and the sum of their values."""
+    """Return the number of items and the sum of their values."""
     row = await READS(request).fetch_one("SELECT items, total FROM stats")
     return JSONResponse({"items": row["items"], "total": row["total"]} if row else {"items": 0, "total": 0.0})

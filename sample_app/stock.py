@@ -1,4 +1,4 @@
-"""What the service inventory has in stock."""
+"""Stock of articles, from the service inventory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scalekit.contracts import SERVICES
 
 
 async def show_stock(request: Request) -> Response:
-    """Answer with what the inventory says; 503 while no instance of it can be reached."""
+    """Forward the response of the inventory service; 503 when no instance is available."""
     inventory = SERVICES(request).client("inventory")
-    async with inventory.get(f"/stock/{request.path_params['id']}") as answer:
-        return Response(await answer.read(), answer.status, media_type=answer.content_type)
+    async with inventory.get(f"/stock/{request.path_params['id']}") as response:
+        return Response(await response.read(), response.status, media_type=response.content_type)

@@ -1,4 +1,4 @@
-"""The tables of the service, as `migrations` make them."""
+"""The tables of the service, which `migrations` create."""
 
 from __future__ import annotations
 

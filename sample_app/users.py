@@ -1,4 +1,4 @@
-"""Users and their profiles."""
+"""List active users and import users."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sample_app.kept import ALIKE, KEPT, forget
+from sample_app.cache_policy import SHARED_HEADERS, TTL, purge
 from sample_app.tables import profiles, users
-from sample_app.validation import NO_NUL, read
+from sample_app.validation import NO_NUL, parse_body
 from scalekit.contracts import DATABASE, READS
 from scalekit.http.problem import ProblemResponse
 from scalekit_cache import cached
 
 
 class NewUser(BaseModel):
-    """What a client sends of each user to import."""
+    """A user in the request body of an import."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -30,10 +30,10 @@ class NewUser(BaseModel):
 NEW_USERS = TypeAdapter(Annotated[list[NewUser], Field(min_length=1, max_length=10_000)])
 
 
-@cached(ttl=KEPT, tags=["users"], stale_if_error="10m")
+@cached(ttl=TTL, tags=["users"], stale_if_error="10m")
 async def list_active(request: Request) -> Response:
-    """Answer with the newest 100 active users, and of their profiles what a list shows."""
-    found = await READS(request).select(
+    """Return the newest 100 active users with name and avatar of their profiles."""
+    active_users = await READS(request).select(
         users,
         "id",
         "email",
@@ -43,12 +43,12 @@ async def list_active(request: Request) -> Response:
         order_by=users.c.id.desc(),
         limit=100,
     )
-    return JSONResponse({"users": found}, headers=ALIKE)
+    return JSONResponse({"users": active_users}, headers=SHARED_HEADERS)
 
 
 async def import_users(request: Request) -> Response:
-    """Add the users in the body whose address is not there yet, all or nothing."""
-    new = await read(request, NEW_USERS, "a list of users")
+    """Add the users in the body whose email is new, in one transaction."""
+    new = await parse_body(request, NEW_USERS, "a list of users")
     if isinstance(new, ProblemResponse):
         return new
     database = DATABASE(request)
@@ -60,5 +60,5 @@ async def import_users(request: Request) -> Response:
         await database.insert_many(
             profiles, [{"user_id": key, "name": user.name, "avatar": user.avatar} for key, user in named]
         )
-    await forget(request, "users")
+    await purge(request, "users")
     return JSONResponse({"added": len(named), "skipped": len(new) - len(named)}, 201)

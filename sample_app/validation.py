@@ -1,4 +1,4 @@
-"""Read what clients send, and answer what is wrong with it."""
+"""Parse and validate request bodies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scalekit.http.problem import ProblemResponse
 
 Content = TypeVar("Content")
 NO_NUL = r"^[^\x00]*$"
-"""The pattern of texts that every database takes: PostgreSQL keeps no NUL."""
+"""Pattern of text without NUL characters, which PostgreSQL does not store."""
 
 
-async def read(request: Request, kind: TypeAdapter[Content], what: str) -> Content | ProblemResponse:
-    """Return the body as a *kind*, or the answer that says why it is not *what* was expected."""
+async def parse_body(request: Request, kind: TypeAdapter[Content], expected: str) -> Content | ProblemResponse:
+    """Return the body of *request* as a *kind*, or the 422 response that says that it is not *expected*."""
     try:
         return kind.validate_json(await request.body())
     except ValidationError as error:
-        return explained(error, what)
+        return validation_problem(error, expected)
 
 
-def explained(error: ValidationError, what: str) -> ProblemResponse:
-    """Return the answer that says why a body is not *what* was expected."""
+def validation_problem(error: ValidationError, expected: str) -> ProblemResponse:
+    """Return the 422 response to a body that is not *expected*, with the location of each error."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return ProblemResponse(422, f"the body is not {what}", errors=problems)
+    return ProblemResponse(422, f"the body is not {expected}", errors=problems)

@@ -213,8 +213,8 @@ async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> N
         await visitor.post("/api/data", b'{"name": "bad"}')
         page = (await request(app, "/metrics", state=state)).body.decode()
     for sample in (
-        'sample_items_added_total{outcome="kept"} 1',
-        'sample_items_added_total{outcome="refused"} 1',
+        'sample_items_added_total{outcome="stored"} 1',
+        'sample_items_added_total{outcome="rejected"} 1',
         "sample_newest_item 1",
         'sample_item_values_bucket{le="10.0"} 1',
     ):
@@ -222,7 +222,7 @@ async def test_one_event_of_each_kind_is_counted_and_logged(tmp_path: Path) -> N
     lines = [orjson.loads(line) for line in (tmp_path / "combined.log").read_bytes().splitlines()]
     events = {line["event"]: line for line in lines}
     assert events["item added"]["name"] == "good"
-    assert events["item refused"]["level"] == "warning"
+    assert events["item rejected"]["level"] == "warning"
     assert {line["service"] for line in lines} == {"sample"}
 
 

@@ -1,4 +1,4 @@
-"""The page that greets a newcomer."""
+"""The home page, with requests to try."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ PAGE = """<!doctype html>
   pre {{ background: #f4f4f4; padding: .7rem; overflow-x: auto }}
 </style>
 <h1>It runs</h1>
-<p>This small service stands under ScaleKit. Try:</p>
+<p>This sample service runs under ScaleKit. Try:</p>
 <ul>
-  <li><a href="{root}/health">{root}/health</a> how it is, in detail from this machine</li>
+  <li><a href="{root}/health">{root}/health</a>: health checks, with details for clients on this machine</li>
   <li><a href="{root}/health/live">{root}/health/live</a> and
-      <a href="{root}/health/ready">{root}/health/ready</a> for balancers and orchestrators</li>
-  <li><a href="{root}/metrics">{root}/metrics</a> what it counts, for Prometheus</li>
+      <a href="{root}/health/ready">{root}/health/ready</a>: liveness and readiness for load balancers</li>
+  <li><a href="{root}/metrics">{root}/metrics</a>: metrics for Prometheus</li>
 </ul>
-<p>Log in, which gives a token and a cookie that belongs to it:</p>
+<p>Log in to get a token and the cookie that is bound to it:</p>
 <pre>TOKEN=$(curl -s -c jar {base}{root}/auth/login -d username=testuser -d password=testpass \\
   | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')</pre>
-<p>Add an item, and users, and look at the newest:</p>
+<p>Add an item and a user, and list the newest:</p>
 <pre>api() {{ curl -b jar -H "Authorization: Bearer $TOKEN" "$@"; }}
 api {base}{data} -d '{{"name": "first", "value": 1}}'
 api {base}{root}/api/users/import -d '[{{"email": "ada@example.org", "name": "Ada"}}]'
@@ -39,7 +39,7 @@ api {base}{root}/api/stats</pre>
 
 
 async def home(request: Request) -> HTMLResponse:
-    """Link to what can be tried."""
+    """Return the home page."""
     root = request.scope.get("root_path", "")
     base = escape(f"{request.url.scheme}://{request.url.netloc}")
     return HTMLResponse(PAGE.format(root=escape(root), data=request.url_for("list_items").path, base=base))
