@@ -28,8 +28,8 @@ NOUNS = frozenset({"pending", "tracking", "sampling", "shedding", "warning", "fr
 """Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, message framing."""
 FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py"})
 """Packages that show modules of their own to plugins."""
-APART = frozenset({"scalekit.http.allowed_hosts", "scalekit_jwt.openapi", "scalekit_redis.tls"})
-"""Small modules that stay apart: a filter, and modules whose library is imported only where it is used."""
+APART = frozenset({"scalekit.http.allowed_hosts", "scalekit_jwt.openapi"})
+"""Small modules that stay apart: a filter, and a module whose library is imported only where it is used."""
 RIDDLES = re.compile(r"\b(who|whoever|nobody|somebody|anybody) (asks|waits|needs|shows)\b", re.IGNORECASE)
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT = 0.25
 """Default timeout of a command in seconds."""
-
-
 MAX_TIMEOUT = 3600.0
 """Longest timeout of a command in seconds."""
 
@@ -55,8 +53,8 @@ class CommandRouter(Protocol):
         """Send EVALSHA, and EVAL if the server replies NOSCRIPT; return the future of the reply."""
         ...
 
-    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
-        """Return an object that runs *form*, each run within *timeout* seconds."""
+    def prepare(self, script: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *script*, each run within *timeout* seconds."""
         ...
 
     async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
@@ -118,7 +116,7 @@ class Redis:
         *,
         timeout: float | None = None,
     ) -> bool:
-        """Set *key*, for *ttl* seconds if given, or *only_if_absent* (NX); return whether it was set."""
+        """Set *key*, for *ttl* seconds unless it is None, or *only_if_absent* (NX); return whether it was set."""
         reply = await self._send(set_command(key, value, ttl, only_if_absent), key, timeout)
         return reply is not None
 
@@ -167,7 +165,7 @@ class Redis:
     def tracking(
         self, prefixes: Sequence[bytes], listener: InvalidationListener
     ) -> AbstractAsyncContextManager[ClientTracking]:
-        """Report changes of keys that begin with one of *prefixes* to *listener*, by whichever client.
+        """Report changes of keys that begin with one of *prefixes* to *listener*, by any client.
 
         Returns an object whose ``active`` says whether every change is reported. It uses connections of its own, which
         reconnect when they are lost; a server that hangs or becomes unreachable is detected within 0.8 seconds. None of
@@ -187,8 +185,8 @@ class Redis:
     ) -> asyncio.Future[Any]:
         """Send *script* at once; return the future of its result.
 
-        EVALSHA is sent first, and EVAL when the server replies NOSCRIPT, which is then after commands sent meanwhile.
-        With *use_eval* EVAL is sent in the first place.
+        EVALSHA is sent first, and EVAL when the server replies NOSCRIPT; it then runs after commands sent meanwhile.
+        With *use_eval* EVAL is sent at once.
         """
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)

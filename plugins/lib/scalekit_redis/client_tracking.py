@@ -19,7 +19,7 @@ from scalekit_redis.url import HostPort
 
 
 class ClientTracking:
-    """Reports changes of keys that begin with one of *prefixes*; complete while *active* is set."""
+    """Reports changes of keys that begin with one of *prefixes*; complete while ``active`` is true."""
 
     def __init__(
         self,
@@ -29,8 +29,8 @@ class ClientTracking:
         on_change: Callable[[TrackingConnection], None],
     ) -> None:
         self.active = False
-        self._first = pack(tracking_command(prefixes))
-        self._hearing = listener
+        self._setup = pack(tracking_command(prefixes))
+        self._listener = listener
         self._probe = probe_command
         self._on_change = on_change
         self._connections: dict[HostPort | None, TrackingConnection] = {}
@@ -62,7 +62,7 @@ class ClientTracking:
             node.name,
             node.connector,
             node.metrics,
-            self._first,
+            self._setup,
             probe_command=self._probe,
             on_state=self._update,
             on_keys=self._on_keys,
@@ -74,16 +74,16 @@ class ClientTracking:
         if active != self.active:
             self.active = active
             if active:
-                self._hearing.on_start()
+                self._listener.on_start()
             else:
-                self._hearing.on_lost(self.confirmed_until)
+                self._listener.on_lost(self.confirmed_until)
 
     def _on_keys(self, keys: list[bytes] | None) -> None:
-        if not self.active:  # the listener forgets everything when tracking starts again
+        if not self.active:  # the listener removes everything when tracking starts again
             return
         if keys is None:
             self.active = False
-            self._hearing.on_lost(monotonic())
+            self._listener.on_lost(monotonic())
             self._update()
         else:
-            self._hearing.on_invalidate(keys)
+            self._listener.on_invalidate(keys)

@@ -87,9 +87,9 @@ class ClusterRouter:
         self.dispatch(command)
         return command.future
 
-    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
-        """Return an object that runs *form*, each run within *timeout* seconds."""
-        return ClusterScript(self, self._topology, form, timeout)
+    def prepare(self, script: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *script*, each run within *timeout* seconds."""
+        return ClusterScript(self, self._topology, script, timeout)
 
     def dispatch(self, command: ClusterCommand) -> None:
         """Send *command* to its server, or fail it."""
@@ -115,8 +115,8 @@ class ClusterRouter:
     def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
         """Return the indexes of *keys* by slot: a command may not name keys of two slots (CROSSSLOT)."""
         by_slot: dict[int, list[int]] = {}
-        for place, key in enumerate(keys):
-            by_slot.setdefault(slot_of(key), []).append(place)
+        for index, key in enumerate(keys):
+            by_slot.setdefault(slot_of(key), []).append(index)
         return list(by_slot.values())
 
     @asynccontextmanager
@@ -141,7 +141,7 @@ class ClusterRouter:
         if None in nodes:
             raise self._no_node(self._topology.primaries.index(None))
         for node in filter(None, nodes):
-            await node.ask(PING, deadline)
+            await node.request(PING, deadline)
 
     def redirect(self, command: ClusterCommand, error: ReplyError) -> bool:
         """Send *command* to the server that *error* names; return whether that was possible."""
@@ -186,20 +186,20 @@ class ClusterRouter:
         else:
             self._send_to(command, node)
 
-    def _send_to(self, command: ClusterCommand, node: Node, carrier: PendingCommand | None = None) -> None:
+    def _send_to(self, command: ClusterCommand, node: Node, wrapper: PendingCommand | None = None) -> None:
         command.node = node
         try:
-            node.send(carrier or command)
+            node.send(wrapper or command)
         except RedisUnavailable as error:
             command.fail(error)
 
     def _no_node(self, slot: int | None) -> RedisUnavailable:
         self._topology.refresh_soon()
-        what = "no server is reachable" if slot is None else f"no server has slot {slot} of {SLOTS}"
-        return RedisUnavailable(f"{self.name}: {what}", "unavailable")
+        reason = "no server is reachable" if slot is None else f"no server has slot {slot} of {SLOTS}"
+        return RedisUnavailable(f"{self.name}: {reason}", "unavailable")
 
 
-def _host(error: ReplyError, asked: HostPort) -> HostPort:
-    """Return the server that MOVED or ASK names; an empty host means the *asked* server itself."""
+def _host(error: ReplyError, sender: HostPort) -> HostPort:
+    """Return the server that MOVED or ASK names; an empty host means the *sender* of the error."""
     name, _, port = str(error).split()[2].rpartition(":")
-    return (name.strip("[]") or asked[0], int(port))
+    return (name.strip("[]") or sender[0], int(port))

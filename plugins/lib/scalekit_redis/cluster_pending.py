@@ -47,7 +47,7 @@ class ClusterCommand(PendingCommand):
         retryable: bool,
         replica: bool,
     ) -> None:
-        self.future = future  # what PendingCommand.__init__ does, at a third of its cost
+        self.future = future  # inlined PendingCommand.__init__, at a third of its cost
         self.packed = packed
         self.started = started
         self.deadline = deadline
@@ -81,18 +81,18 @@ class ClusterCommand(PendingCommand):
 class AskRedirect(PendingCommand):
     """A command after ASKING, for a server that is importing its slot."""
 
-    __slots__ = ("_command", "_half")
+    __slots__ = ("_asking_replied", "_command")
 
     def __init__(self, command: ClusterCommand) -> None:
         super().__init__(command.future, ASKING + command.packed, command.started, command.deadline, command.retryable)
         self._command = command
-        self._half = False
+        self._asking_replied = False
 
     def receive(self, reply: Any) -> bool:
         """Receive the reply to ASKING, then that of the command."""
-        if self._half:
+        if self._asking_replied:
             return self._command.receive(reply)
-        self._half = True
+        self._asking_replied = True
         self.retryable = False  # the server may have executed it
         return False
 

@@ -26,29 +26,29 @@ class ClusterSender(RedirectHandler, Protocol):
 class ClusterScript:
     """A prepared script that the servers of *topology* run, each run within *timeout* seconds."""
 
-    def __init__(self, router: ClusterSender, topology: Topology, form: PackedScript, timeout: float) -> None:
+    def __init__(self, router: ClusterSender, topology: Topology, script: PackedScript, timeout: float) -> None:
         self._create_future = asyncio.get_running_loop().create_future
         self._timeout = timeout
-        self._form = form
+        self._script = script
         self._router = router
         self._topology = topology
 
     def run(self, key: str) -> asyncio.Future[Any]:
         """Run the script for *key*; return the future of its reply, or of its failure."""
-        word, now = key.encode(), monotonic()
-        slot = slot_of(word)
+        data, now = key.encode(), monotonic()
+        slot = slot_of(data)
         command = ClusterScriptCommand(
             self._router,
             self._topology.primaries[slot],
             slot,
             self._create_future(),
-            self._form.pack(word),
+            self._script.pack(data),
             started=now,
             deadline=now + self._timeout,
             retryable=False,
             replica=False,
         )
-        command.source = partial(self._form.pack, word, True)
+        command.source = partial(self._script.pack, data, True)
         self._router.dispatch(command)
         return command.future
 

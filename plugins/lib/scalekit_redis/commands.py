@@ -56,14 +56,14 @@ def name_of(args: Sequence[Arg]) -> str:
         raise ValueError("the command has no name; pass one such as GET")
     second = _upper(args[1]) if name == "CLIENT" and len(args) > 1 else ""
     if name in STATEFUL_COMMANDS or second in ("REPLY", "TRACKING"):
-        raise ValueError(f"{name} changes the shared connection; open a connection of your own for it")
+        raise ValueError(f"{name} changes the shared connection; use a separate connection")
     if name in BLOCKING_COMMANDS or (name in ("XREAD", "XREADGROUP") and "BLOCK" in map(_upper, args)):
-        raise ValueError(f"{name} blocks the shared connection; open a connection of your own for it")
+        raise ValueError(f"{name} blocks the shared connection; use a separate connection")
     return name
 
 
-def _upper(word: Arg) -> str:
-    return (word.decode(errors="replace") if isinstance(word, bytes) else str(word)).upper()
+def _upper(arg: Arg) -> str:
+    return (arg.decode(errors="replace") if isinstance(arg, bytes) else str(arg)).upper()
 
 
 def key_of(name: str, args: Sequence[Arg]) -> Arg | None:
@@ -73,10 +73,10 @@ def key_of(name: str, args: Sequence[Arg]) -> Arg | None:
     if name in KEY_AFTER_COUNT:
         return args[3] if len(args) > 3 and int(args[2]) else None
     if name in ("XREAD", "XREADGROUP"):
-        streams = [_upper(word) for word in args].index("STREAMS") + 1 if "STREAMS" in map(_upper, args) else 1
+        streams = [_upper(arg) for arg in args].index("STREAMS") + 1 if "STREAMS" in map(_upper, args) else 1
         return args[streams] if len(args) > streams else None
-    place = 2 if name in KEY_AFTER_SUBCOMMAND else 1
-    return args[place] if len(args) > place else None
+    index = 2 if name in KEY_AFTER_SUBCOMMAND else 1
+    return args[index] if len(args) > index else None
 
 
 def command(args: Sequence[Arg]) -> Command:

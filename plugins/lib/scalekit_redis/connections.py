@@ -1,4 +1,4 @@
-"""The Redis connections of one application: plugins that name the same URL share one.
+"""The Redis connections of one application: plugins with equal URLs share one.
 
     async with redis_connections(context).open(url) as redis:
         await redis.get("key")
@@ -55,10 +55,10 @@ class Connections:
 
     async def _open(self, address: RedisUrl, stack: AsyncExitStack) -> CommandRouter:
         try:
-            from scalekit_redis import factory as opening
+            from scalekit_redis.factory import open_router
         except ImportError as error:
             raise StartError(f"{address} needs {error.name}: pip install 'scalekit-asgi[redis]'") from error
-        return await opening.open_router(address, RedisMetrics(self._telemetry, str(address)), stack)
+        return await open_router(address, RedisMetrics(self._telemetry, str(address)), stack)
 
 
 def verify_redis(url: str) -> None:

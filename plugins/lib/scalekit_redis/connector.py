@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
-from scalekit import MASK
+from scalekit import MASK, StartError
 from scalekit_redis.errors import NOT_EXECUTED, ReplyError
 from scalekit_redis.handshake import Handshake
-from scalekit_redis.tls import tls_context
 from scalekit_redis.url import HostPort, RedisUrl
 
 CONNECT_TIMEOUT = 3.0
 """Longest time in seconds to connect, TLS and handshake included; a busy machine needs some of it."""
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """Seconds until an idle connection is probed, between probes, and their number: firewalls drop idle connections."""
-FULL = "ERR max number of clients"
+VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+DISABLED = ("0", "false", "no")
+"""Values of ``ssl_check_hostname`` that disable the check."""
+TOO_MANY_CLIENTS = "ERR max number of clients"
 
 
 class Connector:
@@ -47,11 +50,11 @@ class Connector:
         commands = self._commands()
         if self.host is None:
             return await loop.create_unix_connection(lambda: Handshake(commands), self._address.path)
-        secured: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if self._address.secure:
-            secured["ssl"] = tls_context(dict(self._address.tls))
+            options["ssl"] = _tls_context(dict(self._address.tls))
         host, port = self.host
-        transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, **secured)
+        transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, **options)
         _keep_alive(transport.get_extra_info("socket"))
         return transport, handshake
 
@@ -77,9 +80,26 @@ class Connector:
     def is_permanent(self, error: BaseException) -> bool:
         """Return whether *error* needs a change of the configuration."""
         rejected = isinstance(error, ReplyError) and not self.is_transient(error)
-        if rejected and str(error).startswith(FULL):
+        if rejected and str(error).startswith(TOO_MANY_CLIENTS):
             return False
         return rejected or isinstance(error, ssl.SSLCertVerificationError)
+
+
+def _tls_context(options: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the TLS context of the URL's *options*, such as ``ssl_ca_certs``; raises OSError for unreadable files."""
+    context = ssl.create_default_context()
+    mode = options.get("ssl_cert_reqs", "required")
+    if mode not in VERIFY_MODES:
+        raise StartError(f"ssl_cert_reqs must be none, optional or required, got {mode!r}")
+    checks_name = options.get("ssl_check_hostname", "").lower() not in DISABLED
+    context.check_hostname = checks_name and mode != "none"
+    context.verify_mode = VERIFY_MODES[mode]
+    certificate, key = options.get("ssl_certfile"), options.get("ssl_keyfile")
+    if certificate is not None or key is not None:
+        context.load_cert_chain(certificate or "", key)
+    if "ssl_ca_certs" in options:
+        context.load_verify_locations(options["ssl_ca_certs"])
+    return context
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -13,8 +13,6 @@ from time import monotonic
 NEVER = float("inf")
 RESOLUTION = 0.005
 """Least seconds between two calls, and so the most by which a timeout is late."""
-
-
 STALL = 0.05
 """Lateness in seconds that shows that the event loop itself was blocked."""
 
@@ -25,11 +23,11 @@ class DeadlineTimer:
     When the event loop was blocked, it runs once more first: replies may have arrived that nothing has read yet.
     """
 
-    __slots__ = ("_expire", "_handle", "_loop", "_stalled", "due")
+    __slots__ = ("_handle", "_loop", "_on_due", "_stalled", "due")
 
-    def __init__(self, look: Callable[[float], float]) -> None:
+    def __init__(self, on_due: Callable[[float], float]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._expire = look
+        self._on_due = on_due
         self._handle: asyncio.TimerHandle | None = None
         self._stalled = False
         self.due = NEVER
@@ -55,6 +53,6 @@ class DeadlineTimer:
             self.schedule(self.due)
             return
         self.due = NEVER
-        following = self._expire(now)
+        following = self._on_due(now)
         if following < self.due:
             self.schedule(following)

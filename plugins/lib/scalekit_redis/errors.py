@@ -9,18 +9,18 @@ from scalekit import ScalekitError, Unavailable
 FailureKind = Literal["timeout", "disconnected", "unavailable", "full", "refused", "closed"]
 
 NOT_EXECUTED = frozenset(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN"))
-"""Error codes of commands that the server did not execute for now, so that they can be sent again."""
+"""Error codes of commands that the server did not execute in its current state: they can be sent again."""
 TRANSIENT = NOT_EXECUTED | {"OOM", "MISCONF", "NOREPLICAS"}
 """Error codes that describe the state of the server, not a fault of the command."""
 
 
 class RedisUnavailable(Unavailable):
-    """Redis is unavailable, overloaded, rejects commands for now, or did not reply in time.
+    """Redis is unavailable, overloaded, rejects commands, or did not reply in time.
 
-    *kind* says which: ``timeout`` (no reply within the timeout), ``disconnected`` (the connection was lost before the
-    reply), ``unavailable`` (no connection), ``full`` (too many commands in flight), ``refused`` (the server rejects
-    commands for now), ``closed`` (the client was closed). After ``timeout`` and ``disconnected`` the command may have
-    been executed.
+    *kind* is ``timeout`` (no reply within the timeout), ``disconnected`` (the connection was lost before the reply),
+    ``unavailable`` (no connection), ``full`` (too many commands in flight), ``refused`` (the server rejects commands in
+    its current state) or ``closed`` (the client was closed). After ``timeout`` and ``disconnected`` the command may
+    have been executed.
     """
 
     def __init__(self, reason: str, kind: FailureKind) -> None:
@@ -40,10 +40,10 @@ class ReplyError(ScalekitError):
 def to_caller_error(error: ReplyError) -> ReplyError | RedisUnavailable:
     """Return the exception for the caller: RedisUnavailable where *error* describes the state of the server."""
     if error.code in ("MOVED", "ASK"):
-        what = f"too many redirects ({error}); the URL of a cluster begins with redis-cluster://"
-        return RedisUnavailable(what, "refused")
+        reason = f"too many redirects ({error}); the URL of a cluster begins with redis-cluster://"
+        return RedisUnavailable(reason, "refused")
     if error.code in TRANSIENT:
-        return RedisUnavailable(f"redis rejects commands for now: {error}", "refused")
+        return RedisUnavailable(f"redis rejects the command: {error}", "refused")
     return error
 
 

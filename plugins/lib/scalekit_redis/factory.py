@@ -22,7 +22,7 @@ async def open_router(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExit
 
 
 async def _open_standalone(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
-    node = Node(str(address), Connector(address, address.hosts[0] if address.hosts else None), metrics, _ignore)
+    node = Node(str(address), Connector(address, address.hosts[0] if address.hosts else None), metrics, _ignore_push)
     stack.push_async_callback(node.close)
     stack.enter_context(metrics.export_gauges(lambda: node.in_flight, lambda: int(bool(node.unavailable_reason))))
     await node.first_attempt()
@@ -32,11 +32,11 @@ async def _open_standalone(address: RedisUrl, metrics: RedisMetrics, stack: Asyn
 
 
 async def _open_cluster(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
-    def make(host: HostPort, replica: bool) -> Node:
+    def connect(host: HostPort, replica: bool) -> Node:
         connector = Connector(address, host, ("READONLY",) if replica else ("PING",))
-        return Node(f"{address.scheme}://{host[0]}:{host[1]}", connector, metrics, _ignore)
+        return Node(f"{address.scheme}://{host[0]}:{host[1]}", connector, metrics, _ignore_push)
 
-    topology = Topology(address.hosts, make)
+    topology = Topology(address.hosts, connect)
     stack.push_async_callback(topology.close)
     stack.enter_context(
         metrics.export_gauges(
@@ -52,5 +52,5 @@ async def _open_cluster(address: RedisUrl, metrics: RedisMetrics, stack: AsyncEx
     return ClusterRouter(str(address), topology)
 
 
-def _ignore(push: list[Any]) -> None:
+def _ignore_push(push: list[Any]) -> None:
     """Ignore a push message: these connections subscribe to nothing."""

@@ -1,7 +1,7 @@
 """One server: its current connection, the commands queued for the next, and the task that connects.
 
 A large command or reply delays what follows on its connection (head-of-line blocking), so that connection is detached
-until it has drained, and callers get another one; a drained one is kept as a spare. A server hangs when a reply is
+until it has drained, and callers use another one; a drained one becomes the spare. A server hangs when a reply is
 overdue and no bytes move.
 
 The circuit breaker is the outcome of the last attempt to connect. While it is closed and the connection was just lost,
@@ -46,7 +46,7 @@ HANGING = "the server hangs"
 MIN_RECONNECT_INTERVAL = 1.0
 """Least seconds between two reconnects that leave a server in the wrong role."""
 
-Pushed = Callable[[list[Any]], None]
+OnPush = Callable[[list[Any]], None]
 
 
 class Node:
@@ -56,7 +56,7 @@ class Node:
     in a row that could not be opened, or were lost before the first reply.
     """
 
-    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, on_push: Pushed) -> None:
+    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, on_push: OnPush) -> None:
         self.name = name
         self.host = connector.host
         self.unavailable_reason = ""
@@ -111,8 +111,8 @@ class Node:
             for each in command.commands:
                 each.fail(error)
 
-    def ask(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
-        """Send a command of the client's own; return the future of its reply, or raise as :meth:`send` does."""
+    def request(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
+        """Send a command of the library itself; return the future of its reply, or raise as :meth:`send` does."""
         command = PendingCommand(asyncio.get_running_loop().create_future(), packed, monotonic(), deadline)
         self.send(command)
         return command.future
@@ -156,7 +156,7 @@ class Node:
         self._lost.set()
 
     def on_blocked(self, connection: RedisProtocol) -> None:
-        """Give callers another connection until *connection* has drained."""
+        """Detach *connection* until it has drained; callers use another one."""
         if connection is self.connection and len(self._detached) < MAX_DETACHED and monotonic() >= self._detach_after:
             connection.detached = True
             self._detached.append(connection)
@@ -165,7 +165,7 @@ class Node:
                 self._lost.set()
 
     def on_unblocked(self, connection: RedisProtocol) -> None:
-        """Keep *connection* as the spare one, if there is none yet."""
+        """Make *connection* the spare one, or close it when there is one."""
         if self._spare is None:
             self._detached.remove(connection)
             connection.detached = False
@@ -177,14 +177,14 @@ class Node:
 
     def _requeue(self, connection: RedisProtocol, reason: str) -> None:
         """Queue the commands of *connection* for another, except those that may have been executed."""
-        written, unwritten = connection.take_unanswered()
+        written, unwritten = connection.take_pending()
         self._fail([command for command in written if not command.retryable], "disconnected", reason)
         candidates = (*(each for each in written if each.retryable), *unwritten)
-        again = [command for command in candidates if not command.future.done()]
+        unsent = [command for command in candidates if not command.future.done()]
         if self.connection is None:
-            self._queue.extend(again)
+            self._queue.extend(unsent)
         else:
-            for command in again:
+            for command in unsent:
                 self.connection.send(command)
 
     def _open_connections(self) -> list[RedisProtocol]:
@@ -207,7 +207,7 @@ class Node:
 
     def _expire(self, now: float) -> float:
         """Fail expired commands and close connections that hang; return when to check next."""
-        due, late = NEVER, []
+        due, expired = NEVER, []
         for connection in self._open_connections():
             if connection.waiting and connection.waiting[0].deadline + HANG_TIMEOUT <= now:
                 if connection.is_idle(now, HANG_TIMEOUT):
@@ -220,14 +220,14 @@ class Node:
                 due = min(due, connection.waiting[0].deadline + HANG_TIMEOUT)
         for command in chain(*(connection.commands() for connection in self._open_connections()), self._queue):
             if command.deadline <= now:
-                late.append(command)
+                expired.append(command)
             elif command.deadline < due:
                 due = command.deadline
-        self._fail(late, "timeout", "no reply within the timeout")
+        self._fail(expired, "timeout", "no reply within the timeout")
         return due
 
     async def _run(self) -> None:
-        """Reconnect for ever."""
+        """Reconnect until cancelled."""
         while True:
             try:
                 self._use(await self._open())
@@ -289,10 +289,10 @@ class Node:
         return waiting
 
     def _fail(self, commands: Iterable[PendingCommand], kind: FailureKind, reason: str) -> None:
-        unanswered = [command for command in commands if not command.future.done()]
-        if unanswered:
-            self.metrics.count_errors(kind, len(unanswered))
-        for command in unanswered:
+        pending = [command for command in commands if not command.future.done()]
+        if pending:
+            self.metrics.count_errors(kind, len(pending))
+        for command in pending:
             command.fail(RedisUnavailable(f"{self.name}: {reason}", kind))
 
     def _error(self, kind: FailureKind, reason: str) -> RedisUnavailable:

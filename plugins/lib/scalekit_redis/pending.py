@@ -74,10 +74,10 @@ class PendingCommand:
 class PendingPipeline(PendingCommand):
     """Several commands that are written together; their replies are a list, in which errors are values.
 
-    Those that the server did not execute may be sent once more.
+    Commands that the server did not execute may be sent again.
     """
 
-    __slots__ = ("_parts", "_places", "_received", "_replies")
+    __slots__ = ("_indexes", "_parts", "_received", "_replies")
 
     def __init__(
         self, future: asyncio.Future[Any], packed: Sequence[bytes], started: float, deadline: float, retryable: bool
@@ -85,40 +85,40 @@ class PendingPipeline(PendingCommand):
         super().__init__(future, b"".join(packed), started, deadline, retryable)
         self._parts = packed
         self._replies: list[Any] = [MISSING] * len(packed)
-        self._places: Sequence[int] = range(len(packed))
+        self._indexes: Sequence[int] = range(len(packed))
         self._received = 0
 
     def receive(self, reply: Any) -> bool:
         """Receive a reply; return whether it was the last."""
         self.retryable = False  # the server may have executed some of it
-        self._replies[self._places[self._received]] = reply
+        self._replies[self._indexes[self._received]] = reply
         self._received += 1
-        if self._received < len(self._places):
+        if self._received < len(self._indexes):
             return False
-        if not self.future.done() and not self.again():
+        if not self.future.done() and not self.retry():
             self.future.set_result([value_or_error(each) for each in self._replies])
         return True
 
-    def again(self) -> bool:
+    def retry(self) -> bool:
         """Send the commands that were not executed again; return whether that is possible."""
         return False
 
     def not_executed(self) -> list[int]:
         """Return the indexes of the commands that the server did not execute."""
         replies = enumerate(self._replies)
-        return [place for place, reply in replies if isinstance(reply, ReplyError) and reply.code in NOT_EXECUTED]
+        return [index for index, reply in replies if isinstance(reply, ReplyError) and reply.code in NOT_EXECUTED]
 
-    def keep_only(self, places: Sequence[int]) -> None:
-        """Reduce the pipeline to the commands at *places*."""
-        self._places, self._received = places, 0
-        self.packed = b"".join([self._parts[place] for place in places])
+    def reduce_to(self, indexes: Sequence[int]) -> None:
+        """Reduce the pipeline to the commands at *indexes*."""
+        self._indexes, self._received = indexes, 0
+        self.packed = b"".join([self._parts[index] for index in indexes])
 
     def fail(self, error: RedisUnavailable) -> None:
         """Complete with the replies so far and *error* for the others, or fail when there are none."""
         if self.future.done():
             return
-        for place in self._places[self._received :]:
-            self._replies[place] = MISSING
+        for index in self._indexes[self._received :]:
+            self._replies[index] = MISSING
         if all(reply is MISSING for reply in self._replies):
             self.future.set_exception(error)
         else:

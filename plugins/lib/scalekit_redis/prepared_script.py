@@ -30,9 +30,7 @@ class PackedScript:
     __slots__ = ("_args", "_for_each_key", "_head", "_pack", "_packed_args", "_script", "group")
 
     def __init__(self, script: Script, args: Sequence[Arg]) -> None:
-        from scalekit_redis.pending import (
-            pack,
-        )  # it needs hiredis, which is imported when the first connection is opened
+        from scalekit_redis.pending import pack  # imported here because it needs hiredis
 
         self._pack = pack
         self._script = script
@@ -47,9 +45,9 @@ class PackedScript:
         head = self._pack_head(True) if use_eval else self._head
         return b"%b$%d\r\n%b\r\n%b" % (head, len(key), key, self._packed_args)
 
-    def pack_many(self, keys: Sequence[bytes], forms: Sequence[PackedScript] | None, use_eval: bool) -> bytes:
-        """Return the command that runs the script for all *keys*, with the arguments of *forms* where given."""
-        args = self._args if forms is None else [arg for form in forms for arg in form._args]
+    def pack_many(self, keys: Sequence[bytes], scripts: Sequence[PackedScript] | None, use_eval: bool) -> bytes:
+        """Return the command that runs the script for all *keys*; *scripts* are None when all have its arguments."""
+        args = self._args if scripts is None else [arg for script in scripts for arg in script._args]
         return self._pack(eval_command(self._for_each_key, use_eval, keys, (len(self._args), *args)))
 
     def _pack_head(self, use_eval: bool) -> bytes:

@@ -2,7 +2,7 @@
 
 Commands of one turn of the event loop are written with one system call, and one read brings the replies of many. A
 reply belongs to the oldest command that has none, even if its caller was cancelled: so no caller ever receives the
-reply to another's command. Push messages are told apart from replies by their type.
+reply to the command of another. Push messages have a type of their own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ConnectionOwner(Protocol):
         ...
 
     def on_blocked(self, connection: RedisProtocol) -> None:
-        """Handle a large command or reply on *connection*, which delays what follows."""
+        """Handle a large command or reply on *connection*, which delays the commands after it."""
         ...
 
     def on_unblocked(self, connection: RedisProtocol) -> None:
@@ -96,7 +96,7 @@ class RedisProtocol(asyncio.Protocol):
             self._transport.abort()
             self._owner.on_lost(self, reason)
 
-    def take_unanswered(self) -> tuple[list[PendingCommand], list[PendingCommand]]:
+    def take_pending(self) -> tuple[list[PendingCommand], list[PendingCommand]]:
         """Return the commands that were written and have no reply, and those that were not written."""
         written = len(self.waiting) - len(self._unwritten)
         entries = [entry.commands for entry in self.waiting]
@@ -163,12 +163,12 @@ class RedisProtocol(asyncio.Protocol):
         if errors:
             self._metrics.count_errors("reply", errors)
 
-    def is_idle(self, now: float, durations: float) -> bool:
-        """Return whether no byte has moved in either direction for *durations* seconds before *now*."""
+    def is_idle(self, now: float, seconds: float) -> bool:
+        """Return whether no byte has moved in either direction for *seconds* before *now*."""
         unsent = self._transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self.last_activity = unsent, now
-        return self.last_activity + durations <= now
+        return self.last_activity + seconds <= now
 
     def _count_partial(self, size: int) -> None:
         self._partial_bytes += size

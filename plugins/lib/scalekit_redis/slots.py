@@ -40,17 +40,17 @@ class Shard:
     replicas: tuple[HostPort, ...]
 
 
-def parse_cluster_slots(reply: Any, asked: HostPort) -> list[Shard]:
-    """Parse a reply to CLUSTER SLOTS; a server that does not know its own host is the *asked* one."""
-    found = []
+def parse_cluster_slots(reply: Any, queried: HostPort) -> list[Shard]:
+    """Parse a reply to CLUSTER SLOTS; a server without a host in it is the *queried* one."""
+    shards = []
     for first, last, *servers in reply:
-        hosts = list(_hosts(servers, asked))
+        hosts = list(_hosts(servers, queried))
         if hosts:
-            found.append(Shard(first, last, hosts[0], tuple(hosts[1:])))
-    return found
+            shards.append(Shard(first, last, hosts[0], tuple(hosts[1:])))
+    return shards
 
 
-def _hosts(servers: Sequence[Any], asked: HostPort) -> Iterator[HostPort]:
+def _hosts(servers: Sequence[Any], queried: HostPort) -> Iterator[HostPort]:
     for name, port, *_ in servers:
         if name != b"?":  # the server has no announced hostname yet
-            yield (name.decode() if name else asked[0], port or asked[1])
+            yield (name.decode() if name else queried[0], port or queried[1])

@@ -50,9 +50,9 @@ class StandaloneRouter:
         self.node.send(command)
         return command.future
 
-    def prepare(self, form: PackedScript, timeout: float) -> PreparedScript:
-        """Return an object that runs *form*, each run within *timeout* seconds."""
-        return StandaloneScript(self.node, form, timeout)
+    def prepare(self, script: PackedScript, timeout: float) -> PreparedScript:
+        """Return an object that runs *script*, each run within *timeout* seconds."""
+        return StandaloneScript(self.node, script, timeout)
 
     async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
         """Send commands together; return their replies in order, errors among them."""
@@ -76,7 +76,7 @@ class StandaloneRouter:
         self, prefixes: Sequence[bytes], listener: InvalidationListener, replicas: bool
     ) -> AsyncGenerator[ClientTracking, None]:
         """Report changed keys to *listener* while inside."""
-        tracking = ClientTracking(prefixes, listener, ROLE_PROBE, _leave)
+        tracking = ClientTracking(prefixes, listener, ROLE_PROBE, _reconnect)
         tracking.set_nodes({None: self.node})
         try:
             yield tracking
@@ -95,6 +95,6 @@ class StandaloneRouter:
                 raise RedisUnavailable(f"{self.node.name}: the server is a replica and takes no writes", "refused")
 
 
-def _leave(connection: TrackingConnection) -> None:
-    """Leave a server whose role has changed: another may have its address."""
-    connection.end("the server has another role")
+def _reconnect(connection: TrackingConnection) -> None:
+    """Reconnect when the role of the server has changed: another may have its address."""
+    connection.end("the role of the server changed")

@@ -27,7 +27,7 @@ class StandaloneCommand(PendingCommand):
         retryable: bool,
     ) -> None:
         self.node = node
-        self.future = future  # what PendingCommand.__init__ does, at a third of its cost
+        self.future = future  # inlined PendingCommand.__init__, at a third of its cost
         self.packed = packed
         self.started = started
         self.deadline = deadline
@@ -35,7 +35,7 @@ class StandaloneCommand(PendingCommand):
 
     def reject(self, error: ReplyError) -> None:
         """Send the command again when the server did not execute it, or fail it."""
-        _doubt(self.node, error)
+        _reconnect_if_replica(self.node, error)
         if error.code not in NOT_EXECUTED or not self.node.retries.schedule(self, self.node.resend):
             super().reject(error)
 
@@ -78,19 +78,19 @@ class StandalonePipeline(PendingPipeline):
     def receive(self, reply: Any) -> bool:
         """Receive a reply; return whether it was the last."""
         if isinstance(reply, ReplyError):
-            _doubt(self._node, reply)
+            _reconnect_if_replica(self._node, reply)
         return super().receive(reply)
 
-    def again(self) -> bool:
+    def retry(self) -> bool:
         """Send the commands that were not executed again; return whether that is possible."""
-        places = self.not_executed()
-        if not places or not self._node.retries.schedule(self, self._node.resend):
+        indexes = self.not_executed()
+        if not indexes or not self._node.retries.schedule(self, self._node.resend):
             return False
-        self.keep_only(places)
+        self.reduce_to(indexes)
         return True
 
 
-def _doubt(node: Node, error: ReplyError) -> None:
+def _reconnect_if_replica(node: Node, error: ReplyError) -> None:
     """Reconnect when the server became a replica: another server has its address, or soon will."""
     if error.code == "READONLY":
         node.reconnect("the server is a replica")

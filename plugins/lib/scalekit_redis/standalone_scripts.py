@@ -17,33 +17,33 @@ from scalekit_redis.standalone_pending import StandaloneCommand
 MIN_COMBINED_RUNS, MAX_COMBINED_RUNS = 16, 64
 """Runs in one command: fewer are cheaper as separate commands, more would delay other clients of the server."""
 MULTI_KEY_ERRORS = frozenset(("CROSSSLOT", "NOPERM"))
-"""Error codes that a command can get for several keys though it would not for any of them alone."""
+"""Error codes of a command with several keys that none of its keys causes alone."""
 
 
 class StandaloneScript:
     """A prepared script that *node* runs, each run within *timeout* seconds."""
 
-    __slots__ = ("_create_future", "_form", "_group", "_node", "_timeout")
+    __slots__ = ("_create_future", "_group", "_node", "_script", "_timeout")
 
-    def __init__(self, node: Node, form: PackedScript, timeout: float) -> None:
+    def __init__(self, node: Node, script: PackedScript, timeout: float) -> None:
         self._create_future = asyncio.get_running_loop().create_future
         self._timeout = timeout
-        self._form = form
-        self._group = form.group
+        self._script = script
+        self._group = script.group
         self._node = node
 
     def run(self, key: str) -> asyncio.Future[Any]:
         """Run the script for *key*, combined with the runs that are not written yet; return the future of its reply."""
-        word, form, now = key.encode(), self._form, monotonic()
+        data, script, now = key.encode(), self._script, monotonic()
         deadline = now + self._timeout
         future: asyncio.Future[Any] = self._create_future()
         connection = self._node.connection
         first = None if connection is None else connection.runs.get(self._group)
         if first is not None:
-            if first.combine(future, word, form, deadline):
+            if first.combine(future, data, script, deadline):
                 return future
             first.pack_runs()
-        command = ScriptRun(self._node, future, form, word, now, deadline=deadline)
+        command = ScriptRun(self._node, future, script, data, now, deadline=deadline)
         self._node.send(command)
         if connection is not None:
             connection.runs[self._group] = command
@@ -53,18 +53,18 @@ class StandaloneScript:
 class ScriptRunGroup:
     """Runs that are sent together, the *first* among them; the same index in each list belongs to one run.
 
-    ``forms`` is None while all have that of the first. They are *separate* commands or one; ``received`` counts the
+    ``scripts`` is None while all have that of the first. They are *separate* commands or one; ``received`` counts the
     separate ones that have their reply. The connection counts them until all have theirs.
     """
 
-    __slots__ = ("connection", "deadlines", "forms", "futures", "keys", "received", "separate")
+    __slots__ = ("connection", "deadlines", "futures", "keys", "received", "scripts", "separate")
 
     def __init__(self, first: ScriptRun, connection: RedisProtocol | None) -> None:
         self.connection = connection
         self.futures = [first.future]
         self.keys = [first.key]
         self.deadlines = [first.deadline]
-        self.forms: list[PackedScript] | None = None
+        self.scripts: list[PackedScript] | None = None
         self.separate = False
         self.received = 0
 
@@ -76,7 +76,7 @@ class ScriptRunGroup:
         if self.connection is not None:
             self.connection.combined += 1
 
-    def leave(self) -> None:
+    def stop_counting(self) -> None:
         """Stop counting the runs on their connection."""
         if self.connection is not None:
             self.connection.combined -= len(self.keys) - 1
@@ -84,15 +84,15 @@ class ScriptRunGroup:
 
 
 class ScriptRun(StandaloneCommand):
-    """A run of a script by *node* for *key*, or several: *runs* are all of them, None while it is alone."""
+    """A run of a script by *node* for *key*, or several: *runs* are all of them, None while there is one."""
 
-    __slots__ = ("form", "key", "runs", "use_eval")
+    __slots__ = ("key", "runs", "script", "use_eval")
 
     def __init__(
         self,
         node: Node,
         future: asyncio.Future[Any],
-        form: PackedScript,
+        script: PackedScript,
         key: bytes,
         started: float,
         *,
@@ -100,8 +100,8 @@ class ScriptRun(StandaloneCommand):
     ) -> None:
         self.node = node
         self.future = future
-        self.packed = form.pack(key)
-        self.form = form
+        self.packed = script.pack(key)
+        self.script = script
         self.key = key
         self.started = started
         self.deadline = deadline
@@ -113,21 +113,23 @@ class ScriptRun(StandaloneCommand):
     def commands(self) -> Sequence[PendingCommand]:
         """Each run that has no reply yet, as a command of its own."""
         runs = self.runs
-        return (self,) if runs is None else [self._alone(runs, place) for place in range(runs.received, len(runs.keys))]
+        if runs is None:
+            return (self,)
+        return [self._single_run(runs, index) for index in range(runs.received, len(runs.keys))]
 
-    def combine(self, future: asyncio.Future[Any], key: bytes, form: PackedScript, deadline: float) -> bool:
+    def combine(self, future: asyncio.Future[Any], key: bytes, script: PackedScript, deadline: float) -> bool:
         """Add a run to this one, which is not written yet; return whether that was possible."""
         runs = self.runs
-        if deadline < self.deadline:  # its deadline would not be watched
+        if deadline < self.deadline:  # the timer watches only the first deadline
             return False
         if runs is None:
             runs = self.runs = ScriptRunGroup(self, self.node.connection)
         elif len(runs.keys) >= MAX_COMBINED_RUNS:
             return False
-        if runs.forms is not None:
-            runs.forms.append(form)
-        elif form is not self.form:
-            runs.forms = [*[self.form] * len(runs.keys), form]
+        if runs.scripts is not None:
+            runs.scripts.append(script)
+        elif script is not self.script:
+            runs.scripts = [*[self.script] * len(runs.keys), script]
         runs.add(future, key, deadline)
         return True
 
@@ -135,13 +137,13 @@ class ScriptRun(StandaloneCommand):
         """Pack the runs, which are about to be written."""
         runs = self.runs
         if runs is None:
-            self.packed = self.form.pack(self.key, self.use_eval)
+            self.packed = self.script.pack(self.key, self.use_eval)
         elif len(runs.keys) >= MIN_COMBINED_RUNS and self.node.combines_scripts:
-            self.packed = self.form.pack_many(runs.keys, runs.forms, self.use_eval)
+            self.packed = self.script.pack_many(runs.keys, runs.scripts, self.use_eval)
         else:
             runs.separate = True
-            forms = runs.forms or [self.form] * len(runs.keys)
-            self.packed = b"".join([form.pack(key) for form, key in zip(forms, runs.keys, strict=True)])
+            scripts = runs.scripts or [self.script] * len(runs.keys)
+            self.packed = b"".join([script.pack(key) for script, key in zip(scripts, runs.keys, strict=True)])
 
     def receive(self, reply: Any) -> bool:
         """Receive a reply; return whether it was the last. Raises TypeError when it is not one for each run."""
@@ -157,22 +159,22 @@ class ScriptRun(StandaloneCommand):
         return True
 
     def _receive_next(self, runs: ScriptRunGroup, reply: Any) -> bool:
-        place = runs.received
-        runs.received = place + 1
+        index = runs.received
+        runs.received = index + 1
         if type(reply) is ReplyError:
-            self._alone(runs, place).receive(reply)
-        elif not runs.futures[place].done():
-            runs.futures[place].set_result(reply)
+            self._single_run(runs, index).receive(reply)
+        elif not runs.futures[index].done():
+            runs.futures[index].set_result(reply)
         if runs.received < len(runs.keys):
             return False
-        runs.leave()
+        runs.stop_counting()
         return True
 
     def _receive_all(self, runs: ScriptRunGroup, replies: Any) -> None:
-        """Pass each run its reply; a failed run is handled as if it had been alone."""
+        """Pass each run its reply; a failed run is handled like a separate command."""
         if type(replies) is not list or len(replies) != len(runs.futures):
             raise TypeError("not one reply for each run")
-        runs.leave()
+        runs.stop_counting()
         failed = False
         for future, reply in zip(runs.futures, replies, strict=True):
             if type(reply) is ReplyError:
@@ -180,16 +182,16 @@ class ScriptRun(StandaloneCommand):
             elif not future.done():
                 future.set_result(reply)
         if failed:
-            errors = [place for place, reply in enumerate(replies) if type(reply) is ReplyError]
+            errors = [index for index, reply in enumerate(replies) if type(reply) is ReplyError]
             self.node.metrics.count_errors("reply", len(errors))
-            for place in errors:
-                self._alone(runs, place).receive(replies[place])
+            for index in errors:
+                self._single_run(runs, index).receive(replies[index])
 
     def _receive_error(self, error: ReplyError) -> None:
-        """Send EVAL after NOSCRIPT, or handle each run as if it had been alone: the server executed none."""
+        """Send EVAL after NOSCRIPT, or handle each run as a separate command: the server executed none."""
         runs = self.runs
         if runs is not None:
-            runs.leave()
+            runs.stop_counting()
         if error.code == "NOSCRIPT" and not self.use_eval:
             self.use_eval = True
             self.pack_runs()
@@ -204,8 +206,8 @@ class ScriptRun(StandaloneCommand):
             for command in self.commands:
                 command.receive(ReplyError(str(error)))
 
-    def _alone(self, runs: ScriptRunGroup, place: int) -> ScriptRun:
-        form = self.form if runs.forms is None else runs.forms[place]
+    def _single_run(self, runs: ScriptRunGroup, index: int) -> ScriptRun:
+        script = self.script if runs.scripts is None else runs.scripts[index]
         return ScriptRun(
-            self.node, runs.futures[place], form, runs.keys[place], self.started, deadline=runs.deadlines[place]
+            self.node, runs.futures[index], script, runs.keys[index], self.started, deadline=runs.deadlines[index]
         )

@@ -21,7 +21,7 @@ logger = logging.getLogger("scalekit.redis")
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the map while nothing shows that it is outdated."""
 MIN_REFRESH_INTERVAL = 0.1
-"""Least seconds between two reads while something does."""
+"""Least seconds between two reads of an outdated map."""
 QUERY_TIMEOUT = 1.0
 """Timeout in seconds of CLUSTER SLOTS."""
 CLOSE_DELAY = 1.0
@@ -114,14 +114,14 @@ class Topology:
         return node
 
     @contextmanager
-    def notify_masters(self, show: MastersCallback, replicas: bool) -> Generator[None, None, None]:
-        """Call *show* with all masters, and with *replicas* those too, now and after every change, while inside."""
-        self._subscribers.append((show, replicas))
+    def notify_masters(self, callback: MastersCallback, replicas: bool) -> Generator[None, None, None]:
+        """Call *callback* with all masters, and with *replicas* those too, now and after every change, while inside."""
+        self._subscribers.append((callback, replicas))
         try:
             self._notify()
             yield
         finally:
-            self._subscribers.remove((show, replicas))
+            self._subscribers.remove((callback, replicas))
 
     def refresh_soon(self) -> None:
         """Read the map again soon: it is outdated."""
@@ -133,8 +133,8 @@ class Topology:
     def _healthy(self, nodes: list[Node]) -> Iterator[Node]:
         """Yield the healthy ones of *nodes*, round robin."""
         first = next(self._round_robin)
-        for place in range(len(nodes)):
-            node = nodes[(first + place) % len(nodes)]
+        for offset in range(len(nodes)):
+            node = nodes[(first + offset) % len(nodes)]
             if not node.unavailable_reason:
                 yield node
 
@@ -179,7 +179,7 @@ class Topology:
         await node.first_attempt()
         try:
             found = parse_cluster_slots(
-                await node.ask(CLUSTER_SLOTS, monotonic() + QUERY_TIMEOUT), node.host or ("", 0)
+                await node.request(CLUSTER_SLOTS, monotonic() + QUERY_TIMEOUT), node.host or ("", 0)
             )
         except ReplyError as error:
             self.rejection = str(error)
@@ -200,14 +200,14 @@ class Topology:
         self.primaries, self._replicas = primaries, replicas
         self._masters = {shard.primary: self.node(shard.primary) for shard in found}
         self._notify()
-        known = {(shard.primary, False) for shard in found}
-        known |= {(host, True) for shard in found for host in shard.replicas}
-        for key in self._nodes.keys() - known:
+        current = {(shard.primary, False) for shard in found}
+        current |= {(host, True) for shard in found for host in shard.replicas}
+        for key in self._nodes.keys() - current:
             self._close_later(self._nodes.pop(key))
 
     def _notify(self) -> None:
-        for show, replicas in self._subscribers:
-            show(self._replica_nodes_by_host() | self._masters if replicas else self._masters)
+        for callback, replicas in self._subscribers:
+            callback(self._replica_nodes_by_host() | self._masters if replicas else self._masters)
 
     def _replica_nodes_by_host(self) -> dict[HostPort | None, Node]:
         return {host: self.node(host, replica=True) for hosts in set(self._replicas) for host in hosts}
@@ -215,10 +215,10 @@ class Topology:
     def _close_later(self, node: Node) -> None:
         """Close *node* when its pending commands have had time to complete."""
 
-        async def leave() -> None:
+        async def close() -> None:
             await asyncio.sleep(CLOSE_DELAY)
             await node.close()
 
-        task = asyncio.create_task(leave())
+        task = asyncio.create_task(close())
         self._closing[task] = node
         task.add_done_callback(self._closing.pop)

@@ -26,7 +26,7 @@ logger = logging.getLogger("scalekit.redis")
 PROBE_INTERVAL = 0.25
 """Seconds between a reply and the next probe."""
 PROBE_TIMEOUT = 0.5
-"""Timeout in seconds of a probe. A loss without a sign is so detected within 0.8 seconds."""
+"""Timeout in seconds of a probe. A silent loss is detected within 0.8 seconds."""
 READ_GRACE = 0.05
 """Seconds more for a reply that arrived while the event loop was blocked."""
 MAX_RECONNECT_INTERVAL = 1.0
@@ -35,8 +35,8 @@ MAX_RECONNECT_INTERVAL = 1.0
 
 def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return the command that tracks keys that begin with one of *prefixes*."""
-    named = [word for prefix in prefixes for word in (b"PREFIX", prefix)]
-    return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *named)
+    options = [each for prefix in prefixes for each in (b"PREFIX", prefix)]
+    return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,12 @@ class LivenessProbe:
 
 
 class TrackingConnection:
-    """A tracking connection to the server of *connector*, set up by the command *first*; *active* while complete.
+    """A tracking connection to the server of *connector*; ``active`` while every change is reported.
 
-    ``confirmed_until`` is the time on the monotonic clock up to which every change has been reported. *on_state* is
-    called when *active* changes, *on_keys* with changed keys or with None for all of them, and *on_change* when the
-    reply to the probe changes and after each connection that ended or could not be opened.
+    The packed command *setup* starts the reports. ``confirmed_until`` is the time on the monotonic clock up to which
+    every change has been reported. *on_state* is called when ``active`` changes, *on_keys* with changed keys or with
+    None for all of them, and *on_change* when the reply to the probe changes and after each connection that ended or
+    could not be opened.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class TrackingConnection:
         name: str,
         connector: Connector,
         metrics: RedisMetrics,
-        first: bytes,
+        setup: bytes,
         *,
         probe_command: LivenessProbe,
         on_state: Callable[[], None],
@@ -72,12 +73,12 @@ class TrackingConnection:
         self._name = name
         self._connector = connector
         self._metrics = metrics
-        self._first = first
+        self._setup = setup
         self._probe = probe_command
         self._on_state = on_state
         self._on_keys = on_keys
         self._on_change = on_change
-        self._wire: RedisProtocol | None = None
+        self._connection: RedisProtocol | None = None
         self._lost = asyncio.Event()
         self._warned = False
         self._task = asyncio.create_task(self._run(), name=f"scalekit: tracking on {name}")
@@ -91,25 +92,25 @@ class TrackingConnection:
 
     def end(self, reason: str) -> None:
         """Close the current connection; the next one follows."""
-        if self._wire is not None:
-            self._wire.close(reason)
+        if self._connection is not None:
+            self._connection.close(reason)
 
     def on_lost(self, connection: RedisProtocol, reason: str) -> None:
         """Report at once that changes are no longer complete."""
-        self._wire = None
-        was_on, self.active = self.active, False
+        self._connection = None
+        was_active, self.active = self.active, False
         self._lost.set()
-        if was_on:
+        if was_active:
             self._on_state()
             self._warn(reason)
-        for command in [command for commands in connection.take_unanswered() for command in commands]:
+        for command in [command for commands in connection.take_pending() for command in commands]:
             command.fail(RedisUnavailable(f"{self._name}: {reason}", "disconnected"))
 
     def on_blocked(self, connection: RedisProtocol) -> None:
         """Do nothing: this connection has no other callers."""
 
     def on_unblocked(self, connection: RedisProtocol) -> None:
-        """Do nothing."""
+        """Do nothing: this connection is never detached."""
 
     def on_push(self, push: list[Any]) -> None:
         """Report changed keys."""
@@ -134,8 +135,8 @@ class TrackingConnection:
     async def _open(self) -> None:
         transport = await self._connector.open()
         self._lost.clear()
-        self._wire = RedisProtocol(transport, self, self._metrics)
-        await self._ask(self._first)
+        self._connection = RedisProtocol(transport, self, self._metrics)
+        await self._request(self._setup)
         self.active = True
         if self._warned:
             self._warned = False
@@ -144,7 +145,7 @@ class TrackingConnection:
 
     async def _listen(self) -> None:
         """Return when the connection is lost; raises RedisUnavailable when the server does not reply."""
-        known = await self._fingerprint()
+        last = await self._fingerprint()
         while not self._lost.is_set():
             try:
                 async with asyncio.timeout(PROBE_INTERVAL):
@@ -152,18 +153,18 @@ class TrackingConnection:
                 return
             except TimeoutError:
                 state = await self._fingerprint()
-            if state != known:
-                known = state
+            if state != last:
+                last = state
                 self._on_change(self)
 
     async def _fingerprint(self) -> object:
         try:
-            return self._probe.fingerprint(await self._ask(self._probe.packed))
+            return self._probe.fingerprint(await self._request(self._probe.packed))
         except ReplyError:  # the ACL forbids the command, but the server replies
             return None
 
-    async def _ask(self, packed: bytes) -> Any:
-        connection = self._wire
+    async def _request(self, packed: bytes) -> Any:
+        connection = self._connection
         if connection is None:
             raise RedisUnavailable(f"{self._name}: the connection was lost", "disconnected")
         now = monotonic()

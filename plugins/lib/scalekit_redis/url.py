@@ -45,10 +45,10 @@ class RedisUrl:
 
     def __str__(self) -> str:
         """Return the URL without user, password and options."""
-        where = self.path or ",".join(
+        location = self.path or ",".join(
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts
         )
-        return f"{self.scheme}://{where}" + (f"/{self.db}" if self.db and not self.path else "")
+        return f"{self.scheme}://{location}" + (f"/{self.db}" if self.db and not self.path else "")
 
 
 def parse_url(url: str) -> RedisUrl:
@@ -79,10 +79,10 @@ def parse_url(url: str) -> RedisUrl:
 def _options(scheme: str, query: str) -> Iterator[tuple[str, str]]:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in OPTIONS[scheme]:
-            close = get_close_matches(name, OPTIONS[scheme], 1)
-            known = ", ".join(OPTIONS[scheme]) or "none"  # an unknown name is not shown: it may be part of a password
-            which = f"option {name!r}; did you mean {close[0]}?" if close else f"such option; known are: {known}"
-            raise ValueError(f"{scheme}:// has no {which}")
+            similar = get_close_matches(name, OPTIONS[scheme], 1)
+            valid = ", ".join(OPTIONS[scheme]) or "none"  # an unknown name is not shown: it may be part of a password
+            problem = f"option {name!r}; did you mean {similar[0]}?" if similar else f"such option; valid are: {valid}"
+            raise ValueError(f"{scheme}:// has no {problem}")
         yield name, value
 
 
@@ -93,7 +93,7 @@ def _hosts(split: UrlParts) -> Iterator[HostPort]:
         yield unquote(host), port or DEFAULT_PORT
 
 
-def _number(what: str, text: str) -> int:
+def _number(part: str, text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 2**31:
-        raise ValueError(f"{what} of a Redis URL must be a number")
+        raise ValueError(f"{part} of a Redis URL must be a number")
     return int(text)

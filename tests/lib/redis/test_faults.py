@@ -190,7 +190,7 @@ async def test_pauses_grow_while_a_server_is_gone_and_begin_anew_when_it_has_ans
         between.refuses = False
         await until("a connection", lambda: node.connection is not None)
         assert node.failures == 3
-        assert await node.ask(pack(("PING",)), time.monotonic() + 5) == b"PONG"
+        assert await node.request(pack(("PING",)), time.monotonic() + 5) == b"PONG"
         between.cut()
         await until("another connection", lambda: between.accepted == 5)
         assert node.failures == 0

@@ -90,7 +90,7 @@ class ConnectionOwner:
 
     def on_lost(self, connection: RedisProtocol, reason: str) -> None:
         self.lost.append(reason)
-        for command in chain(*connection.take_unanswered()):
+        for command in chain(*connection.take_pending()):
             command.fail(RedisUnavailable(reason, "disconnected"))
 
     def on_blocked(self, connection: RedisProtocol) -> None:

@@ -26,7 +26,7 @@ async def test_invalidations_come_between_replies_and_disturb_none(server: Serve
     node = Node("tracked", Connector(address, address.hosts[0]), RedisMetrics(telemetry, "tracked"), pushes.append)
 
     def call(*words: str) -> asyncio.Future[Any]:
-        return node.ask(pack(words), monotonic() + 5)
+        return node.request(pack(words), monotonic() + 5)
 
     await node.first_attempt()
     assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"

@@ -44,7 +44,7 @@ def test_an_address_is_read(url: str, address: RedisUrl) -> None:
         ("redis-cluster://a/1", "a cluster has only database 0; remove the path"),
         ("unix://", "expected the path of a Unix socket"),
         ("rediss://a?ssl_ca_cert=x", "no option 'ssl_ca_cert'; did you mean ssl_ca_certs?"),
-        ("redis://a?timeout=3", "no such option; known are: none"),
+        ("redis://a?timeout=3", "no such option; valid are: none"),
     ],
 )
 def test_what_is_none_is_explained(url: str, message: str) -> None:
