@@ -15,7 +15,7 @@ from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.lib.caching.test_local_invalidation import held, live, three, until
 from tests.lib.caching.test_redis_store import Process, process
 from tests.lib.caching.test_tiered_store import CODEC
-from tests.lib.redis.proxy import Proxy, proxy
+from tests.lib.redis.proxy import Proxy, open_proxy
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -51,7 +51,7 @@ async def test_a_purge_elsewhere_is_not_ignored_by_who_cannot_ask(harm: object, 
     assert callable(harm)
     with Redis() as server:
         async with (
-            proxy(server.port) as between,
+            open_proxy(server.port) as between,
             process(between.url, deadline=DEADLINE) as one,
             process(server.url) as two,
         ):
@@ -75,7 +75,7 @@ async def test_a_purge_elsewhere_is_not_ignored_by_who_cannot_ask(harm: object, 
 async def test_a_store_that_is_slower_than_requests_may_wait_is_caught_up_with() -> None:
     with Redis() as server:
         async with (
-            proxy(server.port) as between,
+            open_proxy(server.port) as between,
             process(between.url, deadline=DEADLINE) as one,
             process(server.url) as two,
         ):

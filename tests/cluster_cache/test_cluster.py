@@ -14,7 +14,7 @@ from scalekit.errors import Unavailable
 from scalekit_redis.slots import slot_of
 from tests.cluster_cache.conftest import Process, direct, is_master, process
 from tests.lib.redis.poll import until
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.proxy import open_proxy
 from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 
@@ -233,7 +233,7 @@ async def test_other_nodes_behind_the_same_seed_are_found(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_redis.topology.REFRESH_INTERVAL", 3600.0)  # the loss shows that the map is old
-    async with proxy(cluster.nodes[0].port) as seed, process(nodes=f"{HOST}:{seed.port}") as one:
+    async with open_proxy(cluster.nodes[0].port) as seed, process(nodes=f"{HOST}:{seed.port}") as one:
         await until("in sync", one.in_sync)
         await one.cache.set("key", "first")
         with RedisCluster() as second:

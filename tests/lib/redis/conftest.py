@@ -16,8 +16,8 @@ SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
 @pytest.fixture(
     scope="package", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="server"
 )
-def a_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Start one of the servers, the same for every test: a test that harms it starts its own."""
+def start_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Start a server for all tests; a test that stops or changes it starts its own."""
     with Server(binary=SERVERS[request.param]) as server:
         yield server
 
@@ -53,14 +53,14 @@ async def redis(server: Server, connections: Connections) -> AsyncGenerator[Redi
 @pytest.fixture(
     scope="session", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="any_cluster"
 )
-def a_cluster_of_either_kind(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
+def start_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
     with RedisCluster(binary=SERVERS[request.param]) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module", name="cluster")
-def a_cluster(any_cluster: RedisCluster) -> RedisCluster:
-    """Return an empty cluster for the tests of one module, each of which leaves it whole."""
+def empty_cluster(any_cluster: RedisCluster) -> RedisCluster:
+    """Return an empty cluster for the tests of one module, each of which restores its servers."""
     return any_cluster.clear()
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server that delays, splits, cuts and half-closes what passes."""
+"""A TCP proxy between a client and a server that delays, splits, cuts and half-closes connections."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from tests.processes import HOST
 
 
 class Proxy:
-    """Passes on what comes, as its attributes say, which a test may change while it runs.
+    """Forwards data between clients and the server at *port*; tests change its attributes while it runs.
 
-    *delay* is in seconds. *pieces* is the most bytes of an answer that are passed on at once; 0 is all. While *open* is
-    not set, nothing passes. *refuses* lets no new connection be; *ends_after* cuts each one once that was answered.
+    ``delay`` of each segment is in seconds. ``pieces`` is the maximum size in bytes of a forwarded part of a reply; 0 is
+    unlimited. While ``open`` is not set nothing is forwarded. ``refuses`` aborts new connections, and ``ends_after``
+    each connection after a reply that contains it.
     """
 
     def __init__(self, port: int) -> None:
@@ -37,13 +38,13 @@ class Proxy:
         return f"redis://{HOST}:{self.port}"
 
     def cut(self) -> None:
-        """Reset every connection, in the middle of whatever passes."""
+        """Reset every connection, also during a transfer."""
         for pair in self._links.copy():
             for writer in pair:
                 writer.transport.abort()
 
     def half_close(self) -> None:
-        """Tell the clients that nothing more comes, and keep the connections."""
+        """Send the end of the stream to the clients, and leave the connections open."""
         for client, _ in self._links.copy():
             client.write_eof()
 
@@ -53,22 +54,22 @@ class Proxy:
             writer.transport.abort()
             return
         try:
-            answers, server = await asyncio.open_connection(HOST, self.target)
+            replies, server = await asyncio.open_connection(HOST, self.target)
         except OSError:
             writer.transport.abort()
             return
         pair = (writer, server)
         self._links.add(pair)
         try:
-            await asyncio.gather(self._pass(reader, server), self._pass(answers, writer, split=True))
-        except (OSError, RuntimeError):  # what uvloop raises where a connection was cut
+            await asyncio.gather(self._forward(reader, server), self._forward(replies, writer, split=True))
+        except (OSError, RuntimeError):  # uvloop raises them when a connection was cut
             pass
         finally:
             self._links.discard(pair)
             for each in pair:
                 each.transport.abort()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, split: bool = False) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, split: bool = False) -> None:
         while data := await reader.read(65536):
             self.segments += not split
             if self.delay:
@@ -82,7 +83,7 @@ class Proxy:
             if self.ends_after and split and self.ends_after in data:
                 raise ConnectionResetError
         if not split:
-            raise ConnectionResetError  # the client has gone
+            raise ConnectionResetError  # the client disconnected
 
     def _pieces(self, data: bytes) -> list[bytes]:
         parts = []
@@ -92,12 +93,12 @@ class Proxy:
             data = data[size:]
         return parts
 
-    def track(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def start(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self.serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def end(self) -> None:
+    async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -105,13 +106,13 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxy(port: int) -> AsyncGenerator[Proxy, None]:
+async def open_proxy(port: int) -> AsyncGenerator[Proxy, None]:
     """Return a proxy to *port*, open while inside."""
-    between = Proxy(port)
-    server = await asyncio.start_server(between.track, HOST, 0)
-    between.port = server.sockets[0].getsockname()[1]
+    proxy = Proxy(port)
+    server = await asyncio.start_server(proxy.start, HOST, 0)
+    proxy.port = server.sockets[0].getsockname()[1]
     try:
-        yield between
+        yield proxy
     finally:
         server.close()
-        await between.end()
+        await proxy.close()

@@ -1,4 +1,4 @@
-"""What others change is told, that it is not told any more is told at once, and it heals by itself."""
+"""Client tracking: changes by all clients are reported, a loss is reported at once, and tracking resumes."""
 
 from __future__ import annotations
 
@@ -11,213 +11,215 @@ import pytest
 from scalekit_redis import Connections, InvalidationListener, Redis, tracking_connection
 from scalekit_redis.client_tracking import ClientTracking
 from tests.lib.redis.conftest import SERVERS, cluster_url
-from tests.lib.redis.poll import until, until_answered
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.poll import until, until_available
+from tests.lib.redis.proxy import open_proxy
 from tests.processes import HOST, wait_for
 from tests.servers import ClusterNode, RedisCluster
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
-unhurried = pytest.mark.usefixtures("time_to_answer")
+generous_timeout = pytest.mark.usefixtures("long_probe_timeout")
 
 
-class Heard:
-    """All that was told, in order: True for begun, False for lost, and keys."""
+class RecordedChanges:
+    """Records the callbacks in order: True for on_start, False for on_lost, and changed keys."""
 
     def __init__(self) -> None:
-        self.on_keys: list[bool | bytes] = []
+        self.events: list[bool | bytes] = []
         self.tracking: ClientTracking | None = None
 
     @property
     def keys(self) -> set[bytes]:
-        return {each for each in self.on_keys if isinstance(each, bytes)}
+        return {each for each in self.events if isinstance(each, bytes)}
 
     @property
-    def turns(self) -> list[bool]:
-        return [each for each in self.on_keys if isinstance(each, bool)]
+    def states(self) -> list[bool]:
+        return [each for each in self.events if isinstance(each, bool)]
 
     def active(self) -> bool:
         return self.tracking is not None and self.tracking.active
 
-    def off(self) -> bool:
+    def inactive(self) -> bool:
         return not self.active()
 
-    def hearing(self) -> InvalidationListener:
+    def listener(self) -> InvalidationListener:
         return InvalidationListener(
-            lambda: self._record(True), self.on_keys.extend, lambda confirmed_until: self._record(False)
+            lambda: self._record(True), self.events.extend, lambda confirmed_until: self._record(False)
         )
 
     def _record(self, active: bool) -> None:
         assert self.tracking is None or self.tracking.active is active
-        self.on_keys.append(active)
+        self.events.append(active)
 
 
 @asynccontextmanager
-async def hearing(redis: Redis, *prefixes: bytes) -> AsyncGenerator[Heard, None]:
-    heard = Heard()
-    async with redis.tracking(prefixes or (b"seen:",), heard.hearing()) as heard.tracking:
-        await until("tracking to be on", heard.active)
-        yield heard
-    assert heard.off()
+async def tracked(redis: Redis, *prefixes: bytes) -> AsyncGenerator[RecordedChanges, None]:
+    changes = RecordedChanges()
+    async with redis.tracking(prefixes or (b"seen:",), changes.listener()) as changes.tracking:
+        await until("tracking to be active", changes.active)
+        yield changes
+    assert changes.inactive()
 
 
 @pytest.fixture
-def time_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no server be taken for lost that a busy machine keeps from answering."""
+def long_probe_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the timeout of probes: a server on a busy machine may reply late."""
     monkeypatch.setattr(tracking_connection, "PROBE_TIMEOUT", 60.0)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS])
-def own(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """Start a server for a test that harms it."""
+def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Start a server for a test that stops or changes it."""
     with Server(binary=SERVERS[request.param]) as server:
         yield server
 
 
-@unhurried
-async def test_what_anybody_writes_below_a_prefix_is_told(redis: Redis, server: Server) -> None:
-    async with hearing(redis, b"seen:", b"too:") as heard:
+@generous_timeout
+async def test_writes_of_all_clients_below_a_prefix_are_reported(redis: Redis, server: Server) -> None:
+    async with tracked(redis, b"seen:", b"too:") as changes:
         server.cli("SET", "seen:theirs", "x")
         server.cli("SET", "other:theirs", "x")
         await redis.set("seen:own", "x")
         await redis.set("too:short", "x", ttl=0.01)
         await redis.delete("seen:theirs")
-        await until("the last of them", lambda: heard.on_keys.count(b"seen:theirs") == 2)
-        await until("the end of what is short", lambda: heard.on_keys.count(b"too:short") == 2)
-        assert heard.keys == {b"seen:theirs", b"seen:own", b"too:short"}
-        assert heard.turns == [True]
+        await until("the last change", lambda: changes.events.count(b"seen:theirs") == 2)
+        await until("the expiry", lambda: changes.events.count(b"too:short") == 2)
+        assert changes.keys == {b"seen:theirs", b"seen:own", b"too:short"}
+        assert changes.states == [True]
 
 
-@unhurried
-async def test_a_server_that_is_emptied_ends_all_that_was_told(redis: Redis, server: Server) -> None:
-    async with hearing(redis) as heard:
+@generous_timeout
+async def test_a_flushall_restarts_tracking(redis: Redis, server: Server) -> None:
+    async with tracked(redis) as changes:
         await redis.set("seen:own", "x")
-        await until("the key", lambda: heard.keys)
+        await until("the key", lambda: changes.keys)
         server.cli("FLUSHALL")
-        await until("the flush", lambda: heard.turns == [True, False, True])
-        assert heard.active()
+        await until("the flush", lambda: changes.states == [True, False, True])
+        assert changes.active()
 
 
-@unhurried
-async def test_a_connection_that_is_killed_is_told_and_opened_again(redis: Redis, server: Server) -> None:
-    async with hearing(redis) as heard:
+@generous_timeout
+async def test_a_killed_connection_is_reported_and_opened_again(redis: Redis, server: Server) -> None:
+    async with tracked(redis) as changes:
         server.cli("CLIENT", "KILL", "TYPE", "normal")
-        await until("the loss and the recovery", lambda: heard.turns == [True, False, True])
+        await until("the loss and the recovery", lambda: changes.states == [True, False, True])
         server.cli("SET", "seen:after", "x")
-        await until("what is written after", lambda: heard.keys == {b"seen:after"})
+        await until("the write after it", lambda: changes.keys == {b"seen:after"})
 
 
-@unhurried
-async def test_a_connection_that_is_cut_is_told_before_what_follows(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url) as redis, hearing(redis) as heard:
-        between.refuses = True
-        between.cut()
-        await until("the loss", heard.off)
+@generous_timeout
+async def test_a_reset_connection_is_reported_before_later_changes(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url) as redis, tracked(redis) as changes:
+        proxy.refuses = True
+        proxy.cut()
+        await until("the loss", changes.inactive)
         server.cli("SET", "seen:meanwhile", "x")
-        between.refuses = False
-        await until("the recovery", heard.active)
-        assert heard.on_keys == [True, False, True]
+        proxy.refuses = False
+        await until("the recovery", changes.active)
+        assert changes.events == [True, False, True]
 
 
-async def test_silence_is_noticed_though_the_connection_stays(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url) as redis, hearing(redis) as heard:
-        between.open.clear()
-        await until("the loss", heard.off)
-        between.open.set()
-        await until("the recovery", heard.active)
+async def test_a_silent_connection_is_detected(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url) as redis, tracked(redis) as changes:
+        proxy.open.clear()
+        await until("the loss", changes.inactive)
+        proxy.open.set()
+        await until("the recovery", changes.active)
         server.cli("SET", "seen:after", "x")
-        await until("what is written after", lambda: b"seen:after" in heard.keys)
+        await until("the write after it", lambda: b"seen:after" in changes.keys)
 
 
-async def test_a_server_that_hangs_is_noticed(own: Server, connections: Connections) -> None:
-    async with connections.open(own.url) as redis, hearing(redis) as heard:
-        own.pause()
+async def test_a_hanging_server_is_detected(own_server: Server, connections: Connections) -> None:
+    async with connections.open(own_server.url) as redis, tracked(redis) as changes:
+        own_server.pause()
         try:
-            await until("the loss", heard.off)
+            await until("the loss", changes.inactive)
         finally:
-            own.resume()
-        await until("the recovery", heard.active)
+            own_server.resume()
+        await until("the recovery", changes.active)
 
 
-@unhurried
-async def test_a_server_that_dies_and_comes_back(own: Server, connections: Connections) -> None:
-    async with connections.open(own.url) as redis, hearing(redis) as heard:
-        await asyncio.to_thread(own.kill)
-        await until("the loss", lambda: heard.turns == [True, False])
-        own.start()
-        await until("the recovery", heard.active)
-        own.cli("SET", "seen:after", "x")
-        await until("what is written after", lambda: heard.keys == {b"seen:after"})
+@generous_timeout
+async def test_tracking_resumes_on_a_restarted_server(own_server: Server, connections: Connections) -> None:
+    async with connections.open(own_server.url) as redis, tracked(redis) as changes:
+        await asyncio.to_thread(own_server.kill)
+        await until("the loss", lambda: changes.states == [True, False])
+        own_server.start()
+        await until("the recovery", changes.active)
+        own_server.cli("SET", "seen:after", "x")
+        await until("the write after it", lambda: changes.keys == {b"seen:after"})
 
 
-async def test_a_server_that_becomes_a_replica_is_left(own: Server, connections: Connections) -> None:
-    async with connections.open(own.url) as redis, hearing(redis) as heard:
-        own.cli("REPLICAOF", HOST, "1")
-        await until("the loss", lambda: heard.turns[:2] == [True, False])
+async def test_tracking_ends_when_the_server_becomes_a_replica(own_server: Server, connections: Connections) -> None:
+    async with connections.open(own_server.url) as redis, tracked(redis) as changes:
+        own_server.cli("REPLICAOF", HOST, "1")
+        await until("the loss", lambda: changes.states[:2] == [True, False])
 
 
-async def test_who_may_not_track_is_never_told_that_it_is_on(own: Server, connections: Connections) -> None:
-    own.cli("ACL", "SETUSER", "plain", "on", ">secret", "~*", "+@all", "-client|tracking")
-    async with connections.open(f"redis://plain:secret@{HOST}:{own.port}") as redis:
-        heard = Heard()
-        async with redis.tracking([b"seen:"], heard.hearing()) as tracking:
+async def test_without_the_permission_to_track_tracking_never_becomes_active(
+    own_server: Server, connections: Connections
+) -> None:
+    own_server.cli("ACL", "SETUSER", "plain", "on", ">secret", "~*", "+@all", "-client|tracking")
+    async with connections.open(f"redis://plain:secret@{HOST}:{own_server.port}") as redis:
+        changes = RecordedChanges()
+        async with redis.tracking([b"seen:"], changes.listener()) as tracking:
             await redis.set("seen:own", "x")
             assert not tracking.active
-            assert heard.on_keys == []
-            own.cli("ACL", "SETUSER", "plain", "+client|tracking")
+            assert changes.events == []
+            own_server.cli("ACL", "SETUSER", "plain", "+client|tracking")
             await until("the permission", lambda: tracking.active)
 
 
-@unhurried
-async def test_a_cluster_tells_of_every_server(cluster: RedisCluster, connections: Connections) -> None:
-    async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
+@generous_timeout
+async def test_every_server_of_a_cluster_is_tracked(cluster: RedisCluster, connections: Connections) -> None:
+    async with connections.open(cluster_url(cluster), timeout=5) as redis, tracked(redis) as changes:
         await asyncio.gather(*(redis.set(f"seen:{number}", "x") for number in range(50)))
-        await until("all keys", lambda: len(heard.keys) == 50)
-        assert heard.turns == [True]
+        await until("all keys", lambda: len(changes.keys) == 50)
+        assert changes.states == [True]
 
 
-async def test_a_planned_failover_is_followed(cluster: RedisCluster, connections: Connections) -> None:
-    async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
+async def test_tracking_follows_a_planned_failover(cluster: RedisCluster, connections: Connections) -> None:
+    async with connections.open(cluster_url(cluster), timeout=5) as redis, tracked(redis) as changes:
         before = cluster.owner("seen:1")
         await asyncio.to_thread(cluster.hand_over, "seen:1")
-        await until("the change", lambda: heard.turns[:3] == [True, False, True] and heard.active())
-        heard.on_keys.clear()
+        await until("the change", lambda: changes.states[:3] == [True, False, True] and changes.active())
+        changes.events.clear()
         after = cluster.owner("seen:1")
         assert after is not before
         after.cli("SET", "seen:1", "by another")
-        await until("the write", lambda: b"seen:1" in heard.keys)
+        await until("the write", lambda: b"seen:1" in changes.keys)
 
 
-async def test_a_master_that_dies_is_told_and_its_replica_is_heard(
+async def test_a_killed_master_is_reported_and_its_replica_is_tracked(
     cluster: RedisCluster, connections: Connections
 ) -> None:
-    async with connections.open(cluster_url(cluster)) as redis, hearing(redis) as heard:
+    async with connections.open(cluster_url(cluster)) as redis, tracked(redis) as changes:
         victim, replica = cluster.owner("seen:1"), cluster.replica("seen:1")
         await asyncio.to_thread(victim.kill)
-        await until("the loss", lambda: False in heard.turns)
-        await until_answered(lambda: redis.set("seen:1", "new"))
-        await until("the recovery", heard.active)
+        await until("the loss", lambda: False in changes.states)
+        await until_available(lambda: redis.set("seen:1", "new"))
+        await until("the recovery", changes.active)
         replica.cli("SET", "seen:1", "by another")
-        await until("the write", lambda: b"seen:1" in heard.keys)
+        await until("the write", lambda: b"seen:1" in changes.keys)
     await asyncio.to_thread(cluster.start)
 
 
-@unhurried
-async def test_with_replica_reads_a_change_is_told_again_by_the_replica(
+@generous_timeout
+async def test_with_replica_reads_the_replica_reports_a_change_again(
     cluster: RedisCluster, connections: Connections
 ) -> None:
     async with (
         connections.open(cluster_url(cluster), timeout=5, replica_reads=True) as redis,
-        hearing(redis) as heard,
+        tracked(redis) as changes,
     ):
         await redis.set("seen:1", "x")
-        await until("master and replica", lambda: heard.on_keys.count(b"seen:1") == 2)
+        await until("master and replica", lambda: changes.events.count(b"seen:1") == 2)
 
 
 @pytest.mark.needs("redis")
-async def test_a_slot_that_moves_to_a_server_that_had_none_is_heard_there(connections: Connections) -> None:
+async def test_a_server_that_receives_its_first_slot_is_tracked(connections: Connections) -> None:
     with RedisCluster() as cluster, ClusterNode() as fresh:
-        async with connections.open(cluster_url(cluster), timeout=5) as redis, hearing(redis) as heard:
+        async with connections.open(cluster_url(cluster), timeout=5) as redis, tracked(redis) as changes:
             source = cluster.owner("seen:1")
             fresh.cli("CLUSTER", "MEET", HOST, source.port, source.ports[1])
             name = fresh.cli("CLUSTER", "MYID")
@@ -230,10 +232,10 @@ async def test_a_slot_that_moves_to_a_server_that_had_none_is_heard_there(connec
             for node in (fresh, source):
                 assert node.cli("CLUSTER", "SETSLOT", slot, "NODE", name) == "OK"
             await redis.set("seen:1", "x")
-            await until("the change", lambda: False in heard.turns and heard.active())
-            heard.on_keys.clear()
+            await until("the change", lambda: False in changes.states and changes.active())
+            changes.events.clear()
             assert fresh.cli("SET", "seen:1", "by another") == "OK"
-            await until("the write", lambda: b"seen:1" in heard.keys)
+            await until("the write", lambda: b"seen:1" in changes.keys)
 
 
 def state(node: ClusterNode) -> str:

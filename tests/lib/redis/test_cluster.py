@@ -1,4 +1,4 @@
-"""Commands on a cluster: where they go, how they are split, and that they follow their keys."""
+"""Commands on a cluster: routing, splitting, and redirects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def fill(redis: Redis) -> None:
     await asyncio.gather(*(redis.set(key, key) for key in KEYS))
 
 
-async def test_each_command_goes_straight_to_who_has_its_key(cluster: RedisCluster, clustered: Redis) -> None:
+async def test_each_command_is_sent_to_the_server_of_its_key(cluster: RedisCluster, clustered: Redis) -> None:
     for node in cluster.nodes:
         node.cli("CONFIG", "RESETSTAT")
     await fill(clustered)
@@ -43,11 +43,11 @@ async def test_each_command_goes_straight_to_who_has_its_key(cluster: RedisClust
     assert not any(statistic(node, "errorstats", "errorstat_MOVED") for node in cluster.nodes)
 
 
-async def test_commands_on_keys_of_many_slots_are_split_and_their_replies_put_together(clustered: Redis) -> None:
+async def test_commands_with_keys_of_many_slots_are_split_and_their_replies_merged(clustered: Redis) -> None:
     await fill(clustered)
-    wanted = [*KEYS[::3], "none", *KEYS[:5], "{key}:none"]
-    values = await clustered.mget(wanted)
-    assert values == [key.encode() if key in KEYS else None for key in wanted]
+    keys = [*KEYS[::3], "none", *KEYS[:5], "{key}:none"]
+    values = await clustered.mget(keys)
+    assert values == [key.encode() if key in KEYS else None for key in keys]
     assert await clustered.delete(*KEYS[:100], "none") == 100
     assert await clustered.mget(KEYS[:101]) == [None] * 100 + [KEYS[100].encode()]
     assert await clustered.mget([]) == []
@@ -61,7 +61,7 @@ async def test_a_pipeline_has_its_replies_in_order_and_errors_as_values(clustere
     assert replies[-1] == b"PONG"
 
 
-async def test_a_script_goes_where_its_keys_are(clustered: Redis) -> None:
+async def test_a_script_runs_on_the_server_of_its_keys(clustered: Redis) -> None:
     script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     keys = [f"counter:{number}" for number in range(30)]
     await clustered.delete(*keys)
@@ -69,7 +69,7 @@ async def test_a_script_goes_where_its_keys_are(clustered: Redis) -> None:
     assert await clustered.call("EVALSHA", script.digest, 1, keys[0], 1) == 6
 
 
-async def test_a_prepared_script_goes_where_its_key_is(clustered: Redis) -> None:
+async def test_a_prepared_script_runs_on_the_server_of_its_key(clustered: Redis) -> None:
     prepared = clustered.prepare(Script("return redis.call('INCRBY', KEYS[1], ARGV[1])"), (5,))
     keys = [f"prepared:{number}" for number in range(30)]
     await clustered.delete(*keys)
@@ -77,12 +77,12 @@ async def test_a_prepared_script_goes_where_its_key_is(clustered: Redis) -> None
     assert await asyncio.gather(*map(prepared.run, keys)) == [10] * 30
 
 
-async def test_keys_of_two_slots_in_one_command_are_refused_by_the_server(clustered: Redis) -> None:
+async def test_the_server_rejects_a_command_with_keys_of_two_slots(clustered: Redis) -> None:
     with pytest.raises(ReplyError, match="CROSSSLOT"):
         await clustered.call("SINTER", "a", "b")
 
 
-async def test_probe_asks_every_server_that_has_slots(cluster: RedisCluster, clustered: Redis) -> None:
+async def test_probe_queries_every_server_that_has_slots(cluster: RedisCluster, clustered: Redis) -> None:
     await clustered.probe()
     owner = cluster.owner("key:1")
     owner.pause()
@@ -94,9 +94,7 @@ async def test_probe_asks_every_server_that_has_slots(cluster: RedisCluster, clu
     await asyncio.to_thread(cluster.wait_until_agreed)
 
 
-async def test_replicas_answer_what_only_reads_where_that_will_do(
-    cluster: RedisCluster, connections: Connections
-) -> None:
+async def test_with_replica_reads_the_replicas_execute_reads(cluster: RedisCluster, connections: Connections) -> None:
     await asyncio.to_thread(cluster.wait_until_agreed)
     async with connections.open(cluster_url(cluster), timeout=5, replica_reads=True) as redis:
         await fill(redis)
@@ -109,9 +107,7 @@ async def test_replicas_answer_what_only_reads_where_that_will_do(
         await redis.set(KEYS[0], "new")
 
 
-async def test_callers_follow_keys_whose_server_changes_places_with_its_replica(
-    cluster: RedisCluster, clustered: Redis
-) -> None:
+async def test_commands_follow_a_planned_failover(cluster: RedisCluster, clustered: Redis) -> None:
     await fill(clustered)
     stop = asyncio.Event()
     callers = [asyncio.create_task(keep_writing(clustered, stop, str(number))) for number in range(8)]
@@ -121,18 +117,18 @@ async def test_callers_follow_keys_whose_server_changes_places_with_its_replica(
     assert min(await asyncio.gather(*callers)) > 0
 
 
-async def keep_writing(redis: Redis, stop: asyncio.Event, own: str) -> int:
-    """Write and read own keys of all slots until told to stop; return how often."""
-    turns = 0
+async def keep_writing(redis: Redis, stop: asyncio.Event, prefix: str) -> int:
+    """Write and read *prefix* keys of all slots until *stop* is set; return the number of rounds."""
+    rounds = 0
     while not stop.is_set():
-        key = f"{own}:{turns % 100}"
-        assert await redis.set(key, turns) is True
-        assert await redis.get(key) == str(turns).encode()
-        turns += 1
-    return turns
+        key = f"{prefix}:{rounds % 100}"
+        assert await redis.set(key, rounds) is True
+        assert await redis.get(key) == str(rounds).encode()
+        rounds += 1
+    return rounds
 
 
-async def test_callers_follow_a_slot_that_is_moved_while_they_use_it(cluster: RedisCluster, clustered: Redis) -> None:
+async def test_commands_follow_a_slot_during_its_migration(cluster: RedisCluster, clustered: Redis) -> None:
     keys = [f"{{moving}}:{number}" for number in range(200)]
     for key in keys:
         await clustered.set(key, 0)
@@ -151,19 +147,19 @@ async def test_callers_follow_a_slot_that_is_moved_while_they_use_it(cluster: Re
 
 
 async def keep_counting(redis: Redis, stop: asyncio.Event, keys: list[str]) -> int:
-    turns = 0
+    rounds = 0
     while not stop.is_set():
-        await redis.call("INCR", keys[turns % len(keys)])
-        turns += 1
-    return turns
+        await redis.call("INCR", keys[rounds % len(keys)])
+        rounds += 1
+    return rounds
 
 
 async def keep_reading(redis: Redis, stop: asyncio.Event, keys: list[str]) -> int:
-    turns = 0
+    rounds = 0
     while not stop.is_set():
-        assert None not in await redis.mget(keys)  # half of them here, half there: it is tried again
-        turns += 1
-    return turns
+        assert None not in await redis.mget(keys)  # half of them on each server: the command is retried
+        rounds += 1
+    return rounds
 
 
 def is_primary(node: ClusterNode) -> bool:
@@ -171,7 +167,7 @@ def is_primary(node: ClusterNode) -> bool:
 
 
 def move_slot(cluster: RedisCluster, slot: int, source: ClusterNode, target: ClusterNode) -> None:
-    """Move a slot as redis-cli does, but a few keys at a time."""
+    """Move a slot as redis-cli does, 20 keys at a time."""
     target.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", source.cli("CLUSTER", "MYID"))
     source.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", target.cli("CLUSTER", "MYID"))
     while keys := source.cli("CLUSTER", "GETKEYSINSLOT", slot, 20).split():
@@ -181,30 +177,28 @@ def move_slot(cluster: RedisCluster, slot: int, source: ClusterNode, target: Clu
             node.cli("CLUSTER", "SETSLOT", slot, "NODE", target.cli("CLUSTER", "MYID"))
 
 
-def pending(cluster: ClusterRouter, slot: int | None, *words: str) -> ClusterCommand:
+def new_command(cluster: ClusterRouter, slot: int | None, *args: str) -> ClusterCommand:
     now = time.monotonic()
     future = asyncio.get_running_loop().create_future()
     return ClusterCommand(
-        cluster, None, slot, future, pack(words), started=now, deadline=now + 5, retryable=False, replica=False
+        cluster, None, slot, future, pack(args), started=now, deadline=now + 5, retryable=False, replica=False
     )
 
 
-async def test_only_what_no_server_can_have_carried_out_is_sent_to_another(clustered: Redis) -> None:
+async def test_only_a_command_that_was_not_executed_is_sent_to_another_server(clustered: Redis) -> None:
     router = clustered._router
     assert isinstance(router, ClusterRouter)
-    disconnected, unavailable = (pending(router, None, "ECHO", word) for word in ("disconnected", "unavailable"))
+    disconnected, unavailable = (new_command(router, None, "ECHO", word) for word in ("disconnected", "unavailable"))
     assert not router.reroute(disconnected, RedisUnavailable("the connection broke", "disconnected"))
-    assert router.reroute(unavailable, RedisUnavailable("it could not be reached", "unavailable"))
+    assert router.reroute(unavailable, RedisUnavailable("no connection", "unavailable"))
     assert await unavailable.future == b"unavailable"
     assert not disconnected.future.done()
 
 
-async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew(
-    cluster: RedisCluster, clustered: Redis
-) -> None:
+async def test_a_moved_reply_corrects_the_slot_map(cluster: RedisCluster, clustered: Redis) -> None:
     router = clustered._router
     assert isinstance(router, ClusterRouter)
-    call = pending(router, 7, "PING")
+    call = new_command(router, 7, "PING")
     other = next(node for node in cluster.nodes if is_primary(node))
     assert router.redirect(call, ReplyError(f"MOVED 7 127.0.0.1:{other.port}"))
     node = router._topology.primaries[7]
@@ -214,10 +208,10 @@ async def test_a_slot_that_moved_is_where_it_was_sent_until_the_map_is_read_anew
     assert await call.future == b"PONG"
 
 
-async def test_half_an_answer_to_what_was_asked_on_the_way_is_not_asked_again(clustered: Redis) -> None:
+async def test_a_command_after_asking_is_not_retried_once_the_first_reply_has_arrived(clustered: Redis) -> None:
     router = clustered._router
     assert isinstance(router, ClusterRouter)
-    call = pending(router, 7, "GET", "key")
+    call = new_command(router, 7, "GET", "key")
     call.retryable = True
     asking = AskRedirect(call)
     assert asking.retryable
@@ -228,7 +222,7 @@ async def test_half_an_answer_to_what_was_asked_on_the_way_is_not_asked_again(cl
 
 
 @pytest.mark.needs("redis")
-async def test_a_single_server_named_as_a_cluster_is_refused_at_the_start(connections: Connections) -> None:
+async def test_the_cluster_url_of_a_standalone_server_fails_the_start(connections: Connections) -> None:
     with (
         Server() as server,
         pytest.raises(StartError, match=r"is no cluster: .*cluster support disabled.*begins with redis://"),
@@ -237,7 +231,7 @@ async def test_a_single_server_named_as_a_cluster_is_refused_at_the_start(connec
             pass
 
 
-async def test_a_cluster_named_as_a_single_server_says_so_when_a_command_is_sent_on(
+async def test_the_standalone_url_of_a_cluster_is_reported_at_the_first_redirect(
     cluster: RedisCluster, connections: Connections
 ) -> None:
     async with connections.open(cluster.urls[0]) as redis:

@@ -1,4 +1,4 @@
-"""What each command does, on Redis and on Valkey."""
+"""The commands of the client, on Redis and on Valkey."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ import asyncio
 import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_value_comes_back_as_bytes_and_none_where_there_is_none(redis: Redis) -> None:
+async def test_get_returns_bytes_or_none(redis: Redis) -> None:
     assert await redis.set("key", "värde") is True
     assert await redis.get("key") == "värde".encode()
     assert await redis.get(b"key") == "värde".encode()
     assert await redis.get("none") is None
 
 
-async def test_a_value_may_be_any_bytes_and_large(redis: Redis) -> None:
+async def test_a_value_may_contain_any_bytes_and_be_large(redis: Redis) -> None:
     value = bytes(range(256)) * 20_000
     await redis.set("large", value, timeout=5)
     assert await redis.get("large", timeout=5) == value
 
 
-async def test_many_values_come_in_the_order_of_their_keys(redis: Redis) -> None:
+async def test_mget_returns_values_in_the_order_of_the_keys(redis: Redis) -> None:
     await redis.set("one", 1)
     await redis.set("two", 2.5)
     assert await redis.mget(["two", "none", "one", "two"]) == [b"2.5", None, b"1", b"2.5"]
     assert await redis.mget([]) == []
 
 
-async def test_only_if_absent_leaves_what_is_there(redis: Redis) -> None:
+async def test_only_if_absent_does_not_overwrite(redis: Redis) -> None:
     assert await redis.set("lock", "mine", ttl=10, only_if_absent=True) is True
     assert await redis.set("lock", "yours", ttl=10, only_if_absent=True) is False
     assert await redis.get("lock") == b"mine"
 
 
-async def test_a_time_to_live_is_in_seconds_down_to_a_thousandth(redis: Redis) -> None:
+async def test_a_ttl_is_in_seconds_with_millisecond_precision(redis: Redis) -> None:
     await redis.set("short", "x", ttl=99.5)
     assert 99_000 < await redis.call("PTTL", "short") <= 99_500
     assert await redis.expire("short", 0.0001) is True
@@ -48,19 +48,19 @@ async def test_a_time_to_live_is_in_seconds_down_to_a_thousandth(redis: Redis) -
 
 
 @pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf")])
-async def test_a_time_to_live_of_nothing_is_refused(redis: Redis, ttl: float) -> None:
+async def test_an_invalid_ttl_is_rejected(redis: Redis, ttl: float) -> None:
     with pytest.raises(ValueError, match="greater than zero"):
         await redis.set("key", "x", ttl=ttl)
 
 
-async def test_delete_tells_how_many_were_there(redis: Redis) -> None:
+async def test_delete_returns_how_many_keys_existed(redis: Redis) -> None:
     await redis.set("one", 1)
     await redis.set("two", 2)
     assert await redis.delete("one", "two", "three") == 2
     assert await redis.delete() == 0
 
 
-async def test_any_command_can_be_called_and_an_error_of_the_server_says_its_code(redis: Redis) -> None:
+async def test_call_sends_any_command_and_an_error_reply_has_its_code(redis: Redis) -> None:
     assert await redis.call("LPUSH", "list", "a", "b") == 2
     assert await redis.call("HSET", "map", "field", "value") == 1
     assert await redis.call("HGETALL", "map") == {b"field": b"value"}
@@ -70,7 +70,7 @@ async def test_any_command_can_be_called_and_an_error_of_the_server_says_its_cod
 
 
 @pytest.mark.parametrize(
-    "words",
+    "args",
     [
         ("SUBSCRIBE", "channel"),
         ("multi",),
@@ -82,20 +82,22 @@ async def test_any_command_can_be_called_and_an_error_of_the_server_says_its_cod
         (),
     ],
 )
-async def test_what_concerns_all_who_share_the_connection_is_refused(redis: Redis, words: tuple[str, ...]) -> None:
+async def test_commands_that_change_or_block_the_shared_connection_are_rejected(
+    redis: Redis, args: tuple[str, ...]
+) -> None:
     with pytest.raises(ValueError, match=r"the shared connection|the command has no name"):
-        await redis.call(*words)
+        await redis.call(*args)
     assert await redis.call("PING") == b"PONG"
 
 
-@pytest.mark.parametrize("word", [None, True, [1]])
-async def test_a_word_that_is_none_is_named_without_its_value(redis: Redis, word: object) -> None:
-    with pytest.raises(TypeError, match=f"argument 2 of 'SET' is a {type(word).__name__}; pass str"):
-        await redis.set("key", word)  # type: ignore[arg-type]
+@pytest.mark.parametrize("arg", [None, True, [1]])
+async def test_an_argument_of_a_wrong_type_is_named_without_its_value(redis: Redis, arg: object) -> None:
+    with pytest.raises(TypeError, match=f"argument 2 of 'SET' is a {type(arg).__name__}; pass str"):
+        await redis.set("key", arg)  # type: ignore[arg-type]
     assert await redis.get("key") is None
 
 
-async def test_a_pipeline_gives_a_reply_each_and_errors_as_values(redis: Redis) -> None:
+async def test_a_pipeline_returns_one_reply_per_command_and_errors_as_values(redis: Redis) -> None:
     await redis.set("text", "x")
     replies = await redis.pipeline([("GET", "text"), ("INCR", "text"), ("INCR", "number"), ("GET", "none")])
     assert replies[0] == b"x"
@@ -104,17 +106,17 @@ async def test_a_pipeline_gives_a_reply_each_and_errors_as_values(redis: Redis) 
     assert await redis.pipeline([]) == []
 
 
-async def test_what_is_sent_in_one_turn_of_the_loop_is_one_write(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url) as redis:
+async def test_commands_of_one_turn_of_the_event_loop_are_one_write(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url) as redis:
         await redis.get("key")
-        before = between.segments
+        before = proxy.segments
         await asyncio.gather(*(redis.get(f"key:{number}") for number in range(100)))
-        assert between.segments == before + 1
+        assert proxy.segments == before + 1
         await redis.pipeline([("GET", f"key:{number}") for number in range(100)])
-        assert between.segments == before + 2
+        assert proxy.segments == before + 2
 
 
-async def test_a_script_is_sent_whole_only_to_a_server_that_does_not_know_it(redis: Redis) -> None:
+async def test_the_source_of_a_script_is_sent_only_to_a_server_that_lacks_it(redis: Redis) -> None:
     await redis.call("CONFIG", "RESETSTAT")
     script = Script("return {KEYS[1], ARGV[1], redis.call('INCR', KEYS[1])}")
     for expected in (1, 2):
@@ -125,7 +127,7 @@ async def test_a_script_is_sent_whole_only_to_a_server_that_does_not_know_it(red
     assert await redis.run_script(script, ["counter"], ["x"]) == [b"counter", b"x", 3]
 
 
-async def test_a_prepared_script_is_run_for_any_key_with_what_it_was_given(redis: Redis) -> None:
+async def test_a_prepared_script_runs_for_any_key_with_its_arguments(redis: Redis) -> None:
     prepared = redis.prepare(Script("return {KEYS[1], #KEYS, ARGV[1], ARGV[2], #ARGV}"), ("x", 12))
     for key in ("k", "a longer key with a line\r\nand é", ""):
         assert await prepared.run(key) == [key.encode(), 1, b"x", b"12", 2]
@@ -133,12 +135,12 @@ async def test_a_prepared_script_is_run_for_any_key_with_what_it_was_given(redis
         await redis.call("SCRIPT", "FLUSH")
 
 
-async def test_a_script_that_fails_says_so(redis: Redis) -> None:
+async def test_a_failed_script_raises_its_error(redis: Redis) -> None:
     with pytest.raises(ReplyError, match="no such luck"):
         await redis.run_script(Script("return redis.error_reply('ERR no such luck')"))
 
 
-async def test_what_a_full_or_busy_server_refuses_is_unavailable(redis: Redis) -> None:
+async def test_a_server_out_of_memory_is_unavailable(redis: Redis) -> None:
     await redis.call("CONFIG", "SET", "maxmemory", 1)
     try:
         with pytest.raises(RedisUnavailable, match="OOM") as caught:
@@ -148,5 +150,5 @@ async def test_what_a_full_or_busy_server_refuses_is_unavailable(redis: Redis) -
     assert caught.value.kind == "refused"
 
 
-async def test_probe_returns_while_the_server_answers(redis: Redis) -> None:
+async def test_probe_returns_while_the_server_replies(redis: Redis) -> None:
     await redis.probe()

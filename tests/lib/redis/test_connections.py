@@ -1,4 +1,4 @@
-"""Who shares a connection, how it is opened, and what is said where it cannot be."""
+"""Opening, sharing and closing connections, and the errors when that fails."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from scalekit_redis import Connections, RedisUnavailable, redis_connections
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import CONNECTIONS
 from scalekit_redis.url import parse_url
-from tests.lib.redis.poll import failure, until, until_answered
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.poll import failure, until, until_available
+from tests.lib.redis.proxy import open_proxy
 from tests.plugin_source import Install
 from tests.processes import HOST, free_ports
 from tests.servers import Redis as Server
@@ -33,10 +33,10 @@ PASSWORD = "p:@ss/hush"
 
 
 def clients(server: Server) -> int:
-    return len(server.cli("CLIENT", "LIST").splitlines()) - 1  # but for the one that asks
+    return len(server.cli("CLIENT", "LIST").splitlines()) - 1  # without the connection of this query
 
 
-async def test_who_names_the_same_address_shares_a_connection_until_the_last_leaves(
+async def test_clients_of_one_url_share_a_connection_until_the_last_is_closed(
     server: Server, connections: Connections
 ) -> None:
     before = clients(server)
@@ -54,7 +54,9 @@ async def test_who_names_the_same_address_shares_a_connection_until_the_last_lea
         assert await again.get("key") == b"x"
 
 
-async def test_many_may_open_and_leave_at_once(server: Server, connections: Connections, telemetry: Telemetry) -> None:
+async def test_concurrent_opens_share_one_connection(
+    server: Server, connections: Connections, telemetry: Telemetry
+) -> None:
     async def use() -> None:
         async with connections.open(server.url) as redis:
             await redis.get("key")
@@ -63,16 +65,16 @@ async def test_many_may_open_and_leave_at_once(server: Server, connections: Conn
     assert telemetry.series(CONNECTIONS, str(server.url).removesuffix("/0")).value == 1
 
 
-async def test_after_the_last_has_left_nothing_is_sent(server: Server, connections: Connections) -> None:
+async def test_a_closed_client_sends_nothing(server: Server, connections: Connections) -> None:
     async with connections.open(server.url) as redis:
         pass
     assert (await failure(lambda: redis.get("key"))).kind == "closed"
 
 
-async def test_who_waits_when_the_last_leaves_is_told(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between:
-        async with connections.open(between.url) as redis:
-            between.open.clear()
+async def test_pending_commands_fail_when_the_client_is_closed(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy:
+        async with connections.open(proxy.url) as redis:
+            proxy.open.clear()
             waiting: list[asyncio.Future[Any]] = [
                 asyncio.ensure_future(redis.get("key")),
                 asyncio.ensure_future(redis.set("key", "x")),
@@ -82,7 +84,7 @@ async def test_who_waits_when_the_last_leaves_is_told(server: Server, connection
     assert all(isinstance(each, RedisUnavailable) for each in ended), ended
 
 
-async def test_a_server_that_is_not_there_yet_is_no_error(connections: Connections) -> None:
+async def test_an_unavailable_server_does_not_fail_the_start(connections: Connections) -> None:
     (port,) = free_ports(1)
     async with connections.open(f"redis://{HOST}:{port}") as redis:
         assert (await failure(lambda: redis.get("key"))).kind == "unavailable"
@@ -117,7 +119,7 @@ async def test_plugins_of_an_application_share_one_connection(server: Server, in
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
-    """Serve nothing."""
+    """Do nothing."""
 
 
 @pytest.fixture(params=[pytest.param("redis-server", marks=pytest.mark.needs("redis"))])
@@ -130,7 +132,7 @@ def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("user", ["", "ann"])
-async def test_a_password_is_sent_and_never_shown(
+async def test_a_password_is_sent_and_never_logged_or_shown(
     guarded: Server, connections: Connections, user: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"redis://{user}:{quote(PASSWORD, safe='')}@{HOST}:{guarded.port}"
@@ -142,33 +144,31 @@ async def test_a_password_is_sent_and_never_shown(
         assert "hush" not in str(error) + repr(error)
         assert "hush" not in repr(error.__cause__) + repr(error.__context__)
         await asyncio.to_thread(guarded.start)
-        assert await until_answered(lambda: redis.get("key")) is None
+        assert await until_available(lambda: redis.get("key")) is None
     assert "hush" not in caplog.text
 
 
-def test_whatever_the_client_library_says_shows_no_password() -> None:
+def test_a_password_in_a_connection_error_is_masked() -> None:
     connector = Connector(parse_url("redis://ann:hush@localhost"), ("localhost", 6379))
     assert connector.describe(ConnectionError("ann with hush cannot connect")) == "ann with *** cannot connect"
 
 
 @pytest.mark.parametrize("password", ["", "wrong-hush"])
-async def test_a_wrong_password_is_refused_at_the_start(
-    guarded: Server, connections: Connections, password: str
-) -> None:
+async def test_a_wrong_password_fails_the_start(guarded: Server, connections: Connections, password: str) -> None:
     with pytest.raises(StartError, match=f"redis://{HOST}:{guarded.port} rejects the connection: ") as caught:
         async with connections.open(f"redis://:{password}@{HOST}:{guarded.port}"):
             pass
     assert "hush" not in str(caught.value)
 
 
-async def test_a_database_that_is_not_there_is_refused_at_the_start(server: Server, connections: Connections) -> None:
+async def test_an_unknown_database_fails_the_start(server: Server, connections: Connections) -> None:
     with pytest.raises(StartError, match="DB index is out of range"):
         async with connections.open(f"redis://{HOST}:{server.port}/99"):
             pass
 
 
 @pytest.mark.needs("redis")
-async def test_a_socket_is_as_good_as_an_address(connections: Connections) -> None:
+async def test_a_server_is_reached_through_a_unix_socket(connections: Connections) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         path = f"{folder}/redis.sock"
         with Server("--unixsocket", path):
@@ -187,7 +187,7 @@ def certificate() -> Iterator[Path]:
 
 
 class SecureServer(Server):
-    """Takes TLS on a second port."""
+    """Accepts TLS on a second port."""
 
     port_count = 2
 
@@ -208,7 +208,7 @@ class SecureServer(Server):
         pytest.param("valkey-server", marks=pytest.mark.needs("valkey")),
     ],
 )
-async def test_over_tls_the_server_must_be_who_it_says(
+async def test_the_certificate_of_a_tls_server_is_verified(
     certificate: Path, connections: Connections, binary: str
 ) -> None:
     with SecureServer(certificate, binary) as server:
@@ -220,13 +220,13 @@ async def test_over_tls_the_server_must_be_who_it_says(
             await asyncio.to_thread(server.kill)
             await failure(lambda: redis.get("key"))
             await asyncio.to_thread(server.start)
-            assert await until_answered(lambda: redis.get("key")) is None
+            assert await until_available(lambda: redis.get("key")) is None
         with pytest.raises(StartError, match="certificate verify failed"):
             async with connections.open(url):
                 pass
 
 
-WITHOUT = """
+WITHOUT_HIREDIS = """
 import asyncio, sys
 import scalekit
 from scalekit_redis import Connections
@@ -246,14 +246,14 @@ except scalekit.StartError as error:
 """
 
 
-async def test_the_client_libraries_are_imported_when_the_first_is_opened_and_else_the_remedy_is_told() -> None:
+async def test_hiredis_is_imported_by_the_first_open_and_the_error_without_it_has_the_remedy() -> None:
     ended = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
+        subprocess.run, [sys.executable, "-c", WITHOUT_HIREDIS], capture_output=True, text=True, check=True
     )
     assert ended.stdout == "redis://localhost:6379 needs hiredis: pip install 'scalekit-asgi[redis]'\n"
 
 
-async def test_a_start_that_is_refused_leaves_nothing_behind(guarded: Server, connections: Connections) -> None:
+async def test_a_rejected_start_leaves_no_task(guarded: Server, connections: Connections) -> None:
     url = f"redis://{HOST}:{guarded.port}"
     for _ in range(2):
         with pytest.raises(StartError, match="rejects the connection"):
@@ -262,9 +262,9 @@ async def test_a_start_that_is_refused_leaves_nothing_behind(guarded: Server, co
     assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
 
 
-async def test_who_is_cancelled_while_opening_leaves_nothing_behind(connections: Connections) -> None:
+async def test_a_cancelled_open_leaves_no_task(connections: Connections) -> None:
     (port,) = free_ports(1)
-    with socket.create_server((HOST, port), backlog=8):  # takes connections and never answers
+    with socket.create_server((HOST, port), backlog=8):  # accepts connections and never replies
         opening = asyncio.ensure_future(enter(connections, f"redis://{HOST}:{port}"))
         await until("the attempt", lambda: any("redis" in task.get_name() for task in asyncio.all_tasks()))
         opening.cancel()
@@ -272,7 +272,9 @@ async def test_who_is_cancelled_while_opening_leaves_nothing_behind(connections:
     assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
 
 
-async def test_nor_does_who_is_cancelled_at_any_moment_of_it(server: Server, connections: Connections) -> None:
+async def test_an_open_cancelled_at_any_step_leaves_no_task_and_no_connection(
+    server: Server, connections: Connections
+) -> None:
     before = clients(server)
     for turns in range(40):
         opening = asyncio.ensure_future(enter(connections, server.url))

@@ -1,4 +1,4 @@
-"""One timer keeps many deadlines."""
+"""One timer for the deadlines of many commands."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ import pytest
 from scalekit_redis import Connections
 from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
 from tests.lib.redis.poll import failure, until
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_it_looks_when_the_earliest_has_come_and_again_when_it_is_told_to() -> None:
+async def test_the_timer_fires_at_the_earliest_deadline_and_at_the_returned_one() -> None:
     started = monotonic()
-    looks: list[float] = []
+    calls: list[float] = []
 
-    def look(now: float) -> float:
-        looks.append(now - started)
-        return started + 0.06 if len(looks) == 1 else NEVER
+    def on_due(now: float) -> float:
+        calls.append(now - started)
+        return started + 0.06 if len(calls) == 1 else NEVER
 
-    lookout = DeadlineTimer(look)
-    lookout.schedule(started + 5)
-    lookout.schedule(started + 0.03)
-    await until("two looks", lambda: len(looks) == 2)
-    assert looks[0] >= 0.025
-    assert looks[1] >= 0.055
-    assert lookout.due == NEVER
+    timer = DeadlineTimer(on_due)
+    timer.schedule(started + 5)
+    timer.schedule(started + 0.03)
+    await until("two calls", lambda: len(calls) == 2)
+    assert calls[0] >= 0.025
+    assert calls[1] >= 0.055
+    assert timer.due == NEVER
 
 
-async def test_it_looks_no_more_when_it_was_stopped() -> None:
-    looks: list[float] = []
+async def test_a_stopped_timer_does_not_fire() -> None:
+    calls: list[float] = []
 
-    def look(now: float) -> float:
-        looks.append(now)
+    def on_due(now: float) -> float:
+        calls.append(now)
         return NEVER
 
-    stopped, other = DeadlineTimer(look), DeadlineTimer(look)
+    stopped, other = DeadlineTimer(on_due), DeadlineTimer(on_due)
     stopped.schedule(monotonic())
     stopped.stop()
     other.schedule(monotonic() + 0.02)
-    await until("the other's look", lambda: other.due == NEVER)
-    assert len(looks) == 1
+    await until("the call of the other timer", lambda: other.due == NEVER)
+    assert len(calls) == 1
 
 
-async def test_each_call_has_its_own_deadline_whatever_the_order(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, timeout=10) as redis:
+async def test_each_command_has_its_own_deadline_in_any_order(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url, timeout=10) as redis:
         await redis.get("key")
-        between.open.clear()
+        proxy.open.clear()
         long = redis.call("ECHO", "long")
         ended: list[str] = []
 
@@ -63,21 +63,21 @@ async def test_each_call_has_its_own_deadline_whatever_the_order(server: Server,
         timeouts = {"c": 0.16, "a": 0.02, "b": 0.08}
         await asyncio.gather(*(end(name, timeout) for name, timeout in timeouts.items()))
         assert ended == ["a", "b", "c"]
-        between.open.set()
+        proxy.open.set()
         assert await long == b"long"
 
 
-async def test_calls_that_wait_for_a_connection_have_theirs_too(server: Server, connections: Connections) -> None:
-    async with proxy(server.port) as between, connections.open(between.url) as redis:
+async def test_commands_that_wait_for_a_connection_have_a_deadline(server: Server, connections: Connections) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url) as redis:
         await redis.get("key")
-        between.open.clear()  # a connection can be made, and is not greeted
-        between.cut()
-        await until("another attempt", lambda: between.accepted == 2)
+        proxy.open.clear()  # connections are accepted, and the handshake gets no reply
+        proxy.cut()
+        await until("another attempt", lambda: proxy.accepted == 2)
         assert (await failure(lambda: redis.get("key", timeout=0.05))).kind == "timeout"
-        between.open.set()
+        proxy.open.set()
 
 
-async def test_what_could_not_be_sent_or_read_while_the_loop_was_held_up_is_not_late(
+async def test_a_reply_that_arrives_while_the_event_loop_is_blocked_is_no_timeout(
     server: Server, connections: Connections
 ) -> None:
     async with connections.open(server.url) as redis:
@@ -88,7 +88,9 @@ async def test_what_could_not_be_sent_or_read_while_the_loop_was_held_up_is_not_
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), float("nan"), 1e9])
-async def test_there_is_no_command_without_a_timeout(server: Server, connections: Connections, timeout: float) -> None:
+async def test_a_timeout_of_more_than_an_hour_is_rejected(
+    server: Server, connections: Connections, timeout: float
+) -> None:
     async with connections.open(server.url) as redis:
         with pytest.raises(ValueError, match="a timeout is at most 3600 seconds"):
             await redis.get("key", timeout=timeout)

@@ -1,4 +1,4 @@
-"""What a server may say to a new connection, and what becomes of that."""
+"""Handshakes of new connections and their failures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ WELCOME = b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
 
 
 @asynccontextmanager
-async def server(reply: bytes, heard: list[bytes], *, closes: bool = False) -> AsyncGenerator[int, None]:
-    """Say *reply* to whoever has sent a PING."""
+async def server(reply: bytes, received: list[bytes], *, closes: bool = False) -> AsyncGenerator[int, None]:
+    """Send *reply* to each client after its PING, and append what it sent to *received*."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.append(await reader.readuntil(b"PING\r\n"))
+        received.append(await reader.readuntil(b"PING\r\n"))
         writer.write(reply)
         if closes:
             writer.close()
@@ -40,7 +40,7 @@ def connector(port: int, user: str = "", database: str = "") -> Connector:
 
 
 @pytest.mark.parametrize(
-    ("user", "database", "replies", "words"),
+    ("user", "database", "replies", "args"),
     [
         ("", "", b"+PONG\r\n", [b"HELLO", b"3", b"PING"]),
         (":hush@", "", b"+PONG\r\n", [b"HELLO", b"3", b"AUTH", b"default", b"hush", b"PING"]),
@@ -48,19 +48,19 @@ def connector(port: int, user: str = "", database: str = "") -> Connector:
         ("ann@", "", b"+PONG\r\n", [b"HELLO", b"3", b"AUTH", b"ann", b"", b"PING"]),
     ],
 )
-async def test_protocol_user_and_database_go_out_at_once(
-    user: str, database: str, replies: bytes, words: list[bytes]
+async def test_protocol_user_and_database_are_sent_in_one_write(
+    user: str, database: str, replies: bytes, args: list[bytes]
 ) -> None:
-    heard: list[bytes] = []
-    async with server(WELCOME + replies, heard) as port:
+    received: list[bytes] = []
+    async with server(WELCOME + replies, received) as port:
         transport = await connector(port, user, database).open()
         transport.abort()
-    lines = heard[0].split(b"\r\n")[:-1]
-    assert [line for before, line in pairwise(lines) if before.startswith(b"$")] == words
+    lines = received[0].split(b"\r\n")[:-1]
+    assert [line for before, line in pairwise(lines) if before.startswith(b"$")] == args
 
 
 @pytest.mark.parametrize(
-    ("reply", "error", "said"),
+    ("reply", "error", "message"),
     [
         (b"-WRONGPASS no such user\r\n-NOAUTH\r\n", ReplyError, "WRONGPASS"),
         (WELCOME + b"-LOADING wait\r\n", ReplyError, "LOADING"),
@@ -68,23 +68,25 @@ async def test_protocol_user_and_database_go_out_at_once(
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", ConnectionError, "an invalid reply"),
     ],
 )
-async def test_a_server_that_does_not_greet_well_is_not_used(reply: bytes, error: type[Exception], said: str) -> None:
+async def test_a_connection_with_a_failed_handshake_is_not_used(
+    reply: bytes, error: type[Exception], message: str
+) -> None:
     async with server(reply, []) as port:
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             await connector(port).open()
 
 
-async def test_a_server_that_hangs_up_is_told_of() -> None:
+async def test_a_connection_closed_during_the_handshake_is_reported() -> None:
     async with server(WELCOME, [], closes=True) as port:
         with pytest.raises(ConnectionError, match="the server closed the connection"):
             await connector(port).open()
 
 
-def test_only_what_does_not_pass_by_itself_is_a_refusal() -> None:
-    one = connector(1)
-    assert one.is_permanent(ReplyError("WRONGPASS no such user"))
-    assert not one.is_permanent(ReplyError("ERR max number of clients reached"))
-    assert not one.is_permanent(ReplyError("LOADING wait"))
-    assert one.is_transient(ReplyError("LOADING wait"))
-    assert not one.is_transient(ReplyError("WRONGPASS no such user"))
-    assert not one.is_transient(OSError("LOADING of nothing"))
+def test_only_an_error_that_needs_a_changed_configuration_is_permanent() -> None:
+    failed = connector(1)
+    assert failed.is_permanent(ReplyError("WRONGPASS no such user"))
+    assert not failed.is_permanent(ReplyError("ERR max number of clients reached"))
+    assert not failed.is_permanent(ReplyError("LOADING wait"))
+    assert failed.is_transient(ReplyError("LOADING wait"))
+    assert not failed.is_transient(ReplyError("WRONGPASS no such user"))
+    assert not failed.is_transient(OSError("LOADING"))

@@ -1,4 +1,4 @@
-"""What is counted of a connection."""
+"""Metrics of connections."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections
 from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, DURATIONS, ERRORS, IN_FLIGHT
-from tests.lib.redis.poll import failure, until, until_answered
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.poll import failure, until, until_available
+from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +21,7 @@ def value(telemetry: Telemetry, name: str, *labels: str) -> Any:
     return telemetry.snapshot().families[name].data[labels]
 
 
-async def test_commands_calls_and_connections_are_counted(
+async def test_commands_durations_and_connections_are_counted(
     server: Server, connections: Connections, telemetry: Telemetry
 ) -> None:
     name = server.url.removesuffix("/0")
@@ -37,30 +37,30 @@ async def test_commands_calls_and_connections_are_counted(
         assert value(telemetry, CONNECTIONS.name, name) == 1
 
 
-async def test_what_fails_is_counted_by_kind_and_what_waits_is_shown(
+async def test_errors_are_counted_by_reason_and_gauges_show_commands_in_flight(
     server: Server, connections: Connections, telemetry: Telemetry
 ) -> None:
-    async with proxy(server.port) as between:
-        name = between.url
-        async with connections.open(between.url) as redis:
+    async with open_proxy(server.port) as proxy:
+        name = proxy.url
+        async with connections.open(proxy.url) as redis:
             await redis.get("key")
             assert value(telemetry, IN_FLIGHT.name, name) == 0
-            between.open.clear()
+            proxy.open.clear()
             waiting = asyncio.ensure_future(redis.set("key", "x", timeout=10))
             await failure(lambda: redis.get("key", timeout=0.01))
             assert value(telemetry, IN_FLIGHT.name, name) == 2
             assert value(telemetry, BREAKERS.name, name) == 0
             assert value(telemetry, ERRORS.name, name, "timeout") == 1
-            between.refuses = True
-            between.open.set()
+            proxy.refuses = True
+            proxy.open.set()
             await waiting
-            between.cut()
+            proxy.cut()
             await until("the breaker", lambda: value(telemetry, BREAKERS.name, name) == 1)
             assert (await failure(lambda: redis.get("key"))).kind == "unavailable"
             assert value(telemetry, ERRORS.name, name, "unavailable") == 1
             assert value(telemetry, ERRORS.name, name, "connect") >= 1
-            between.refuses = False
-            await until_answered(lambda: redis.get("key"))
+            proxy.refuses = False
+            await until_available(lambda: redis.get("key"))
             assert value(telemetry, BREAKERS.name, name) == 0
             assert value(telemetry, CONNECTIONS.name, name) == 2
         assert value(telemetry, IN_FLIGHT.name, name) == 0

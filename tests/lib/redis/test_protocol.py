@@ -1,4 +1,4 @@
-"""Whatever is said on a wire comes apart as it was put together, in any pieces."""
+"""The protocol of one connection: packing commands and matching replies, in any segments."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CommandArgs = st.lists(st.one_of(st.text(st.characters(codec="utf-8")), st.binar
 
 
 @given(CommandArgs)
-def test_words_arrive_as_they_were_said(words: list[str | bytes | int]) -> None:
-    said = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    assert list(words_in(pack(tuple(words)))) == said
+def test_arguments_are_packed_as_bulk_strings(args: list[str | bytes | int]) -> None:
+    data = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
+    assert list(parse_args(pack(tuple(args)))) == data
 
 
-def words_in(packed: bytes) -> Iterator[bytes]:
-    """Read a command as the specification says."""
+def parse_args(packed: bytes) -> Iterator[bytes]:
+    """Yield the arguments of a command, parsed as the RESP specification says."""
     head, _, rest = packed.partition(b"\r\n")
     assert head[:1] == b"*"
     for _ in range(int(head[1:])):
@@ -42,20 +42,20 @@ def words_in(packed: bytes) -> Iterator[bytes]:
     assert rest == b""
 
 
-def simple(value: Any, said: bytes) -> tuple[Any, bytes]:
-    return value, said
+def encoded(value: Any, data: bytes) -> tuple[Any, bytes]:
+    return value, data
 
 
 SCALARS = st.one_of(
-    st.binary().map(lambda value: simple(value, b"$%d\r\n%b\r\n" % (len(value), value))),
-    st.integers(-(2**63), 2**63 - 1).map(lambda value: simple(value, b":%d\r\n" % value)),
-    st.booleans().map(lambda value: simple(value, b"#t\r\n" if value else b"#f\r\n")),
-    st.floats(allow_nan=False).map(lambda value: simple(value, b",%b\r\n" % spelled(value))),
+    st.binary().map(lambda value: encoded(value, b"$%d\r\n%b\r\n" % (len(value), value))),
+    st.integers(-(2**63), 2**63 - 1).map(lambda value: encoded(value, b":%d\r\n" % value)),
+    st.booleans().map(lambda value: encoded(value, b"#t\r\n" if value else b"#f\r\n")),
+    st.floats(allow_nan=False).map(lambda value: encoded(value, b",%b\r\n" % format_float(value))),
     st.sampled_from([(None, b"_\r\n"), (None, b"$-1\r\n"), (None, b"*-1\r\n"), (b"OK", b"+OK\r\n")]),
 )
 
 
-def spelled(value: float) -> bytes:
+def format_float(value: float) -> bytes:
     return repr(value).encode() if math.isfinite(value) else b"inf" if value > 0 else b"-inf"
 
 
@@ -63,13 +63,17 @@ def aggregates(children: st.SearchStrategy[tuple[Any, bytes]]) -> st.SearchStrat
     lists = st.lists(children, max_size=5)
     keys = st.binary(max_size=5)
     return st.one_of(
-        lists.map(lambda items: simple([v for v, _ in items], b"*%d\r\n" % len(items) + b"".join(s for _, s in items))),
-        lists.map(lambda items: simple([v for v, _ in items], b"~%d\r\n" % len(items) + b"".join(s for _, s in items))),
+        lists.map(
+            lambda items: encoded([v for v, _ in items], b"*%d\r\n" % len(items) + b"".join(s for _, s in items))
+        ),
+        lists.map(
+            lambda items: encoded([v for v, _ in items], b"~%d\r\n" % len(items) + b"".join(s for _, s in items))
+        ),
         st.dictionaries(keys, children, max_size=4).map(
-            lambda items: simple(
+            lambda items: encoded(
                 {key: value for key, (value, _) in items.items()},
                 b"%%%d\r\n" % len(items)
-                + b"".join(b"$%d\r\n%b\r\n%b" % (len(key), key, said) for key, (_, said) in items.items()),
+                + b"".join(b"$%d\r\n%b\r\n%b" % (len(key), key, data) for key, (_, data) in items.items()),
             )
         ),
     )
@@ -82,7 +86,7 @@ PUSHES = st.binary(max_size=8).map(
 
 
 class ConnectionOwner:
-    """Keeps what a wire tells."""
+    """Records the callbacks of a connection."""
 
     def __init__(self) -> None:
         self.lost: list[str] = []
@@ -104,7 +108,7 @@ class ConnectionOwner:
 
 
 async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any], ConnectionOwner]:
-    """Put a call for each of *counts* of commands on a wire whose other end says *segments*; return what each got."""
+    """Send one pipeline for each of *counts* commands to a peer that sends *segments*; return the replies."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
@@ -124,14 +128,14 @@ async def exchange(counts: list[int], segments: list[bytes]) -> tuple[list[Any],
             for segment in segments:
                 await loop.sock_sendall(theirs, segment)
                 await asyncio.sleep(0)
-        except OSError:  # the wire was closed
+        except OSError:  # the connection was closed
             pass
-        got = await asyncio.gather(*(command.future for command in commands), return_exceptions=True)
+        received = await asyncio.gather(*(command.future for command in commands), return_exceptions=True)
         lost = list(owner.lost)
     transport.abort()
     await asyncio.sleep(0)
     owner.lost = lost
-    return got, owner
+    return received, owner
 
 
 def cut(text: bytes, places: list[int]) -> list[bytes]:
@@ -144,38 +148,38 @@ def cut(text: bytes, places: list[int]) -> list[bytes]:
     st.lists(st.tuples(st.lists(REPLIES, min_size=1, max_size=4), st.none() | PUSHES), min_size=1, max_size=6),
     st.lists(st.integers(0), max_size=30),
 )
-def test_every_call_gets_its_own_replies_in_whatever_pieces_they_come(
-    conversation: list[tuple[list[tuple[Any, bytes]], bytes | None]], places: list[int]
+def test_every_command_receives_its_own_replies_in_any_segments(
+    exchanges: list[tuple[list[tuple[Any, bytes]], bytes | None]], places: list[int]
 ) -> None:
-    text = b"".join((push or b"") + b"".join(said for _, said in replies) for replies, push in conversation)
-    counts = [len(replies) for replies, _ in conversation]
-    got, owner = asyncio.run(exchange(counts, cut(text, places)))
-    assert got == [
-        [value for value, _ in replies] if len(replies) > 1 else replies[0][0] for replies, _ in conversation
+    text = b"".join((push or b"") + b"".join(data for _, data in replies) for replies, push in exchanges)
+    counts = [len(replies) for replies, _ in exchanges]
+    received, owner = asyncio.run(exchange(counts, cut(text, places)))
+    assert received == [
+        [value for value, _ in replies] if len(replies) > 1 else replies[0][0] for replies, _ in exchanges
     ]
-    assert len(owner.pushes) == sum(push is not None for _, push in conversation)
+    assert len(owner.pushes) == sum(push is not None for _, push in exchanges)
     assert not owner.lost
 
 
 @given(st.binary(min_size=1), st.lists(st.integers(0), max_size=5))
-def test_whatever_else_is_said_nobody_waits_for_ever(noise: bytes, places: list[int]) -> None:
-    ending = b"+OK\r\n:1\r\n"  # more replies than there are calls
-    got, owner = asyncio.run(exchange([1], [*cut(noise, places), b"\r\n" + ending * 40, b"?garbage\r\n"]))
-    assert len(got) == 1
+def test_invalid_data_closes_the_connection_and_no_command_waits_for_ever(garbage: bytes, places: list[int]) -> None:
+    ending = b"+OK\r\n:1\r\n"  # more replies than commands
+    received, owner = asyncio.run(exchange([1], [*cut(garbage, places), b"\r\n" + ending * 40, b"?garbage\r\n"]))
+    assert len(received) == 1
     assert owner.lost
 
 
-def test_an_error_is_raised_or_is_a_value_of_a_batch() -> None:
-    said = b"-ERR one\r\n+OK\r\n-OOM two\r\n-WRONGTYPE three\r\n"
-    got, _ = asyncio.run(exchange([1, 2, 1], [said]))
-    assert isinstance(got[0], ReplyError)
-    assert got[0].code == "ERR"
-    assert got[1][0] == b"OK"
-    assert isinstance(got[1][1], RedisUnavailable)
-    assert str(got[2]) == "WRONGTYPE three"
+def test_an_error_is_raised_or_is_a_value_of_a_pipeline() -> None:
+    data = b"-ERR one\r\n+OK\r\n-OOM two\r\n-WRONGTYPE three\r\n"
+    received, _ = asyncio.run(exchange([1, 2, 1], [data]))
+    assert isinstance(received[0], ReplyError)
+    assert received[0].code == "ERR"
+    assert received[1][0] == b"OK"
+    assert isinstance(received[1][1], RedisUnavailable)
+    assert str(received[2]) == "WRONGTYPE three"
 
 
-def test_a_reply_too_many_ends_the_connection() -> None:
-    got, owner = asyncio.run(exchange([1], [b"+OK\r\n+AGAIN\r\n"]))
-    assert got == [b"OK"]
+def test_a_surplus_reply_closes_the_connection() -> None:
+    received, owner = asyncio.run(exchange([1], [b"+OK\r\n+AGAIN\r\n"]))
+    assert received == [b"OK"]
     assert owner.lost == ["the server sent an invalid reply"]

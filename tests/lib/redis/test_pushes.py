@@ -1,4 +1,4 @@
-"""What a server says unasked is told apart from replies, and told."""
+"""Push messages are dispatched separately from replies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.servers import Redis as Server
 pytestmark = pytest.mark.anyio
 
 
-async def test_invalidations_come_between_replies_and_disturb_none(server: Server, telemetry: Telemetry) -> None:
+async def test_push_messages_between_replies_are_dispatched_separately(server: Server, telemetry: Telemetry) -> None:
     pushes: list[list[Any]] = []
     address = parse_url(server.url)
     node = Node("tracked", Connector(address, address.hosts[0]), RedisMetrics(telemetry, "tracked"), pushes.append)
 
-    def call(*words: str) -> asyncio.Future[Any]:
-        return node.request(pack(words), monotonic() + 5)
+    def call(*args: str) -> asyncio.Future[Any]:
+        return node.request(pack(args), monotonic() + 5)
 
     await node.first_attempt()
     assert await call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "seen:") == b"OK"
@@ -35,9 +35,9 @@ async def test_invalidations_come_between_replies_and_disturb_none(server: Serve
     )
     assert replies == [b"OK"] * 50
 
-    def seen() -> set[bytes]:
+    def invalidated_keys() -> set[bytes]:
         return {key for _, keys in pushes for key in keys}
 
-    await until("the invalidations", lambda: len(seen()) == 25)
-    assert seen() == {b"seen:%d" % number for number in range(1, 50, 2)}
+    await until("the invalidations", lambda: len(invalidated_keys()) == 25)
+    assert invalidated_keys() == {b"seen:%d" % number for number in range(1, 50, 2)}
     await node.close()

@@ -1,4 +1,4 @@
-"""What a server says that it did not run is sent again, within the caller's deadline."""
+"""Commands that the server did not execute are sent again, within the deadline of the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
 
-Ask = Callable[[Redis], Awaitable[Any]]
+Send = Callable[[Redis], Awaitable[Any]]
 
 
 async def set_it(redis: Redis) -> Any:
@@ -47,27 +47,27 @@ WRITES = [set_it, set_in_a_pipeline]
 READS = [get_it, get_in_a_pipeline]
 
 
-def refusals(telemetry: Telemetry) -> float:
-    """Return how many error replies have come."""
+def error_replies(telemetry: Telemetry) -> float:
+    """Return the number of error replies."""
     family = telemetry.snapshot().families.get(ERRORS.name)
     return sum(count for labels, count in family.data.items() if labels[1] == "reply") if family else 0.0
 
 
-async def is_answered_once_it_can_be(
-    redis: Redis, telemetry: Telemetry, asks: list[Ask], end: Callable[[], object]
+async def check_replies_after_rejections(
+    redis: Redis, telemetry: Telemetry, commands: list[Send], end: Callable[[], object]
 ) -> None:
-    """Check that all that is asked while it is refused is answered after *end*."""
-    asked = [asyncio.ensure_future(ask(redis)) for ask in asks]
-    before = refusals(telemetry)
-    await until("a refusal", lambda: refusals(telemetry) > before + len(asks))
-    assert not any(each.done() for each in asked)
+    """Send commands that are rejected until *end*; check that they succeed after it."""
+    pending = [asyncio.ensure_future(send(redis)) for send in commands]
+    before = error_replies(telemetry)
+    await until("a rejection", lambda: error_replies(telemetry) > before + len(commands))
+    assert not any(each.done() for each in pending)
     await asyncio.to_thread(end)
-    assert await asyncio.gather(*asked) == [True] * len(asks)
+    assert await asyncio.gather(*pending) == [True] * len(commands)
 
 
 @asynccontextmanager
 async def busy(server: Server) -> AsyncGenerator[None, None]:
-    """Keep *server* busy with a script inside."""
+    """Keep *server* busy with a script while inside."""
     server.cli("CONFIG", "SET", "lua-time-limit", "10")
     _, writer = await asyncio.open_connection(HOST, server.port)
     writer.write(b"EVAL 'while true do end' 0\r\n")
@@ -80,45 +80,49 @@ async def busy(server: Server) -> AsyncGenerator[None, None]:
         writer.close()
 
 
-async def test_what_a_busy_server_refuses_is_sent_again(
+async def test_commands_that_a_busy_server_rejects_are_sent_again(
     server: Server, connections: Connections, telemetry: Telemetry
 ) -> None:
     server.cli("SET", "key", "value")
     async with connections.open(server.url, timeout=60) as redis:
         await redis.get("key")
         async with busy(server):
-            await is_answered_once_it_can_be(redis, telemetry, [*WRITES, *READS], lambda: server.cli("SCRIPT", "KILL"))
+            await check_replies_after_rejections(
+                redis, telemetry, [*WRITES, *READS], lambda: server.cli("SCRIPT", "KILL")
+            )
 
 
-async def test_a_busy_server_is_no_reason_not_to_start(server: Server, connections: Connections) -> None:
+async def test_a_busy_server_does_not_fail_the_start(server: Server, connections: Connections) -> None:
     async with busy(server), connections.open(server.url, timeout=60) as redis:
-        asked = asyncio.ensure_future(set_it(redis))
+        pending = asyncio.ensure_future(set_it(redis))
         await asyncio.sleep(0)
         server.cli("SCRIPT", "KILL")
-        assert await asked
+        assert await pending
 
 
-async def test_a_refusal_that_outlasts_the_deadline_is_told(server: Server, connections: Connections) -> None:
+async def test_a_rejection_that_outlasts_the_deadline_is_raised(server: Server, connections: Connections) -> None:
     async with connections.open(server.url, timeout=0.2) as redis:
         await redis.get("key")
         async with busy(server):
-            for ask in (get_it, get_in_a_pipeline):
+            for send in (get_it, get_in_a_pipeline):
                 with pytest.raises(RedisUnavailable) as caught:
-                    await ask(redis)
+                    await send(redis)
                 assert caught.value.kind in ("refused", "timeout")
 
 
 @pytest.mark.needs("redis")
-async def test_what_a_replica_refuses_is_sent_again(connections: Connections, telemetry: Telemetry) -> None:
+async def test_commands_that_a_replica_rejects_are_sent_again(connections: Connections, telemetry: Telemetry) -> None:
     with Server() as server, Server() as master:
         async with connections.open(server.url, timeout=60) as redis:
             await redis.set("key", "value")
             server.cli("REPLICAOF", HOST, master.port)
-            await is_answered_once_it_can_be(redis, telemetry, [*WRITES], lambda: server.cli("REPLICAOF", "NO", "ONE"))
+            await check_replies_after_rejections(
+                redis, telemetry, [*WRITES], lambda: server.cli("REPLICAOF", "NO", "ONE")
+            )
 
 
 @pytest.mark.needs("redis")
-async def test_what_a_replica_without_its_master_refuses_is_sent_again(
+async def test_commands_that_a_replica_without_its_master_rejects_are_sent_again(
     connections: Connections, telemetry: Telemetry
 ) -> None:
     with Server() as server, Server() as master:
@@ -127,11 +131,13 @@ async def test_what_a_replica_without_its_master_refuses_is_sent_again(
             server.cli("CONFIG", "SET", "replica-serve-stale-data", "no")
             await asyncio.to_thread(master.kill)
             server.cli("REPLICAOF", HOST, master.port)
-            await is_answered_once_it_can_be(redis, telemetry, [*READS], lambda: server.cli("REPLICAOF", "NO", "ONE"))
+            await check_replies_after_rejections(
+                redis, telemetry, [*READS], lambda: server.cli("REPLICAOF", "NO", "ONE")
+            )
 
 
 @pytest.mark.needs("redis")
-async def test_what_a_server_refuses_that_loads_its_data_is_sent_again(connections: Connections) -> None:
+async def test_commands_that_a_loading_server_rejects_are_sent_again(connections: Connections) -> None:
     slowly = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
     with Server(*slowly) as server:
         server.cli("EVAL", "for n = 1, 1000 do redis.call('SET', 'k' .. n, string.rep('x', 100)) end", 0)
@@ -149,11 +155,11 @@ async def test_what_a_server_refuses_that_loads_its_data_is_sent_again(connectio
                 except RedisUnavailable as error:
                     kinds.add(error.kind)
                     await asyncio.sleep(0.005)
-            assert kinds <= {"unavailable", "disconnected"}, "while nobody listens there is nobody to wait for"
+            assert kinds <= {"unavailable", "disconnected"}, "without a listening server commands fail at once"
             await starting
 
 
-async def test_what_a_cluster_without_a_slot_refuses_is_sent_again(
+async def test_commands_that_a_failed_cluster_rejects_are_sent_again(
     cluster: RedisCluster, connections: Connections, telemetry: Telemetry
 ) -> None:
     async with connections.open(cluster_url(cluster), timeout=120) as redis:
@@ -168,24 +174,24 @@ async def test_what_a_cluster_without_a_slot_refuses_is_sent_again(
         except TimeoutError:
             await asyncio.to_thread(cluster.start)
             raise
-        await is_answered_once_it_can_be(redis, telemetry, [set_it, get_it], cluster.start)
+        await check_replies_after_rejections(redis, telemetry, [set_it, get_it], cluster.start)
 
 
 def _has(node: ClusterNode, slot: int) -> bool:
-    """Tell whether *node* is a replica, or the master that has *slot*."""
+    """Return whether *node* is a replica, or the master that has *slot*."""
     me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
     ranges = [part.split("-") for part in me[8:] if part[0].isdigit()]
     return "slave" in me[2] or any(int(first[0]) <= slot <= int(first[-1]) for first in ranges)
 
 
 def _follows(node: ClusterNode, master: ClusterNode) -> bool:
-    """Tell whether *node* is a replica of *master*."""
+    """Return whether *node* is a replica of *master*."""
     identifier = master.cli("CLUSTER", "MYID")
     me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
     return bool(me[3] == identifier)
 
 
-async def test_what_is_refused_while_its_keys_are_moved_is_sent_again(
+async def test_commands_rejected_during_a_slot_migration_are_sent_again(
     cluster: RedisCluster, connections: Connections, telemetry: Telemetry
 ) -> None:
     async def get_both(redis: Redis) -> Any:
@@ -205,6 +211,6 @@ async def test_what_is_refused_while_its_keys_are_moved_is_sent_again(
                 node.cli("CLUSTER", "SETSLOT", slot, "STABLE")
 
         try:
-            await is_answered_once_it_can_be(redis, telemetry, [get_both], end)
+            await check_replies_after_rejections(redis, telemetry, [get_both], end)
         finally:
             end()

@@ -1,4 +1,4 @@
-"""Runs of a script that are begun in one turn of the loop go together; each has the reply that it has alone."""
+"""Runs of a script in one turn of the event loop are combined; each has the reply of a separate run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
 from scalekit_redis.metrics import COMMANDS, DURATIONS, ERRORS, IN_FLIGHT
 from scalekit_redis.standalone_scripts import MAX_COMBINED_RUNS, MIN_COMBINED_RUNS
-from tests.lib.redis.poll import until, until_answered
-from tests.lib.redis.proxy import proxy
+from tests.lib.redis.poll import until, until_available
+from tests.lib.redis.proxy import open_proxy
 from tests.lib.redis.test_metrics import value
-from tests.lib.redis.test_retries import refusals
+from tests.lib.redis.test_retries import error_replies
 from tests.processes import HOST
 from tests.servers import Redis as Server
 
@@ -46,7 +46,7 @@ NAMES = ["none", "false", "true", "number", "list", "status", "error", "lua", "c
 
 
 def runs(server: Server) -> dict[str, int]:
-    """Return how often scripts were run, by digest and by source."""
+    """Return the number of script runs by EVALSHA and by EVAL."""
     found = {"evalsha": 0, "eval": 0}
     for line in server.cli("INFO", "commandstats").splitlines():
         name, _, statistics = line.removeprefix("cmdstat_").partition(":calls=")
@@ -56,17 +56,17 @@ def runs(server: Server) -> dict[str, int]:
 
 
 async def replies_of(pending: Sequence[asyncio.Future[Any]]) -> list[Any]:
-    """Return the replies, the code of each that is an error."""
+    """Return the replies, for an error its code."""
     replies = await asyncio.gather(*pending, return_exceptions=True)
     return [f"error {reply.code}" if isinstance(reply, ReplyError) else reply for reply in replies]
 
 
-async def test_many_runs_of_one_turn_are_one_command_and_few_are_commands_of_their_own(
+async def test_many_runs_of_one_turn_are_one_command_and_few_are_separate_commands(
     server: Server, redis: Redis
 ) -> None:
     add = redis.prepare(ADD, (1,), timeout=10)
     assert await add.run("first") == 1
-    await asyncio.gather(*[add.run(f"key:{number}") for number in range(MANY)])  # which teaches it
+    await asyncio.gather(*[add.run(f"key:{number}") for number in range(MANY)])  # sends the source
     for number, commands in [
         (1, 1),
         (MIN_COMBINED_RUNS - 1, MIN_COMBINED_RUNS - 1),
@@ -81,7 +81,7 @@ async def test_many_runs_of_one_turn_are_one_command_and_few_are_commands_of_the
         assert runs(server) == {"evalsha": commands, "eval": 0}
 
 
-async def test_a_server_that_does_not_know_the_script_is_sent_its_source_once(server: Server, redis: Redis) -> None:
+async def test_the_source_of_combined_runs_is_sent_once(server: Server, redis: Redis) -> None:
     add = redis.prepare(ADD, (1,), timeout=10)
     for _ in range(2):
         server.cli("SCRIPT", "FLUSH")
@@ -92,17 +92,17 @@ async def test_a_server_that_does_not_know_the_script_is_sent_its_source_once(se
 
 
 @pytest.mark.parametrize("beside", [0, MANY])
-async def test_a_reply_of_any_kind_is_what_it_is_alone(redis: Redis, beside: int) -> None:
+async def test_a_combined_run_has_the_reply_of_a_separate_run(redis: Redis, beside: int) -> None:
     script = redis.prepare(REPLIES, ("argument",), timeout=10)
     keys = [f"{name}:{turn}" for turn in range(3) for name in NAMES]
     alone = [(await replies_of([script.run(key)]))[0] for key in keys]
-    begun = [script.run(key) for key in keys]
-    begun += [script.run(f"other:{number}") for number in range(beside)]
-    assert (await replies_of(begun))[: len(keys)] == alone
+    pending = [script.run(key) for key in keys]
+    pending += [script.run(f"other:{number}") for number in range(beside)]
+    assert (await replies_of(pending))[: len(keys)] == alone
     assert {reply for reply in alone if isinstance(reply, str)} == {"error OWN", "error ERR"}
 
 
-async def test_one_that_fails_fails_alone(redis: Redis) -> None:
+async def test_a_failed_run_fails_no_other(redis: Redis) -> None:
     await redis.call("LPUSH", "key:20", "no number")
     add = redis.prepare(ADD, (1,), timeout=10)
     replies = await replies_of([add.run(f"key:{number}") for number in range(MANY)])
@@ -113,7 +113,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 2)), min_siz
 
 
 @pytest.mark.parametrize("same_arguments", [True, False])
-async def test_any_interleaving_is_as_if_each_had_gone_alone(server: Server, same_arguments: bool) -> None:
+async def test_any_interleaving_has_the_replies_of_separate_runs(server: Server, same_arguments: bool) -> None:
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(steps=STEPS)
     def check(steps: list[tuple[str, int]]) -> None:
@@ -126,165 +126,165 @@ async def test_any_interleaving_is_as_if_each_had_gone_alone(server: Server, sam
         async with Connections(Telemetry(10)).open(server.url, timeout=30) as redis:
             await redis.call("FLUSHDB")
             logs = [redis.prepare(LOG, (argument,)) for argument in "xyz"]
-            together = await asyncio.gather(*[logs[which].run(key) for key, which in steps])
+            together = await asyncio.gather(*[logs[index].run(key) for key, index in steps])
             await redis.call("FLUSHDB")
-            return together, [await logs[which].run(key) for key, which in steps]
+            return together, [await logs[index].run(key) for key, index in steps]
 
     await asyncio.to_thread(check)
 
 
-async def test_arguments_stay_with_their_key_however_many_there_are(redis: Redis) -> None:
+async def test_each_key_has_its_own_arguments_whatever_their_number(redis: Redis) -> None:
     echo = Script("local all = {KEYS[1]} for place = 1, #ARGV do all[place + 1] = ARGV[place] end return all")
     for number in range(4):
         first, second = (redis.prepare(echo, [f"{name}{place}" for place in range(number)]) for name in "ab")
-        begun = [script.run(f"key:{place}") for place in range(MANY) for script in (first, second)]
-        assert await asyncio.gather(*begun) == [
+        pending = [script.run(f"key:{place}") for place in range(MANY) for script in (first, second)]
+        assert await asyncio.gather(*pending) == [
             [b"key:%d" % place, *[b"%b%d" % (name, argument) for argument in range(number)]]
             for place in range(MANY)
             for name in (b"a", b"b")
         ]
 
 
-async def test_a_server_is_taught_over_the_next_connection_where_this_one_is_set_aside(
+async def test_the_source_is_sent_on_the_next_connection_when_this_one_is_detached(
     server: Server, redis: Redis
 ) -> None:
     server.cli("SCRIPT", "FLUSH")
     node: Any = redis._router.node  # type: ignore[attr-defined]
     connection = node.connection
-    begun = [redis.prepare(ADD, (1,), timeout=60).run("key") for _ in range(MANY)]
-    begun[0].cancel()
+    pending = [redis.prepare(ADD, (1,), timeout=60).run("key") for _ in range(MANY)]
+    pending[0].cancel()
     await asyncio.sleep(0)
     node.connection = None
-    await until("what the server does not know", lambda: node.in_flight == MANY)
+    await until("the queued EVAL", lambda: node.in_flight == MANY)
     node.connection = connection
     node._send_queued(connection)
-    assert await asyncio.gather(*begun[1:]) == list(range(1, MANY)), "the first one was not cancelled"
+    assert await asyncio.gather(*pending[1:]) == list(range(1, MANY)), "the first one was not cancelled"
 
 
 @pytest.mark.parametrize("number", [3, MANY])
-async def test_who_gives_up_disturbs_nobody(server: Server, connections: Connections, number: int) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
+async def test_a_cancelled_run_affects_no_other(server: Server, connections: Connections, number: int) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url, timeout=60) as redis:
         add = redis.prepare(ADD, (1,))
         await add.run("key")
         for written in (False, True):
             await redis.call("FLUSHDB")
-            between.open.clear()
-            begun = [add.run(f"key:{place}") for place in range(number)]
+            proxy.open.clear()
+            pending = [add.run(f"key:{place}") for place in range(number)]
             if written:
                 await asyncio.sleep(0)
-            begun[0].cancel()
-            begun[2].cancel()
-            between.open.set()
-            replies = await asyncio.gather(*begun, return_exceptions=True)
+            pending[0].cancel()
+            pending[2].cancel()
+            proxy.open.set()
+            replies = await asyncio.gather(*pending, return_exceptions=True)
             assert [type(reply) for reply in replies[:3]] == [asyncio.CancelledError, int, asyncio.CancelledError]
             assert replies[3:] == [1] * (number - 3)
-            assert await redis.get("key:0") == b"1", "it was sent all the same"
+            assert await redis.get("key:0") == b"1", "a cancelled run is sent"
 
 
 @pytest.mark.parametrize("number", [3, MANY])
-async def test_each_has_its_own_deadline(server: Server, connections: Connections, number: int) -> None:
-    async with proxy(server.port) as between, connections.open(between.url) as redis:
+async def test_each_run_has_its_own_deadline(server: Server, connections: Connections, number: int) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url) as redis:
         server.cli("FLUSHALL")
         long, short = redis.prepare(ADD, (1,), timeout=60), redis.prepare(ADD, (1,), timeout=0.02)
         await long.run("key")
-        between.open.clear()
-        kept = [long.run("key") for _ in range(number)]
-        hasty = [short.run("key") for _ in range(number)]
-        kept += [long.run("key") for _ in range(number)]
-        failures = await asyncio.gather(*hasty, return_exceptions=True)
+        proxy.open.clear()
+        patient = [long.run("key") for _ in range(number)]
+        impatient = [short.run("key") for _ in range(number)]
+        patient += [long.run("key") for _ in range(number)]
+        failures = await asyncio.gather(*impatient, return_exceptions=True)
         assert [error.kind for error in failures if isinstance(error, RedisUnavailable)] == ["timeout"] * number
-        assert not any(each.done() for each in kept)
-        between.open.set()
-        replies = await asyncio.gather(*kept)
+        assert not any(each.done() for each in patient)
+        proxy.open.set()
+        replies = await asyncio.gather(*patient)
         assert replies == sorted(replies)
-        assert replies[-1] == 1 + 3 * number, "those that were late were run all the same, in their order"
+        assert replies[-1] == 1 + 3 * number, "late runs are executed, in their order"
 
 
 @pytest.mark.parametrize("number", [3, MANY])
-async def test_all_fail_when_the_connection_is_lost(server: Server, connections: Connections, number: int) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
+async def test_all_runs_fail_when_the_connection_is_lost(server: Server, connections: Connections, number: int) -> None:
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url, timeout=60) as redis:
         add = redis.prepare(ADD, (1,))
         await asyncio.gather(*[add.run("key") for _ in range(number)])
-        between.open.clear()
-        segments = between.segments
-        begun = [add.run("key") for _ in range(number)]
-        begun[0].cancel()
-        await until("the command on its way", lambda: between.segments > segments)
-        between.cut()
-        between.open.set()
-        failures = await asyncio.gather(*begun[1:], return_exceptions=True)
+        proxy.open.clear()
+        segments = proxy.segments
+        pending = [add.run("key") for _ in range(number)]
+        pending[0].cancel()
+        await until("the command to be sent", lambda: proxy.segments > segments)
+        proxy.cut()
+        proxy.open.set()
+        failures = await asyncio.gather(*pending[1:], return_exceptions=True)
         assert [error.kind for error in failures if isinstance(error, RedisUnavailable)] == ["disconnected"] * (
             number - 1
         )
-        await until_answered(lambda: redis.get("key"))
+        await until_available(lambda: redis.get("key"))
 
 
-async def test_what_was_not_written_yet_goes_over_the_next_connection(server: Server, connections: Connections) -> None:
+async def test_unwritten_runs_are_sent_on_the_next_connection(server: Server, connections: Connections) -> None:
     async with connections.open(server.url, timeout=60) as redis:
         server.cli("FLUSHALL")
         add = redis.prepare(ADD, (1,))
         await add.run("key")
-        begun = [add.run("key") for _ in range(MANY)]
-        begun[0].cancel()
-        redis._router.node.connection.close("before the loop turns")  # type: ignore[attr-defined]
-        assert await asyncio.gather(*begun[1:]) == list(range(2, MANY + 1))
+        pending = [add.run("key") for _ in range(MANY)]
+        pending[0].cancel()
+        redis._router.node.connection.close("before the write")  # type: ignore[attr-defined]
+        assert await asyncio.gather(*pending[1:]) == list(range(2, MANY + 1))
 
 
-async def test_a_replica_runs_none_and_all_are_run_once_it_is_one_no_more(
+async def test_runs_that_a_replica_rejects_run_after_its_promotion(
     connections: Connections, telemetry: Telemetry
 ) -> None:
-    with Server() as own:
-        async with connections.open(own.url, timeout=60) as redis:
+    with Server() as own_server:
+        async with connections.open(own_server.url, timeout=60) as redis:
             add = redis.prepare(ADD, (1,))
             await asyncio.gather(*[add.run("key") for _ in range(MANY)])
-            own.cli("REPLICAOF", HOST, 1)
-            begun = [add.run("key") for _ in range(MANY)]
-            await until("a refusal", lambda: ERRORS.name in telemetry.snapshot().families)
-            assert not any(each.done() for each in begun)
-            own.cli("REPLICAOF", "NO", "ONE")
-            assert sorted(await asyncio.gather(*begun)) == list(range(MANY + 1, 2 * MANY + 1))
+            own_server.cli("REPLICAOF", HOST, 1)
+            pending = [add.run("key") for _ in range(MANY)]
+            await until("a rejection", lambda: ERRORS.name in telemetry.snapshot().families)
+            assert not any(each.done() for each in pending)
+            own_server.cli("REPLICAOF", "NO", "ONE")
+            assert sorted(await asyncio.gather(*pending)) == list(range(MANY + 1, 2 * MANY + 1))
 
 
-async def test_keys_that_a_user_may_have_are_run_beside_those_that_it_may_not(
+async def test_runs_with_permitted_keys_succeed_beside_runs_without_permission(
     server: Server, connections: Connections
 ) -> None:
     server.cli("ACL", "SETUSER", "some", "on", ">secret", "~mine:*", "+@all")
-    keys = [f"{whose}:{number}" for number in range(MANY) for whose in ("mine", "yours")]
+    keys = [f"{owner}:{number}" for number in range(MANY) for owner in ("mine", "yours")]
     async with connections.open(f"redis://some:secret@{HOST}:{server.port}", timeout=10) as redis:
         add = redis.prepare(ADD, (0,))
         for _ in range(2):
             assert await replies_of([add.run(key) for key in keys]) == [0, "error NOPERM"] * MANY
 
 
-async def test_keys_of_several_slots_go_alone_to_a_server_that_has_all_of_a_cluster(
+async def test_runs_with_keys_of_several_slots_are_separate_on_a_one_server_cluster(
     connections: Connections, telemetry: Telemetry
 ) -> None:
-    with Server("--cluster-enabled", "yes") as own:
-        own.cli("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        await until("the cluster", lambda: "cluster_state:ok" in own.cli("CLUSTER", "INFO"))
-        async with connections.open(own.url, timeout=10) as redis:
+    with Server("--cluster-enabled", "yes") as own_server:
+        own_server.cli("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await until("the cluster", lambda: "cluster_state:ok" in own_server.cli("CLUSTER", "INFO"))
+        async with connections.open(own_server.url, timeout=10) as redis:
             add = redis.prepare(ADD, (1,))
             rejected = []
             for turn in (1, 2, 3):
                 assert await asyncio.gather(*[add.run(f"key:{number}") for number in range(MANY)]) == [turn] * MANY
-                rejected.append(refusals(telemetry))
-            assert rejected == [1 + MANY] * 3, "after the first turn nothing impossible is asked"
+                rejected.append(error_replies(telemetry))
+            assert rejected == [1 + MANY] * 3, "after the first turn keys are not combined"
 
 
-async def test_other_commands_of_the_turn_go_with_them_and_keep_their_replies(redis: Redis) -> None:
+async def test_other_commands_of_the_turn_have_their_own_replies(redis: Redis) -> None:
     add = redis.prepare(ADD, (1,), timeout=10)
     await redis.set("value", "x")
-    begun = []
+    pending = []
     for number in range(MANY):
-        begun += [add.run(f"key:{number}"), asyncio.ensure_future(redis.get("value"))]
-    assert await asyncio.gather(*begun) == [1, b"x"] * MANY
+        pending += [add.run(f"key:{number}"), asyncio.ensure_future(redis.get("value"))]
+    assert await asyncio.gather(*pending) == [1, b"x"] * MANY
 
 
-async def test_what_is_one_command_counts_as_one_and_what_waits_as_all_that_it_is(
+async def test_metrics_count_commands_and_each_run_in_flight(
     server: Server, connections: Connections, telemetry: Telemetry
 ) -> None:
-    async with proxy(server.port) as between, connections.open(between.url, timeout=60) as redis:
-        name = between.url
+    async with open_proxy(server.port) as proxy, connections.open(proxy.url, timeout=60) as redis:
+        name = proxy.url
         add = redis.prepare(ADD, (1,))
         server.cli("FLUSHALL")
         server.cli("LPUSH", "list", "x")
@@ -292,12 +292,12 @@ async def test_what_is_one_command_counts_as_one_and_what_waits_as_all_that_it_i
         before, errors = value(telemetry, COMMANDS.name, name), value(telemetry, ERRORS.name, name, "reply")
         calls = sum(value(telemetry, DURATIONS.name, name)[1])
         for number, commands in [(MANY, 1), (3, 3)]:
-            between.open.clear()
-            begun = [add.run("list" if place < 2 else "key") for place in range(number)]
+            proxy.open.clear()
+            pending = [add.run("list" if place < 2 else "key") for place in range(number)]
             await asyncio.sleep(0)
             assert value(telemetry, IN_FLIGHT.name, name) == number
-            between.open.set()
-            await asyncio.gather(*begun, return_exceptions=True)
+            proxy.open.set()
+            await asyncio.gather(*pending, return_exceptions=True)
             assert value(telemetry, IN_FLIGHT.name, name) == 0
             assert value(telemetry, COMMANDS.name, name) == before + commands
             assert value(telemetry, ERRORS.name, name, "reply") == errors + 2
@@ -305,14 +305,14 @@ async def test_what_is_one_command_counts_as_one_and_what_waits_as_all_that_it_i
             before, errors, calls = before + commands, errors + 2, calls + 1
 
 
-async def test_a_key_that_is_no_text_is_refused_at_once_and_disturbs_nobody(redis: Redis) -> None:
+async def test_a_key_that_cannot_be_encoded_is_rejected_and_affects_no_other_run(redis: Redis) -> None:
     add = redis.prepare(ADD, (1,), timeout=10)
-    begun = [add.run(f"key:{number}") for number in range(MANY)]
+    pending = [add.run(f"key:{number}") for number in range(MANY)]
     with pytest.raises(UnicodeEncodeError):
         add.run("\udcff")
-    assert await asyncio.gather(*begun) == [1] * MANY
+    assert await asyncio.gather(*pending) == [1] * MANY
 
 
-async def test_a_script_that_cannot_be_part_of_another_is_refused(redis: Redis) -> None:
+async def test_a_script_that_names_an_engine_cannot_be_prepared(redis: Redis) -> None:
     with pytest.raises(ValueError, match="names an engine"):
         redis.prepare(Script("#!lua flags=no-writes\nreturn 1"), ())

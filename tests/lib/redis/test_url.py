@@ -1,4 +1,4 @@
-"""What an address may be, and what is said when it is none."""
+"""Redis URLs, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from scalekit_redis.url import RedisUrl, parse_url
         ),
     ],
 )
-def test_an_address_is_read(url: str, address: RedisUrl) -> None:
+def test_a_valid_url_is_parsed(url: str, address: RedisUrl) -> None:
     assert parse_url(url) == address
 
 
@@ -47,7 +47,7 @@ def test_an_address_is_read(url: str, address: RedisUrl) -> None:
         ("redis://a?timeout=3", "no such option; valid are: none"),
     ],
 )
-def test_what_is_none_is_explained(url: str, message: str) -> None:
+def test_an_invalid_url_is_rejected_with_the_remedy(url: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_url(url)
 
@@ -55,14 +55,16 @@ def test_what_is_none_is_explained(url: str, message: str) -> None:
 @pytest.mark.parametrize(
     "url", ["redis://ann:hush@a:port", "redis://ann:hush@a,b", "http://ann:hush@a", "redis://ann:hush@"]
 )
-def test_no_mistake_shows_the_password(url: str) -> None:
+def test_no_error_shows_the_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"^expected|takes one|host or port") as caught:
         parse_url(url)
     assert "hush" not in str(caught.value)
 
 
 @given(st.lists(st.tuples(domains(), st.integers(1, 65535)), min_size=1), st.text(), st.text())
-def test_an_address_shows_where_and_never_as_whom(hosts: list[tuple[str, int]], username: str, password: str) -> None:
+def test_the_text_of_a_url_shows_hosts_and_no_credentials(
+    hosts: list[tuple[str, int]], username: str, password: str
+) -> None:
     address = RedisUrl("redis-cluster", tuple(hosts), username=username, password=f"hush{password}")
     assert parse_url(str(address)).hosts == address.hosts
     assert "hush" not in str(address) + repr(address)
