@@ -97,7 +97,7 @@ def _record_body(
     deadline: CallDeadline,
     latency: float,
 ) -> None:
-    """Record success at once when the whole body has arrived, else when the body ends."""
+    """Record success now when the whole body has arrived, else when the body ends."""
     if response.connection is None:
         balancer.on_success(endpoint, latency, monotonic())
         return
@@ -158,7 +158,7 @@ class _TimeoutCancel:
 
 
 async def _with_timeout(pending: Any, seconds: float) -> aiohttp.ClientResponse:
-    """Do what ``asyncio.timeout`` does, which would cost a fifth of this plugin's overhead of a call."""
+    """Await *pending* for at most *seconds*; ``asyncio.timeout`` would cost a fifth of the overhead of a call."""
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("a call must be made in a task")

@@ -51,7 +51,7 @@ class DiscoveryConfig(Table):
     source: Literal["static", "consul", "dns"] = "static"
     """The source of instances: this file, Consul or DNS."""
     services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
-    """Instances by service; a service named here is not looked up in the source."""
+    """Instances by service; the source is not queried for a service named here."""
     service: Annotated[str, TextPattern(f"{NAME}|^$", _EXPECTED), AppName("source", "consul")] = ""
     """Name under which this service is registered in Consul, by default ``[app] name``; empty does not register it."""
     id: Annotated[str, TextPattern(f"{NAME}|^$", _EXPECTED)] = ""

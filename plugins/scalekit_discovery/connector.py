@@ -1,7 +1,7 @@
 """The HTTP session of calls, whose connector checks an idle connection before it is reused.
 
 A server that restarts closes its connections. The event loop may not have processed that when the next request is about
-to be written, and a request that must not be repeated would be lost.
+to be written, and a request that must not be repeated would fail.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LivenessCheckingConnector(aiohttp.TCPConnector):
 
 
 def _is_alive(descriptor: int) -> bool:
-    """Return whether nothing can be read: no end of stream, no error, no bytes without a request."""
+    """Return whether the socket has no end of stream, no error and no unexpected bytes."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not poll.poll(0)

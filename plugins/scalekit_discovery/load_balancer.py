@@ -91,8 +91,8 @@ class LoadBalancer:
 
     def update(self, instances: Sequence[ServiceInstance]) -> None:
         """Replace the endpoints by those of *instances*; an endpoint whose instance stays keeps its state."""
-        known = {endpoint.instance: endpoint for endpoint in self.endpoints}
-        self.endpoints = [known.get(instance) or Endpoint(instance) for instance in instances]
+        current = {endpoint.instance: endpoint for endpoint in self.endpoints}
+        self.endpoints = [current.get(instance) or Endpoint(instance) for instance in instances]
         self._any_ejected = any(endpoint.ejected for endpoint in self.endpoints)
 
     def choose(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:

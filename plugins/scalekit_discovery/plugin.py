@@ -32,7 +32,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     service = DiscoveryService(context)
     context.provide(SERVICE, service)
 
-    def verify(given: Container[Key[Any]]) -> None:
+    def verify(provided: Container[Key[Any]]) -> None:
         verify_source(context.config(DiscoveryConfig))
 
     @asynccontextmanager

@@ -49,7 +49,7 @@ class ServiceDirectory:
     async def instances(self, name: str) -> tuple[ServiceInstance, ...]:
         """Return the healthy instances of *name*, or the last known ones while the source is unavailable."""
         watcher = self._upstream(name).watcher
-        await watcher.wait_known(self._config.initial_timeout)
+        await watcher.wait_resolved(self._config.initial_timeout)
         return watcher.instances
 
     def watch(self, name: str) -> AsyncIterator[tuple[ServiceInstance, ...]]:

@@ -37,8 +37,8 @@ class Upstream:
 
     async def wait_for_instances(self, deadline: float) -> None:
         """Wait until the source has reported the instances; raise NoHealthyInstance when there are none."""
-        if not self.watcher.known:
-            await self.watcher.wait_known(min(self.initial_timeout, max(0.0, deadline - monotonic())))
+        if not self.watcher.resolved:
+            await self.watcher.wait_resolved(min(self.initial_timeout, max(0.0, deadline - monotonic())))
         if not self.load_balancer.endpoints:
             self.metrics.no_instance.inc()
             raise NoHealthyInstance(f"{self.name}: {self._why_no_instance()}")
@@ -59,8 +59,8 @@ class Upstream:
         return allowed
 
     def _why_no_instance(self) -> str:
-        if self.watcher.known and not self.watcher.last_error:
+        if self.watcher.resolved and not self.watcher.last_error:
             return f"{self.source} has no healthy instance"
-        if self.watcher.known:
+        if self.watcher.resolved:
             return f"{self.source} had no healthy instance, and is unavailable"
         return f"no instance is known: {self.watcher.last_error or f'{self.source} has not responded yet'}"

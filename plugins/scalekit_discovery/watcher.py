@@ -31,7 +31,7 @@ class ServiceWatcher:
     ) -> None:
         self.name = name
         self.instances: tuple[ServiceInstance, ...] = ()
-        self.known = False
+        self.resolved = False
         self.last_error = ""
         self._source = source
         self._cache = cache
@@ -45,11 +45,11 @@ class ServiceWatcher:
         self._task.cancel()
         await asyncio.wait([self._task])
 
-    async def wait_known(self, timeout: float) -> bool:
+    async def wait_resolved(self, timeout: float) -> bool:
         """Wait until the instances are known, even if there are none; return whether they are within *timeout*."""
         try:
             async with asyncio.timeout(timeout):
-                while not self.known:
+                while not self.resolved:
                     await self._changed.wait()
         except TimeoutError:
             return False
@@ -60,7 +60,7 @@ class ServiceWatcher:
         seen: tuple[ServiceInstance, ...] | None = None
         while True:
             changed = self._changed
-            if self.known and self.instances != seen:
+            if self.resolved and self.instances != seen:
                 seen = self.instances
                 yield seen
             else:
@@ -86,7 +86,7 @@ class ServiceWatcher:
         self.last_error = ""
         self._metrics.source_up.set(1)
         found = tuple(sorted(instances, key=lambda instance: instance.id))
-        if not self.known or found != self.instances:
+        if not self.resolved or found != self.instances:
             self._update(found)
             if self._source.cacheable and found:
                 self._cache.save(self.name, found)
@@ -96,12 +96,12 @@ class ServiceWatcher:
             logger.warning("%s; using the last known instances of %r", error, self.name)
         self.last_error = error
         self._metrics.source_up.set(0)
-        if not self.known and (cached := self._cache.load(self.name)):
+        if not self.resolved and (cached := self._cache.load(self.name)):
             self._update(cached)
 
     def _update(self, instances: tuple[ServiceInstance, ...]) -> None:
         self.instances = instances
-        self.known = True
+        self.resolved = True
         self._metrics.instances.set(len(instances))
         self._on_change(instances)
         changed, self._changed = self._changed, asyncio.Event()

@@ -57,7 +57,7 @@ class QueueConfig(Table):
     max_body: PositiveSize = Size("16MiB")
     """Largest message body, as JSON."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000
-    """Messages that may wait to be sent in one process; publishing more fails at once."""
+    """Messages that may wait to be sent in one process; publishing more fails immediately."""
     drain_timeout: PositiveDuration = Duration("8s")
     """How long handlers may finish at shutdown before they are cancelled and their messages requeued."""
     tls: Tls | None = None
@@ -75,7 +75,7 @@ class QueueConfig(Table):
     outbox: bool = True
     """Create the tables of outbox and inbox in the pool's database, if there is one, and relay the outbox."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Messages that the relay publishes at once."""
+    """Messages that the relay publishes in one batch."""
     outbox_interval: PositiveDuration = Duration("1s")
     """Time between two polls of the outbox by an idle relay, for messages of other processes."""
 
@@ -107,6 +107,6 @@ def load_consumers(target: str) -> Consumers:
     found = getattr(module, name, None)
     if not isinstance(found, Consumers):
         missing = f"has no {name!r}{did_you_mean(name, dir(module))}"
-        problem = missing if found is None else f"has {name!r}, which is no scalekit.contracts.consumers.Consumers"
+        problem = missing if found is None else f"has {name!r}, which is no scalekit.contracts.Consumers"
         raise ValueError(f"module {module_name!r} {problem}; write {name} = Consumers() there")
     return found

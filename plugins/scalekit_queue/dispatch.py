@@ -28,7 +28,7 @@ class MessageDispatcher:
     async def dispatch(self, envelope: Envelope) -> bool:
         """Call the handler with the message of *envelope*; return False when it is a duplicate.
 
-        Raises UndecodableMessage, TimeoutError, or whatever the handler raises.
+        Raises UndecodableMessage, TimeoutError, or the exception of the handler.
         """
         message = self._decode(envelope)
         with restored_context(envelope.headers, self._context):

@@ -40,7 +40,7 @@ class Inbox:
     async def transaction(self, message_id: str) -> AsyncGenerator[bool, None]:
         """Begin a transaction that records *message_id*; yield whether it is new.
 
-        The record and what the handler writes inside are committed together.
+        The record and the writes of the handler are committed together.
         """
         await self._schema.create()
         async with self._database.transaction():

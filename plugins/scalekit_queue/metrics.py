@@ -56,7 +56,7 @@ CONSUMER_METRICS = (CONSUMED, IN_FLIGHT, AGE_SECONDS, HANDLER_SECONDS, RETRIES, 
 
 
 class PublishMetrics:
-    """Records what is published, relayed from the outbox, and reconnected."""
+    """Records publishing, the outbox relay and reconnections."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry

@@ -1,7 +1,7 @@
 """The transactional outbox: messages are stored in a database transaction and published after its commit.
 
 One relay at a time, of all processes, publishes the rows in order and deletes them once they are confirmed. A relay
-that dies in between leaves rows that are published again, under the same message id.
+that is killed in between leaves rows that are published again, under the same message id.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Headers = Callable[[], Awaitable[dict[str, str]]]
 class Outbox:
     """Stores messages in *database* and publishes them with *send*, *batch* at a time.
 
-    *committed_headers* returns the headers to add, which carry the consistency token of what is committed.
+    *committed_headers* returns the header with the consistency token of all committed writes.
     """
 
     def __init__(

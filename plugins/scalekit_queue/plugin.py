@@ -37,8 +37,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(SERVICE, service)
             yield
 
-    def verify(given: Container[Key[Any]]) -> None:
-        verify_config(config, context, DATABASE in given)
+    def verify(provided: Container[Key[Any]]) -> None:
+        verify_config(config, context, DATABASE in provided)
 
     async def start() -> None:
         await context.get(SERVICE).start()
@@ -46,7 +46,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def stop_consuming() -> None:
         await context.get(SERVICE).stop_consuming()
 
-    # What handlers use starts before the consumers, and stops after them.
+    # The plugins that handlers use start before the consumers and stop after them.
     after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
     return Lifespan(run, provides=(QUEUE, SERVICE), after=after, ready=start, drain=stop_consuming, verify=verify)
 

@@ -34,7 +34,7 @@ async def consistency_headers(context: Context) -> dict[str, str]:
 
 
 async def committed_headers(context: Context) -> dict[str, str]:
-    """Return the header with a consistency token for everything that is committed now."""
+    """Return the header with a consistency token for all writes committed so far."""
     if not context.has(CONSISTENCY_TOKENS):
         return {}
     consistency = Consistency()

@@ -37,7 +37,7 @@ _NUMBER = {
     "postgresql": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 }
 SCHEMA_LOCK = 0x5CA1E417
-"""PostgreSQL's advisory lock for creating the tables: IF NOT EXISTS alone fails when two processes run it at once."""
+"""PostgreSQL's advisory lock for creating the tables: concurrent IF NOT EXISTS statements fail."""
 _TABLES_EXIST = """
 SELECT to_regclass('scalekit_queue_outbox') IS NOT NULL AND to_regclass('scalekit_queue_inbox') IS NOT NULL
 AND to_regclass('scalekit_queue_inbox_seen') IS NOT NULL
@@ -65,7 +65,7 @@ class QueueSchema:
             await _create_tables(transaction, self._database.dialect)
 
     async def create_at_start(self) -> None:
-        """Create the tables; while the database is unavailable, leave that to the first operation that needs them."""
+        """Create the tables; while the database is unavailable, the first operation that needs them creates them."""
         try:
             if reason := self._database.unreachable_reason:
                 raise Unavailable(reason)

@@ -1,4 +1,4 @@
-"""What a transport implements: sending, consuming, settling a delivery, and administration."""
+"""The protocols of a transport: sending, consuming, settling deliveries, and administration."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Transport(Protocol):
         ...
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
-        """Deliver messages named *name* to *on_delivery*, at most *prefetch* of them not settled."""
+        """Deliver messages named *name* to *on_delivery*, at most *prefetch* of them unsettled."""
         ...
 
     def start_consuming(self) -> None:
@@ -70,7 +70,7 @@ class Transport(Protocol):
         ...
 
     async def stop_consuming(self) -> None:
-        """Stop to deliver messages; those already delivered can still be settled."""
+        """Stop delivering messages; those already delivered can still be settled."""
         ...
 
 
@@ -89,7 +89,7 @@ class QueueAdmin(Protocol):
     """Counts, shows, replays and purges messages."""
 
     async def names(self) -> list[str]:
-        """Return the known message names."""
+        """Return the names of the messages in the queue, or of the consumers."""
         ...
 
     async def depth(self, name: str) -> QueueDepth:

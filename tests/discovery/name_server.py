@@ -56,6 +56,6 @@ class NameServer:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif records := self.zone.get((name, kind)):
             response.answer.append(dns.rrset.from_text(name, self.ttls.get(kind, 1), "IN", kind, *records))
-        elif not any(known == name for known, _ in self.zone):
+        elif not any(each == name for each, _ in self.zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response

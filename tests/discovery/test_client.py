@@ -36,7 +36,7 @@ def stock() -> Iterator[StockService]:
 
 
 async def proxy(scope: Any, receive: Any, send: Any) -> None:
-    """Respond with what the inventory received of a call during the request."""
+    """Call the inventory and respond with its response."""
     if scope["type"] != "http":
         raise ValueError(scope["type"])
     async with scope["scalekit"].get(SERVICES).client("inventory").get("/stock") as response:
@@ -141,12 +141,12 @@ async def test_the_only_instance_gets_one_attempt_until_the_timeout(stock: Stock
         assert stock.calls == before + 1
 
 
-@pytest.mark.parametrize(("seconds", "what"), [("60", "timed out"), ("0.1", "broke off")])
-async def test_a_response_body_that_fails_is_a_503(stock: StockService, seconds: str, what: str) -> None:
+@pytest.mark.parametrize(("seconds", "reason"), [("60", "timed out"), ("0.1", "broke off")])
+async def test_a_response_body_that_fails_is_a_503(stock: StockService, seconds: str, reason: str) -> None:
     async with open_services(services={"inventory": [stock.url]}) as directory:
         response = await directory.client("inventory").get("/breaking", params={"seconds": seconds}, timeout=1)
         assert response.status == 200
-        with pytest.raises(CallFailed, match=f"response body of {HOST}:{stock.port} {what}") as failed:
+        with pytest.raises(CallFailed, match=f"response body of {HOST}:{stock.port} {reason}") as failed:
             await response.read()
         assert failed.value.status_code == 503
 
@@ -209,8 +209,8 @@ async def test_connections_are_reused_and_limited(stock: StockService) -> None:
         for _ in range(30):
             await (await client.get("/stock")).read()
         assert sockets_of(stock.pid) == before
-        answers = await asyncio.gather(*(client.get("/stock") for _ in range(60)))
-        assert {response.status for response in answers} == {200}
+        responses = await asyncio.gather(*(client.get("/stock") for _ in range(60)))
+        assert {response.status for response in responses} == {200}
         assert sockets_of(stock.pid) <= before + 4
 
 

@@ -43,9 +43,9 @@ def test_call_prints_the_response_and_exits_with_its_failure(stock: StockService
     assert run(tmp_path, "call", "inventory", "/nowhere", toml=static(stock)).returncode == 1
     posted = run(tmp_path, "call", "inventory", "/stock", "-X", "POST", "-d", "x", toml=static(stock))
     assert posted.returncode == 0
-    gone = run(tmp_path, "call", "nothing", "/", toml=static(stock))
-    assert gone.returncode == 1
-    assert "nothing: the configuration file has no healthy instance" in gone.stderr
+    unknown = run(tmp_path, "call", "nothing", "/", toml=static(stock))
+    assert unknown.returncode == 1
+    assert "nothing: the configuration file has no healthy instance" in unknown.stderr
 
 
 @pytest.mark.needs("consul")

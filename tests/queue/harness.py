@@ -51,7 +51,7 @@ async def open_queue_admin(table: dict[str, Any]) -> AsyncGenerator[QueueAdmin, 
         yield admin
 
 
-async def wait_until(condition: Callable[[], object], what: str = "") -> None:
+async def wait_until(condition: Callable[[], object]) -> None:
     """Wait until *condition* is true."""
     async with asyncio.timeout(LIMIT):
         while not condition():

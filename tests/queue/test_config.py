@@ -54,7 +54,7 @@ def test_a_name_has_one_consumer_and_its_handler_is_a_coroutine_function() -> No
         ({"url": "sqlite:///:memory:"}, "names no file"),
         ({"url": "amqp:///"}, "names no host"),
         ({"consumers": "nowhere.events:consumers"}, "did not load"),
-        ({"consumers": "scalekit.contracts.consumers:Message"}, "no scalekit.contracts.consumers.Consumers"),
+        ({"consumers": "scalekit.contracts.consumers:Message"}, "no scalekit.contracts.Consumers"),
         ({"consumers": "scalekit.contracts.consumers"}, "expected module.path:name"),
     ],
 )

@@ -158,7 +158,7 @@ async def test_relays_of_several_processes_alternate_in_order_and_survive_kills(
         await host.context.get(DATABASE).execute("CREATE TABLE items (step text)")
     # each killed relay may have published messages that it has not deleted yet
     max_duplicates = 3 * 5
-    # the last process stores enough by itself: on a busy machine the others may be killed before they store any
+    # the last process stores enough alone: on a busy machine the others may be killed before they store any
     processes = [box.spawn(sys.executable, "storing.py", database_url, json.dumps(table)) for _ in range(3)]
     for process, enough in zip(processes, (50, 150, 250 + max_duplicates), strict=True):
         await wait_depth(table, enough)

@@ -33,8 +33,8 @@ async def test_a_handler_has_the_trace_context_and_deadline_of_its_publisher(tab
 
     async with serving(table, consumers) as host:
         identity = TRACE_CONTEXT.set(TraceContext("request-7", TRACE, [], flags="01"))
-        asked = round(time()) + 3600.5
-        deadline = DEADLINE.set(asked)
+        sent = round(time()) + 3600.5
+        deadline = DEADLINE.set(sent)
         await host.context.get(QUEUE).publish("data.created", 1)
         TRACE_CONTEXT.reset(identity)
         DEADLINE.reset(deadline)
@@ -42,7 +42,7 @@ async def test_a_handler_has_the_trace_context_and_deadline_of_its_publisher(tab
     (found, until_when, reported), *_ = seen
     assert found is not None
     assert (found.request_id, found.trace_id, found.flags) == ("request-7", TRACE, "01")
-    assert (until_when, reported) == (asked, asked)
+    assert (until_when, reported) == (sent, sent)
 
 
 async def test_the_deadline_of_a_message_is_that_of_the_request_that_published_it(table: Table) -> None:

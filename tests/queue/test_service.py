@@ -88,7 +88,7 @@ def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_dat
         wait_for("readiness", lambda: "ready" in ask(management, "GET", "/health/ready"), worker)
         assert "scalekit_queue" in ask(management, "GET", "/metrics")
         web.get("/publish")
-        wait_for("two messages in work", lambda: len(rows(web, "begun")) == 2, worker)
+        wait_for("two running handlers", lambda: len(rows(web, "begun")) == 2, worker)
         worker.send_signal(signal.SIGTERM)
         log = web.box.directory / "worker.log"
         wait_for("the drain", lambda: "draining" in log.read_text(), worker)
@@ -97,7 +97,7 @@ def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_dat
         assert len(rows(web, "ended")) == 2, log.read_text()
         assert {pid for *_, pid in rows(web, "begun")} == {worker.pid}
 
-        # Messages that it had received and not started are available to the next worker at once.
+        # Messages that it received and did not start are available to the next worker immediately.
         other = web.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue", log="other.log")
-        wait_for("the rest", lambda: len(rows(web, "ended")) == 8, other)
+        wait_for("the other messages", lambda: len(rows(web, "ended")) == 8, other)
         assert sorted(number for number, *_ in rows(web, "ended")) == list(range(8))

@@ -46,7 +46,7 @@ class ConsulRegistrar:
     async def drain(self) -> None:
         """Put the instance into maintenance mode, so that clients stop calling it while it still serves."""
         self._draining = True
-        if self._lock.held:
+        if self._lock.acquired:
             await self._enter_maintenance()
 
     async def hand_over(self) -> None:
@@ -57,7 +57,7 @@ class ConsulRegistrar:
     async def stop(self) -> None:
         """Deregister the instance when this worker holds the lock, and stop."""
         await self._end_task()
-        if self._lock.held:
+        if self._lock.acquired:
             try:
                 async with self._changing:
                     await self._consul.deregister(self._registration.id)

@@ -29,14 +29,14 @@ class ConsulRegistration:
         return f"service:{self.id}"
 
 
-def build_registration(config: DiscoveryConfig, served: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
-    """Return the registration of the instance bound at *served*; the first of *hosts* is sent as Host by the check."""
-    address = config.address or _address(config, served.host)
-    port = config.port or served.port
+def build_registration(config: DiscoveryConfig, server: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
+    """Return the registration of the instance bound at *server*; the first of *hosts* is sent as Host by the check."""
+    address = config.address or _address(config, server.host)
+    port = config.port or server.port
     service_id = config.id or f"{config.service}-{address.replace(':', '-')}-{port}"
-    local_host, local_port = served.management or (served.host, served.port)
-    headers = {"Host": hosts[0]} if hosts and not served.management else {}
-    check_address = served.management or (address, port)
+    local_host, local_port = server.management or (server.host, server.port)
+    headers = {"Host": hosts[0]} if hosts and not server.management else {}
+    check_address = server.management or (address, port)
     definition = {
         "ID": service_id,
         "Name": config.service,
@@ -45,14 +45,14 @@ def build_registration(config: DiscoveryConfig, served: ServerInfo, hosts: tuple
         "Tags": list(config.tags),
         "Meta": dict(config.meta),
         "Weights": {"Passing": config.weight, "Warning": 1},
-        "Check": _check(config, f"{_url(*check_address)}{served.ready_path}", headers),
+        "Check": _check(config, f"{_url(*check_address)}{server.ready_path}", headers),
     }
     if config.namespace:
         definition["Namespace"] = config.namespace
     return ConsulRegistration(
         id=service_id,
         definition=definition,
-        readiness_url=f"{_url(_loopback(local_host), local_port)}{served.ready_path}",
+        readiness_url=f"{_url(_loopback(local_host), local_port)}{server.ready_path}",
         readiness_headers=headers,
         ttl=config.check_interval if config.check_type == "ttl" else None,
     )
@@ -79,7 +79,7 @@ def _address(config: DiscoveryConfig, host: str) -> str:
         family, kind, protocol, _, target = socket.getaddrinfo(parts.host, parts.port or 8500, type=socket.SOCK_DGRAM)[
             0
         ]
-        with socket.socket(family, kind, protocol) as probe:  # connecting a UDP socket sends nothing
+        with socket.socket(family, kind, protocol) as probe:  # connecting a UDP socket sends no packet
             probe.connect(target)
             return str(probe.getsockname()[0])
     except OSError:

@@ -18,12 +18,12 @@ class WorkerLock:
         self._file: int | None = None
 
     @property
-    def held(self) -> bool:
-        """Whether this process holds the lock."""
+    def acquired(self) -> bool:
+        """Whether this process has the lock."""
         return self._file is not None
 
     def acquire(self) -> bool:
-        """Acquire the lock without waiting; return whether this process holds it. Raises OSError without a file."""
+        """Acquire the lock without waiting; return whether this process has it; raise OSError without a file."""
         if self._file is not None:
             return True
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

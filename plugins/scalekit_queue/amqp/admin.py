@@ -58,7 +58,7 @@ class AmqpAdmin:
 
     async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
         """Return the first messages named *name*; they stay in the queue, marked as redelivered."""
-        async with self._channel() as channel:  # closing it requeues what is not acknowledged
+        async with self._channel() as channel:  # closing it requeues unacknowledged messages
             return [envelope for _, envelope in await self._get(channel, name, dead, limit)]
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:

@@ -7,7 +7,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from math import ceil
-from typing import Any
 
 import aiormq
 from aiormq.abc import AbstractConnection
@@ -18,7 +17,7 @@ from scalekit_queue.config import QueueConfig
 
 logger = logging.getLogger("scalekit.queue")
 DUPLICATE_MESSAGES = ("error when creating transport", "Cancelling cause reader exited abnormally")
-"""Prefixes of what aiormq logs for each failed attempt, and with a traceback for each lost connection."""
+"""Prefixes of the log messages of aiormq for each failed attempt and each lost connection."""
 # BrokerConnection logs each outage once, with its cause, and the reconnection.
 logging.getLogger("aiormq.connection").addFilter(lambda record: not str(record.msg).startswith(DUPLICATE_MESSAGES))
 
@@ -30,6 +29,7 @@ MAX_BACKOFF = 2.0
 
 Serve = Callable[[AbstractConnection], Awaitable[None]]
 OnLoss = Callable[["Exception | None"], None]
+ConnectionFactory = Callable[[str, Serve, OnLoss], "BrokerConnection"]
 
 
 class ConnectionLost(Exception):
@@ -116,7 +116,7 @@ async def _close(connection: AbstractConnection) -> None:
         logger.debug("closing a connection to RabbitMQ failed", exc_info=True)
 
 
-async def wait_first(*awaitables: Awaitable[Any]) -> None:
+async def wait_first(*awaitables: Awaitable[object]) -> None:
     """Wait until one of *awaitables* ends, cancel the others, and raise the exception of the first."""
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     try:

@@ -1,9 +1,9 @@
-"""Consume from RabbitMQ, and reconnect when a consumer stops to make progress.
+"""Consume from RabbitMQ, and reconnect when a consumer makes no progress.
 
-Each consumer has a channel. A monitor asks the broker periodically whether it still counts the consumer, and whether
-deliveries advance while messages are ready and the prefetch is not exhausted. When not, or when the queue or the
-channel is closed, the connection is replaced with everything on it. Running handlers continue; what they settle on a
-closed channel is dropped, because the broker delivers it again.
+Each consumer has a channel. A monitor checks periodically that the broker counts the consumer, and that deliveries
+advance while messages are ready and the prefetch is not exhausted. When a check fails, or the queue or the channel is
+closed, the connection is replaced with all its channels. Running handlers continue; their settlements on a closed
+channel are dropped, because the broker delivers those messages again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from aiormq.abc import AbstractConnection, ChannelFrame, DeliveredMessage
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, wait_first
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionFactory, ConnectionLost, wait_first
 from scalekit_queue.amqp.frames import ack_frame
 from scalekit_queue.amqp.topology import QueueTopology
 from scalekit_queue.envelope import Envelope
@@ -78,7 +78,7 @@ class AmqpSubscription:
         self._stalled_checks = 0
 
     def attach(self, channel: ConsumerChannel) -> None:
-        """Continue on a new channel, on which nothing is unacknowledged."""
+        """Continue on a new channel without unacknowledged deliveries."""
         self.channel, self.unacked, self._delivered_before, self._stalled_checks = channel, 0, -1, 0
 
     def check_progress(self, ready: int) -> None:
@@ -91,11 +91,11 @@ class AmqpSubscription:
 
 
 class AmqpConsumer:
-    """Consumes from all subscribed queues over one connection, which *connect* makes."""
+    """Consumes from all subscribed queues over one connection, which *connect* creates."""
 
     def __init__(
         self,
-        connect: Any,
+        connect: ConnectionFactory,
         topology: QueueTopology,
         republish: Republish,
         check_interval: float,
@@ -185,7 +185,7 @@ class AmqpDelivery:
     ) -> None:
         self._subscription = subscription
         self._channel = channel
-        self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]
+        self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]  # a basic.deliver always has one
         self._republish = republish
         self.envelope = envelope_of(subscription.name, message)
 

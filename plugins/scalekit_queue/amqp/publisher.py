@@ -18,7 +18,7 @@ from aiormq.abc import AbstractConnection, ChannelFrame
 from aiormq.exceptions import PublishError
 
 from scalekit.contracts import PublishFailed
-from scalekit_queue.amqp.connection import BrokerConnection, ConnectionLost, wait_first
+from scalekit_queue.amqp.connection import BrokerConnection, ConnectionFactory, ConnectionLost, wait_first
 from scalekit_queue.amqp.frames import publish_frames
 from scalekit_queue.amqp.topology import QueueTopology
 from scalekit_queue.envelope import Envelope
@@ -92,9 +92,11 @@ class UnconfirmedMessage:
 
 
 class AmqpPublisher:
-    """Publishes over one connection, which *connect* makes."""
+    """Publishes over one connection, which *connect* creates."""
 
-    def __init__(self, connect: Any, topology: QueueTopology, max_waiting: int, metrics: PublishMetrics) -> None:
+    def __init__(
+        self, connect: ConnectionFactory, topology: QueueTopology, max_waiting: int, metrics: PublishMetrics
+    ) -> None:
         self.connection: BrokerConnection = connect("publisher", self._serve, self._on_connection_lost)
         self._topology = topology
         self._max_waiting = max_waiting
@@ -198,7 +200,7 @@ class AmqpPublisher:
             await asyncio.sleep(CHECK_INTERVAL)
 
     async def _watch_blocked(self, connection: AbstractConnection) -> None:
-        """Detect that the broker blocks the connection, also while nothing is published."""
+        """Detect that the broker blocks the connection, also without messages to publish."""
         while True:
             await self._wait_unblocked(connection)
             await asyncio.sleep(CHECK_INTERVAL)

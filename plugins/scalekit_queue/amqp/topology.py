@@ -23,7 +23,7 @@ QUORUM_MIN_VERSION = (3, 10)
 DELIVERY_LIMIT_MAJOR = 4
 """The major version from which quorum queues have a delivery limit by default."""
 MAX_DELIVERIES = 20
-"""Deliveries without settlement before a message becomes a dead letter: it may be what crashes its consumers."""
+"""Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
 UNUSED_QUEUE_TTL_MS = 10 * 60_000
 """Milliseconds that a delay queue outlives the last message that can be in it."""
 DECLARE_TIMEOUT = 5.0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.store import MessageStore
 from scalekit_queue.transport import QueueDepth
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class SqliteAdmin:
-    """Implements :class:`scalekit_queue.transport.QueueAdmin`; it blocks, as a command has nothing else to do."""
+    """Implements :class:`scalekit_queue.transport.QueueAdmin`; it blocks, which only a command may do."""
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
@@ -30,16 +33,16 @@ class SqliteAdmin:
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
         """Return dead letters to the queue; return their number."""
-        return int(self._write(self._store.replay, name, ids, limit))
+        return self._write(self._store.replay, name, ids, limit)
 
     async def purge(self, name: str, dead: bool) -> int:
         """Delete messages; return their number."""
-        return int(self._write(self._store.purge, name, dead))
+        return self._write(self._store.purge, name, dead)
 
-    def _write(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _write(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._store.begin()
         try:
-            result = function(*arguments)
+            result = function(*args, **kwargs)
             self._store.commit()
         except BaseException:
             self._store.rollback()

@@ -1,4 +1,4 @@
-"""Group commit: run the write operations of many tasks in one transaction, because a commit costs most."""
+"""Group commit: run the write operations of many tasks in one transaction, because commits are expensive."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class GroupCommitWriter:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None, None]:
-        """Write while inside, and what still waits on leaving; raise sqlite3.Error when the file cannot be opened."""
+        """Write while inside, and waiting operations on leaving; raise sqlite3.Error when the file cannot be opened."""
         await self.run(self.store.open)
         task = asyncio.create_task(self._write_loop(), name="scalekit: queue writer")
         try:

@@ -1,8 +1,8 @@
 """The message store: the SQL statements on one connection to the SQLite file. All of it runs in one thread.
 
 A received message becomes visible again after the visibility timeout unless its owner extends that, so messages of a
-killed process are delivered again. Settling names the delivery, so that settling one whose visibility timeout has
-expired changes nothing.
+killed process are delivered again. A delivery tag identifies the delivery, so that settling one whose visibility
+timeout has expired has no effect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.transport import QueueDepth
 
 MAX_DELIVERIES = 20
-"""Deliveries without settlement before a message becomes a dead letter: it may be what crashes its consumers."""
+"""Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
 BUSY_TIMEOUT = 5.0
 """Seconds that a transaction waits for the transactions of other processes."""
 
@@ -102,7 +102,7 @@ class MessageStore:
         """The connection, opened again when an earlier attempt failed."""
         if self._connection is None:
             self.open()
-        return self._connection  # type: ignore[return-value]
+        return self._connection  # type: ignore[return-value]  # open() sets it
 
     def begin(self) -> None:
         """Begin a write transaction; wait for those of other processes."""

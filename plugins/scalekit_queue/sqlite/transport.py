@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import time
 from typing import Any
@@ -109,7 +109,7 @@ class SqliteSubscription:
         return self._writer.store
 
     def wake(self) -> None:
-        """Poll at once instead of after the interval."""
+        """Poll now instead of after the interval."""
         self._wake.set()
 
     async def poll(self, interval: float, visibility_timeout: float) -> None:
@@ -148,7 +148,7 @@ class SqliteSubscription:
         except TimeoutError:
             pass
 
-    async def settle(self, function: Any, tag: DeliveryTag, *arguments: Any) -> None:
+    async def settle(self, function: Callable[..., bool], tag: DeliveryTag, *arguments: object) -> None:
         """Call *function* of the store with *tag*; raise SettlementFailed when the tag has expired."""
         self.in_flight -= 1
         if (self._prefetch - self.in_flight) * 2 >= self._prefetch:

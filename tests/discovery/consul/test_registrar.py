@@ -19,10 +19,10 @@ pytestmark = pytest.mark.needs("consul")
 
 def test_a_service_is_registered_with_the_configured_attributes(shared: Consul) -> None:
     more = 'tags = ["eu", "blue"]\nmeta = {version = "1.4"}\nweight = 7'
-    with StockService(registered_toml(shared, more=more, service="told")) as service:
-        (identifier,) = wait_until_registered(shared, "told")
-        assert identifier == f"told-127.0.0.1-{service.port}"
-        (entry,) = entries(shared, "told")
+    with StockService(registered_toml(shared, more=more, service="described")) as service:
+        (identifier,) = wait_until_registered(shared, "described")
+        assert identifier == f"described-127.0.0.1-{service.port}"
+        (entry,) = entries(shared, "described")
         assert entry["Service"]["Tags"] == ["eu", "blue"]
         assert entry["Service"]["Meta"] == {"version": "1.4"}
         assert entry["Service"]["Weights"]["Passing"] == 7

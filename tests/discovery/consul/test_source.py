@@ -70,10 +70,10 @@ class LoggingConsul(Consul):
     def command(self) -> list[object]:
         return [*super().command(), "-log-level=debug"]
 
-    def query_count(self, name: str, way: str) -> int:
-        """Return how often it was asked for instances of the service *name* in this *way*."""
+    def query_count(self, name: str, mode: str) -> int:
+        """Return the number of queries for instances of the service *name* in consistency *mode*."""
         logged = "".join(path.read_text() for path in self.box.directory.glob("*.log"))
-        return len(re.findall(rf"/v1/health/service/{name}\?\S*\b{way}\b", logged))
+        return len(re.findall(rf"/v1/health/service/{name}\?\S*\b{mode}\b", logged))
 
 
 async def test_a_consul_that_still_reads_its_state_removes_no_instance(caplog: pytest.LogCaptureFixture) -> None:

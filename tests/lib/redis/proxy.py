@@ -13,8 +13,8 @@ from tests.processes import HOST
 class Proxy:
     """Forwards data between clients and the server at *port*; tests change its attributes while it runs.
 
-    ``delay`` of each segment is in seconds. ``pieces`` is the maximum size in bytes of a forwarded part of a reply; 0 is
-    unlimited. While ``open`` is not set nothing is forwarded. ``refuses`` aborts new connections, and ``ends_after``
+    ``delay`` of each segment is in seconds. ``pieces`` is the maximum size in bytes of a forwarded part of a reply; 0
+    is unlimited. While ``open`` is not set nothing is forwarded. ``refuses`` aborts new connections, and ``ends_after``
     each connection after a reply that contains it.
     """
 

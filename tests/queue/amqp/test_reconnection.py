@@ -287,7 +287,7 @@ async def test_an_outage_at_the_start_and_the_reconnection_are_each_logged_once(
     await asyncio.to_thread(server.kill)
     async with serving({"url": server.url}):
         await wait_until(lambda: lost in caplog.text)
-        await asyncio.to_thread(server.start)  # takes seconds, and many attempts
+        await asyncio.to_thread(server.start)  # takes seconds and many attempts
         await wait_until(lambda: restored in caplog.text)
     assert (caplog.text.count(lost), caplog.text.count(restored)) == (1, 1)
     assert "creating transport" not in caplog.text
