@@ -63,7 +63,7 @@ class IssuerTable(Table):
     audience: NonEmpty
     """Audience that its tokens must have in ``audience_claim``."""
     audience_claim: NonEmpty = "aud"
-    """Claim with the audience, such as ``client_id`` for AWS Cognito; an ``aud`` beside it must match too."""
+    """Claim with the audience, such as ``client_id`` for AWS Cognito; an ``aud`` in the same token must match too."""
     jwks_url: Url | None = None
     """URL of its JWK set; without it the URL comes from OIDC discovery at the issuer."""
     algorithms: tuple[AsymmetricAlgorithm, ...] = ("RS256",)

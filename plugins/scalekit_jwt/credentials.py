@@ -37,8 +37,8 @@ def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
 def normalize(authorization: bytes) -> bytes:
     """Return an Authorization as ``Bearer TOKEN`` or ``DPoP TOKEN``; empty for another scheme or without a token."""
     scheme, _, token = authorization.partition(b" ")
-    known, token = SCHEMES.get(scheme.lower()), token.strip(b" ")
-    return known + token if known and token else b""
+    prefix, token = SCHEMES.get(scheme.lower()), token.strip(b" ")
+    return prefix + token if prefix and token else b""
 
 
 def token_of(authorization: bytes) -> bytes:
@@ -88,7 +88,7 @@ def move_subprotocol_token(exchange: Exchange) -> str:
 
 
 def accept_with_subprotocol(subprotocol: str, app: ASGIApp) -> ASGIApp:
-    """Return *app* accepting its websockets with *subprotocol*, unless it chooses one itself."""
+    """Return *app* with *subprotocol* added to ``websocket.accept``, unless the application chooses one."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_accept(message: Message) -> None:

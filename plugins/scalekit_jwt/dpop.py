@@ -26,7 +26,7 @@ _PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 _PORTS = {"http": 80, "https": 443}
 _WEBSOCKET_SCHEMES = {"ws": "http", "wss": "https"}
-"""A websocket begins as an HTTP request."""
+"""Schemes of websockets, whose handshake is an HTTP request."""
 _ESCAPED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile("[A-Za-z0-9._~-]")
 PATH_SAFE_CHARACTERS = "/%:@!$&'()*+,;=~"
@@ -72,7 +72,7 @@ class ProofVerifier:
         self._clock = clock
 
     async def check(self, presented: PresentedProof, token: bytes = b"", jkt: str = "") -> str:
-        """Return the thumbprint of the proof's key, which must be *jkt* where given.
+        """Return the thumbprint of the proof's key, which must be *jkt* unless that is empty.
 
         Raises InvalidToken for an invalid or replayed proof, and Unavailable when the replay store is unavailable.
         """
@@ -148,11 +148,11 @@ def normalize_htu(url: str) -> str:
     Raises ValueError unless it is an HTTP or websocket URL.
     """
     if not url.isprintable():
-        raise ValueError("not an address")
+        raise ValueError("not a URL")
     parts = urlsplit(url)
     scheme = _WEBSOCKET_SCHEMES.get(parts.scheme, parts.scheme)
     if scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-        raise ValueError("not an HTTP address")
+        raise ValueError("not an HTTP URL")
     port = _PORTS[scheme] if parts.port is None else parts.port
     return f"{scheme}://{parts.hostname}:{port}{_normalize_path(parts.path)}"
 

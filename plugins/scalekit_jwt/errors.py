@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 
 class InvalidToken(Exception):
-    """A token or DPoP proof is invalid; *reason* is one of a closed set and never holds part of the token."""
+    """A token or DPoP proof is invalid; *reason* is one of a fixed set and never contains part of the token."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

@@ -162,7 +162,7 @@ def load_keys(config: JwtConfig) -> StaticKeys | KeyFile:
 
 
 def verify_prerequisites(config: JwtConfig, has_database: bool, workers: int) -> None:
-    """Raise ImportError for a missing library, and StartError or ConfigError for what would fail at the start."""
+    """Raise ImportError for a missing library, StartError or ConfigError for a configuration that cannot start."""
     if config.key_file is None or Path(config.key_file).exists():  # a missing key_file is created at the start
         load_keys(config)
     if config.issuers:

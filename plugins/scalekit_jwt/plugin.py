@@ -1,4 +1,4 @@
-"""Plugin hooks: lifespan, filter, routes, health check, commands and metrics of tokens."""
+"""Hooks of the plugin ``jwt``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Revoked tokens, sessions and subjects: which this process knows, and polling the session store for new ones."""
+"""Revoked tokens, sessions and subjects, and the poller that loads new revocations from the session store."""
 
 from __future__ import annotations
 

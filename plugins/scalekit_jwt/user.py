@@ -30,7 +30,7 @@ class TokenUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """True."""
+        """Whether the user is authenticated: True."""
         return True
 
     @property

@@ -54,9 +54,9 @@ class RateLimitPolicyConfig(Table):
     burst: Positive | None = None
     """How many requests may arrive at once; by default as many as ``limit`` allows."""
     key: KeyNames = ("ip",)
-    """What is limited: ``ip``, ``subject``, ``header:NAME``, a function, a combination, or ``application``."""
+    """By what requests are counted: ``ip``, ``subject``, ``header:NAME``, a function, several, or ``application``."""
     cost: Positive = 1
-    """How much of the limit one request uses."""
+    """Number of requests that one request counts as."""
     exempt: tuple[ExemptEntry, ...] = ()
     """Networks, and users as ``{ issuer = "...", subject = "..." }``, that are not limited."""
     dry_run: bool = False
@@ -89,7 +89,7 @@ class RateLimitPolicyConfig(Table):
 
     @property
     def by_application(self) -> bool:
-        """Whether the application counts hits itself."""
+        """Whether the application counts the hits."""
         return APPLICATION in self.key
 
     def limits(self) -> tuple[Limit, ...]:
@@ -145,7 +145,7 @@ class RateLimitConfig(Table):
     on_error: Literal["local", "allow", "refuse"] = "local"
     """While Redis is unavailable: count in each process, allow all requests, or refuse all with 503."""
     redis_timeout: PositiveDuration = Duration("2s")
-    """How long to wait for a reply of Redis; after it a request is decided by ``on_error``, so limits are not exact."""
+    """How long to wait for a reply of Redis; then ``on_error`` applies to the request, and limits are not exact."""
     retry_interval: PositiveDuration = Duration("500ms")
     """Time between two probes of Redis while the circuit breaker is open; no request waits for them."""
     legacy_headers: bool = False

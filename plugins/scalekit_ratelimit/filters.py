@@ -64,7 +64,7 @@ class LimitFilter(Filter):
 class HandlerLimitFilter(Filter):
     """Lets handlers count hits of their own, and responds with 429 when a limit is exceeded.
 
-    It is the innermost filter, so that responses from a cache cost nothing. ``application_limits`` says whether a
+    It is the innermost filter, so that responses from a cache cost nothing. ``application_limits`` is whether a
     policy has ``key = "application"``; ``limiter`` is set while the plugin runs.
     """
 

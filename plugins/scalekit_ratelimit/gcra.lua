@@ -1,6 +1,6 @@
 -- Counts a hit on one GCRA limit, as combined_limits.lua does on several.
 -- KEYS: key of the limit. ARGV: increment (cost times emission interval) and tolerance, in microseconds.
--- Returns the slack in microseconds: what is left of the tolerance or, below zero, how much too early the request is.
+-- Returns the slack in microseconds: the unused tolerance or, below zero, how much too early the request is.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local arrival = tonumber(redis.call('GET', KEYS[1]) or now)

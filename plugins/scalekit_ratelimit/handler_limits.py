@@ -1,6 +1,6 @@
 """Limits that are counted while a handler runs: by the decorator ``@limited``, or by the application itself.
 
-When such a limit is exceeded, the 429 response replaces whatever the framework makes of the exception.
+When such a limit is exceeded, the 429 response replaces the framework's own response to the exception.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ START_TYPES = frozenset({"http.response.start", "websocket.accept", "websocket.h
 
 
 class LimitExceeded(ProblemError):
-    """Raised in a handler when its limit is exceeded; the client gets the 429 response that it holds."""
+    """A limit is exceeded while a handler runs; the client gets the 429 response of the exception."""
 
 
 class RequestLimits:
@@ -142,8 +142,8 @@ class ApplicationLimits:
     def _hits(self, policy: str, key: str) -> list[Hit]:
         found = self._policies.get(policy)
         if found is None:
-            known = ", ".join(sorted(self._policies)) or "none"
-            raise ValueError(f'policy {policy!r} does not have key = "application"; policies that do: {known}')
+            names = ", ".join(sorted(self._policies)) or "none"
+            raise ValueError(f'policy {policy!r} does not have key = "application"; policies that do: {names}')
         if not isinstance(key, str):
             raise TypeError(f"key must be a string, got {type(key).__name__}")
         digested = f"application.{digest(key)}"
@@ -210,9 +210,9 @@ def _key_func(key: str | Sequence[str] | Callable[[Scope], str | None], address:
 
 
 def _normalize_algorithm(algorithm: str) -> Algorithm:
-    for known in ALGORITHMS:
-        if algorithm.lower() == known:
-            return known
+    for name in ALGORITHMS:
+        if algorithm.lower() == name:
+            return name
     raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
 
 

@@ -1,4 +1,4 @@
-"""Key functions: which client, user or header value a request is counted for."""
+"""Key functions: by which client, user or header value a request is counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scalekit import PluginError
 from scalekit.contracts import SubjectIdentifier, subject_in
 
 KeyFunc = Callable[[Scope], str | None]
-"""Returns the key that a request is counted for, or None when it is not counted."""
+"""Returns the key by which a request is counted, or None when it is not counted."""
 
 UNKNOWN_CLIENT = "unknown"
 APPLICATION = "application"
@@ -115,7 +115,7 @@ def load_function(path: str) -> Callable[[Scope], object]:
 
 
 def custom_key_func(function: Callable[[Scope], object]) -> KeyFunc:
-    """Return the key function of a digest of what *function* returns; requests for which that is None do not count."""
+    """Return the key function that digests the result of *function*; requests with the result None are not counted."""
 
     def key_func(scope: Scope) -> str | None:
         key = function(scope)

@@ -56,7 +56,7 @@ class LimitCheck(Protocol[T, R]):
         ...
 
     def record_refusal(self, memory: MemoryLimiter, hits: T, result: R) -> None:
-        """Record in memory what Redis refused, for the time when Redis is unavailable."""
+        """Record refusals of Redis in memory, so that they apply while Redis is unavailable."""
         ...
 
     def apply_decision(self, exchange: Exchange, result: R, metrics: RateLimitMetrics) -> LocalResponse | None:
@@ -131,9 +131,9 @@ def all_allowed(results: HitResults) -> bool:
 class SingleLimit:
     """The check of one GCRA *limit*, of which each request costs *cost*; ``prepare`` is the key function.
 
-    It is a LimitCheck whose hit is the key of the client and whose result is the slack: the microseconds left of the
-    tolerance or, below zero, how much too early the request is. Headers and responses follow from the slack; they are
-    built once for each pair of remaining requests and seconds, and cached.
+    It is a LimitCheck whose hit is the key of the client and whose result is the slack: the unused microseconds of
+    the tolerance or, below zero, how much too early the request is. Headers and responses follow from the slack; they
+    are built once for each pair of remaining requests and seconds, and cached.
     """
 
     __slots__ = ("_emission_interval", "_headers", "_responses", "_tolerance", "increment", "limit", "prepare")

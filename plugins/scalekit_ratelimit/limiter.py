@@ -93,7 +93,7 @@ class Limiter:
                 redis.circuit_breaker.record_failure(error)
 
     def _without_redis(self, redis: RedisBackend, check: LimitCheck[T, R], hits: T) -> R | None:
-        """Return the result of this process alone, or None when not counted; raises Unavailable."""
+        """Return the result of counting in memory, or None when not counted; raises Unavailable."""
         self.metrics.count_redis_error(redis.on_error)
         if redis.on_error == "refuse":
             raise Unavailable('rate limits cannot be checked: Redis is unavailable and on_error = "refuse"')

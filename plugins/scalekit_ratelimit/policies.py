@@ -117,8 +117,8 @@ def build_application_policies(config: RateLimitConfig) -> dict[str, RateLimitPo
 
 def needs_user(keys: Sequence[str], exempt: Sequence[Exemption]) -> bool:
     """Return whether *keys* or *exempt* can only be evaluated after authentication."""
-    known = all(key == "ip" or key.startswith("header:") for key in keys)
-    return not known or any(isinstance(entry, SubjectIdentifier) for entry in exempt)
+    needs_none = all(key == "ip" or key.startswith("header:") for key in keys)
+    return not needs_none or any(isinstance(entry, SubjectIdentifier) for entry in exempt)
 
 
 def _policy(table: RateLimitPolicyConfig, address: KeyFunc) -> RateLimitPolicy:

@@ -76,7 +76,7 @@ async def service_trusting(issuers: list[IssuerServer], **plugins: Any) -> Async
 
 
 async def status(client: JwtClient, issuer: IssuerServer, subject: str = "ada", target: str = "/api/x") -> int:
-    client.token = issuer.forge.claiming(sub=subject)
+    client.token = issuer.forge.with_claims(sub=subject)
     return (await client.api(target)).status
 
 

@@ -70,7 +70,7 @@ class DpopClient:
             self.client.store_tokens(response)
         return response
 
-    async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> TestResponse:
+    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> TestResponse:
         token = self.client.token
         proof = self.prover.proof(method, self.url(target.partition("?")[0]), token)
         return await self.client.send(target, method, **{"authorization": f"DPoP {token}", "dpop": proof, **headers})

@@ -70,11 +70,11 @@ class TokenForge:
         )
         return f"{signed}.{encoded((key or self.key).sign(signed.encode()))}"
 
-    def headed(self, **changes: Any) -> str:
+    def with_header(self, **changes: Any) -> str:
         """Return a token whose header has *changes*, None leaves out."""
         return self.token(header=_changed(self.header, changes))
 
-    def claiming(self, **changes: Any) -> str:
+    def with_claims(self, **changes: Any) -> str:
         """Return a token whose claims have *changes*; None removes a member."""
         return self.token(claims=_changed(self.claims, changes))
 

@@ -33,7 +33,7 @@ async def login(incoming: Request) -> Response:
 
 async def whoami(incoming: Request) -> Response:
     name = incoming.user.identity if incoming.user.is_authenticated else None
-    return JSONResponse({"who": name, "scopes": list(incoming.auth.scopes)})
+    return JSONResponse({"user": name, "scopes": list(incoming.auth.scopes)})
 
 
 @requires("admin")
@@ -54,7 +54,7 @@ app = Starlette(
     routes=[
         Route("/login", login, methods=["POST"]),
         Route("/revoke", revoke, methods=["POST"]),
-        Route("/api/who", whoami, methods=["GET", "POST"]),
+        Route("/api/user", whoami, methods=["GET", "POST"]),
         Route("/open", whoami),
         Route("/admin", admin),
     ]
@@ -82,7 +82,7 @@ class JwtClient:
         self.store_tokens(response)
         return response
 
-    async def api(self, target: str = "/api/who", method: str = "GET", **headers: str) -> TestResponse:
+    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> TestResponse:
         return await self.send(target, method, **{"authorization": f"Bearer {self.token}", **headers})
 
     async def refresh(self, token: str | None = None) -> TestResponse:
@@ -98,7 +98,7 @@ class JwtClient:
         if cookie:
             self.cookie = cookie.partition(";")[0]
 
-    def another(self) -> JwtClient:
+    def new_client(self) -> JwtClient:
         """Return a second client of the same service, without tokens."""
         return JwtClient(self.app, self.state)
 

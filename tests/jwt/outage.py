@@ -47,7 +47,7 @@ def on_redis(server: Redis) -> SessionStoreServer:
 async def clients_of(store: SessionStoreServer, *names: str, **table: Any) -> AsyncGenerator[list[JwtClient], None]:
     """Yield clients of one service that are logged in as *names*."""
     async with service({**NO_GRACE, **table}, store.plugins) as client:
-        clients = [client.another() for _ in names]
+        clients = [client.new_client() for _ in names]
         for each, name in zip(clients, names, strict=True):
             await log_in(each, name)
         yield clients

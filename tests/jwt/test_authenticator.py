@@ -91,7 +91,7 @@ def test_an_invalid_token_is_never_cached(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_oldest_tokens_are_evicted_at_the_cache_size(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch, cache_size=3)
-    tokens = [harness.forge.claiming(jti=str(number)) for number in range(5)]
+    tokens = [harness.forge.with_claims(jti=str(number)) for number in range(5)]
     for token in tokens:
         harness.authenticate(token)
     assert harness.authenticator.cached_tokens == 3
@@ -117,12 +117,12 @@ def test_a_revocation_applies_to_its_token_session_or_subject(
     monkeypatch: pytest.MonkeyPatch, kind: str, value: str, version: int, revoked: bool
 ) -> None:
     harness = AuthenticatorHarness(monkeypatch)
-    token = harness.forge.claiming(jti="7", sid="s", ver=2)
+    token = harness.forge.with_claims(jti="7", sid="s", ver=2)
     harness.authenticate(token)
     issuer = "" if kind == "session" else "scalekit"
     revocations = [Revocation(1, kind, issuer, value, version, NOON + 1000)]
     assert harness.revocations.add(revocations)
-    assert not harness.revocations.add(revocations), "a known revocation is not new"
+    assert not harness.revocations.add(revocations), "a loaded revocation is not new"
     harness.authenticator.evict_revoked()
     for _ in range(2):
         if revoked:
@@ -136,9 +136,9 @@ def test_a_revocation_applies_to_its_token_session_or_subject(
 
 def test_a_revoked_jti_is_refused_in_every_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = AuthenticatorHarness(monkeypatch)
-    token = harness.forge.claiming(jti="7")
+    token = harness.forge.with_claims(jti="7")
     harness.revocations.add([Revocation(1, "token", "scalekit", "7", 0, NOON + 1000)])
-    again = harness.forge.claiming(x=1, jti="7")
+    again = harness.forge.with_claims(x=1, jti="7")
     for each in (token, again):
         with pytest.raises(InvalidToken, match="revoked"):
             harness.authenticate(each)

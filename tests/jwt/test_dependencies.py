@@ -21,7 +21,7 @@ fastapi_app.add_route("/login", login, methods=["POST"])
 
 @fastapi_app.get("/mine")
 async def current_user(user: Annotated[TokenUser, Depends(RequireToken("read"))]) -> dict[str, Any]:
-    return {"who": user.identity, "name": user.display_name, "issuer": user.issuer, "tenant": user.claims["tenant"]}
+    return {"user": user.identity, "name": user.display_name, "issuer": user.issuer, "tenant": user.claims["tenant"]}
 
 
 async def test_a_dependency_returns_the_user_or_refuses() -> None:
@@ -34,7 +34,7 @@ async def test_a_dependency_returns_the_user_or_refuses() -> None:
         assert 'scope="read"' in str(response.header("www-authenticate"))
         await client.login("ada", claims={"tenant": "a", "name": "Ada"}, scopes=["read"])
         assert orjson.loads((await client.api("/mine")).body) == {
-            "who": "ada",
+            "user": "ada",
             "name": "Ada",
             "issuer": "scalekit",
             "tenant": "a",

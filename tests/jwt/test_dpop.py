@@ -38,8 +38,8 @@ async def test_a_bound_token_with_a_new_proof_is_accepted_with_every_store(
             assert parse_jws(token.encode()).claims["cnf"] == {"jkt": holder.prover.thumbprint}
         for _ in range(2):  # the second is a cache hit
             response = await holder.api()
-            assert orjson.loads(response.body) == {"who": "ada", "scopes": ["read"]}
-        proof = holder.prover.proof("GET", holder.url("/api/who"), client.token)
+            assert orjson.loads(response.body) == {"user": "ada", "scopes": ["read"]}
+        proof = holder.prover.proof("GET", holder.url("/api/user"), client.token)
         at_once = await asyncio.gather(*(holder.api(dpop=proof) for _ in range(20)))
         assert sorted(response.status for response in at_once) == [200] + [401] * 19, "a proof is valid once"
         again = await holder.api(dpop=proof)
@@ -70,7 +70,7 @@ async def test_the_type_of_a_proof_is_a_media_type(kind: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        proof = holder.prover.proof("GET", holder.url("/api/who"), client.token, {"typ": kind})
+        proof = holder.prover.proof("GET", holder.url("/api/user"), client.token, {"typ": kind})
         assert (await client.api(authorization=f"DPoP {client.token}", dpop=proof)).status == 200
 
 
@@ -89,7 +89,7 @@ async def test_a_login_without_a_proof_is_refused() -> None:
         response = await client.send("/login", "POST", {"subject": "ada"})
         assert response.status == 401
         assert 'error="invalid_dpop_proof"' in str(response.header("www-authenticate"))
-        response = await client.send("/api/who")
+        response = await client.send("/api/user")
         assert (response.status, response.header("www-authenticate")) == (401, CHALLENGE)
 
 
@@ -148,20 +148,20 @@ HEADERS: dict[str, dict[str, Any]] = {
     "another curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-384"}},
     "an unknown curve": {"jwk": {**PUBLIC.key.as_dict(private=False), "crv": "P-1"}},
     "a number in the key": {"jwk": {**PUBLIC.key.as_dict(private=False), "x": 1}},
-    "another's key": {"jwk": DpopProver().key.as_dict(private=False)},
+    "the key of another client": {"jwk": DpopProver().key.as_dict(private=False)},
 }
 CLAIMS: dict[str, dict[str, Any]] = {
     "another method": {"htm": "POST"},
     "no method": {"htm": None},
-    "another host": {"htu": "http://localhost.example/api/who"},
-    "another port": {"htu": "http://localhost:81/api/who"},
-    "another scheme": {"htu": "https://localhost/api/who"},
-    "another path": {"htu": "http://localhost/api/whom"},
+    "another host": {"htu": "http://localhost.example/api/user"},
+    "another port": {"htu": "http://localhost:81/api/user"},
+    "another scheme": {"htu": "https://localhost/api/user"},
+    "another path": {"htu": "http://localhost/api/users"},
     "a path in upper case": {"htu": "http://localhost/API/who"},
     "no URL": {"htu": None},
     "a URL that is a number": {"htu": 1},
-    "an invalid URL": {"htu": "http://[::1/api/who"},
-    "a user in the URL": {"htu": "http://ada@localhost/api/who"},
+    "an invalid URL": {"htu": "http://[::1/api/user"},
+    "a user in the URL": {"htu": "http://ada@localhost/api/user"},
     "no jti": {"jti": None},
     "a jti that is a number": {"jti": 1},
     "another token": {"ath": "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"},
@@ -178,7 +178,7 @@ async def test_an_invalid_proof_is_refused(fault: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client, PUBLIC)
         await holder.login("ada")
-        address = holder.url("/api/who")
+        address = holder.url("/api/user")
         valid = PUBLIC.proof("GET", address, client.token)
         assert (await holder.api(dpop=valid)).status == 200, "the proof without the fault is valid"
         invalid = PUBLIC.proof("GET", address, client.token, header=HEADERS.get(fault), **CLAIMS.get(fault, {}))
@@ -193,7 +193,7 @@ async def test_a_malformed_proof_is_refused(proof: str) -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        valid = holder.prover.proof("GET", holder.url("/api/who"), client.token)
+        valid = holder.prover.proof("GET", holder.url("/api/user"), client.token)
         invalid = proof.format(valid, valid[:-4] + ("AAAA" if valid[-4:] != "AAAA" else "BBBB"))
         assert (await holder.api(dpop=invalid)).status == 401
         assert (await holder.api(dpop=valid)).status == 200, "the malformed proof did not use the valid one"
@@ -203,18 +203,18 @@ async def test_two_proofs_are_refused() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        first, second = (holder.prover.proof("GET", holder.url("/api/who"), client.token) for _ in range(2))
+        first, second = (holder.prover.proof("GET", holder.url("/api/user"), client.token) for _ in range(2))
         fields = {"authorization": f"DPoP {client.token}", "dpop": first, "DPoP": second}
-        assert (await request(client.app, "/api/who", headers=fields, state=client.state)).status == 401
+        assert (await request(client.app, "/api/user", headers=fields, state=client.state)).status == 401
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        "http://localhost/api/who",
-        "HTTP://LOCALHOST:80/api/who?a=b#c",
-        "http://localhost/api/%77ho",
-        "http://localhost/x/../api/./who",
+        "http://localhost/api/user",
+        "HTTP://LOCALHOST:80/api/user?a=b#c",
+        "http://localhost/api/%75ser",
+        "http://localhost/x/../api/./user",
     ],
 )
 async def test_htu_is_compared_normalized(address: str) -> None:
@@ -222,18 +222,18 @@ async def test_htu_is_compared_normalized(address: str) -> None:
         holder = DpopClient(client)
         await holder.login("ada")
         proof = holder.prover.proof("GET", address, client.token)
-        assert (await holder.api("/api/who?page=2", dpop=proof)).status == 200
+        assert (await holder.api("/api/user?page=2", dpop=proof)).status == 200
 
 
 async def test_an_invalid_proof_makes_the_user_anonymous_on_a_public_path() -> None:
     async with service(DPOP) as client:
         holder = DpopClient(client)
         await holder.login("ada")
-        assert orjson.loads((await holder.api("/open", dpop="x")).body)["who"] is None
-        assert orjson.loads((await holder.api("/open")).body)["who"] == "ada"
+        assert orjson.loads((await holder.api("/open", dpop="x")).body)["user"] is None
+        assert orjson.loads((await holder.api("/open")).body)["user"] == "ada"
 
 
-# The proof of section 5 of RFC 9449, the thumbprint that section 6.1 gives its key, and the hash in section 7.1.
+# The proof of section 5 of RFC 9449, the thumbprint of its key in section 6.1, and the hash in section 7.1.
 PROOF = (
     "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJo"
     "RjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJq"

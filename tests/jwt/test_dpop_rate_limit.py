@@ -41,7 +41,7 @@ async def test_a_client_over_the_limit_gets_429_before_its_proof_is_verified(
         await holder.login("ada")
         assert (await holder.api()).status == 200
         del verified[:]
-        used = holder.prover.proof("GET", holder.url("/api/who"), client.token)
+        used = holder.prover.proof("GET", holder.url("/api/user"), client.token)
         statuses = [(await holder.api(dpop=used)).status for _ in range(4)]
         assert statuses == [200, 401, 429, 429]
         assert len(verified) == 2, "the token is cached, and two proofs were verified"

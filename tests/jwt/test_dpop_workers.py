@@ -38,7 +38,7 @@ def send(method: str, address: str, body: object = None, **headers: str) -> http
 
 
 def test_a_proof_is_accepted_by_one_worker_once(workers: WorkerService) -> None:
-    prover, login, url = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/who"
+    prover, login, url = DpopProver(), f"{workers.url}/login", f"{workers.url}/api/user"
     token = send("POST", login, {"subject": "ada"}, dpop=prover.proof("POST", login)).json()["token"]
     fields = {"authorization": f"DPoP {token}"}
     for _ in range(3):

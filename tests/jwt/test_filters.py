@@ -18,16 +18,16 @@ async def test_a_token_authenticates_its_user_on_protected_paths() -> None:
         assert response.header("cache-control") == "no-store"
         assert orjson.loads(response.body)["expires_in"] == 900
         for _ in range(2):  # the second is a cache hit
-            assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["orders:read"]}
+            assert orjson.loads((await client.api()).body) == {"user": "ada", "scopes": ["orders:read"]}
 
 
 async def test_a_request_without_a_token_gets_a_challenge() -> None:
     async with service() as client:
-        response = await client.send("/api/who")
+        response = await client.send("/api/user")
         assert response.status == 401
         assert response.header("content-type") == "application/problem+json"
         assert response.header("www-authenticate") == 'Bearer realm="api"'
-        assert (await client.send("/api/who", authorization="Basic YTpi")).header("www-authenticate") == (
+        assert (await client.send("/api/user", authorization="Basic YTpi")).header("www-authenticate") == (
             'Bearer realm="api"'
         )
 
@@ -39,7 +39,7 @@ async def test_an_invalid_token_is_refused_on_protected_paths_and_ignored_elsewh
         response = await client.api()
         assert response.status == 401
         assert 'error="invalid_token"' in str(response.header("www-authenticate"))
-        assert orjson.loads((await client.api("/open")).body)["who"] is None
+        assert orjson.loads((await client.api("/open")).body)["user"] is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_a_planted_cookie_beside_the_valid_one_locks_no_user_out(cookies: 
         assert (await client.api()).status == 200
         renewed = await client.refresh()
         assert renewed.status == 200
-        assert str(renewed.header("set-cookie")).startswith(f"{valid_cookie};"), "the matching cookie is set again"
+        assert str(renewed.header("set-cookie")).startswith(f"{valid_cookie};"), "the matching cookie is refreshed"
         client.refresh_token = orjson.loads(renewed.body)["refresh_token"]
         assert (await client.logout()).status == 204
 
@@ -119,7 +119,7 @@ async def test_rules_require_scopes_and_claims() -> None:
         assert (await client.api("/open")).status == 200
 
 
-async def test_starlettes_requires_works() -> None:
+async def test_starlette_requires_checks_the_scopes_of_the_token() -> None:
     async with service() as client:
         await client.login("ada")
         assert (await client.api("/admin")).status == 403
@@ -132,7 +132,7 @@ async def test_two_authorization_headers_are_refused() -> None:
     async with service() as client:
         await client.login("ada")
         scope_headers = {"authorization": f"Bearer {client.token}", "Authorization": f"Bearer {client.token}"}
-        response = await client.send("/api/who", **scope_headers)
+        response = await client.send("/api/user", **scope_headers)
         assert response.status == 400
         assert 'error="invalid_request"' in str(response.header("www-authenticate"))
 

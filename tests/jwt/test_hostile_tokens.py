@@ -29,7 +29,7 @@ from tests.jwt.harness import service
 
 FORGE = TokenForge()
 NOW = int(time.time())
-"""When the tokens were made. Future times are a day ahead, because the tests may run much later."""
+"""When the tokens are created. Future times are a day ahead, because the tests may run much later."""
 
 KIDS: list[Any] = ["../../dev/null", "/dev/null", "' OR 1=1 --", "\x00", "", "é" * 10, 0, None, [], {}, True]
 MOMENTS: list[Any] = [1e308, -1, -1e10, "1", str(NOW + 86400), True, [], {}, 10**30, 253402300800]
@@ -63,16 +63,16 @@ def hostile() -> Iterator[tuple[str, str]]:
     head, body, signature = valid.split(".")
     public_key = ECKey.import_key(FORGE.key.public()).public_key
     pem = public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    mine = TokenForge()
-    jwk = mine.key.public()
+    attacker = TokenForge()
+    jwk = attacker.key.public()
 
     for alg in ("none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["none"], {"alg": "none"}, True):
         yield f"alg {alg!r}", unsigned(alg)
         yield f"alg {alg!r} with a signature", unsigned(alg, signature)
-    yield "no alg", FORGE.headed(alg=None)
+    yield "no alg", FORGE.with_header(alg=None)
     yield "no signature", f"{head}.{body}."
     for alg in ("HS256", "HS384", "RS256", "ES384", "ES512", "EdDSA", "es256", "ES256K", "A128KW", "dir"):
-        yield f"alg {alg}", FORGE.headed(alg=alg)
+        yield f"alg {alg}", FORGE.with_header(alg=alg)
     yield "the public key as a secret, as PEM", with_hmac(pem)
     yield (
         "the public key as a secret, as DER",
@@ -86,12 +86,12 @@ def hostile() -> Iterator[tuple[str, str]]:
     yield "a signature of DER", f"{head}.{body}.{encoded(bytes.fromhex('3006020101020101'))}"
     yield "a long signature", f"{head}.{body}.{signature}AAAA"
     yield "half a signature", f"{head}.{body}.{signature[:43]}"
-    yield "another's signature", f"{head}.{body}.{mine.token().rpartition('.')[2]}"
-    yield "an embedded key", mine.token(header={**FORGE.header, "jwk": jwk})
-    yield "an embedded key and its kid", mine.headed(jwk=jwk)
+    yield "the signature of another token", f"{head}.{body}.{attacker.token().rpartition('.')[2]}"
+    yield "an embedded key", attacker.token(header={**FORGE.header, "jwk": jwk})
+    yield "an embedded key and its kid", attacker.with_header(jwk=jwk)
     for name in ("jku", "x5u"):
-        yield name, mine.token(header={**FORGE.header, name: "http://127.0.0.1:1/keys"})
-    yield "x5c", mine.token(header={**FORGE.header, "x5c": ["MIIB"]})
+        yield name, attacker.token(header={**FORGE.header, name: "http://127.0.0.1:1/keys"})
+    yield "x5c", attacker.token(header={**FORGE.header, "x5c": ["MIIB"]})
     for kid in KIDS:
         yield f"kid {kid!r}", FORGE.token(header={**FORGE.header, "kid": kid})
     for crit in (["exp"], ["b64"], [], None, "exp"):
@@ -110,27 +110,27 @@ def hostile() -> Iterator[tuple[str, str]]:
         "AT+JWT ;",
     ):
         yield f"typ {typ!r}", FORGE.token(header={**FORGE.header, "typ": typ})
-    yield "no typ", FORGE.headed(typ=None)
+    yield "no typ", FORGE.with_header(typ=None)
 
-    yield "expired", FORGE.claiming(exp=NOW - 31)
+    yield "expired", FORGE.with_claims(exp=NOW - 31)
     for name in ("exp", "nbf", "iat"):
         for value in MOMENTS:
-            yield f"{name} {value!r}", FORGE.claiming(**{name: value})
+            yield f"{name} {value!r}", FORGE.with_claims(**{name: value})
         for text in ("NaN", "Infinity", "-Infinity", "1e999", "00"):
             members = json.dumps({**FORGE.claims, name: "HERE"}).replace('"HERE"', text)
             yield f"{name} {text}", FORGE.token(claims=members)
     yield "exp null", FORGE.token(claims={**FORGE.claims, "exp": None})
-    yield "no exp", FORGE.claiming(exp=None)
-    yield "nbf to come", FORGE.claiming(nbf=NOW + 86400)
-    yield "iat to come", FORGE.claiming(iat=NOW + 86400)
+    yield "no exp", FORGE.with_claims(exp=None)
+    yield "nbf to come", FORGE.with_claims(nbf=NOW + 86400)
+    yield "iat to come", FORGE.with_claims(iat=NOW + 86400)
     for aud in (None, "", "scalekit2", "scaleki", "SCALEKIT", [], ["other"], ["scalekit", 1], {"scalekit": 1}, 1, True):
-        yield f"aud {aud!r}", FORGE.claiming(aud=aud)
+        yield f"aud {aud!r}", FORGE.with_claims(aud=aud)
     for iss in (None, "", "scalekit/", "SCALEKIT", "scalekit\x00", ["scalekit"], {"scalekit": 1}, 1, "\u017fcalekit"):
-        yield f"iss {iss!r}", FORGE.claiming(iss=iss)
+        yield f"iss {iss!r}", FORGE.with_claims(iss=iss)
     for sub in SUBJECTS:
-        yield f"sub {sub!r}", FORGE.claiming(sub=sub)
+        yield f"sub {sub!r}", FORGE.with_claims(sub=sub)
     for scope in SCOPES:
-        yield f"scope {scope!r}", FORGE.claiming(scope=scope)
+        yield f"scope {scope!r}", FORGE.with_claims(scope=scope)
 
     members = json.dumps(FORGE.claims)
     yield "a claim twice", FORGE.token(claims=members[:-1] + ', "sub": "root"}')
@@ -173,10 +173,10 @@ def hostile() -> Iterator[tuple[str, str]]:
     yield "JSON serialisation", json.dumps({"protected": head, "payload": body, "signature": signature})
     yield "nested", f"{encoded({**FORGE.header, 'cty': 'JWT'})}.{encoded(valid)}.{signature}"
     yield "full-width letters", valid.replace("e", "\uff45".encode().decode("latin-1"), 1)
-    yield "over 8 KB", FORGE.claiming(x="x" * 8192)
-    yield "a megabyte of header", FORGE.headed(x="x" * 1_000_000)
+    yield "over 8 KB", FORGE.with_claims(x="x" * 8192)
+    yield "a megabyte of header", FORGE.with_header(x="x" * 1_000_000)
     yield "two tokens", f"{valid}, {valid}"
-    yield "another issuer's kid on our name", mine.token()
+    yield "the kid of another issuer", attacker.token()
 
 
 CASES = list(hostile())
@@ -202,13 +202,13 @@ async def test_every_hostile_token_gets_a_401(key_file: Path) -> None:
     async with service(table) as client:
         client.token = FORGE.token()
         assert (await client.api()).status == 200, "the token without a flaw is valid"
-        client.token = FORGE.headed(jku="http://127.0.0.1:1/", x5u="http://127.0.0.1:1/")
+        client.token = FORGE.with_header(jku="http://127.0.0.1:1/", x5u="http://127.0.0.1:1/")
         assert (await client.api()).status == 200, "jku and x5u are ignored"
         accepted = []
         for name, token in CASES:
             response = await request(
                 client.app,
-                "/api/who",
+                "/api/user",
                 headers={"authorization": f"Bearer {token.encode('utf-8', 'surrogatepass').decode('latin-1')}"},
                 state=client.state,
             )
@@ -252,7 +252,7 @@ def test_any_header_and_cookie_gets_a_401(prefix: str, value: str, cookie: str) 
 
     async def send_all() -> int:
         async with service() as client:
-            for target in ("/api/who", "/auth/refresh", "/auth/logout", "/open"):
+            for target in ("/api/user", "/auth/refresh", "/auth/logout", "/open"):
                 method = "POST" if target.startswith("/auth") else "GET"
                 headers = {"authorization": prefix + value, "cookie": cookie, "dpop": value}
                 response = await request(
@@ -274,4 +274,4 @@ def test_a_verifier_refuses_tokens_of_another_issuer() -> None:
     issuer = TokenVerifier("scalekit", "scalekit", frozenset({"at+jwt"}), keys, 30.0, time.time)
     assert issuer.verify(parse_jws(FORGE.token().encode())).subject == "ada"
     with pytest.raises(InvalidToken, match="issuer"):
-        issuer.verify(parse_jws(FORGE.claiming(iss="scalekit2").encode()))
+        issuer.verify(parse_jws(FORGE.with_claims(iss="scalekit2").encode()))

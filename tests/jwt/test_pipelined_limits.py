@@ -113,7 +113,7 @@ async def test_limits_by_address_and_user_and_the_cache_lookup_share_one_write(
 async def test_requests_without_a_valid_token_count_towards_the_limit(server: Redis, kind: str) -> None:
     server.cli("FLUSHALL")
     forge = token_forge()
-    token = {"none": "", "another key": TokenForge("HS256").token(), "expired": forge.claiming(exp=1)}[kind]
+    token = {"none": "", "another key": TokenForge("HS256").token(), "expired": forge.with_claims(exp=1)}[kind]
     app = stack(server, forge, "3/1d")
     async with running(app) as state:
         refused = [(await get(app, state, token)).status for _ in range(5)]
@@ -136,6 +136,6 @@ async def test_no_signature_is_verified_for_a_client_over_the_limit(
     monkeypatch.setattr(SigningKey, "verify", counted)
     app = stack(server, forge, "2/1d")
     async with running(app) as state:
-        statuses = [(await get(app, state, forge.claiming(jti=str(number)))).status for number in range(5)]
+        statuses = [(await get(app, state, forge.with_claims(jti=str(number)))).status for number in range(5)]
     assert statuses == [200, 200, 429, 429, 429]
     assert len(verified) == 2

@@ -35,7 +35,7 @@ async def test_a_refresh_returns_the_next_pair_with_the_same_claims_and_scopes(p
         client.store_tokens(response)
         assert client.token not in before
         assert client.refresh_token not in before
-        assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read", "write"]}
+        assert orjson.loads((await client.api()).body) == {"user": "ada", "scopes": ["read", "write"]}
         assert parse_jws(client.token.encode()).claims["tenant"] == "a"
         client.store_tokens(await client.refresh())
         assert (await client.api()).status == 200
@@ -49,7 +49,7 @@ async def test_concurrent_refreshes_of_one_token_return_one_successor(plugins: P
         assert len({jti_of(orjson.loads(response.body)["refresh_token"]) for response in responses}) == 1
         client.store_tokens(responses[-1])
         client.store_tokens(await client.refresh())
-        assert (await client.api()).status == 200, "the session goes on"
+        assert (await client.api()).status == 200, "the session continues"
 
 
 async def test_a_pair_is_returned_even_when_its_delivery_cannot_be_recorded(
@@ -62,7 +62,7 @@ async def test_a_pair_is_returned_even_when_its_delivery_cannot_be_recorded(
             patch.setattr(MemorySessionStore, "mark_delivered", refuse)
             first = await client.refresh()
         assert first.status == 200
-        assert "could not be recorded: the sessions are away" in caplog.text
+        assert "could not be recorded: the session store is unavailable" in caplog.text
         again = await client.refresh(used)
         assert jti_of(orjson.loads(again.body)["refresh_token"]) == jti_of(orjson.loads(first.body)["refresh_token"])
         client.store_tokens(again)
@@ -71,7 +71,7 @@ async def test_a_pair_is_returned_even_when_its_delivery_cannot_be_recorded(
 
 
 async def refuse(*_: object) -> None:
-    raise Unavailable("the sessions are away")
+    raise Unavailable("the session store is unavailable")
 
 
 async def test_reuse_of_a_refresh_token_revokes_the_session_for_both_clients(
@@ -80,7 +80,7 @@ async def test_reuse_of_a_refresh_token_revokes_the_session_for_both_clients(
     async with service({"rotation_grace": "0s"}, plugins) as client:
         await client.login("ada")
         stolen = client.refresh_token
-        thief = client.another()
+        thief = client.new_client()
         thief.cookie = client.cookie
         client.store_tokens(await client.refresh())
         with caplog.at_level(logging.WARNING, "scalekit.jwt"):
@@ -110,7 +110,7 @@ async def test_a_token_older_than_the_predecessor_is_reuse_even_within_the_grace
 async def test_logout_ends_the_session(plugins: Plugins) -> None:
     async with service(plugins=plugins) as client:
         await client.login("ada")
-        other = client.another()
+        other = client.new_client()
         await other.login("ada")
         response = await client.logout()
         assert response.status == 204
@@ -124,8 +124,8 @@ async def test_logout_ends_the_session(plugins: Plugins) -> None:
 
 async def test_revoke_all_ends_all_sessions_of_a_subject_and_allows_new_ones(plugins: Plugins) -> None:
     async with service(plugins=plugins) as client:
-        others = [client.another(), client.another()]
-        bystander = client.another()
+        others = [client.new_client(), client.new_client()]
+        bystander = client.new_client()
         await bystander.login("bob")
         for each in (client, *others):
             await each.login("ada")

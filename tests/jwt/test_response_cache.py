@@ -31,7 +31,7 @@ async def whoami(incoming: Request) -> Response:
 
 
 application = Starlette(
-    routes=[Route("/login", login, methods=["POST"]), Route("/open", whoami), Route("/api/who", whoami)]
+    routes=[Route("/login", login, methods=["POST"]), Route("/open", whoami), Route("/api/user", whoami)]
 )
 
 
@@ -59,7 +59,7 @@ def is_hit(status: str | None) -> bool:
 
 
 async def request_anonymously(client: JwtClient, times: int = 3) -> None:
-    seen = [await client.another().send("/open") for _ in range(times)]
+    seen = [await client.new_client().send("/open") for _ in range(times)]
     assert {response.body for response in seen} == {b"for anonymous"}
     assert is_hit(seen[-1].header("cache-status")), "the last response is a hit"
 
@@ -68,7 +68,7 @@ async def request_anonymously(client: JwtClient, times: int = 3) -> None:
 @pytest.mark.parametrize("first", ["anonymous", "ada"])
 async def test_each_user_gets_its_own_response_in_any_order(cache: Mapping[str, Any], policy: str, first: str) -> None:
     async with service({"fingerprint": False}, plugins(cache, policy), application) as client:
-        ada, eve = client.another(), client.another()
+        ada, eve = client.new_client(), client.new_client()
         await ada.login("ada")
         await eve.login("eve")
         if first == "anonymous":
@@ -76,7 +76,7 @@ async def test_each_user_gets_its_own_response_in_any_order(cache: Mapping[str, 
         for _ in range(3):
             for person, name in ((ada, b"ada"), (eve, b"eve")):
                 assert (await person.api("/open")).body == b"for " + name
-                assert (await person.api("/api/who")).body == b"for " + name
+                assert (await person.api("/api/user")).body == b"for " + name
             await request_anonymously(client)
 
 
@@ -87,9 +87,9 @@ async def test_a_stored_response_of_a_user_needs_its_token(cache: Mapping[str, A
         for _ in range(3):
             assert (await client.api()).body == b"for ada"
         for headers in ({}, {"authorization": "Bearer x"}, {"cookie": client.cookie}):
-            response = await client.another().send("/api/who", **headers)
+            response = await client.new_client().send("/api/user", **headers)
             assert (response.status, b"ada" in response.body) == (401, False)
-        assert (await client.another().send("/api/who", authorization=f"Bearer {client.token}")).status == 401
+        assert (await client.new_client().send("/api/user", authorization=f"Bearer {client.token}")).status == 401
         assert (await client.api()).body == b"for ada", "a refusal is not stored"
 
 
@@ -114,8 +114,8 @@ async def test_a_bound_token_gets_its_own_response_and_needs_a_proof_each_time(
         await request_anonymously(client)
         for _ in range(3):
             assert (await holder.api("/open")).body == b"for ada"
-            assert (await holder.api("/api/who")).body == b"for ada"
-            assert (await holder.api("/api/who", dpop="x")).status == 401
+            assert (await holder.api("/api/user")).body == b"for ada"
+            assert (await holder.api("/api/user", dpop="x")).status == 401
             await request_anonymously(client)
 
 
@@ -138,16 +138,16 @@ async def test_responses_of_users_are_stored_apart() -> None:
     async def user_name(request: Request) -> Response:
         nonlocal calls
         calls += 1
-        return JSONResponse({"who": request.user.identity})
+        return JSONResponse({"user": request.user.identity})
 
-    cached = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/api/who", user_name)])
+    cached = Starlette(routes=[Route("/login", login, methods=["POST"]), Route("/api/user", user_name)])
     policy = {"path": "/api/*", "ttl": "1h", "vary_by": "identity", "cookies": "ignore"}
     async with service(plugins={"cache": {"policies": [policy]}}, application=cached) as client:
-        people = [client.another(), client.another()]
+        people = [client.new_client(), client.new_client()]
         for number, person in enumerate(people):
             await person.login(f"user {number}")
         for _ in range(3):
             for number, person in enumerate(people):
-                assert orjson.loads((await person.api()).body) == {"who": f"user {number}"}
+                assert orjson.loads((await person.api()).body) == {"user": f"user {number}"}
         assert calls == 2
-        assert (await client.send("/api/who")).status == 401
+        assert (await client.send("/api/user")).status == 401

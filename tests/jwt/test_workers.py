@@ -74,7 +74,7 @@ class WorkerClient:
         with httpx2.Client(
             base_url=self.url, trust_env=False, cookies=self.cookies, timeout=60, verify=False
         ) as client:
-            return client.get("/api/who", headers=headers).status_code
+            return client.get("/api/user", headers=headers).status_code
 
 
 def test_a_token_of_one_worker_is_accepted_by_all(workers: WorkerService) -> None:

@@ -28,8 +28,8 @@ def policy(name: str, limit: str | list[str], **more: Any) -> dict[str, Any]:
     return {"name": name, "limit": limit, **more}
 
 
-def limit_items(answer: TestResponse, field: str = "ratelimit") -> dict[str, dict[str, int]]:
+def limit_items(response: TestResponse, field: str = "ratelimit") -> dict[str, dict[str, int]]:
     """Return the parameters of each item of a rate limit header, by policy; fails for an invalid structured field."""
-    values = [value for name, value in answer.headers if name == field.encode()]
+    values = [value for name, value in response.headers if name == field.encode()]
     members: Any = http_sf.parse(b", ".join(values), tltype="list")
     return {str(name): dict(parameters) for name, parameters in members}

@@ -29,7 +29,7 @@ async def hit_redis(url: str, algorithm: str, rate: str, number: int) -> int:
         limiter = RedisLimiter(redis, "cluster" in url)
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
-        pending = [PendingHits([Hit(limit, "everybody", 1, False)]) for _ in range(number)]
+        pending = [PendingHits([Hit(limit, "all clients", 1, False)]) for _ in range(number)]
         for hits in pending:
             limiter.send_hits(hits)
         results = [await wait_for(limiter, hits) for hits in pending]
@@ -42,8 +42,8 @@ async def request_app(url: str, limit: str, number: int) -> int:
     async with running(app) as state:
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
-        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
-    return sum(answer.status == 200 for answer in answers)
+        responses = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
+    return sum(response.status == 200 for response in responses)
 
 
 async def states_of(limiter: RedisLimiter, hits: Sequence[Hit]) -> dict[Hit, LimitState]:

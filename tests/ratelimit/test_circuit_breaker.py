@@ -95,10 +95,10 @@ async def test_a_reply_later_than_redis_timeout_leaves_the_instance_ready(
         await asyncio.to_thread(server.pause)
         assert (await request(app, "/", state=state)).status == 503
 
-        async def kept_away() -> bool:
+        async def is_open() -> bool:
             return bool(breaker_of(app).error)
 
-        await until(kept_away)
+        await until(is_open)
         await asyncio.to_thread(server.resume)
         monkeypatch.setattr(module, "UNHEALTHY_AFTER", 3600.0)
 

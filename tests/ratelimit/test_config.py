@@ -1,3 +1,5 @@
+"""Configuration errors and their remedies."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Limits of requests: policies, keys, headers and the 429 response."""
+
 from __future__ import annotations
 
 import json
@@ -56,7 +58,7 @@ async def test_a_request_over_a_limit_gets_429_with_problem_details_and_retry_af
     assert legacy == ["2", "0", "450"]
 
 
-async def test_the_strictest_policy_decides_and_a_refused_request_costs_nothing_elsewhere() -> None:
+async def test_the_strictest_policy_decides_and_a_refused_request_counts_in_no_other() -> None:
     policies = [policy("wide", "10/h"), policy("narrow", "2/h", path="/login", methods=["POST"])]
     app = host({"policies": policies})
     async with running(app) as state:
@@ -74,8 +76,8 @@ async def test_several_limits_burst_and_cost_are_enforced_together() -> None:
     app = host({"policies": [several, burst, cost]})
     async with running(app) as state:
         assert await statuses(app, state, 3, "/several") == [200, 200, 429]
-        told = limit_items(await request(app, "/several", state=state), "ratelimit-policy")
-        assert told == {"several 3/1h": {"q": 3, "w": 3600}, "several 2/1m": {"q": 2, "w": 60}}
+        items = limit_items(await request(app, "/several", state=state), "ratelimit-policy")
+        assert items == {"several 3/1h": {"q": 3, "w": 3600}, "several 2/1m": {"q": 2, "w": 60}}
         assert await statuses(app, state, 3, "/burst") == [200, 200, 429]
         assert await statuses(app, state, 3, "/cost") == [200, 200, 429]
 
@@ -87,7 +89,7 @@ async def test_the_default_applies_when_no_policy_matches() -> None:
         assert await statuses(app, state, 2, "/other") == [200, 429]
 
 
-async def test_a_dry_run_policy_keeps_the_default_and_an_enforced_one_replaces_it() -> None:
+async def test_the_default_applies_beside_a_dry_run_policy_and_not_beside_an_enforced_one() -> None:
     trial = policy("trial", "100/h", dry_run=True)
     for real, allowed in (([], 1), ([policy("real", "2/h")], 2)):
         app = host({"default": "1/h", "policies": [trial, *real]})
@@ -113,30 +115,30 @@ async def test_clients_are_limited_by_address_and_ipv6_clients_by_their_64_bit_n
 ) -> None:
     app = host({"default": "1/h"})
     async with running(app) as state:
-        asked = [(await request(app, "/", state=state, client=(each, 1))).status for each in (one, same, other)]
-    assert asked == [200, 429, 200]
+        found = [(await request(app, "/", state=state, client=(each, 1))).status for each in (one, same, other)]
+    assert found == [200, 429, 200]
 
 
 async def test_a_forged_x_forwarded_for_header_does_not_change_the_key() -> None:
     for server in ({}, {"trusted_proxies": ["10.0.0.0/8"]}):
         app = host({"default": "2/h"}, server=server)
         async with running(app) as state:
-            answers = []
+            responses = []
             for number in range(6):
                 forged = {"x-forwarded-for": f"198.51.100.{number}", "forwarded": f"for=198.51.100.{number}"}
-                answers.append((await request(app, "/", state=state, headers=forged)).status)
-            assert answers == [200, 200, 429, 429, 429, 429]
+                responses.append((await request(app, "/", state=state, headers=forged)).status)
+            assert responses == [200, 200, 429, 429, 429, 429]
 
 
 async def test_entries_that_a_client_forges_behind_a_trusted_proxy_do_not_change_the_key() -> None:
     app = host({"default": "2/h"}, server={"trusted_proxies": ["10.0.0.0/8"]})
     proxy = ("10.0.0.1", 1)
     async with running(app) as state:
-        answers = []
+        responses = []
         for number in range(4):
             forged = {"x-forwarded-for": f"198.51.100.{number}, 203.0.113.7"}
-            answers.append((await request(app, "/", state=state, headers=forged, client=proxy)).status)
-        assert answers == [200, 200, 429, 429]
+            responses.append((await request(app, "/", state=state, headers=forged, client=proxy)).status)
+        assert responses == [200, 200, 429, 429]
         other = await request(app, "/", state=state, headers={"x-forwarded-for": "203.0.113.8"}, client=proxy)
         assert other.status == 200
 
@@ -186,8 +188,8 @@ async def test_an_ipv6_client_is_identified_by_ipv6_prefix_bits(prefix: int, sam
     table: dict[str, Any] = {"ipv6_prefix": prefix, "policies": [policy("all", "1/h", key=key)]}
     for app in (host(table), host({**table, "policies": []}, decorated_by(key)), host({**table, "default": "1/h"})):
         async with running(app) as state:
-            asked = [await statuses(app, state, 1, client=(each, 1)) for each in ("2001:db8:0:ff00::1", same, other)]
-            assert asked == [[200], [429], [200]]
+            found = [await statuses(app, state, 1, client=(each, 1)) for each in ("2001:db8:0:ff00::1", same, other)]
+            assert found == [[200], [429], [200]]
             mapped = [await statuses(app, state, 1, client=(each, 1)) for each in ("10.0.0.1", "::ffff:10.0.0.1")]
             assert mapped == [[200], [429]]
 
@@ -211,7 +213,7 @@ def test_an_invalid_ipv6_prefix_is_refused(prefix: Any) -> None:
         host({"ipv6_prefix": prefix})
 
 
-async def ask_as(app: Host, who: str | None, state: Mapping[str, Any], kind: str = "http") -> list[Message]:
+async def send_as(app: Host, user: str | None, state: Mapping[str, Any], kind: str = "http") -> list[Message]:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -234,8 +236,8 @@ async def ask_as(app: Host, who: str | None, state: Mapping[str, Any], kind: str
     if kind == "websocket":
         del scope["method"]
         scope["extensions"] = {"websocket.http.response": {}}
-    if who is not None:
-        scope["user"] = User(who)
+    if user is not None:
+        scope["user"] = User(user)
     await app(scope, receive, send)
     return sent
 
@@ -243,9 +245,9 @@ async def ask_as(app: Host, who: str | None, state: Mapping[str, Any], kind: str
 async def test_users_are_limited_and_exempted_by_subject_and_anonymous_requests_by_address() -> None:
     app = host({"policies": [policy("users", "1/h", key="subject", exempt=[{"issuer": "", "subject": "root"}])]})
     async with running(app) as state:
-        asked = [(await ask_as(app, who, state))[0]["status"] for who in ("ada", "ada", "bob", None, None)]
-        assert asked == [200, 429, 200, 200, 429]
-        assert [(await ask_as(app, "root", state))[0]["status"] for _ in range(3)] == [200] * 3
+        found = [(await send_as(app, user, state))[0]["status"] for user in ("ada", "ada", "bob", None, None)]
+        assert found == [200, 429, 200, 200, 429]
+        assert [(await send_as(app, "root", state))[0]["status"] for _ in range(3)] == [200] * 3
 
 
 async def test_a_dry_run_policy_only_logs_refusals(caplog: pytest.LogCaptureFixture) -> None:
@@ -265,8 +267,8 @@ async def accept(scope: Scope, receive: Receive, send: Send) -> None:
 async def test_websocket_handshakes_are_limited_with_the_same_response() -> None:
     app = host({"default": "1/h"}, accept)
     async with running(app) as state:
-        (accepted,) = await ask_as(app, None, state, "websocket")
-        refused = await ask_as(app, None, state, "websocket")
+        (accepted,) = await send_as(app, None, state, "websocket")
+        refused = await send_as(app, None, state, "websocket")
     assert accepted["type"] == "websocket.accept"
     assert dict(accepted["headers"])[b"ratelimit"] == b'"default";r=0;t=3600'
     assert refused[0]["type"] == "websocket.http.response.start"
@@ -275,11 +277,11 @@ async def test_websocket_handshakes_are_limited_with_the_same_response() -> None
 
 
 async def test_headers_are_not_stored_in_the_cache_and_cache_hits_are_counted() -> None:
-    kept = {"policies": [{"path": "/**", "ttl": "1h"}]}
-    app = host({"default": "3/h"}, cache=kept)
+    cache = {"policies": [{"path": "/**", "ttl": "1h"}]}
+    app = host({"default": "3/h"}, cache=cache)
     async with running(app) as state:
-        answers = [await request(app, "/x", state=state) for _ in range(4)]
-    assert [answer.status for answer in answers] == [200, 200, 200, 429]
-    assert "hit" in str(answers[1].header("cache-status"))
-    assert [limit_items(answer)["default"]["r"] for answer in answers] == [2, 1, 0, 0]
-    assert all([name for name, _ in answer.headers].count(b"ratelimit") == 1 for answer in answers)
+        responses = [await request(app, "/x", state=state) for _ in range(4)]
+    assert [response.status for response in responses] == [200, 200, 200, 429]
+    assert "hit" in str(responses[1].header("cache-status"))
+    assert [limit_items(response)["default"]["r"] for response in responses] == [2, 1, 0, 0]
+    assert all([name for name, _ in response.headers].count(b"ratelimit") == 1 for response in responses)

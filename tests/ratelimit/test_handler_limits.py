@@ -52,10 +52,10 @@ def starlette() -> ASGIApp:
 
 
 def with_own_handler() -> ASGIApp:
-    async def mine(request: Request, error: Exception) -> Response:
-        return PlainTextResponse("mine", 418)
+    async def teapot(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("teapot", 418)
 
-    return Starlette(routes=[Route("/", starlette_login)], exception_handlers={HTTPException: mine, 429: mine})
+    return Starlette(routes=[Route("/", starlette_login)], exception_handlers={HTTPException: teapot, 429: teapot})
 
 
 FAST = FastAPI()
@@ -82,9 +82,9 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
         return
-    left = await guess(LIMITS(Request(scope)), Request(scope).query_params["name"])
+    remaining = await guess(LIMITS(Request(scope)), Request(scope).query_params["name"])
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": left.encode()})
+    await send({"type": "http.response.body", "body": remaining.encode()})
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.needs("redis"))])
@@ -100,17 +100,17 @@ FRAMEWORKS: list[Callable[[], Any]] = [starlette, with_own_handler, lambda: FAST
 
 
 @pytest.mark.parametrize("make", FRAMEWORKS, ids=["starlette", "own handler", "fastapi", "litestar", "bare"])
-async def test_an_application_limit_gives_the_same_429_in_every_framework(make: Any, store: dict[str, Any]) -> None:
+async def test_an_application_limit_returns_the_same_429_in_every_framework(make: Any, store: dict[str, Any]) -> None:
     app = host({**store, **LIMITED}, make())
     async with running(app) as state:
 
-        async def ask(name: str) -> TestResponse:
+        async def log_in(name: str) -> TestResponse:
             return await request(app, f"/?name={name}", state=state)
 
-        assert [(await ask("ada")).body for _ in range(2)] == [b"1", b"0"]
-        refused = await ask("ada")
-        assert [(await ask("right")).body for _ in range(5)] == [b"2"] * 5, "whoever succeeds begins anew"
-        assert (await ask("bob")).status == 200
+        assert [(await log_in("ada")).body for _ in range(2)] == [b"1", b"0"]
+        refused = await log_in("ada")
+        assert [(await log_in("right")).body for _ in range(5)] == [b"2"] * 5, "a successful login resets the counter"
+        assert (await log_in("bob")).status == 200
     assert refused.status == 429
     assert refused.header("content-type") == "application/problem+json"
     assert 0 < int(str(refused.header("retry-after"))) <= 450
@@ -126,30 +126,30 @@ async def test_application_limits_are_shared_by_all_instances(store: dict[str, A
     apps = [host(table, starlette()) for _ in range(3)]
     async with running(apps[0]) as one, running(apps[1]) as two, running(apps[2]) as three:
         states = [one, two, three]
-        asked = [request(apps[at % 3], "/?name=ada", state=states[at % 3]) for at in range(120)]
-        answers = await asyncio.gather(*asked)
-        assert sum(answer.status == 200 for answer in answers) == 50
+        requests = [request(apps[at % 3], "/?name=ada", state=states[at % 3]) for at in range(120)]
+        responses = await asyncio.gather(*requests)
+        assert sum(response.status == 200 for response in responses) == 50
         await apps[0].context.get(LIMITS).reset("guesses", "ada")
         assert await apps[1].context.get(LIMITS).remaining("guesses", "ada") == 50
 
 
-async def test_an_application_policy_counts_no_request_itself_and_keeps_the_default() -> None:
+async def test_an_application_policy_counts_no_request_and_leaves_the_default_in_force() -> None:
     app = host({"default": "3/1h", **LIMITED}, starlette())
     async with running(app) as state:
-        answers = [await request(app, f"/?name={number}", state=state) for number in range(5)]
-    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
-    assert set(limit_items(answers[0])) == {"default"}
+        responses = [await request(app, f"/?name={number}", state=state) for number in range(5)]
+    assert [response.status for response in responses] == [200, 200, 200, 429, 429]
+    assert set(limit_items(responses[0])) == {"default"}
 
 
 async def test_policy_and_application_limits_share_the_ratelimit_headers() -> None:
     app = host({"default": "9/1h", **LIMITED}, starlette())
     async with running(app) as state:
-        answers = [await request(app, "/?name=ada", state=state) for _ in range(3)]
-    assert set(limit_items(answers[2])) == {"default", "guesses"}
-    assert limit_items(answers[2])["default"]["r"] == 6
+        responses = [await request(app, "/?name=ada", state=state) for _ in range(3)]
+    assert set(limit_items(responses[2])) == {"default", "guesses"}
+    assert limit_items(responses[2])["default"]["r"] == 6
 
 
-@limited("5/1h", name="marked")
+@limited("5/1h", name="decorated")
 async def both(request: Request) -> Response:
     return await starlette_login(request)
 
@@ -157,10 +157,10 @@ async def both(request: Request) -> Response:
 async def test_decorated_handlers_may_use_application_limits_too() -> None:
     app = host(LIMITED, Starlette(routes=[Route("/", both)]))
     async with running(app) as state:
-        answers = [await request(app, f"/?name={name}", state=state) for name in "aaabbb"]
-    assert [answer.status for answer in answers] == [200, 200, 429, 200, 200, 429]
-    assert json.loads(answers[2].body)["violated-policies"] == ["guesses"]
-    assert json.loads(answers[5].body)["violated-policies"] == ["marked"]
+        responses = [await request(app, f"/?name={name}", state=state) for name in "aaabbb"]
+    assert [response.status for response in responses] == [200, 200, 429, 200, 200, 429]
+    assert json.loads(responses[2].body)["violated-policies"] == ["guesses"]
+    assert json.loads(responses[5].body)["violated-policies"] == ["decorated"]
 
 
 async def test_outside_of_a_request_hit_raises_limit_exceeded() -> None:
@@ -177,7 +177,7 @@ async def test_outside_of_a_request_hit_raises_limit_exceeded() -> None:
         with pytest.raises(ValueError, match=r"policy 'guess' does not have key = .*; policies that do: guesses"):
             await limits.hit("guess", "ada")
         with pytest.raises(TypeError, match="key must be a string, got int"):
-            await limits.hit("guesses", 7)  # type: ignore[arg-type]
+            await limits.hit("guesses", 7)  # type: ignore[arg-type]  # the fault
 
 
 async def test_a_dry_run_application_policy_refuses_no_request() -> None:
@@ -202,7 +202,7 @@ async def test_keys_in_memory_are_bounded_in_number_and_length() -> None:
 
 @given(st.text(), st.text())
 def test_different_keys_never_share_a_counter(one: str, other: str) -> None:
-    limits = ApplicationLimits({"p": _policy()}, None)  # type: ignore[arg-type]
+    limits = ApplicationLimits({"p": _policy()}, None)  # type: ignore[arg-type]  # no hit is counted
     assert (limits._hits("p", one)[0].key == limits._hits("p", other)[0].key) == (one == other)
 
 
@@ -231,8 +231,8 @@ async def test_application_limits_follow_on_error_while_redis_is_unavailable(on_
         app = host({"url": server.url, "on_error": on_error, "policies": [GUESSES]}, starlette())
         async with running(app) as state:
             await asyncio.to_thread(server.kill)
-            answers = [await request(app, f"/?name={name}", state=state) for name in ("a", "right")]
-    assert {answer.status for answer in answers} == {status}
+            responses = [await request(app, f"/?name={name}", state=state) for name in ("a", "right")]
+    assert {response.status for response in responses} == {status}
 
 
 async def test_a_limit_exceeded_after_the_response_started_is_an_error_without_a_second_response() -> None:
@@ -251,23 +251,23 @@ async def test_a_limit_exceeded_after_the_response_started_is_an_error_without_a
         scope = {"type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "headers": [],
                  "scheme": "http", "client": ("127.0.0.1", 1), "state": state}  # fmt: skip
         with pytest.raises(RuntimeError, match="after the response started"):
-            await app(scope, None, send)  # type: ignore[arg-type]
+            await app(scope, None, send)  # type: ignore[arg-type]  # never receives
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-async def test_handler_limits_cost_nothing_without_decorated_handlers_and_application_policies(
+async def test_handler_limits_are_skipped_without_decorated_handlers_and_application_policies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", set())  # decorated by other tests
     limits: list[RequestLimits | None] = []
 
-    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+    async def recording(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             limits.append(CURRENT.get())
         await bare_application(scope, receive, send)
 
     for table in ({"default": "9/1h"}, {"default": "9/1h", **LIMITED}):
-        app = host(table, noting)
+        app = host(table, recording)
         async with running(app) as state:
             await request(app, "/", state=state)
     assert [each is not None for each in limits] == [False, True]

@@ -1,3 +1,5 @@
+"""A single limit and combined limits lead to equal decisions."""
+
 from __future__ import annotations
 
 import json
@@ -29,28 +31,28 @@ def an_exchange() -> Exchange:
     return CHAIN.exchange(scope, None, None)  # type: ignore[arg-type]  # never receives or sends
 
 
-@given(limit=st.integers(2, 7), cost=st.integers(1, 2), steps=STEPS)
-def test_a_single_limit_gives_the_same_response_as_a_combined_check(limit: int, cost: int, steps: list[int]) -> None:
+@given(quota=st.integers(2, 7), cost=st.integers(1, 2), steps=STEPS)
+def test_a_single_limit_returns_the_same_response_as_a_combined_check(quota: int, cost: int, steps: list[int]) -> None:
     now = 1
-    alone, among = (MemoryLimiter(10, lambda: now * 1000) for _ in range(2))
-    this = make_limit("x", Rate(f"{limit}/10s"))
+    memory_of_single, memory_of_combined = (MemoryLimiter(10, lambda: now * 1000) for _ in range(2))
+    limit = make_limit("x", Rate(f"{quota}/10s"))
     single, combined = (
-        SingleLimit(this, cost, address_key),
-        CombinedCheck([RateLimitPolicy("x", (this,), cost=cost)], False),
+        SingleLimit(limit, cost, address_key),
+        CombinedCheck([RateLimitPolicy("x", (limit,), cost=cost)], False),
     )
     for pause in steps:
         now += pause
         one, other = an_exchange(), an_exchange()
-        refused = single.apply_decision(one, single.hit_memory(alone, "127.0.0.1"), METRICS)
+        refused = single.apply_decision(one, single.hit_memory(memory_of_single, "127.0.0.1"), METRICS)
         hits = combined.prepare(other.scope)
         assert hits is not None
-        refused_too = combined.apply_decision(other, combined.hit_memory(among, hits), METRICS)
+        refused_too = combined.apply_decision(other, combined.hit_memory(memory_of_combined, hits), METRICS)
         assert one.added_headers == other.added_headers
         assert bool(one.added_headers) != bool(refused)
-        assert told(refused) == told(refused_too)
+        assert content(refused) == content(refused_too)
 
 
-def told(response: LocalResponse | None) -> object:
+def content(response: LocalResponse | None) -> object:
     return response and (response.status, dict(response.headers), response.body)
 
 

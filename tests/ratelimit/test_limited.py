@@ -1,3 +1,5 @@
+"""The decorator ``@limited`` in every framework."""
+
 from __future__ import annotations
 
 import json
@@ -84,16 +86,16 @@ async def test_a_decorated_handler_is_limited_with_the_same_response_in_every_fr
     app = host({"default": "10/15m"}, make())
     del CALLS[:]
     async with running(app) as state:
-        answers = [await request(app, "/login", state=state) for _ in range(3)]
+        responses = [await request(app, "/login", state=state) for _ in range(3)]
         free = await request(app, "/other", state=state)
         elsewhere = await request(app, "/login", state=state, client=("203.0.113.1", 1))
-    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert [response.status for response in responses] == [200, 200, 429]
     assert CALLS == ["login"] * 3
-    assert [limit_items(answer)["login"]["r"] for answer in answers] == [1, 0, 0]
-    assert [limit_items(answer)["default"]["r"] for answer in answers] == [9, 8, 7]
-    refusal = json.loads(answers[2].body)
+    assert [limit_items(response)["login"]["r"] for response in responses] == [1, 0, 0]
+    assert [limit_items(response)["default"]["r"] for response in responses] == [9, 8, 7]
+    refusal = json.loads(responses[2].body)
     assert (refusal["type"], refusal["violated-policies"]) == (QUOTA_EXCEEDED, ["login"])
-    assert answers[2].header("retry-after") == "450"
+    assert responses[2].header("retry-after") == "450"
     assert set(limit_items(free)) == {"default"}
     assert elsewhere.status == 200
 
@@ -102,27 +104,27 @@ async def test_headers_of_a_decorated_handler_are_not_stored_with_its_response()
     app = host({"default": "10/15m"}, starlette(), cache={"policies": [{"path": "/**", "ttl": "1h"}]})
     del CALLS[:]
     async with running(app) as state:
-        answers = [await request(app, "/login", state=state) for _ in range(4)]
+        responses = [await request(app, "/login", state=state) for _ in range(4)]
     assert CALLS == ["login"]
-    assert [answer.status for answer in answers] == [200] * 4
-    assert [set(limit_items(answer)) for answer in answers] == [{"default", "login"}, *[{"default"}] * 3]
-    assert [limit_items(answer)["default"]["r"] for answer in answers] == [9, 8, 7, 6]
+    assert [response.status for response in responses] == [200] * 4
+    assert [set(limit_items(response)) for response in responses] == [{"default", "login"}, *[{"default"}] * 3]
+    assert [limit_items(response)["default"]["r"] for response in responses] == [9, 8, 7, 6]
 
 
 async def test_a_429_of_a_decorated_handler_is_never_stored() -> None:
-    async def swallowing(scope: Scope, receive: Receive, send: Send) -> None:
+    async def suppressing(scope: Scope, receive: Receive, send: Send) -> None:
         with suppress(HTTPException):
             await login(Request(scope))
         await bare_application(scope, receive, send)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (bare_application if scope["type"] == "lifespan" else swallowing)(scope, receive, send)
+        await (bare_application if scope["type"] == "lifespan" else suppressing)(scope, receive, send)
 
     limited_app = host({}, app, cache={"policies": [{"path": "/**", "ttl": "1h"}]})
     async with running(limited_app) as state:
-        asked = [(await request(limited_app, f"/{number}", state=state)).status for number in (1, 2, 3, 3)]
+        statuses = [(await request(limited_app, f"/{number}", state=state)).status for number in (1, 2, 3, 3)]
         elsewhere = await request(limited_app, "/3", state=state, client=("203.0.113.9", 1))
-    assert asked == [200, 200, 429, 429]
+    assert statuses == [200, 200, 429, 429]
     assert elsewhere.status == 200
 
 
@@ -135,7 +137,7 @@ async def test_a_handler_decorated_while_the_application_runs_is_limited(monkeyp
     async with running(app) as state:
         assert (await request(app, "/other", state=state)).status == 200
         later = Route("/later", limited("1/1d", name="later")(other))
-        app.target.router.routes.append(later)  # type: ignore[attr-defined]
+        app.target.router.routes.append(later)  # type: ignore[attr-defined]  # a Starlette
         assert [(await request(app, "/later", state=state)).status for _ in range(2)] == [200, 429]
 
 
@@ -145,15 +147,15 @@ async def test_legacy_headers_are_those_of_the_strictest_limit(burst: int, stric
     wide = {"name": "wide", "limit": "20/15m"}
     app = host({"policies": [wide, users], "legacy_headers": True}, starlette())
     async with running(app) as state:
-        answers = [await request(app, "/login", state=state) for _ in range(3)]
-    assert [answer.header("x-ratelimit-limit") for answer in answers] == [limit] * 3
-    assert all([name for name, _ in answer.headers].count(b"x-ratelimit-remaining") == 1 for answer in answers)
-    assert answers[2].header("x-ratelimit-remaining") == "0"
-    assert json.loads(answers[2].body)["violated-policies"] == [strictest]
+        responses = [await request(app, "/login", state=state) for _ in range(3)]
+    assert [response.header("x-ratelimit-limit") for response in responses] == [limit] * 3
+    assert all([name for name, _ in response.headers].count(b"x-ratelimit-remaining") == 1 for response in responses)
+    assert responses[2].header("x-ratelimit-remaining") == "0"
+    assert json.loads(responses[2].body)["violated-policies"] == [strictest]
 
 
 async def test_a_decorated_handler_is_not_limited_outside_of_a_request() -> None:
-    assert (await login(None)).status_code == 200  # type: ignore[arg-type]
+    assert (await login(None)).status_code == 200  # type: ignore[arg-type]  # the handler ignores it
 
 
 def test_unsatisfiable_arguments_of_limited_are_refused() -> None:

@@ -1,3 +1,5 @@
+"""Adaptive concurrency and load shedding."""
+
 from __future__ import annotations
 
 import asyncio
@@ -32,12 +34,12 @@ def settle(concurrency: AdaptiveConcurrency, capacity: int, rounds: int = 400) -
             concurrency.release(latency)
 
 
-@pytest.mark.parametrize("rule", [GradientAlgorithm(1.5, 4), AimdAlgorithm(0.02)], ids=["gradient", "aimd"])
+@pytest.mark.parametrize("algorithm", [GradientAlgorithm(1.5, 4), AimdAlgorithm(0.02)], ids=["gradient", "aimd"])
 @pytest.mark.parametrize("initial", [4, 500])
 def test_gradient_settles_below_twice_the_latency_without_load(
-    rule: GradientAlgorithm | AimdAlgorithm, initial: int
+    algorithm: GradientAlgorithm | AimdAlgorithm, initial: int
 ) -> None:
-    concurrency = AdaptiveConcurrency(rule, 10, 4, 1000)
+    concurrency = AdaptiveConcurrency(algorithm, 10, 4, 1000)
     settle(concurrency, CAPACITY, 5)
     concurrency._limit = float(initial)
     settle(concurrency, CAPACITY)
@@ -52,15 +54,15 @@ def test_gradient_probes_the_latency_without_load_of_a_service_that_is_always_un
 
 
 def test_gradient_probes_again_when_a_loaded_service_becomes_slower() -> None:
-    rule = GradientAlgorithm(1.5, 4)
+    algorithm = GradientAlgorithm(1.5, 4)
     for _ in range(3):
-        rule.next_limit(20.0, 0.1, 4)
-    limit, looks = 20.0, 0
+        algorithm.next_limit(20.0, 0.1, 4)
+    limit, probes = 20.0, 0
     for _ in range((PROBE_AFTER + 2) * 3):
-        before, limit = limit, rule.next_limit(limit, 0.12, int(limit))
-        looks += limit == 4 < before
-    assert looks == 3
-    assert limit > 20, "where it was, not at the least"
+        before, limit = limit, algorithm.next_limit(limit, 0.12, int(limit))
+        probes += limit == 4 < before
+    assert probes == 3
+    assert limit > 20, "the limit before the probe is restored"
 
 
 def test_the_limit_recovers_after_a_permanent_increase_of_latency() -> None:
@@ -122,7 +124,7 @@ async def test_excess_requests_are_shed_at_once_with_503_and_retry_after() -> No
         await asyncio.sleep(0)
         over = await request(app, "/urgent", state=state)
         go.set()
-        assert {answer.status for answer in await asyncio.gather(*inside, urgent)} == {200}
+        assert {response.status for response in await asyncio.gather(*inside, urgent)} == {200}
         assert (await request(app, "/", state=state)).status == 200
     assert (refused.status, over.status) == (503, 503)
     assert refused.header("retry-after") == "3"

@@ -1,3 +1,5 @@
+"""Limits in the memory of one process."""
+
 from __future__ import annotations
 
 import pytest
@@ -19,45 +21,45 @@ class Clock:
         return self.now * 1000
 
 
-@given(limit=st.integers(2, 7), burst=st.integers(2, 7), steps=STEPS)
+@given(quota=st.integers(2, 7), burst=st.integers(2, 7), steps=STEPS)
 def test_gcra_allows_the_burst_and_then_the_rate_and_no_more(
-    limit: int, burst: int, steps: list[tuple[int, int]]
+    quota: int, burst: int, steps: list[tuple[int, int]]
 ) -> None:
     clock = Clock()
     memory = MemoryLimiter(10, clock)
-    this = make_limit("x", Rate(f"{limit}/10s"), min(burst, limit))
+    limit = make_limit("x", Rate(f"{quota}/10s"), min(burst, quota))
     passed: list[int] = []
     for pause, cost in steps:
         clock.now += pause
-        (count,) = memory.hit([Hit(this, "a", cost, False)])
-        if count.allowed:
+        (state,) = memory.hit([Hit(limit, "a", cost, False)])
+        if state.allowed:
             passed += [clock.now] * cost
             for first in set(passed):
                 within = sum(each >= first for each in passed)
-                assert within <= this.burst + (clock.now - first) // this.emission_interval
+                assert within <= limit.burst + (clock.now - first) // limit.emission_interval
         else:
-            again = MemoryLimiter(10, clock)
-            again._young, again._old = dict(memory._young), dict(memory._old)
-            clock.now += count.retry_after - 1
-            assert not again.hit([Hit(this, "a", cost, False)])[0].allowed, "it could have come earlier"
+            copy = MemoryLimiter(10, clock)
+            copy._young, copy._old = dict(memory._young), dict(memory._old)
+            clock.now += state.retry_after - 1
+            assert not copy.hit([Hit(limit, "a", cost, False)])[0].allowed, "retry_after is too long"
             clock.now += 1
-            assert again.hit([Hit(this, "a", cost, False)])[0].allowed, "it came when it was told to"
-            clock.now -= count.retry_after
+            assert copy.hit([Hit(limit, "a", cost, False)])[0].allowed, "retry_after is too short"
+            clock.now -= state.retry_after
 
 
-@given(limit=st.integers(2, 7), steps=STEPS)
-def test_a_sliding_window_allows_exactly_the_quota_in_any_window(limit: int, steps: list[tuple[int, int]]) -> None:
+@given(quota=st.integers(2, 7), steps=STEPS)
+def test_a_sliding_window_allows_exactly_the_quota_in_any_window(quota: int, steps: list[tuple[int, int]]) -> None:
     clock = Clock()
     memory = MemoryLimiter(10, clock)
-    this = make_limit("x", Rate(f"{limit}/10s"), None, "sliding-window")
+    limit = make_limit("x", Rate(f"{quota}/10s"), None, "sliding-window")
     passed: list[int] = []
     for pause, cost in steps:
         clock.now += pause
-        recent = sum(each > clock.now - this.window for each in passed)
-        (count,) = memory.hit([Hit(this, "a", cost, False)])
-        assert count.allowed == (recent + cost <= limit)
-        assert count.remaining == limit - recent - (cost if count.allowed else 0)
-        if count.allowed:
+        recent = sum(each > clock.now - limit.window for each in passed)
+        (state,) = memory.hit([Hit(limit, "a", cost, False)])
+        assert state.allowed == (recent + cost <= quota)
+        assert state.remaining == quota - recent - (cost if state.allowed else 0)
+        if state.allowed:
             passed += [clock.now] * cost
 
 
@@ -65,29 +67,29 @@ def test_a_sliding_window_allows_exactly_the_quota_in_any_window(limit: int, ste
 def test_a_hit_refused_by_one_limit_is_counted_by_none(algorithm: Algorithm) -> None:
     memory = MemoryLimiter(10, Clock())
     narrow, wide = make_limit("narrow", Rate("1/h"), None, algorithm), make_limit("wide", Rate("5/h"), None, algorithm)
-    takes = [Hit(narrow, "a", 1, False), Hit(wide, "a", 1, False)]
-    assert [[count.allowed for count in memory.hit(takes)] for _ in range(3)] == [[True, True]] + [[False, True]] * 2
-    assert memory.hit(takes)[1].remaining == 4
+    hits = [Hit(narrow, "a", 1, False), Hit(wide, "a", 1, False)]
+    assert [[state.allowed for state in memory.hit(hits)] for _ in range(3)] == [[True, True]] + [[False, True]] * 2
+    assert memory.hit(hits)[1].remaining == 4
 
 
 def test_the_table_is_bounded_and_active_keys_are_not_evicted() -> None:
     memory = MemoryLimiter(100, Clock())
-    this = make_limit("x", Rate("2/h"))
-    assert memory.hit([Hit(this, "attacker", 2, False)])[0].allowed
+    limit = make_limit("x", Rate("2/h"))
+    assert memory.hit([Hit(limit, "attacker", 2, False)])[0].allowed
     for number in range(10_000):
-        memory.hit([Hit(this, str(number), 1, False)])
+        memory.hit([Hit(limit, str(number), 1, False)])
         assert len(memory) <= 101
-    known = make_limit("known", Rate("1000/h"))
+    steady = make_limit("steady", Rate("1000/h"))
     for number in range(300):
-        memory.hit([Hit(this, f"other {number}", 1, False)])
+        memory.hit([Hit(limit, f"other {number}", 1, False)])
         if number % 20 == 0:
-            remaining = memory.hit([Hit(known, "steady", 1, False)])[0].remaining
+            remaining = memory.hit([Hit(steady, "client", 1, False)])[0].remaining
             assert remaining == 999 - number // 20
 
 
 @pytest.mark.parametrize("text", ["3/s", "7/m", "100/15m", "1000000/s", "999983/d"])
 def test_the_default_burst_is_exactly_the_limit(text: str) -> None:
-    this = make_limit("x", Rate(text))
+    limit = make_limit("x", Rate(text))
     memory = MemoryLimiter(10, Clock())
-    assert memory.hit([Hit(this, "a", this.quota, False)])[0].allowed
-    assert not memory.hit([Hit(this, "a", 1, False)])[0].allowed
+    assert memory.hit([Hit(limit, "a", limit.quota, False)])[0].allowed
+    assert not memory.hit([Hit(limit, "a", 1, False)])[0].allowed

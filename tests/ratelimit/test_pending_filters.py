@@ -1,3 +1,5 @@
+"""Limits in Redis are pipelined with the commands of inner filters and decide first."""
+
 from __future__ import annotations
 
 import asyncio
@@ -32,21 +34,21 @@ def handlers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("scalekit_ratelimit.filters.DECORATED", {"some"} if request.param else set())
 
 
-class Question(Filter):
-    """Sends a command to Redis while limits are pending, as a cache does, and returns the decision *answer*."""
+class RedisLookup(Filter):
+    """Sends a command to Redis while limits are pending, as a cache does, and returns *decision*."""
 
     runs_while_pending = True
     redis: Redis | None = None
 
-    def __init__(self, answer: Decision = None) -> None:
-        self.answer = answer
+    def __init__(self, decision: Decision = None) -> None:
+        self.decision = decision
         self.pending: list[bool] = []
 
     def on_request(self, exchange: Exchange) -> Decision:
         self.pending.append(bool(exchange.pending))
         if self.redis is None:
-            return self.answer
-        return Pending(self.redis.get("something"), lambda: self.answer)
+            return self.decision
+        return Pending(self.redis.get("something"), lambda: self.decision)
 
 
 class Between(Filter):
@@ -56,7 +58,7 @@ class Between(Filter):
         return None
 
 
-class Served:
+class CountingApp:
     """An application that counts its requests."""
 
     def __init__(self) -> None:
@@ -64,10 +66,10 @@ class Served:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.times += 1
-        await answering(scope, receive, send)
+        await empty_response(scope, receive, send)
 
 
-async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+async def empty_response(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b""})
 
@@ -85,7 +87,7 @@ def redis_of(host: Host) -> Redis:
     return limiter.redis.limiter._redis
 
 
-def chain(filters: Sequence[Filter], app: ASGIApp = answering) -> FilterChain:
+def chain(filters: Sequence[Filter], app: ASGIApp = empty_response) -> FilterChain:
     return FilterChain(filters, app, RouteTemplates())
 
 
@@ -93,31 +95,31 @@ async def test_limit_checks_are_pipelined_with_the_command_of_an_inner_filter(
     server: Server, writes: list[int]
 ) -> None:
     server.cli("FLUSHALL")
-    policies = [policy("a", "2/1d"), policy("who", "5/1d", key="subject")]
+    policies = [policy("a", "2/1d"), policy("users", "5/1d", key="subject")]
     limited = host({"url": server.url, "policies": policies, "redis_timeout": "10s"})
-    question, served = Question(), Served()
+    lookup, served = RedisLookup(), CountingApp()
     async with running(limited):
         limits = limit_filters(limited)
         assert len(limits) == 2
-        app = chain([*limits, question], served)
+        app = chain([*limits, lookup], served)
         await request(app, "/", client=("203.0.113.1", 1))  # loads the script
-        question.redis, served.times = redis_of(limited), 0
-        del question.pending[:], writes[:]
+        lookup.redis, served.times = redis_of(limited), 0
+        del lookup.pending[:], writes[:]
         statuses = [(await request(app, "/")).status for _ in range(3)]
     assert statuses == [200, 200, 429]
-    assert question.pending == [True] * 3
-    assert served.times == 2, "the application serves nobody who is refused"
-    assert writes == [3, 3, 3], "both limits and the question share a write"
+    assert lookup.pending == [True] * 3
+    assert served.times == 2, "a refused request does not reach the application"
+    assert writes == [3, 3, 3], "both limits and the lookup share a write"
 
 
 ONE = {"default": "1/1d"}
 SEVERAL = {"policies": [policy("a", "1/1d"), policy("b", "5/1d")]}
-LAYERS = {"policies": [policy("a", "5/1d"), policy("who", "1/1d", key="subject")]}
+LAYERS = {"policies": [policy("a", "5/1d"), policy("users", "1/1d", key="subject")]}
 TABLES = pytest.mark.parametrize("table", [ONE, SEVERAL, LAYERS], ids=["one", "several", "layers"])
 
 
 async def take_over(app: ASGIApp) -> None:
-    pytest.fail("served before the limits have decided")
+    pytest.fail("the filter ran before the limits decided")
 
 
 @TABLES
@@ -127,11 +129,11 @@ async def test_the_response_of_an_inner_filter_is_sent_after_the_limits_have_dec
     server.cli("FLUSHALL")
     limited = host({"url": server.url, "redis_timeout": "10s", **table})
     async with running(limited):
-        app = chain([*limit_filters(limited), Question(LocalResponse(200, [], b"stored"))])
-        answers = [await request(app, "/") for _ in range(2)]
-    assert [answer.status for answer in answers] == [200, 429]
-    assert limit_items(answers[0])
-    assert answers[0].body == b"stored"
+        app = chain([*limit_filters(limited), RedisLookup(LocalResponse(200, [], b"stored"))])
+        responses = [await request(app, "/") for _ in range(2)]
+    assert [response.status for response in responses] == [200, 429]
+    assert limit_items(responses[0])
+    assert responses[0].body == b"stored"
 
 
 @TABLES
@@ -141,7 +143,7 @@ async def test_an_inner_filter_does_not_take_over_a_refused_request(server: Serv
     async with running(limited):
         limits = limit_filters(limited)
         await request(chain(limits), "/")
-        assert (await request(chain([*limits, Question(take_over)]), "/")).status == 429
+        assert (await request(chain([*limits, RedisLookup(take_over)]), "/")).status == 429
 
 
 @TABLES
@@ -157,8 +159,8 @@ async def test_on_error_refuse_replaces_the_response_of_an_inner_filter(table: d
         limited = host({"url": own.url, "redis_timeout": "10s", "on_error": "refuse", **table})
         async with running(limited):
             own.pause()
-            answer = await request(chain([*limit_filters(limited), Losing()]), "/")
-    assert (answer.status, answer.body.count(b"title")) == (503, 1)
+            response = await request(chain([*limit_filters(limited), Losing()]), "/")
+    assert (response.status, response.body.count(b"title")) == (503, 1)
 
 
 async def test_limits_decide_before_the_application_runs_when_no_filter_runs_while_pending(server: Server) -> None:
@@ -168,23 +170,23 @@ async def test_limits_decide_before_the_application_runs_when_no_filter_runs_whi
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             seen.append(scope)
-            await answering(scope, receive, send)
+            await empty_response(scope, receive, send)
 
     app = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"}, handler)
     async with running(app) as state:
-        asked = [(await request(app, "/", state=state)).status for _ in range(2)]
-    assert asked == [200, 429]
+        statuses = [(await request(app, "/", state=state)).status for _ in range(2)]
+    assert statuses == [200, 429]
     assert len(seen) == 1
 
 
 async def test_a_filter_behind_one_that_waits_runs_after_the_limits_have_decided(server: Server) -> None:
     server.cli("FLUSHALL")
     limited = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"})
-    question = Question()
+    lookup = RedisLookup()
     async with running(limited):
-        app = chain([*limit_filters(limited), Between(), question])
+        app = chain([*limit_filters(limited), Between(), lookup])
         assert [(await request(app, "/")).status for _ in range(2)] == [200, 429]
-    assert question.pending == [False], "it is not asked for who is refused"
+    assert lookup.pending == [False], "the filter does not run for a refused request"
 
 
 async def test_memory_does_not_count_a_request_that_an_outer_pending_filter_refuses() -> None:
@@ -210,13 +212,13 @@ async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[i
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
         nonlocal calls
         calls += scope["type"] == "http"
-        await answering(scope, receive, send)
+        await empty_response(scope, receive, send)
 
     server.cli("FLUSHALL")
     cache = {"url": server.url, "policies": [{"path": "/**", "ttl": "1h"}]}
     table = {
         "url": server.url,
-        "policies": [policy("a", "4/1d"), policy("who", "9/1d", key="subject")],
+        "policies": [policy("a", "4/1d"), policy("users", "9/1d", key="subject")],
         "redis_timeout": "10s",
     }
     first, second = host(table, counted, cache=cache), host(table, counted, cache=cache)
@@ -228,7 +230,7 @@ async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[i
         del writes[:]
         hit = await request(second, "/x", state=two)  # stored in Redis only
         assert "hit" in str(hit.header("cache-status"))
-        assert len(writes) == 1, "the limits before and after authentication, and the look-up, are one write"
+        assert len(writes) == 1, "the limits before and after authentication, and the lookup, are one write"
         assert limit_items(hit)["a"]["r"] == 1
         assert [name for name, _ in hit.headers].count(b"ratelimit-policy") == 2, "one for each of the two layers"
         assert (await request(second, "/x", state=two)).status == 200
@@ -240,16 +242,16 @@ async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[i
 async def test_a_cache_miss_waits_for_the_decision_of_the_limits_too(server: Server) -> None:
     methods: list[str] = []
 
-    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+    async def recording(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             methods.append(scope["method"])
-            await answering(scope, receive, send)
+            await empty_response(scope, receive, send)
 
     server.cli("FLUSHALL")
     cache = {"url": server.url}
-    app = host({"url": server.url, "default": "3/1d", "redis_timeout": "10s"}, noting, cache=cache)
-    asked = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
+    app = host({"url": server.url, "default": "3/1d", "redis_timeout": "10s"}, recording, cache=cache)
+    sent = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
     async with running(app) as state:
-        statuses = [(await request(app, "/", method=method, state=state)).status for method in asked]
+        statuses = [(await request(app, "/", method=method, state=state)).status for method in sent]
     assert statuses == [200] * 3 + [429] * 3
-    assert methods == asked[:3]
+    assert methods == sent[:3]

@@ -1,3 +1,5 @@
+"""Limits while Redis is killed, hangs or is slow."""
+
 from __future__ import annotations
 
 import asyncio
@@ -36,20 +38,20 @@ async def until(condition: Callable[[], Awaitable[bool]], limit: float = 60.0) -
 async def test_each_process_counts_locally_after_redis_is_killed_under_load(server: Server) -> None:
     app = host({"url": server.url, "default": "50/1d", "redis_timeout": "5s"})
     async with running(app) as state:
-        asked = [asyncio.ensure_future(request(app, "/", state=state)) for _ in range(20)]
+        first = [asyncio.ensure_future(request(app, "/", state=state)) for _ in range(20)]
         await asyncio.sleep(0)
         await asyncio.to_thread(server.kill)
-        assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 20
-        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(80)))
-        allowed = sum(answer.status == 200 for answer in answers)
-        assert 30 <= allowed <= 50, "the same limits, of which the first may have taken some"
-        assert {answer.status for answer in answers} == {200, 429}
+        assert [response.status for response in await asyncio.gather(*first)] == [200] * 20
+        responses = await asyncio.gather(*(request(app, "/", state=state) for _ in range(80)))
+        allowed = sum(response.status == 200 for response in responses)
+        assert 30 <= allowed <= 50, "the counters of this process may include some of the first requests"
+        assert {response.status for response in responses} == {200, 429}
 
-        async def shared() -> bool:
+        async def counts_in_redis() -> bool:
             return (await request(app, "/", state=state)).status == 200
 
         await asyncio.to_thread(server.start)
-        await until(shared)  # counters lost with the kill start again
+        await until(counts_in_redis)  # counters lost with the kill start again
 
 
 @pytest.mark.parametrize(("on_error", "status"), [("allow", 200), ("refuse", 503)])
@@ -58,14 +60,14 @@ async def test_requests_follow_on_error_while_redis_is_unavailable(server: Serve
     async with running(app) as state:
         assert (await request(app, "/", state=state)).status == 200
         await asyncio.to_thread(server.kill)
-        answers = [await request(app, "/", state=state) for _ in range(5)]
-    assert [answer.status for answer in answers] == [status] * 5
+        responses = [await request(app, "/", state=state) for _ in range(5)]
+    assert [response.status for response in responses] == [status] * 5
     if status == 503:
-        assert answers[0].header("retry-after") == "1"
-        assert answers[0].header("content-type") == "application/problem+json"
+        assert responses[0].header("retry-after") == "1"
+        assert responses[0].header("content-type") == "application/problem+json"
 
 
-async def test_a_hanging_redis_opens_the_circuit_once_and_closes_it_by_itself(server: Server) -> None:
+async def test_a_hanging_redis_opens_the_circuit_once_and_a_resumed_one_closes_it(server: Server) -> None:
     app = host({"url": server.url, "default": "1000/1d", "redis_timeout": "1s", "retry_interval": "100ms"})
     async with running(app) as state:
         assert (await request(app, "/", state=state)).status == 200
@@ -73,12 +75,12 @@ async def test_a_hanging_redis_opens_the_circuit_once_and_closes_it_by_itself(se
         began = perf_counter()
         first = await asyncio.gather(*(request(app, "/", state=state) for _ in range(30)))
         waited = perf_counter() - began
-        assert {answer.status for answer in first} == {200}
-        assert waited >= 0.9, "all of them have waited, together, or Redis did not hang"
+        assert {response.status for response in first} == {200}
+        assert waited >= 0.9, "all requests waited together, or Redis did not hang"
         began = perf_counter()
         rest = [await request(app, "/", state=state) for _ in range(200)]
-        assert {answer.status for answer in rest} == {200}
-        assert perf_counter() - began < 100, "each of them waited too"
+        assert {response.status for response in rest} == {200}
+        assert perf_counter() - began < 100, "each request waited for Redis"
         assert "999" not in str(rest[-1].header("ratelimit")), "memory has counted them"
         await asyncio.to_thread(server.resume)
 
@@ -95,11 +97,11 @@ async def test_few_requests_wait_for_a_hanging_redis_before_the_circuit_opens(se
     app = host({"url": server.url, "default": "1000/1d", "retry_interval": "1h", "redis_timeout": "100ms"}, metrics={})
     async with running(app) as state:
         await asyncio.to_thread(server.pause)
-        answers = [await request(app, "/", state=state) for _ in range(50)]
+        responses = [await request(app, "/", state=state) for _ in range(50)]
         page = (await request(app, "/metrics", state=state)).body.decode()
         await asyncio.to_thread(server.resume)
-    assert {answer.status for answer in answers} == {200}
-    assert 'scalekit_ratelimit_errors_total{outcome="local"} 51\n' in page, "the page of metrics is counted as well"
+    assert {response.status for response in responses} == {200}
+    assert 'scalekit_ratelimit_errors_total{outcome="local"} 51\n' in page, "the request for /metrics is counted too"
     assert 1 <= timeouts_in(page) < 10
 
 
@@ -112,7 +114,7 @@ async def test_one_timeout_does_not_open_the_circuit(server: Server) -> None:
             breaker.record_failure(RedisUnavailable("no reply in time", "timeout"))
             while breaker._probe_needed.is_set():
                 await asyncio.sleep(0)
-            await breaker._redis.probe(timeout=60)  # the breaker's own probe has been replied to before this one
+            await breaker._redis.probe(timeout=60)  # Redis replies to the probe of the breaker first
             assert breaker.error == ""
         assert (await request(app, "/", state=state)).header("ratelimit") == '"default";r=998;t=173'
 
@@ -122,9 +124,9 @@ async def test_limits_stay_exact_while_redis_is_slow_for_a_second(server: Server
     async with running(app) as state:
         await request(app, "/", state=state)
         server.cli("CLIENT", "PAUSE", "1000", "ALL")
-        answers = await asyncio.gather(*(request(app, "/", state=state) for _ in range(60)))
+        responses = await asyncio.gather(*(request(app, "/", state=state) for _ in range(60)))
         page = (await request(app, "/metrics", state=state, client=("10.0.0.1", 1))).body.decode()
-    assert sum(answer.status == 200 for answer in answers) == 19
+    assert sum(response.status == 200 for response in responses) == 19
     assert timeouts_in(page) == 0
 
 
@@ -140,7 +142,7 @@ async def test_a_client_that_redis_refused_is_refused_during_a_timeout_too(serve
         await asyncio.to_thread(server.pause)
         for path in ("/one", "/several"):
             refused = await asyncio.gather(*(request(app, path, state=state) for _ in range(10)))
-            assert {answer.status for answer in refused} == {429}
+            assert {response.status for response in refused} == {429}
         page = (await request(app, "/metrics", state=state)).body.decode()
         await asyncio.to_thread(server.resume)
     assert timeouts_in(page) > 0, "a decision without Redis is counted"
@@ -163,7 +165,7 @@ def breaker_of(app: Host) -> CircuitBreaker:
 
 @contextmanager
 def busy() -> Iterator[None]:
-    """Keep one CPU busy while inside."""
+    """Keep one CPU busy in the block."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         try:
             yield

@@ -1,3 +1,5 @@
+"""Limits in Redis are exact across processes and equal to those in memory."""
+
 from __future__ import annotations
 
 import asyncio
@@ -66,7 +68,7 @@ async def open_limiters(redis: Redis) -> tuple[RedisLimiter, MemoryLimiter]:
 
 
 @pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
-async def test_redis_and_memory_give_the_same_states(url: str, algorithm: Algorithm) -> None:
+async def test_redis_and_memory_return_the_same_states(url: str, algorithm: Algorithm) -> None:
     # With a window of a day, the duration of the test does not change the integers that are compared.
     limits = [make_limit("a", Rate("10/1d"), None, algorithm), make_limit("b", Rate("7/1d"), None, algorithm)]
     async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
@@ -83,19 +85,19 @@ async def test_redis_and_memory_give_the_same_states(url: str, algorithm: Algori
 
 
 async def test_a_single_limit_shares_its_counter_with_combined_checks(url: str) -> None:
-    this = make_limit("a", Rate("10/1d"))
+    limit = make_limit("a", Rate("10/1d"))
     async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         shared, memory = await open_limiters(redis)
-        single = SingleLimit(this, 2, address_key)
+        single = SingleLimit(limit, 2, address_key)
         await shared.send_gcra(single, "x")
-        memory.hit_gcra(this, "x", single.increment)
+        memory.hit_gcra(limit, "x", single.increment)
         for turn in range(8):
             if turn % 2:
-                there, here = await shared.send_gcra(single, "x"), memory.hit_gcra(this, "x", single.increment)
+                there, here = await shared.send_gcra(single, "x"), memory.hit_gcra(limit, "x", single.increment)
                 assert there == pytest.approx(here, abs=86_400_000)
-                assert (there // this.emission_interval, there >= 0) == (here // this.emission_interval, here >= 0)
+                assert (there // limit.emission_interval, there >= 0) == (here // limit.emission_interval, here >= 0)
             else:
-                hit = Hit(this, "x", 1, False)
+                hit = Hit(limit, "x", 1, False)
                 states = await states_of(shared, [hit])
                 assert states[hit][:2] == memory.hit([hit])[0][:2]
 
@@ -116,24 +118,24 @@ async def test_concurrent_hits_are_counted_one_after_the_other(url: str, request
 
 
 async def test_a_sliding_window_in_redis_expires_old_requests(url: str) -> None:
-    this = make_limit("short", Rate("2/50ms"), None, "sliding-window")
+    limit = make_limit("short", Rate("2/50ms"), None, "sliding-window")
     async with Connections(NullTelemetry()).open(url, timeout=10.0) as redis:
         limits = RedisLimiter(redis, False)
-        take = [Hit(this, "x", 1, False)]
+        hits = [Hit(limit, "x", 1, False)]
         allowed = 0
         while allowed < 6:  # never, when old requests do not expire
-            count = (await states_of(limits, take))[take[0]]
-            allowed += count.allowed
-            await asyncio.sleep(count.retry_after / 1e6)
+            state = (await states_of(limits, hits))[hits[0]]
+            allowed += state.allowed
+            await asyncio.sleep(state.retry_after / 1e6)
 
 
-async def test_redis_keys_expire_and_hold_no_secret(url: str, server: Server) -> None:
+async def test_redis_keys_expire_and_contain_no_secret(url: str, server: Server) -> None:
     app = host({"url": url, "policies": [policy("keys", "5/1h", key="header:X-API-Key")]})
     async with running(app) as state:
         await request(app, "/", state=state, headers={"x-api-key": "open sesame"})
     (key,) = server.cli("KEYS", "*").splitlines()
     assert "sesame" not in key
-    assert 0 < int(server.cli("PTTL", key)) <= 720_000, "a fifth of an hour is what was taken"
+    assert 0 < int(server.cli("PTTL", key)) <= 720_000, "the key expires when the full quota is available"
 
 
 async def test_all_policies_of_a_request_are_one_round_trip_and_shared_by_instances(url: str, server: Server) -> None:
@@ -143,9 +145,9 @@ async def test_all_policies_of_a_request_are_one_round_trip_and_shared_by_instan
     async with running(first) as one, running(second) as two:
         await request(first, "/", state=one)
         before = scripts(server)
-        answer = await request(second, "/", state=two)
+        response = await request(second, "/", state=two)
         assert scripts(server) == before + 1
-        assert {name: each["r"] for name, each in limit_items(answer).items()} == {
+        assert {name: each["r"] for name, each in limit_items(response).items()} == {
             "a 10/1h": 8, "a 20/1d": 18, "b": 3, "c": 1,
         }  # fmt: skip
         requested = [(await request(app, "/", state=state)).status for app, state in [(first, one), (second, two)]]
@@ -170,6 +172,6 @@ async def test_in_a_cluster_limits_of_the_same_key_share_a_slot(
         first = await request(app, "/", state=state)
         assert {name: each["r"] for name, each in limit_items(first).items()} == {"a": 8, "b": 7}
         requested = [await request(app, "/c", state=state, headers={"x-key": "k"}) for _ in range(3)]
-    assert [answer.status for answer in requested] == [200, 200, 429]
+    assert [response.status for response in requested] == [200, 200, 429]
     keys = [redis_key_of(Hit(make_limit(name, Rate("9/h")), "127.0.0.1", 1, False)) for name in "ab"]
     assert len({cluster.nodes[0].cli("CLUSTER", "KEYSLOT", key) for key in keys}) == 1

@@ -122,7 +122,7 @@ def parse_jwks(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[
             rejected.append(f"keys[{index}]: {faults[0]}")
         for key in loaded:
             same = found.setdefault((key.kid, key.algorithm), [])
-            if all(key.key.thumbprint() != known.key.thumbprint() for known in same):
+            if all(key.key.thumbprint() != other.key.thumbprint() for other in same):
                 same.append(key)
     # A kid shared by different keys is ambiguous, so none of them verifies.
     ambiguous = sorted({kid for (kid, _), keys in found.items() if len(keys) > 1})

@@ -45,7 +45,7 @@ class KeyFile:
     wait_for_keys: Callable[[], Awaitable[bool]] | None = None
 
     def __init__(self, path: Path, algorithm: str) -> None:
-        """Load *path*, creating it when missing; raises ValueError when it holds no suitable keys."""
+        """Load *path*, creating it when missing; raises ValueError when it contains no suitable keys."""
         self.path = path
         self._algorithm = algorithm
         if not path.exists():

@@ -151,7 +151,7 @@ class DatabaseSessionStore:
             raise Unavailable(f"the database with the sessions timed out after {TIMEOUT} s") from None
 
     async def _create_tables(self) -> None:
-        """Create the tables, safely beside other workers that create them too."""
+        """Create the tables, which other workers may create concurrently."""
         dialect = self._database.dialect
         async with self._database.transaction():
             if dialect == "postgresql":

@@ -184,7 +184,7 @@ async def test_audience_claim_names_the_claim_with_the_audience(
 
 async def test_a_token_without_aud_is_refused_by_default(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
-        client.token = issuer.forge.claiming(aud=None, client_id="shop")
+        client.token = issuer.forge.with_claims(aud=None, client_id="shop")
         assert (await client.api()).status == 401
 
 

@@ -46,7 +46,7 @@ async def test_keys_are_loaded_from_files_and_all_of_them_verify(algorithm: str,
         (b"{}", "not a key of type EC"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a key of type EC"),
         (json.dumps(member_of("RS256", 0)).encode(), "not a key of type EC"),
-        (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]
+        (JWKRegistry.import_key(generate_key("ES256")).as_pem(private=False), "no private part"),  # type: ignore[union-attr]  # an asymmetric key
     ],
 )
 async def test_a_file_without_a_key_is_named_in_the_error(content: bytes, message: str, tmp_path: Path) -> None:

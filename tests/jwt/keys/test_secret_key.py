@@ -1,4 +1,4 @@
-"""HS256 secrets behave as those of joserfc."""
+"""HS256 secrets sign and verify like those of joserfc."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FORMS = {
 
 @given(st.binary(min_size=32, max_size=80), st.binary(max_size=80))
 def test_signatures_equal_those_of_the_library(secret: bytes, signed: bytes) -> None:
-    theirs = OctKey.import_key(secret)
-    ours = SigningKey.load(secret, "HS256")
-    signature = ours.sign(signed)
-    assert signature == HS256.sign(signed, theirs)
-    assert ours.verify(signed, signature)
-    assert not ours.verify(signed + b".", signature)
-    assert not ours.verify(signed, signature[:-1])
-    assert ours.kid == theirs.thumbprint()
-    member: dict[str, Any] = {**theirs.as_dict(), "kid": ""}
+    library_key = OctKey.import_key(secret)
+    key = SigningKey.load(secret, "HS256")
+    signature = key.sign(signed)
+    assert signature == HS256.sign(signed, library_key)
+    assert key.verify(signed, signature)
+    assert not key.verify(signed + b".", signature)
+    assert not key.verify(signed, signature[:-1])
+    assert key.kid == library_key.thumbprint()
+    member: dict[str, Any] = {**library_key.as_dict(), "kid": ""}
     assert SigningKey.load(member, "HS256").sign(signed) == signature
 
 
@@ -51,7 +51,7 @@ def test_a_secret_that_begins_like_der_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("value", ["====", "a+/b" * 12, "a" * 45, "AB" * 21 + "AB=", 7, None, "é" * 43])
-def test_what_is_not_base64url_is_refused(value: object) -> None:
+def test_a_secret_that_is_not_base64url_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="not a key of type oct"):
         SigningKey.load({**generate_key("HS256"), "k": value}, "HS256")
 

@@ -38,13 +38,13 @@ async def status_of(client: JwtClient, token: str) -> int:
 async def test_tokens_of_a_trusted_issuer_need_no_cookie(issuer: IssuerServer, by: str) -> None:
     jwks = {"jwks_url": f"{issuer.url}/keys"} if by == "jwks" else {}
     async with service(issuer.table(**jwks)) as client:
-        client.token = issuer.forge.claiming(scope="read")
-        assert orjson.loads((await client.api()).body) == {"who": "ada", "scopes": ["read"]}
+        client.token = issuer.forge.with_claims(scope="read")
+        assert orjson.loads((await client.api()).body) == {"user": "ada", "scopes": ["read"]}
         for typ in (None, "JWT", "application/at+jwt"):
-            assert await status_of(client, issuer.forge.headed(typ=typ)) == 200
-        assert await status_of(client, issuer.forge.headed(typ="logout+jwt")) == 401
-        assert await status_of(client, issuer.forge.claiming(aud="another")) == 401
-        assert await status_of(client, issuer.forge.claiming(iss="scalekit")) == 401, (
+            assert await status_of(client, issuer.forge.with_header(typ=typ)) == 200
+        assert await status_of(client, issuer.forge.with_header(typ="logout+jwt")) == 401
+        assert await status_of(client, issuer.forge.with_claims(aud="another")) == 401
+        assert await status_of(client, issuer.forge.with_claims(iss="scalekit")) == 401, (
             "its key verifies its own tokens only"
         )
         assert await status_of(client, TokenForge("RS256", issuer.url, "shop").token()) == 401
@@ -53,20 +53,20 @@ async def test_tokens_of_a_trusted_issuer_need_no_cookie(issuer: IssuerServer, b
 async def test_a_bound_token_of_a_trusted_issuer_needs_a_proof(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
         holder = DpopClient(client)
-        token = issuer.forge.claiming(cnf={"jkt": holder.prover.thumbprint})
+        token = issuer.forge.with_claims(cnf={"jkt": holder.prover.thumbprint})
         assert await status_of(client, token) == 401
         assert str((await client.api()).header("www-authenticate")).startswith("DPoP")
         assert (await holder.api()).status == 200
         assert (await DpopClient(client).api()).status == 401, "another key"
         confirmations: list[Any] = ["key", {"jkt": 1}, {"jkt": ""}, {"x5t#S256": "bound"}, {"jwk": {}}, {"kid": "1"}]
         for confirmation in confirmations:
-            client.token = issuer.forge.claiming(cnf=confirmation)
+            client.token = issuer.forge.with_claims(cnf=confirmation)
             assert (await client.api()).status == (await holder.api()).status == 401
 
 
 async def test_scopes_are_separated_by_spaces_only(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
-        client.token = issuer.forge.claiming(scope=" read  a\u00a0b c\td\u2003e ")
+        client.token = issuer.forge.with_claims(scope=" read  a\u00a0b c\td\u2003e ")
         assert orjson.loads((await client.api()).body)["scopes"] == ["read", "a\u00a0b", "c\td\u2003e"]
 
 
@@ -79,7 +79,7 @@ async def test_an_unknown_key_is_fetched_once_and_no_request_is_refused(issuer: 
         while keys._within_min_interval:
             await asyncio.sleep(0.01)
         before = len(issuer.requested_paths)
-        others = [client.another() for _ in range(50)]
+        others = [client.new_client() for _ in range(50)]
         assert await asyncio.gather(*(status_of(each, new.token()) for each in others)) == [200] * 50
         assert len(issuer.requested_paths) == before + 1
 
@@ -89,7 +89,7 @@ async def test_random_kids_cause_no_fetches_within_the_min_interval(issuer: Issu
         issuer.table(jwks_url=f"{issuer.url}/keys", jwks_min_interval="1h", jwks_refresh_interval="2h")
     ) as client:
         for number in range(200):
-            assert await status_of(client, issuer.forge.headed(kid=f"{number}")) == 401
+            assert await status_of(client, issuer.forge.with_header(kid=f"{number}")) == 401
         assert len(issuer.requested_paths) == 1
         assert await status_of(client, issuer.forge.token()) == 200
 
@@ -103,7 +103,7 @@ async def test_the_last_keys_stay_in_use_while_the_issuer_is_unavailable(issuer:
             before = len(issuer.requested_paths)
             while len(issuer.requested_paths) < before + 3:
                 await asyncio.sleep(0.01)
-            assert await status_of(client, issuer.forge.claiming(jti=str(time.time()))) == 200
+            assert await status_of(client, issuer.forge.with_claims(jti=str(time.time()))) == 200
             assert f"JWKS of {issuer.url} cannot be fetched" in await health(client)
 
 
@@ -135,7 +135,7 @@ async def test_metadata_of_another_issuer_is_refused(issuer: IssuerServer) -> No
 
 async def test_a_token_of_a_trusted_issuer_is_revoked_by_issuer_and_jti(issuer: IssuerServer) -> None:
     async with service(issuer.table()) as client:
-        client.token = issuer.forge.claiming(jti="7")
+        client.token = issuer.forge.with_claims(jti="7")
         assert (await client.api()).status == 200
         await client.send("/revoke", "POST", {"jti": "7"})
         assert (await client.api()).status == 200, "without issuer the jti is one of this service"

@@ -38,7 +38,7 @@ async def test_a_subjects_revocation_is_stored_for_as_long_as_a_session_could_la
     plugins: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with service(plugins=plugins) as client:
-        before, after = client.another(), client.another()
+        before, after = client.new_client(), client.new_client()
         await before.login("ada")
         started = time.time()
         await client.send("/revoke", "POST", {"subject": "ada"})

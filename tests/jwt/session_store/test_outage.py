@@ -51,7 +51,7 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
                 ada.refresh(),
                 eve.logout(),
                 mallory.send("/revoke", "POST", {"subject": "mallory"}),
-                ada.another().send("/login", "POST", {"subject": "carol"}),
+                ada.new_client().send("/login", "POST", {"subject": "carol"}),
             ]
             pending = asyncio.gather(*tries)
             verified = await asyncio.gather(*(each.api() for each in (ada, bob) for _ in range(20)))
@@ -64,7 +64,7 @@ async def test_access_tokens_are_verified_and_changes_get_a_503_during_an_outage
             assert (await bob.api()).status == 200
         finally:
             await store.recover()
-        await until(lambda: ada.another().send("/login", "POST", {"subject": "carol"}), 200)
+        await until(lambda: ada.new_client().send("/login", "POST", {"subject": "carol"}), 200)
         while last_error(ada):
             await asyncio.sleep(0.02)
         assert await health(ada) == ""
@@ -134,7 +134,7 @@ async def test_the_service_starts_during_an_outage_and_refuses_tokens_until_revo
             client.token, client.cookie = ada.token, ada.cookie
             assert "revocations cannot be read" in last_error(client)
             assert (await client.send("/open")).status == 200
-            assert (await client.send("/api/who")).status == 401
+            assert (await client.send("/api/user")).status == 401
             assert (await client.send("/login", "POST", {"subject": "ada"})).status == 503
             response = await client.api()
             assert (response.status, response.header("retry-after")) == (503, "1")
