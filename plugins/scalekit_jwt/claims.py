@@ -37,7 +37,7 @@ def validate_times(claims: Mapping[str, Any], now: float, leeway: float) -> floa
     return expires
 
 
-def validate_audience(claims: Mapping[str, Any], audience: str, claim: str = "aud") -> None:
+def validate_audience(claims: Mapping[str, object], audience: str, claim: str = "aud") -> None:
     """Raise InvalidToken unless *claim*, and ``aud`` where present, contain *audience*."""
     for name in {claim, "aud"} if "aud" in claims else {claim}:
         value = claims.get(name)
@@ -46,7 +46,7 @@ def validate_audience(claims: Mapping[str, Any], audience: str, claim: str = "au
             raise InvalidToken("audience")
 
 
-def string_claim(claims: Mapping[str, Any], name: str, required: bool = True) -> str:
+def string_claim(claims: Mapping[str, object], name: str, required: bool = True) -> str:
     """Return the string claim *name*; raises InvalidToken when it is missing, empty, or not a string."""
     value = claims.get(name, None if required else "")
     if not isinstance(value, str) or (required and not value) or "\x00" in value:
@@ -54,7 +54,7 @@ def string_claim(claims: Mapping[str, Any], name: str, required: bool = True) ->
     return value
 
 
-def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
+def confirmed_thumbprint(claims: Mapping[str, object]) -> str:
     """Return ``cnf.jkt``, the thumbprint of the key that a token is bound to; empty for an unbound token.
 
     Raises InvalidToken for other confirmation methods, such as a certificate (RFC 8705), which are not verified here.
@@ -67,7 +67,7 @@ def confirmed_thumbprint(claims: Mapping[str, Any]) -> str:
     return string_claim(confirmation, "jkt") if confirmation else ""
 
 
-def scopes_of(claims: Mapping[str, Any]) -> list[str]:
+def scopes_of(claims: Mapping[str, object]) -> list[str]:
     """Return the scopes of a token, from ``scope`` (RFC 8693) or ``scp`` (Microsoft Entra, Okta)."""
     value = claims.get("scope", claims.get("scp", ""))
     if isinstance(value, str):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,12 +45,12 @@ def token_of(authorization: bytes) -> bytes:
     return authorization.partition(b" ")[2].strip(b" ")
 
 
-def cookies_of(scope: Mapping[str, Any]) -> bytes:
+def cookies_of(scope: Scope) -> bytes:
     """Return the Cookie headers of *scope*, joined."""
     return b"; ".join(value for name, value in scope["headers"] if name == COOKIE)
 
 
-def presented_proof(scope: Mapping[str, Any]) -> PresentedProof:
+def presented_proof(scope: Scope) -> PresentedProof:
     """Return the DPoP header of *scope*, empty unless there is exactly one, and the request that it must match."""
     proofs = [value for name, value in scope["headers"] if name == b"dpop"]
     expected = ExpectedRequest(scope.get("method", "GET"), _url(scope))
@@ -101,7 +100,7 @@ def accept_with_subprotocol(subprotocol: str, app: ASGIApp) -> ASGIApp:
     return wrapped
 
 
-def _url(scope: Mapping[str, Any]) -> str:
+def _url(scope: Scope) -> str:
     host = next((value for name, value in scope["headers"] if name == b"host"), b"")
     path = quote(scope.get("raw_path") or scope["path"], safe=PATH_SAFE_CHARACTERS)
     return f"{scope['scheme']}://{host.decode('latin-1')}{path}"

@@ -52,38 +52,48 @@ async def open_components(
     """Yield the components for *config* with their background tasks; raises StartError when they cannot be built."""
     clock = time.time
     keys = load_keys(config)
-    own = _own_verifier(config, keys)
-    fingerprint = _fingerprint(config)
-    revocations = Revocations(own.issuer)
-    encoder = TokenPairEncoder(own, _lifetimes(config), clock)
+    encoder = TokenPairEncoder(_own_verifier(config, keys), _lifetimes(config), clock)
+    revocations = Revocations(config.issuer)
     async with AsyncExitStack() as stack:
         store = await _open_store(config, database, workers, stack)
         jwks = await _open_jwks(config, metrics, stack)
         proofs = ProofVerifier(store, config.leeway, clock)
-        authenticator = Authenticator(
-            own,
-            _other_verifiers(config, jwks),
-            fingerprint=fingerprint,
-            revocations=revocations,
-            cache_size=config.token_cache_size,
-            metrics=metrics,
-            clock=clock,
-            proofs=proofs,
-        )
-        context = SessionContext(encoder, store, fingerprint, proofs, metrics, clock, lambda: poller.wake())
-        poller = RevocationPoller(
-            store,
-            revocations,
-            authenticator,
-            reload_keys=keys.reload,
-            max_session_age=encoder.lifetimes.max_session_age,
-            metrics=metrics,
-            clock=clock,
-        )
+        context = SessionContext(encoder, store, _fingerprint(config), proofs, metrics, clock, lambda: poller.wake())
+        authenticator = _authenticator(config, context, jwks, revocations)
+        poller = _poller(context, keys, revocations, authenticator)
         await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
         running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
         stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
         yield JwtComponents(TokenService(context), RefreshTokens(context), authenticator, keys, poller, jwks)
+
+
+def _authenticator(
+    config: JwtConfig, context: SessionContext, jwks: Sequence[RemoteJwks], revocations: Revocations
+) -> Authenticator:
+    return Authenticator(
+        context.encoder.issuer,
+        _other_verifiers(config, jwks),
+        fingerprint=context.fingerprint,
+        revocations=revocations,
+        cache_size=config.token_cache_size,
+        metrics=context.metrics,
+        clock=context.clock,
+        proofs=context.proofs,
+    )
+
+
+def _poller(
+    context: SessionContext, keys: StaticKeys | KeyFile, revocations: Revocations, authenticator: Authenticator
+) -> RevocationPoller:
+    return RevocationPoller(
+        context.store,
+        revocations,
+        authenticator,
+        reload_keys=keys.reload,
+        max_session_age=context.encoder.lifetimes.max_session_age,
+        metrics=context.metrics,
+        clock=context.clock,
+    )
 
 
 def _lifetimes(config: JwtConfig) -> TokenLifetimes:

@@ -22,7 +22,7 @@ MAX_BYTES = 8192
 class UnverifiedToken(NamedTuple):
     """The parts of a token whose signature has not been verified."""
 
-    header: dict[str, Any]
+    header: dict[str, object]
     claims: dict[str, Any]
     signing_input: bytes
     signature: bytes
@@ -57,7 +57,7 @@ def verify_signature(token: UnverifiedToken, keys: KeySource, now: float) -> Non
         raise InvalidToken("signature")
 
 
-def encode_jws(key: SigningKey, token_type: str, claims: Mapping[str, Any]) -> str:
+def encode_jws(key: SigningKey, token_type: str, claims: Mapping[str, object]) -> str:
     """Return *claims* as a JWT with the ``typ`` *token_type*, signed with *key*."""
     header = orjson.dumps({"alg": key.algorithm, "typ": token_type, "kid": key.kid})
     signing_input = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header, encode_json(claims)))
@@ -90,7 +90,7 @@ def _parse_object(text: bytes) -> dict[str, Any]:
     return value
 
 
-def _unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise InvalidToken("duplicate")

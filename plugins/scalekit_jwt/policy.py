@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from scalekit import Memo, PathGlob, case_insensitive_match, path_variants
 
@@ -26,9 +25,9 @@ class Requirement:
     """The token that a request requires: with all *scopes*, and for each of *claims* one of its values."""
 
     scopes: frozenset[str]
-    claims: tuple[tuple[str, frozenset[Any]], ...]
+    claims: tuple[tuple[str, frozenset[object]], ...]
 
-    def is_unmet(self, scopes: Sequence[str], claims: Mapping[str, Any]) -> bool:
+    def is_unmet(self, scopes: Sequence[str], claims: Mapping[str, object]) -> bool:
         """Return whether a token with *scopes* and *claims* is insufficient."""
         if not self.scopes.issubset(scopes):
             return True
@@ -79,10 +78,10 @@ class AccessPolicy:
         return Requirement(scopes, tuple(claims))
 
 
-def _values(value: Any) -> frozenset[Any]:
+def _values(value: object) -> frozenset[object]:
     return frozenset(value) if isinstance(value, list | tuple) else frozenset({value})
 
 
-def _matches(claim: Any, accepted: frozenset[Any]) -> bool:
+def _matches(claim: object, accepted: frozenset[object]) -> bool:
     values = claim if isinstance(claim, list) else [claim]
     return any(type(each) is type(one) and each == one for each in values for one in accepted)

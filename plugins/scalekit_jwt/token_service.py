@@ -109,7 +109,7 @@ class TokenService:
             raise ProblemError(unauthorized(DPOP_CHALLENGE, invalid.reason)) from None
 
 
-def _validate(subject: str, claims: Mapping[str, Any], scopes: Sequence[str]) -> None:
+def _validate(subject: str, claims: Mapping[str, object], scopes: Sequence[str]) -> None:
     if not subject or len(subject) > MAX_SUBJECT_LENGTH or "\x00" in subject:
         raise ValueError(f"subject must have 1 to {MAX_SUBJECT_LENGTH} characters")
     if reserved := sorted(RESERVED_CLAIMS & claims.keys()):

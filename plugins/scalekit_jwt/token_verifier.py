@@ -55,7 +55,7 @@ class TokenVerifier:
         verify_signature(token, self.keys, now)
         return self._validate_claims(token.claims, now)
 
-    def _check_type(self, header: Mapping[str, Any]) -> None:
+    def _check_type(self, header: Mapping[str, object]) -> None:
         value = header.get("typ", "")
         if not isinstance(value, str) or value.lower().removeprefix("application/") not in self.token_types:
             raise InvalidToken("type")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
@@ -17,7 +17,7 @@ Priority = Literal["low", "normal", "high"]
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> tuple[object, ...]:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 

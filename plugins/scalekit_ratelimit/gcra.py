@@ -61,18 +61,8 @@ class Hit(NamedTuple):
 def make_limit(name: str, rate: Rate, burst: int | None = None, algorithm: Algorithm = "gcra") -> Limit:
     """Return the limit for *rate*; raises ValueError when it cannot be enforced exactly."""
     window = round(rate.period * MICROSECONDS)
-    if window < rate.limit:
-        raise ValueError(f"limit {rate} is more than one request per microsecond; set a lower one")
-    if window > MAX_PERIOD_DAYS * 86400 * MICROSECONDS:
-        raise ValueError(f"limit {rate} has a period of more than a year; set a shorter one")
-    if algorithm == "sliding-window" and rate.limit > MAX_WINDOW_REQUESTS:
-        raise ValueError(
-            f"limit {rate} is more than the {MAX_WINDOW_REQUESTS} requests that a sliding window stores;"
-            ' set algorithm = "gcra"'
-        )
     allowed_burst = rate.limit if burst is None else burst
-    if allowed_burst > rate.limit:
-        raise ValueError(f"burst {allowed_burst} is greater than limit {rate}; set at most {rate.limit}")
+    _refuse_inexact(rate, window, allowed_burst, algorithm)
     interval = -(-window // rate.limit)
     quoted_name = b'"' + name.encode() + b'"'
     policy_item = quoted_name + b";q=%d;w=%d" % (rate.limit, -(-window // MICROSECONDS))
@@ -88,3 +78,17 @@ def make_limit(name: str, rate: Rate, burst: int | None = None, algorithm: Algor
         policy_item=policy_item,
         key_suffix=f":{name}:{algorithm[0]}",
     )
+
+
+def _refuse_inexact(rate: Rate, window: int, burst: int, algorithm: Algorithm) -> None:
+    if window < rate.limit:
+        raise ValueError(f"limit {rate} is more than one request per microsecond; set a lower one")
+    if window > MAX_PERIOD_DAYS * 86400 * MICROSECONDS:
+        raise ValueError(f"limit {rate} has a period of more than a year; set a shorter one")
+    if algorithm == "sliding-window" and rate.limit > MAX_WINDOW_REQUESTS:
+        raise ValueError(
+            f"limit {rate} is more than the {MAX_WINDOW_REQUESTS} requests that a sliding window stores;"
+            ' set algorithm = "gcra"'
+        )
+    if burst > rate.limit:
+        raise ValueError(f"burst {burst} is greater than limit {rate}; set at most {rate.limit}")

@@ -150,7 +150,7 @@ def _single_key_func(key: str, address: KeyFunc) -> KeyFunc:
 Exemption = IPv4Network | IPv6Network | SubjectIdentifier
 
 
-def parse_exemption(value: Any) -> Exemption:
+def parse_exemption(value: object) -> Exemption:
     """Return the network or the user that *value* names; raises ValueError when it names neither."""
     if isinstance(value, IPv4Network | IPv6Network | SubjectIdentifier):
         return value

@@ -157,7 +157,7 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "another port": {"htu": "http://localhost:81/api/user"},
     "another scheme": {"htu": "https://localhost/api/user"},
     "another path": {"htu": "http://localhost/api/users"},
-    "a path in upper case": {"htu": "http://localhost/API/who"},
+    "a path in upper case": {"htu": "http://localhost/API/user"},
     "no URL": {"htu": None},
     "a URL that is a number": {"htu": 1},
     "an invalid URL": {"htu": "http://[::1/api/user"},

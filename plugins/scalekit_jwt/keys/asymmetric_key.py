@@ -56,7 +56,7 @@ class AsymmetricKey:
         """Return the JWK thumbprint (RFC 7638)."""
         return self._key.thumbprint()
 
-    def public_members(self) -> dict[str, Any]:
+    def public_members(self) -> dict[str, object]:
         """Return the members of the public JWK."""
         return dict(self._key.as_dict(private=False))
 

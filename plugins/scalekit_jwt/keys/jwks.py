@@ -133,7 +133,7 @@ def parse_jwks(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[
     return KeySet(unambiguous), rejected
 
 
-def _load(member: Any, algorithms: Sequence[str]) -> tuple[list[SigningKey], list[str]]:
+def _load(member: object, algorithms: Sequence[str]) -> tuple[list[SigningKey], list[str]]:
     """Return *member* as a key for each of *algorithms* that it declares or allows, and the faults found."""
     if not isinstance(member, dict) or member.get("use", "sig") != "sig":
         return [], []

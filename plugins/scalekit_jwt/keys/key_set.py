@@ -48,7 +48,7 @@ class KeyMaterial(Protocol):
         """Return the JWK thumbprint (RFC 7638)."""
         ...
 
-    def public_members(self) -> dict[str, Any]:
+    def public_members(self) -> dict[str, object]:
         """Return the members of the public JWK."""
         ...
 
@@ -129,7 +129,7 @@ class KeySet:
         if len({KEY_TYPES[key.algorithm] for key in keys}) > 1:
             raise ValueError("one set has keys of several types")
 
-    def find(self, header: Mapping[str, Any], now: float) -> SigningKey:
+    def find(self, header: Mapping[str, object], now: float) -> SigningKey:
         """Return the key for ``kid`` and ``alg`` of *header*; raises UnknownKey or InvalidToken."""
         kid = header.get("kid")
         if kid is None and len(self._by_kid) == 1:

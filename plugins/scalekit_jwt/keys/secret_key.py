@@ -55,12 +55,12 @@ class SecretKey:
         """Return the JWK thumbprint (RFC 7638)."""
         return _encoded(sha256(f'{{"k":"{_encoded(self._value)}","kty":"oct"}}'.encode()).digest())
 
-    def public_members(self) -> dict[str, Any]:
+    def public_members(self) -> dict[str, object]:
         """Return the members of the public JWK: a secret has none."""
         return {}
 
 
-def generate_secret() -> dict[str, Any]:
+def generate_secret() -> dict[str, str]:
     """Return the members of a JWK with a new random secret."""
     return {"kty": "oct", "k": _encoded(token_bytes(MIN_SECRET_BYTES))}
 
