@@ -8,7 +8,7 @@ from hmac import compare_digest
 from starlette.authentication import AuthCredentials
 
 from scalekit import Unavailable
-from scalekit_jwt.credentials import DPOP, token_of
+from scalekit_jwt.credentials import DPOP, extract_token
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, decode_digest
@@ -104,7 +104,7 @@ class Authenticator:
         *authorization* must be normalized, so that one token takes one cache entry. Raises Unavailable until the
         revocations have been loaded.
         """
-        verified = self._verify(token_of(authorization), dpop_scheme=authorization.startswith(DPOP))
+        verified = self._verify(extract_token(authorization), dpop_scheme=authorization.startswith(DPOP))
         if verified.cookie_bound:
             self._check_fingerprint(verified, cookies)
         self._store(authorization, verified)

@@ -11,7 +11,7 @@ MAX_NUMERIC_DATE = 253_402_300_799.0
 """The end of the year 9999, in seconds since the epoch; later dates are invalid."""
 
 
-def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
+def read_numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
     """Return the NumericDate in the claim *name*, None when absent; raises InvalidToken for any other value."""
     value = claims.get(name)
     if value is None:
@@ -25,13 +25,13 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
 
 def validate_times(claims: Mapping[str, Any], now: float, leeway: float) -> float:
     """Return ``exp``; raises InvalidToken when the token has expired or is not valid yet, within *leeway* seconds."""
-    expires = numeric_date(claims, "exp")
+    expires = read_numeric_date(claims, "exp")
     if expires is None:
         raise InvalidToken("claim")
     if expires + leeway <= now:
         raise InvalidToken("expired")
     for name in ("nbf", "iat"):
-        valid_from = numeric_date(claims, name)
+        valid_from = read_numeric_date(claims, name)
         if valid_from is not None and valid_from - leeway > now:
             raise InvalidToken("not_yet_valid")
     return expires
@@ -46,7 +46,7 @@ def validate_audience(claims: Mapping[str, object], audience: str, claim: str = 
             raise InvalidToken("audience")
 
 
-def string_claim(claims: Mapping[str, object], name: str, required: bool = True) -> str:
+def read_string_claim(claims: Mapping[str, object], name: str, required: bool = True) -> str:
     """Return the string claim *name*; raises InvalidToken when it is missing, empty, or not a string."""
     value = claims.get(name, None if required else "")
     if not isinstance(value, str) or (required and not value) or "\x00" in value:
@@ -54,7 +54,7 @@ def string_claim(claims: Mapping[str, object], name: str, required: bool = True)
     return value
 
 
-def confirmed_thumbprint(claims: Mapping[str, object]) -> str:
+def read_confirmation(claims: Mapping[str, object]) -> str:
     """Return ``cnf.jkt``, the thumbprint of the key that a token is bound to; empty for an unbound token.
 
     Raises InvalidToken for other confirmation methods, such as a certificate (RFC 8705), which are not verified here.
@@ -64,10 +64,10 @@ def confirmed_thumbprint(claims: Mapping[str, object]) -> str:
         raise InvalidToken("claim")
     if confirmation and "jkt" not in confirmation:
         raise InvalidToken("binding")
-    return string_claim(confirmation, "jkt") if confirmation else ""
+    return read_string_claim(confirmation, "jkt") if confirmation else ""
 
 
-def scopes_of(claims: Mapping[str, object]) -> list[str]:
+def read_scopes(claims: Mapping[str, object]) -> list[str]:
     """Return the scopes of a token, from ``scope`` (RFC 8693) or ``scp`` (Microsoft Entra, Okta)."""
     value = claims.get("scope", claims.get("scp", ""))
     if isinstance(value, str):

@@ -20,7 +20,7 @@ SUBPROTOCOLS = {"bearer": 2, "dpop": 3}
 """Number of subprotocols in ``["bearer", token]`` and ``["dpop", token, proof]``: browsers set no websocket headers."""
 
 
-def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
+def read_credentials(exchange: Exchange) -> tuple[bytes, bytes]:
     """Return the Authorization and Cookie headers of a request, each empty when absent.
 
     Raises InvalidToken for several Authorization headers.
@@ -33,31 +33,31 @@ def credentials(exchange: Exchange) -> tuple[bytes, bytes]:
     return headers.get(AUTHORIZATION, b""), b"; ".join(exchange.values(COOKIE))
 
 
-def normalize(authorization: bytes) -> bytes:
+def normalize_authorization(authorization: bytes) -> bytes:
     """Return an Authorization as ``Bearer TOKEN`` or ``DPoP TOKEN``; empty for another scheme or without a token."""
     scheme, _, token = authorization.partition(b" ")
     prefix, token = SCHEMES.get(scheme.lower()), token.strip(b" ")
     return prefix + token if prefix and token else b""
 
 
-def token_of(authorization: bytes) -> bytes:
+def extract_token(authorization: bytes) -> bytes:
     """Return the token in an Authorization header."""
     return authorization.partition(b" ")[2].strip(b" ")
 
 
-def cookies_of(scope: Scope) -> bytes:
+def join_cookies(scope: Scope) -> bytes:
     """Return the Cookie headers of *scope*, joined."""
     return b"; ".join(value for name, value in scope["headers"] if name == COOKIE)
 
 
-def presented_proof(scope: Scope) -> PresentedProof:
+def read_proof(scope: Scope) -> PresentedProof:
     """Return the DPoP header of *scope*, empty unless there is exactly one, and the request that it must match."""
     proofs = [value for name, value in scope["headers"] if name == b"dpop"]
     expected = ExpectedRequest(scope.get("method", "GET"), _url(scope))
     return PresentedProof(proofs[0] if len(proofs) == 1 else b"", expected)
 
 
-def subprotocol_credentials(subprotocols: Sequence[str]) -> list[str]:
+def read_subprotocols(subprotocols: Sequence[str]) -> list[str]:
     """Return the scheme, the token and, for DPoP, the proof in a websocket's *subprotocols*; empty without a token."""
     count = SUBPROTOCOLS.get(subprotocols[0], 0) if subprotocols else 0
     return [*subprotocols[:count]] if count and len(subprotocols) >= count else []
@@ -70,7 +70,7 @@ def move_subprotocol_token(exchange: Exchange) -> str:
     without a token in the subprotocols.
     """
     scope = exchange.scope
-    found = subprotocol_credentials(scope.get("subprotocols", []))
+    found = read_subprotocols(scope.get("subprotocols", []))
     if not found or AUTHORIZATION in exchange.headers:
         return ""
     scheme, token, *proofs = found

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, urlsplit
 
-from scalekit_jwt.claims import numeric_date, string_claim
+from scalekit_jwt.claims import read_numeric_date, read_string_claim
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import parse_jws
 from scalekit_jwt.keys.key_set import KEY_TYPES, SigningKey
@@ -92,7 +92,7 @@ def verify_proof(presented: PresentedProof, token: bytes, jkt: str, *, now: floa
         if jkt and thumbprint != jkt:
             raise InvalidToken("binding")
         expires = _expiry(claims, presented.request, token, now, leeway)
-        replay_key = f"{thumbprint} {string_claim(claims, 'jti')}"
+        replay_key = f"{thumbprint} {read_string_claim(claims, 'jti')}"
         if not key.verify(signing_input, signature):
             raise InvalidToken("proof")
     except InvalidToken as invalid:
@@ -116,7 +116,7 @@ def _public_key(header: Mapping[str, Any]) -> SigningKey:
         or jwk.get("kty") != KEY_TYPES[algorithm]
     ):
         raise InvalidToken("proof")
-    members = {name: string_claim(jwk, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
+    members = {name: read_string_claim(jwk, name) for name in ("kty", *_MEMBERS[KEY_TYPES[algorithm]])}
     try:
         return SigningKey.load(members, algorithm)
     except ValueError:
@@ -125,11 +125,13 @@ def _public_key(header: Mapping[str, Any]) -> SigningKey:
 
 def _expiry(claims: Mapping[str, Any], request: ExpectedRequest, token: bytes, now: float, leeway: float) -> float:
     """Return when the proof expires; raises InvalidToken when it is for another request, token or time."""
-    if string_claim(claims, "htm") != request.method or not _same_url(string_claim(claims, "htu"), request.url):
+    if read_string_claim(claims, "htm") != request.method or not _same_url(
+        read_string_claim(claims, "htu"), request.url
+    ):
         raise InvalidToken("proof")
     if token and claims.get("ath") != digest(token):
         raise InvalidToken("proof")
-    issued_at = numeric_date(claims, "iat")
+    issued_at = read_numeric_date(claims, "iat")
     if issued_at is None or not issued_at - leeway <= now < issued_at + MAX_AGE + leeway:
         raise InvalidToken("proof")
     return issued_at + MAX_AGE + leeway

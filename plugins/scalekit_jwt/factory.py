@@ -127,9 +127,9 @@ def _own_verifier(config: JwtConfig, keys: StaticKeys | KeyFile) -> TokenVerifie
 async def _open_jwks(config: JwtConfig, metrics: JwtMetrics, stack: AsyncExitStack) -> list[RemoteJwks]:
     if not config.issuers:
         return []
-    from scalekit_jwt.keys.jwks_client import JwksClient, http_client  # slow to import, and only issuers need it
+    from scalekit_jwt.keys.jwks_client import JwksClient, create_http_client  # slow to import, and only issuers need it
 
-    client = await stack.enter_async_context(http_client())
+    client = await stack.enter_async_context(create_http_client())
     return [
         RemoteJwks(
             table.issuer,

@@ -14,11 +14,11 @@ from scalekit_jwt.credentials import (
     AUTHORIZATION,
     COOKIE,
     accept_with_subprotocol,
-    credentials,
+    extract_token,
     move_subprotocol_token,
-    normalize,
-    presented_proof,
-    token_of,
+    normalize_authorization,
+    read_credentials,
+    read_proof,
 )
 from scalekit_jwt.errors import InvalidToken, UnknownKey
 from scalekit_jwt.metrics import JwtMetrics
@@ -49,12 +49,12 @@ class AuthenticationFilter(Filter):
         authenticator = self.authenticator
         requirement = self.policy.requirements[exchange.scope.get("method", "GET"), exchange.route_path]
         try:
-            authorization, cookies = credentials(exchange)
+            authorization, cookies = read_credentials(exchange)
             if not authorization or authenticator is None:
                 return self._anonymous(requirement, "", exchange)
             token = authenticator.lookup(authorization, cookies)
             if token is None:
-                authorization = normalize(authorization)
+                authorization = normalize_authorization(authorization)
                 if not authorization:
                     return self._anonymous(requirement, "", exchange)
                 token = authenticator.lookup(authorization, cookies)
@@ -99,10 +99,10 @@ class AuthenticationFilter(Filter):
     ) -> LocalResponse | None:
         authenticator = self.authenticator
         try:
-            authorization, _ = credentials(exchange)
+            authorization, _ = read_credentials(exchange)
             if authenticator is None or not (token.dpop_scheme and token.jkt):
                 raise InvalidToken("binding")
-            await authenticator.proofs.check(presented_proof(exchange.scope), token_of(authorization), token.jkt)
+            await authenticator.proofs.check(read_proof(exchange.scope), extract_token(authorization), token.jkt)
         except InvalidToken as invalid:
             return self._anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:
@@ -122,8 +122,8 @@ class AuthenticationFilter(Filter):
         if not await wait_for_keys() or authenticator is None:
             return self._anonymous(requirement, "unknown_key", exchange)
         try:
-            authorization, cookies = credentials(exchange)
-            token = authenticator.verify(normalize(authorization), cookies)
+            authorization, cookies = read_credentials(exchange)
+            token = authenticator.verify(normalize_authorization(authorization), cookies)
         except InvalidToken as invalid:
             return self._anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:

@@ -43,9 +43,9 @@ def parse_jws(token: bytes) -> UnverifiedToken:
 
 
 def verify_signature(token: UnverifiedToken, keys: KeySource, now: float) -> None:
-    """Return when a key of *keys* that is valid at *now* has signed *token*.
+    """Raise InvalidToken unless a key of *keys* that is valid at *now* signed *token*.
 
-    Raises UnknownKey when no key has its ``kid``, and InvalidToken when algorithm or signature are wrong.
+    Raises UnknownKey when no key has the ``kid`` of the token, also after changed local keys have been loaded.
     """
     try:
         key = keys.current.find(token.header, now)

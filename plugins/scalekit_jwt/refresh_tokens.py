@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.claims import numeric_date, string_claim
+from scalekit_jwt.claims import read_numeric_date, read_string_claim
 from scalekit_jwt.dpop import PresentedProof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import decode_digest
@@ -94,15 +94,15 @@ class RefreshTokens:
 
     async def _verify(self, token: bytes, cookies: bytes, presented: PresentedProof) -> VerifiedToken:
         verified = self._verifier.verify(parse_jws(token))
-        issued_at = numeric_date(verified.claims, "iat")
+        issued_at = read_numeric_date(verified.claims, "iat")
         # A token issued under a longer refresh_ttl expires by the current one: revocations are stored no longer.
         if issued_at is None or issued_at + self._lifetimes.refresh_ttl + self._lifetimes.leeway <= self._clock():
             raise InvalidToken("expired")
         bound = self.fingerprint is not None
         if bound != bool(verified.fingerprint) or (bound and not self._cookie_value(verified, cookies)):
             raise InvalidToken("fingerprint")
-        string_claim(verified.claims, "jti")
-        string_claim(verified.claims, "sid")
+        read_string_claim(verified.claims, "jti")
+        read_string_claim(verified.claims, "sid")
         if verified.jkt:
             await self._proofs.check(presented, jkt=verified.jkt)
         return verified

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from scalekit_jwt.challenges import CHALLENGE, unauthorized
-from scalekit_jwt.credentials import cookies_of, presented_proof
+from scalekit_jwt.credentials import join_cookies, read_proof
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.keys.key_set import KEY_TYPES, KeySource
 from scalekit_jwt.refresh_tokens import RefreshTokens
@@ -25,7 +25,7 @@ def routes(refresh_tokens: Callable[[], RefreshTokens], keys: Callable[[], KeySo
     async def refresh(request: Request) -> Response:
         try:
             token = await _refresh_token(request)
-            pair = await refresh_tokens().refresh(token, cookies_of(request.scope), presented_proof(request.scope))
+            pair = await refresh_tokens().refresh(token, join_cookies(request.scope), read_proof(request.scope))
         except InvalidToken as invalid:
             return _unauthorized(request, invalid.reason)
         body = {"token": pair.access, "refresh_token": pair.refresh, "expires_in": pair.expires_in}
@@ -35,7 +35,7 @@ def routes(refresh_tokens: Callable[[], RefreshTokens], keys: Callable[[], KeySo
         service = refresh_tokens()
         try:
             token = await _refresh_token(request)
-            await service.logout(token, cookies_of(request.scope), presented_proof(request.scope))
+            await service.logout(token, join_cookies(request.scope), read_proof(request.scope))
         except InvalidToken as invalid:
             return _unauthorized(request, invalid.reason)
         headers = {"cache-control": "no-store"}

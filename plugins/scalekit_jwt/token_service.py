@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from scalekit import ProblemError
 from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.challenges import DPOP_CHALLENGE, unauthorized
-from scalekit_jwt.credentials import presented_proof
+from scalekit_jwt.credentials import read_proof
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.fingerprint import FingerprintCookie, fingerprint_digest
@@ -104,7 +104,7 @@ class TokenService:
         if request is None:
             raise ValueError('sender_constraint = "dpop" needs the request: call issue(..., request=request)')
         try:
-            return await self._proofs.check(presented_proof(request.scope))
+            return await self._proofs.check(read_proof(request.scope))
         except InvalidToken as invalid:
             raise ProblemError(unauthorized(DPOP_CHALLENGE, invalid.reason)) from None
 

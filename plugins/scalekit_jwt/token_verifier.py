@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit_jwt.claims import confirmed_thumbprint, scopes_of, string_claim, validate_audience, validate_times
+from scalekit_jwt.claims import read_confirmation, read_scopes, read_string_claim, validate_audience, validate_times
 from scalekit_jwt.errors import InvalidToken
 from scalekit_jwt.jws import UnverifiedToken, verify_signature
 from scalekit_jwt.keys.key_set import KeySource
@@ -65,19 +65,19 @@ class TokenVerifier:
         validate_audience(claims, self.audience, self.audience_claim)
         if claims.get("iss") != self.issuer:
             raise InvalidToken("issuer")
-        jkt = confirmed_thumbprint(claims)
+        jkt = read_confirmation(claims)
         if self.requires_dpop and not jkt:
             raise InvalidToken("binding")
         version = claims.get("ver", 0)
         return VerifiedToken(
             issuer=self.issuer,
-            subject=string_claim(claims, "sub"),
-            jti=string_claim(claims, "jti", required=False),
-            session=string_claim(claims, "sid", required=False),
+            subject=read_string_claim(claims, "sub"),
+            jti=read_string_claim(claims, "jti", required=False),
+            session=read_string_claim(claims, "sid", required=False),
             version=version if type(version) is int else 0,
             expires=expires + self.leeway,
-            scopes=scopes_of(claims),
-            fingerprint=string_claim(claims, "fgp", required=False),
+            scopes=read_scopes(claims),
+            fingerprint=read_string_claim(claims, "fgp", required=False),
             jkt=jkt,
             claims=claims,
         )

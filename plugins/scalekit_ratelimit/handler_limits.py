@@ -36,7 +36,7 @@ from scalekit_ratelimit.keys import (
     normalize_key_name,
     parse_exemption,
 )
-from scalekit_ratelimit.limit_checks import all_allowed, enforced_results
+from scalekit_ratelimit.limit_checks import all_allowed, count_refusals
 from scalekit_ratelimit.limiter import Limiter
 from scalekit_ratelimit.policies import RateLimitPolicy
 
@@ -83,7 +83,7 @@ class RequestLimits:
     def apply(self, results: HitResults, add_headers: bool) -> None:
         """Record *results*; raises LimitExceeded when one refuses, otherwise adds headers if *add_headers*."""
         limiter = self.limiter
-        enforced = enforced_results(results, limiter.metrics, self.scope)
+        enforced = count_refusals(results, limiter.metrics, self.scope)
         legacy_headers = limiter.policies.legacy_headers
         if not all_allowed(enforced):
             response = too_many_requests(enforced, legacy_headers)
@@ -125,7 +125,7 @@ class ApplicationLimits:
         if current is not None:
             current.apply(results, add_headers=False)
             return
-        enforced = enforced_results(results, self._limiter.metrics)
+        enforced = count_refusals(results, self._limiter.metrics)
         if not all_allowed(enforced):
             raise LimitExceeded(too_many_requests(enforced, self._limiter.policies.legacy_headers))
 

@@ -22,25 +22,25 @@ LEGACY_REMAINING = LEGACY_PREFIX + b"remaining"
 def too_many_requests(results: HitResults, legacy_headers: bool) -> ProblemResponse:
     """Return the 429 response to a request that at least one of *results* refuses."""
     refused = {hit.limit.name: state for hit, state in results if not state.allowed}
-    headers = {name.decode(): value.decode() for name, value in limit_headers(results, legacy_headers)}
+    headers = {name.decode(): value.decode() for name, value in build_limit_headers(results, legacy_headers)}
     headers["retry-after"] = str(max(_seconds(state.retry_after) for state in refused.values()))
     members: dict[str, Any] = {"type": QUOTA_EXCEEDED, "violated-policies": list(refused)}
     return ProblemResponse(429, f"too many requests: {', '.join(refused)}", headers=headers, **members)
 
 
-def limit_headers(results: HitResults, legacy_headers: bool) -> list[Header]:
+def build_limit_headers(results: HitResults, legacy_headers: bool) -> list[Header]:
     """Return the headers for *results*; with *legacy_headers* also the ``X-RateLimit`` ones of the strictest limit."""
     if not results:
         return []
     policies = b", ".join(hit.limit.policy_item for hit, _ in results)
-    states = b", ".join(ratelimit_item(hit.limit, state) for hit, state in results)
+    states = b", ".join(format_ratelimit_item(hit.limit, state) for hit, state in results)
     headers = [(b"ratelimit-policy", policies), (b"ratelimit", states)]
     return headers + _legacy_headers(results) if legacy_headers else headers
 
 
 def add_limit_headers(headers: list[Header], results: HitResults, legacy_headers: bool) -> None:
     """Add the headers for *results* to *headers*, where the ``X-RateLimit`` ones are those of the strictest limit."""
-    added = limit_headers(results, legacy_headers)
+    added = build_limit_headers(results, legacy_headers)
     present = next((value for name, value in headers if name == LEGACY_REMAINING), None) if legacy_headers else None
     if present is not None:
         if int(dict(added).get(LEGACY_REMAINING, present)) < int(present):
@@ -55,7 +55,7 @@ def remove_legacy_headers(headers: list[Header]) -> None:
     headers[:] = [header for header in headers if not header[0].startswith(LEGACY_PREFIX)]
 
 
-def ratelimit_item(limit: Limit, state: LimitState) -> bytes:
+def format_ratelimit_item(limit: Limit, state: LimitState) -> bytes:
     """Return the item of ``RateLimit``; for a refused request ``t`` is its retry time, so it matches Retry-After."""
     allowed, remaining, reset, retry_after = state
     return limit.quoted_name + b";r=%d;t=%d" % (remaining, _seconds(reset if allowed else retry_after))

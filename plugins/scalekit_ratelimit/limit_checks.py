@@ -96,7 +96,7 @@ class CombinedCheck:
 
     def apply_decision(self, exchange: Exchange, result: HitResults, metrics: RateLimitMetrics) -> LocalResponse | None:
         """Return the 429 response, or add headers."""
-        enforced = enforced_results(result, metrics, exchange.scope)
+        enforced = count_refusals(result, metrics, exchange.scope)
         if all_allowed(enforced):
             add_limit_headers(exchange.added_headers, enforced, self._legacy_headers)
             return None
@@ -108,8 +108,8 @@ HANDLER_CHECK = CombinedCheck((), False)
 """Checks hits that a handler has prepared."""
 
 
-def enforced_results(results: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
-    """Return the *results* of policies without ``dry_run``; record refusals of both kinds in *metrics*."""
+def count_refusals(results: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
+    """Count refusals in *metrics*, those of a dry run apart; return the *results* of policies without ``dry_run``."""
     for hit, state in results:
         if state.allowed:
             continue

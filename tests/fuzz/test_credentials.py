@@ -18,10 +18,10 @@ from scalekit.testing.conformance import bare_application
 from scalekit_jwt.credentials import (
     AUTHORIZATION,
     COOKIE,
-    credentials,
     move_subprotocol_token,
-    normalize,
-    presented_proof,
+    normalize_authorization,
+    read_credentials,
+    read_proof,
 )
 from scalekit_jwt.dpop import ExpectedRequest, PresentedProof, normalize_htu, verify_proof
 from scalekit_jwt.errors import InvalidToken
@@ -157,8 +157,8 @@ def test_any_headers_raise_only_invalid_token(headers: list[tuple[bytes, bytes]]
     scope = {"type": "http", "headers": headers, "scheme": "http", "method": "GET", "raw_path": path}
     exchange = exchange_of({**scope, "path": path.decode("latin-1")})
     with suppress(InvalidToken):
-        normalize(credentials(exchange)[0])
-    presented_proof(exchange.scope)
+        normalize_authorization(read_credentials(exchange)[0])
+    read_proof(exchange.scope)
     consistency_of(headers, TOKENS)
 
 

@@ -50,7 +50,7 @@ class JwksClient:
         return document
 
 
-def http_client() -> httpx2.AsyncClient:
+def create_http_client() -> httpx2.AsyncClient:
     """Return a client with timeouts that follows no redirects."""
     return httpx2.AsyncClient(timeout=TIMEOUT, follow_redirects=False)
 

@@ -54,7 +54,7 @@ class KeyMaterial(Protocol):
 
 
 class SigningKey(NamedTuple):
-    """A key for one *algorithm*; *expires_at* is when it stops to verify, in seconds since the epoch, 0 for never."""
+    """A key for one *algorithm*; *expires_at* is when it stops verifying, in seconds since the epoch, 0 for never."""
 
     kid: str
     algorithm: str
