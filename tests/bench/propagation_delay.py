@@ -19,8 +19,7 @@ from scalekit_redis import Redis as Shared
 from tests.bench.row import Goal, Row
 from tests.cache.test_redis_faults import SHORT, load
 from tests.cache.test_redis_service import get, toml
-from tests.lib.caching.test_local_invalidation import held, live
-from tests.lib.caching.test_redis_store import Process, process
+from tests.lib.caching.redis_processes import Process, open_process, wait_in_sync, wait_local
 from tests.processes import wait_for
 from tests.servers import Redis, RedisCluster
 from tests.service import Service
@@ -55,23 +54,23 @@ def measure_failover(rounds: int) -> list[Row]:
 
 
 async def _writes(url: str, number: int) -> list[float]:
-    async with process(url) as one, process(url) as two:
-        await live(one, two)
+    async with open_process(url) as one, open_process(url) as two:
+        await wait_in_sync(one, two)
         return [await _noticed(one, two, place) for place in range(number)]
 
 
 async def _noticed(one: Process, two: Process, place: int) -> float:
     """Return how long after its change by *one* was done *two* still has an old value."""
-    await one.objects.set("a", place, 60, tags=["t"])
-    await held(two, "a", place)
+    await one.values.set("a", place, 60, tags=["t"])
+    await wait_local(two, "a", place)
     changes: list[Callable[[], Awaitable[object]]] = [
-        lambda: one.objects.set("a", "new", 60),
-        lambda: one.objects.delete("a"),
-        lambda: one.objects.purge(tag="t"),
+        lambda: one.values.set("a", "new", 60),
+        lambda: one.values.delete("a"),
+        lambda: one.values.purge(tag="t"),
     ]
     await changes[place % len(changes)]()
     began = time.perf_counter()
-    while await two.objects.get("a") == place:
+    while await two.values.get("a") == place:
         await asyncio.sleep(0)
     return time.perf_counter() - began
 

@@ -16,7 +16,7 @@ from tests.servers import Redis, RedisCluster
 
 
 class Shared:
-    """A running store: its *url* for the file, and the servers behind it."""
+    """A running store: its *url* for the configuration, and its servers."""
 
     def __init__(self, url: str, servers: list[Redis]) -> None:
         self.url = url
@@ -27,13 +27,18 @@ class Shared:
             server.cli("FLUSHALL")
 
     def cli(self, *words: object) -> str:
-        """Run a command on every server that has a part in it; return what one of them says that is no redirection."""
-        answers = [server.cli(*words) for server in self.servers]
-        return next((answer for answer in answers if not answer.startswith("MOVED")), "")
+        """Run a command on every server; return the first reply that is no redirection."""
+        responses = [server.cli(*words) for server in self.servers]
+        return next((response for response in responses if not response.startswith("MOVED")), "")
 
 
 EVERYWHERE = (
+    "test_background_refresh",
+    "test_keys",
     "test_request_body",
+    "test_response_recorder",
+    "test_user_detection_logins",
+    "test_user_detection_routes",
     "test_cache_status",
     "test_credentials",
     "test_single_flight",
@@ -61,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGenerator[None, None]:
-    """Give every harness of the test the named store."""
+    """Let every harness of the test use the store of the parameter."""
     if getattr(request, "param", None) is None:
         yield
         return
@@ -73,7 +78,7 @@ async def transport(request: pytest.FixtureRequest, anyio_backend: str) -> Async
 
 @asynccontextmanager
 async def sharing(url: str) -> AsyncGenerator[None, None]:
-    """Give every harness that is created inside a store of its own at *url*."""
+    """Let every harness that is created inside use a store of its own at *url*."""
     async with Connections(Telemetry(100)).open(url, timeout=10) as redis:
         numbers = count()
         harness.SHARED.append(lambda: RedisStore(redis, f"suite{next(numbers)}"))

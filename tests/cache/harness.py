@@ -1,4 +1,4 @@
-"""A cache over an application that does what it is told, with a clock that is turned by hand."""
+"""A cache in front of a scripted application, with a clock that tests advance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.route_template import RouteTemplates
 from scalekit.telemetry import Telemetry
-from scalekit.testing import TestResponse
+from scalekit.testing import Answer
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.http_cache import CacheOptions, HttpCache
@@ -28,14 +28,12 @@ from scalekit_caching.value_cache import ValueCache
 
 NOON = 1_700_000_000.0
 Pairs = Iterable[tuple[str, str]]
-
-
 SHARED: list[Callable[[], SharedStore]] = []
-"""Gives the shared store of each harness that is made, if there is one."""
+"""Creates the shared store of each new harness; empty without one."""
 
 
 class Reply:
-    """What the application answers; *body* None is the number of the call."""
+    """A response of the application; *body* None is the number of the call."""
 
     def __init__(
         self, headers: Pairs = (), status: int = 200, body: bytes | None = None, error: BaseException | None = None
@@ -47,9 +45,9 @@ class Reply:
 
 
 class Origin:
-    """The application: answers with *replies* in turn, the last again and again, and remembers what it was asked.
+    """The application: responds with *replies* in turn, repeating the last, and records the scopes of requests.
 
-    It answers 304 to a condition that its reply's own validators meet.
+    It responds with 304 to a condition that the validators of its reply match.
     """
 
     def __init__(self, *replies: Reply) -> None:
@@ -87,7 +85,7 @@ class Origin:
 
 
 class CacheHarness:
-    """One cache."""
+    """One cache, its store and its application."""
 
     def __init__(
         self,
@@ -114,7 +112,7 @@ class CacheHarness:
         self.cache = HttpCache(
             self.store, CachePolicies(policies), CacheOptions(**{**chosen, **options}), self.metrics, lambda: self.now
         )
-        self.objects = ValueCache(self.store, self.metrics, lambda: self.now, 30.0)
+        self.values = ValueCache(self.store, self.metrics, lambda: self.now, 30.0)
         self.filter = CacheFilter(self.cache.options.credential_headers)
         self.filter.cache = self.cache
         self.serve(app)
@@ -126,14 +124,14 @@ class CacheHarness:
         return TieredStore(local, SHARED[0](), HttpCodec(), self.metrics, lambda: self.now)
 
     def serve(self, app: Any) -> None:
-        """Let *app* stand behind the cache from now on."""
+        """Use *app* as the application from now on."""
         self.chain = FilterChain([self.filter], app, RouteTemplates())
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
 
     def date(self, seconds: float = 0.0) -> str:
-        """Return the HTTP date so many *seconds* from now."""
+        """Return the HTTP date *seconds* from now."""
         return formatdate(self.now + seconds, usegmt=True)
 
     def scope(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> Scope:
@@ -156,13 +154,13 @@ class CacheHarness:
             **more,
         }
 
-    async def ask(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> TestResponse:
-        answer = TestResponse()
-        await self.chain(self.scope(target, method, headers, **more), empty_body, collecting(answer))
-        return answer
+    async def fetch(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> Answer:
+        response = Answer()
+        await self.chain(self.scope(target, method, headers, **more), empty_body, collecting(response))
+        return response
 
     async def settle(self) -> None:
-        """Let what runs in the background come to its end."""
+        """Wait for the refreshes in the background."""
         while tasks := list(self.cache._refreshes.values()):
             await asyncio.gather(*tasks)
 
@@ -171,12 +169,68 @@ async def empty_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def collecting(answer: TestResponse) -> Send:
+def collecting(response: Answer) -> Send:
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = list(message["headers"])
+            response.status = message["status"]
+            response.headers = list(message["headers"])
         elif message["type"] == "http.response.body":
-            answer.body += message.get("body", b"")
+            response.body += message.get("body", b"")
 
     return send
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def start_requests(harness: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[Answer]]:
+    """Start *number* requests for one resource; the application delays them until its gate opens."""
+    origin.gate = asyncio.Event()
+    tasks = [asyncio.create_task(harness.fetch()) for _ in range(number)]
+    await until(lambda: origin.calls)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return tasks
+
+
+class Stream:
+    """An application that sends the chunks that a test puts into *parts*."""
+
+    def __init__(self, headers: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"max-age=60"),)) -> None:
+        self.headers = list(headers)
+        self.parts: asyncio.Queue[tuple[bytes, bool] | BaseException] = asyncio.Queue()
+        self.calls = 0
+        self.sent = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls += 1
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        more = True
+        while more:
+            part = await self.parts.get()
+            if isinstance(part, BaseException):
+                raise part
+            body, more = part
+            await send({"type": "http.response.body", "body": body, "more_body": more})
+            self.sent += 1
+
+
+class Reader:
+    """A client that may stop reading."""
+
+    def __init__(self, harness: CacheHarness, **asked: object) -> None:
+        self.response = Answer()
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.leaves = False
+        self._collect = collecting(self.response)
+        self.task = asyncio.ensure_future(harness.chain(harness.scope(), empty_body, self.send))
+
+    async def send(self, message: Message) -> None:
+        if self.leaves:
+            raise OSError("the client has disconnected")
+        await self.reads.wait()
+        await self._collect(message)

@@ -1,4 +1,4 @@
-"""``Cache-Status`` says what the cache has done, and why it stores nothing (RFC 9211)."""
+"""``Cache-Status`` has the outcome of a request, and why the response is not stored (RFC 9211)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,11 @@ FRESH = (CC, "max-age=60")
         (Reply([FRESH]), {"extensions": {"tls": {"client_cert_name": "CN=ann"}}}, "user-of-application"),
     ],
 )
-async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any], detail: str | None) -> None:
+async def test_detail_is_the_reason_why_a_response_is_not_stored(
+    reply: Reply, asked: dict[str, Any], detail: str | None
+) -> None:
     harness = CacheHarness(Origin(reply))
-    said = (await harness.ask(**asked)).header("cache-status")
+    said = (await harness.fetch(**asked)).header("cache-status")
     assert said == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
 
 
@@ -55,32 +57,32 @@ async def test_it_says_why_nothing_is_stored(reply: Reply, asked: dict[str, Any]
         ([("Upgrade", "h2c")], "upgrade"),
     ],
 )
-async def test_it_says_why_a_request_is_not_for_the_cache(headers: Pairs, detail: str) -> None:
+async def test_detail_is_the_reason_why_a_request_bypasses_the_cache(headers: Pairs, detail: str) -> None:
     harness = CacheHarness(Origin(Reply([FRESH])))
-    answer = await harness.ask(headers=headers)
-    assert answer.header("cache-status") == f"scalekit; fwd=bypass; detail={detail}"
+    response = await harness.fetch(headers=headers)
+    assert response.header("cache-status") == f"scalekit; fwd=bypass; detail={detail}"
 
 
-async def test_a_credential_is_no_variant() -> None:
+async def test_another_credential_is_no_variant_miss() -> None:
     harness = CacheHarness(Origin(Reply([FRESH])))
-    await harness.ask()
-    answer = await harness.ask(headers=[("Cookie", "a=b")])
-    assert answer.header("cache-status") == "scalekit; fwd=request; fwd-status=200; detail=cookie"
+    await harness.fetch()
+    response = await harness.fetch(headers=[("Cookie", "a=b")])
+    assert response.header("cache-status") == "scalekit; fwd=request; fwd-status=200; detail=cookie"
 
 
-async def test_another_variant_is_one() -> None:
+async def test_another_variant_is_a_variant_miss() -> None:
     harness = CacheHarness(Origin(Reply([FRESH, ("Vary", "X-Color")])))
-    await harness.ask(headers=[("X-Color", "red")])
-    answer = await harness.ask(headers=[("X-Color", "blue")])
-    assert (answer.header("cache-status") or "").startswith("scalekit; fwd=vary-miss;")
+    await harness.fetch(headers=[("X-Color", "red")])
+    response = await harness.fetch(headers=[("X-Color", "blue")])
+    assert (response.header("cache-status") or "").startswith("scalekit; fwd=vary-miss;")
 
 
-async def test_it_says_how_a_stale_response_went_on() -> None:
+async def test_cache_status_of_a_stale_response_has_the_outcome_of_its_revalidation() -> None:
     replies = [Reply([FRESH, ("ETag", '"1"')]), Reply([FRESH, ("ETag", '"1"')]), Reply(status=503)]
     harness = CacheHarness(Origin(*replies), [("/**", CachePolicy())])
     said = []
     for _ in range(3):
-        said.append((await harness.ask()).header("cache-status"))
+        said.append((await harness.fetch()).header("cache-status"))
         harness.pass_time(100)
     assert said[1:] == [
         "scalekit; hit; fwd=stale; fwd-status=304; stored",

@@ -1,10 +1,12 @@
-"""Corrupt and foreign entries in a shared store are misses."""
+"""Items survive a round trip; corrupt and foreign entries in a shared store are misses."""
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -14,24 +16,24 @@ from hypothesis import strategies as st
 
 from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
+from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching.codec import HEAD, MAGIC, Corrupt
-from scalekit_caching.items import digest
+from scalekit_caching.items import Item, Value, digest
 from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.tiered_store import TieredStore
 from scalekit_redis import Connections, Redis
 from tests.cache.conftest import Shared
 from tests.cache.harness import CacheHarness, Origin, Reply
-from tests.lib.caching.test_tiered_store import process, written
+from tests.lib.caching.table_store import CODEC, Table, new_process, wait_written
 
 pytestmark = pytest.mark.anyio
-
 HEADERS = [("Cache-Control", "max-age=60"), ("ETag", '"x"')]
 KEY, OTHER = ((b"shop.example", path, b"", b"http") for path in (b"/a", b"/b"))
 ITEM = b"hostile:item:"
 
 
 class SharedStore(NamedTuple):
-    """Two good frames, of the answers to /a and /b."""
+    """Two valid items: the responses to /a and /b."""
 
     own: bytes
     other: bytes
@@ -39,16 +41,16 @@ class SharedStore(NamedTuple):
 
 Harm = Callable[[SharedStore], bytes]
 HARMS: dict[str, Harm] = {
-    "nothing": lambda frames: b"",
-    "a pickle": lambda frames: b"\x80\x04\x95.",
-    "the head alone": lambda frames: frames.own[: HEAD.size],
-    "half a head": lambda frames: frames.own[:20],
-    "truncated": lambda frames: frames.own[:-1],
-    "longer": lambda frames: frames.own + b"\0",
-    "longer, with a good checksum": lambda frames: frames.own + struct.pack("<I", crc32(frames.own)),
-    "huge": lambda frames: frames.own + b"\0" * 5_000_000,
-    "another version's": lambda frames: b"SKc2" + frames.own[len(MAGIC) :],
-    "another key's": lambda frames: frames.other,
+    "nothing": lambda items: b"",
+    "a pickle": lambda items: b"\x80\x04\x95.",
+    "the head alone": lambda items: items.own[: HEAD.size],
+    "half a head": lambda items: items.own[:20],
+    "truncated": lambda items: items.own[:-1],
+    "longer": lambda items: items.own + b"\0",
+    "longer, with a good checksum": lambda items: items.own + struct.pack("<I", crc32(items.own)),
+    "huge": lambda items: items.own + b"\0" * 5_000_000,
+    "another version's": lambda items: b"SKc2" + items.own[len(MAGIC) :],
+    "another key's": lambda items: items.other,
 }
 
 
@@ -59,70 +61,70 @@ async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisStore], None
 
 
 @asynccontextmanager
-async def asking(frames: RedisStore, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
-    """Give a process that has nothing itself; it *hears* of changes, or asks for purges each time."""
-    harness = process(frames, origin)
-    levels = harness.store
-    assert isinstance(levels, TieredStore)
+async def asking(items: RedisStore, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
+    """Run a process without local items; it *hears* of changes, or reads tag versions for each lookup."""
+    harness = new_process(items, origin)
+    tiered = harness.store
+    assert isinstance(tiered, TieredStore)
     if not hears:
         yield harness
         return
-    async with levels.running():
-        learning = levels._invalidation._syncing
-        while not levels._invalidation.in_sync:
+    async with tiered.running():
+        learning = tiered._invalidation._syncing
+        while not tiered._invalidation.in_sync:
             if learning is not None:
                 await learning
-            learning = levels._invalidation._syncing
-            await levels.shared_store.version()
+            learning = tiered._invalidation._syncing
+            await tiered.shared_store.version()
         yield harness
 
 
-async def good(frames: RedisStore, origin: Origin) -> SharedStore:
-    harness = process(frames, origin)
+async def good(items: RedisStore, origin: Origin) -> SharedStore:
+    harness = new_process(items, origin)
     for path in ("/a", "/b"):
-        await harness.ask(path)
-    await written(harness)
-    (own, other), _ = await frames.get_many([digest(KEY), digest(OTHER)])
+        await harness.fetch(path)
+    await wait_written(harness)
+    (own, other), _ = await items.get_many([digest(KEY), digest(OTHER)])
     assert own is not None
     assert other is not None
     return SharedStore(own, other)
 
 
-async def is_missing(frames: RedisStore, origin: Origin, hears: bool) -> None:
-    """Check that what was left is given to nobody, and that a new answer takes its place."""
-    async with asking(frames, origin, hears) as harness:
+async def is_missing(items: RedisStore, origin: Origin, hears: bool) -> None:
+    """Check that the data is a miss, and that a new response replaces it."""
+    async with asking(items, origin, hears) as harness:
         calls = origin.calls
-        answer = await harness.ask("/a")
-        assert (answer.status, answer.body, origin.calls) == (200, b"%d" % (calls + 1), calls + 1)
+        response = await harness.fetch("/a")
+        assert (response.status, response.body, origin.calls) == (200, b"%d" % (calls + 1), calls + 1)
         assert harness.metrics.corrupt.value == 1
-        await written(harness)
-    async with asking(frames, origin, hears) as harness:
-        assert (await harness.ask("/a")).body == answer.body
+        await wait_written(harness)
+    async with asking(items, origin, hears) as harness:
+        assert (await harness.fetch("/a")).body == response.body
         assert harness.metrics.corrupt.value == 0
 
 
 @pytest.mark.parametrize("hears", [True, False])
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
-async def test_what_others_leave_is_missing(shared: Shared, harm: Harm, hears: bool) -> None:
+async def test_foreign_data_is_a_miss(shared: Shared, harm: Harm, hears: bool) -> None:
     origin = Origin(Reply(HEADERS))
-    async with store(shared) as (redis, frames):
-        await redis.set(ITEM + digest(KEY), harm(await good(frames, origin)), ttl=60)
-        await is_missing(frames, origin, hears)
+    async with store(shared) as (redis, items):
+        await redis.set(ITEM + digest(KEY), harm(await good(items, origin)), ttl=60)
+        await is_missing(items, origin, hears)
 
 
 @pytest.mark.parametrize("hears", [True, False])
-async def test_a_key_of_another_type_is_missing(shared: Shared, hears: bool) -> None:
+async def test_a_key_of_another_type_is_a_miss(shared: Shared, hears: bool) -> None:
     origin = Origin(Reply(HEADERS))
-    async with store(shared) as (redis, frames):
+    async with store(shared) as (redis, items):
         await redis.call("LPUSH", ITEM + digest(KEY), "x")
-        await is_missing(frames, origin, hears)
+        await is_missing(items, origin, hears)
 
 
-async def test_a_byte_that_was_flipped_anywhere_is_noticed(shared: Shared) -> None:
+async def test_a_flipped_byte_is_detected(shared: Shared) -> None:
     origin = Origin(Reply(HEADERS))
-    async with store(shared) as (redis, frames):
-        own = (await good(frames, origin)).own
-        async with asking(frames, origin, hears=True) as harness:
+    async with store(shared) as (redis, items):
+        own = (await good(items, origin)).own
+        async with asking(items, origin, hears=True) as harness:
             for place in range(len(own)):
                 flipped = bytes([*own[:place], own[place] ^ 1, *own[place + 1 :]])
                 await redis.set(ITEM + digest(KEY), flipped, ttl=60)
@@ -134,7 +136,7 @@ async def test_a_byte_that_was_flipped_anywhere_is_noticed(shared: Shared) -> No
 @example(b"e", struct.pack(">HdddhhIII", 200, float("nan"), 0, 0, -1, -1, 0, 0, 0))
 @example(b"e", struct.pack(">HdddhhIII", 200, 0, 0, 0, 9, 9, 0, 0, 0))
 @example(b"v", struct.pack(">dI", float("inf"), 0))
-def test_nonsense_with_a_good_checksum_is_refused_or_an_item_and_nothing_else(kind: bytes, rest: bytes) -> None:
+def test_random_data_with_a_valid_checksum_is_refused_or_decoded(kind: bytes, rest: bytes) -> None:
     name = digest(KEY)
     frame = HEAD.pack(MAGIC, HEAD.size + len(rest) + 4, name, kind, 1) + rest
     try:
@@ -142,3 +144,55 @@ def test_nonsense_with_a_good_checksum_is_refused_or_an_item_and_nothing_else(ki
     except Corrupt:
         return
     assert item.key == KEY
+
+
+async def make_items() -> list[Item]:
+    origin, table = Origin(Reply([("Cache-Control", "max-age=60"), ("Vary", "Foo")])), Table()
+    harness = new_process(table, origin)
+    await harness.fetch()
+    await harness.values.set("v", b"\xff", 60)
+    assert isinstance(harness.store, TieredStore)
+    return list(harness.store.local.table.items.values())
+
+
+@lru_cache
+def stored_items() -> list[Item]:
+    return asyncio.run(make_items())
+
+
+@pytest.mark.parametrize("field", ["generated_at", "expires", "refresh_at"])
+def test_a_response_with_an_invalid_time_is_refused(field: str) -> None:
+    (entry,) = (item for item in stored_items() if isinstance(item, StoredResponse))
+    name, before = digest(entry.key), getattr(entry, field)
+    setattr(entry, field, float("nan"))
+    frame = CODEC.encode(entry, name)
+    setattr(entry, field, before)
+    with pytest.raises(Corrupt, match="invalid time"):
+        CODEC.decode(frame, name, entry.key)
+
+
+@given(st.data())
+def test_changed_or_truncated_data_is_refused(data: st.DataObject) -> None:
+    item = data.draw(st.sampled_from(stored_items()))
+    name = digest(item.key)
+    whole = CODEC.encode(item, name)
+    frame = bytearray(whole)
+    place = data.draw(st.integers(0, len(frame) - 1))
+    frame[place] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(Corrupt):
+        CODEC.decode(bytes(frame), name, item.key)
+    with pytest.raises(Corrupt):
+        CODEC.decode(whole[:place], name, item.key)
+    with pytest.raises(Corrupt, match="another key"):
+        CODEC.decode(whole, digest((*item.key, b"")), (*item.key, b""))
+
+
+def test_every_kind_of_item_survives_a_round_trip() -> None:
+    items = stored_items()
+    assert {type(item) for item in items} == {StoredResponse, Value, Variants}
+    for item in items:
+        name = digest(item.key)
+        whole = CODEC.encode(item, name)
+        again = CODEC.decode(whole, name, item.key)
+        assert type(again) is type(item)
+        assert HttpCodec().encode(again, name) == whole

@@ -1,4 +1,4 @@
-"""``@cached`` says at a handler what a policy says in the file, in every framework that names its handlers."""
+"""``@cached`` declares a policy at a handler, in every framework that sets the endpoint."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.anyio
 
 
 class Counter:
-    """Answers with the number of the call."""
+    """Responds with the number of the call."""
 
     def __init__(self, status: int = 200) -> None:
         self.calls = 0
         self.status = status
 
-    async def answer(self, request: Request) -> Response:
+    async def response(self, request: Request) -> Response:
         self.calls += 1
         return PlainTextResponse(str(self.calls), self.status)
 
@@ -44,16 +44,16 @@ def shop(status: int = 200, **terms: Any) -> tuple[ASGIApp, Counter]:
 
     @cached(**terms)
     async def page(request: Request) -> Response:
-        return await counter.answer(request)
+        return await counter.response(request)
 
-    return Starlette(routes=[Route("/page", page), Route("/other", counter.answer)]), counter
+    return Starlette(routes=[Route("/page", page), Route("/other", counter.response)]), counter
 
 
 async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: CachePolicy | None = None) -> bool:
-    """Tell whether all *targets* get what was made for the first."""
+    """Return whether all *targets* get the response to the first."""
     harness = CacheHarness(app, [("/**", policy)] if policy else ())
-    answers = [await harness.ask(target, headers=headers) for target in targets]
-    return len({answer.body for answer in answers}) == 1
+    responses = [await harness.fetch(target, headers=headers) for target in targets]
+    return len({response.body for response in responses}) == 1
 
 
 @pytest.mark.parametrize(
@@ -67,36 +67,36 @@ async def is_shared(app: ASGIApp, *targets: str, headers: Pairs = (), policy: Ca
         (["/other?page=1", "/other?page=1&utm=b"], False),
     ],
 )
-async def test_a_handler_says_which_parameters_count(targets: list[str], shared: bool) -> None:
+async def test_query_params_of_a_handler_select_the_key(targets: list[str], shared: bool) -> None:
     app, _ = shop(ttl="1h", query_params=["page"])
     assert await is_shared(app, *targets) == shared
 
 
-async def test_the_file_goes_before_the_handler_where_both_name_parameters() -> None:
+async def test_query_params_of_a_policy_have_precedence_over_those_of_the_handler() -> None:
     app, _ = shop(ttl="1h", query_params=["page"])
     assert not await is_shared(app, "/page?a=1", "/page?a=2", policy=CachePolicy(query=frozenset({b"a"})))
 
 
-async def test_a_change_forgets_what_was_found_by_fewer_parameters() -> None:
+async def test_an_unsafe_request_invalidates_the_response_of_the_shortened_query() -> None:
     app, _ = shop(ttl="1h", query_params=["page"])
     harness = CacheHarness(app)
-    await harness.ask("/page?utm=1")
-    answer = await harness.ask("/page?utm=2")
-    assert answer.body == b"1"
-    harness.serve(Starlette(routes=[Route("/page", Counter().answer, methods=["POST"])]))
-    await harness.ask("/page?utm=3", "POST")
+    await harness.fetch("/page?utm=1")
+    response = await harness.fetch("/page?utm=2")
+    assert response.body == b"1"
+    harness.serve(Starlette(routes=[Route("/page", Counter().response, methods=["POST"])]))
+    await harness.fetch("/page?utm=3", "POST")
     harness.serve(app)
-    assert (await harness.ask("/page?utm=4")).body == b"2"
+    assert (await harness.fetch("/page?utm=4")).body == b"2"
 
 
-async def test_a_handler_says_that_cookies_do_not_matter() -> None:
+async def test_a_handler_may_ignore_cookies() -> None:
     app, _ = shop(ttl="1h", cookies="ignore")
     assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b")])
     app, _ = shop(ttl="1h")
     assert not await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b")])
 
 
-async def test_a_handler_says_for_which_statuses_its_ttl_is() -> None:
+async def test_the_ttl_of_a_handler_applies_to_its_statuses() -> None:
     app, _ = shop(404, ttl="1h", statuses=[200, 404])
     assert await is_shared(app, "/page", "/page")
     app, _ = shop(404, ttl="1h")
@@ -115,12 +115,12 @@ async def test_a_handler_says_for_which_statuses_its_ttl_is() -> None:
         ({"ttl": "1h", "early_refresh": 1.0}, "early_refresh must be a fraction"),
     ],
 )
-def test_a_mistake_is_told_where_it_is_made(terms: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_raise_value_error(terms: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cached(**terms)
 
 
-async def test_words_are_taken_in_either_case() -> None:
+async def test_arguments_ignore_case() -> None:
     terms: dict[str, Any] = {"ttl": "1h", "vary_by": "Identity", "cookies": "IGNORE"}
     app, _ = shop(**terms)
     assert await is_shared(app, "/page", "/page", headers=[("Cookie", "a=b"), ("Authorization", "c")])
@@ -235,9 +235,9 @@ def litestar_controller() -> Any:
         litestar_controller,
     ],
 )
-async def test_it_takes_effect_in_every_framework_that_names_its_handlers(build: Callable[[], ASGIApp]) -> None:
+async def test_cached_takes_effect_in_every_framework_that_sets_the_endpoint(build: Callable[[], ASGIApp]) -> None:
     harness = CacheHarness(build())
-    first, second = [await harness.ask("/below/page") for _ in range(2)]
+    first, second = [await harness.fetch("/below/page") for _ in range(2)]
     assert (first.status, first.body) == (second.status, second.body)
     assert "hit" in (second.header("cache-status") or "")
 
@@ -248,7 +248,7 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def test_where_nobody_names_the_handler_that_is_told_once(
+async def test_a_missing_endpoint_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Copying:
@@ -265,13 +265,13 @@ async def test_where_nobody_names_the_handler_that_is_told_once(
         harness = CacheHarness(app)
         with caplog.at_level(logging.ERROR, "scalekit.cache"):
             for _ in range(3):
-                await harness.ask("/below/page")
+                await harness.fetch("/below/page")
         (record,) = caplog.records
         assert "@cached has no effect on '/below/page'" in record.getMessage()
 
 
-async def test_a_page_that_is_not_there_is_no_reason_to_complain(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_404_of_the_router_logs_no_missing_endpoint(caplog: pytest.LogCaptureFixture) -> None:
     harness = CacheHarness(starlette())
     with caplog.at_level(logging.ERROR, "scalekit.cache"):
-        await harness.ask("/nothing")
+        await harness.fetch("/nothing")
     assert not caplog.records

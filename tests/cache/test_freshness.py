@@ -6,20 +6,20 @@ import asyncio
 
 import pytest
 
+from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
 pytestmark = pytest.mark.anyio
-
 CC = "Cache-Control"
 
 
 async def reused(headers: Pairs, after: float = 3.0) -> bool:
-    """Tell whether an answer with *headers* is given again *after* so many seconds."""
+    """Return whether a response with *headers* is reused *after* seconds."""
     origin = Origin(Reply(headers))
     harness = CacheHarness(origin)
-    first = await harness.ask()
+    first = await harness.fetch()
     harness.pass_time(after)
-    second = await harness.ask()
+    second = await harness.fetch()
     assert (second.body == first.body) == (origin.calls == 1)
     return origin.calls == 1
 
@@ -136,35 +136,35 @@ async def test_a_fresh_response_is_reused(headers: Pairs) -> None:
         [("ETag", '"abc"')],
     ],
 )
-async def test_any_other_response_is_refreshed(headers: Pairs) -> None:
+async def test_any_other_response_is_not_reused(headers: Pairs) -> None:
     assert not await reused(headers)
 
 
 @pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599])
-async def test_any_final_status_is_stored_for_as_long_as_the_response_says(status: int) -> None:
+async def test_any_final_status_with_an_explicit_lifetime_is_stored(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
     harness = CacheHarness(origin)
-    first, second = await harness.ask(), await harness.ask()
+    first, second = await harness.fetch(), await harness.fetch()
     assert (first.status, second.status, origin.calls) == (status, status, 1)
     harness.pass_time(3600)
-    await harness.ask()
+    await harness.fetch()
     assert origin.calls == 2
 
 
 @pytest.mark.parametrize("status", [206, 304])
-async def test_parts_and_nothing_new_are_not_stored(status: int) -> None:
+async def test_partial_and_not_modified_responses_are_not_stored(status: int) -> None:
     origin = Origin(Reply([(CC, "max-age=3600")], status))
     harness = CacheHarness(origin)
-    await harness.ask()
-    await harness.ask()
+    await harness.fetch()
+    await harness.fetch()
     assert origin.calls == 2
 
 
-async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
+async def test_must_understand_forbids_to_store_an_unknown_status() -> None:
     origin = Origin(Reply([(CC, "max-age=3600, must-understand")], 299))
     harness = CacheHarness(origin)
-    await harness.ask()
-    await harness.ask()
+    await harness.fetch()
+    await harness.fetch()
     assert origin.calls == 2
 
 
@@ -181,29 +181,29 @@ async def test_must_understand_forbids_to_keep_what_is_not_understood() -> None:
         ([(CC, "max-age=600"), ("Date", CLOCK.date(500))], 5, 5),
     ],
 )
-async def test_the_age_is_right_at_every_reuse(headers: Pairs, after: int, age: int) -> None:
+async def test_age_is_correct_at_every_reuse(headers: Pairs, after: int, age: int) -> None:
     harness = CacheHarness(Origin(Reply(headers)))
-    first = await harness.ask()
+    first = await harness.fetch()
     for more in (0, 7):
         harness.pass_time(more if more else after)
-        again = await harness.ask()
+        again = await harness.fetch()
         assert [value for name, value in again.headers if name == b"age"] == [b"%d" % (age + more)]
         assert again.header("date") == (first.header("date") or NOW)
 
 
-async def test_a_slow_response_with_an_age_is_older_by_the_time_it_took() -> None:
+async def test_the_response_delay_is_added_to_age() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.ensure_future(harness.ask())
+    asking = asyncio.ensure_future(harness.fetch())
     while not origin.calls:
         await asyncio.sleep(0)
     harness.pass_time(20)
     origin.gate.set()
     await asking
-    assert (await harness.ask()).header("age") == "50"
+    assert (await harness.fetch()).header("age") == "50"
 
 
-async def test_heuristics_count_only_where_they_are_turned_on() -> None:
+async def test_heuristic_freshness_is_off_by_default() -> None:
     from scalekit_cache.storability import StorageRules
 
     headers = [("Last-Modified", CLOCK.date(-1000)), ("Date", NOW)]
@@ -211,11 +211,24 @@ async def test_heuristics_count_only_where_they_are_turned_on() -> None:
         harness = CacheHarness(
             origin := Origin(Reply(headers, status)), storage_rules=StorageRules(heuristic_fraction=0.1)
         )
-        await harness.ask()
+        await harness.fetch()
         harness.pass_time(99)
-        await harness.ask()
+        await harness.fetch()
         assert origin.calls == calls, status
         harness.pass_time(2)
         origin.validates = False
-        await harness.ask()
+        await harness.fetch()
         assert origin.calls == (2 if calls == 1 else 3)
+
+
+async def test_errors_are_not_stored_unless_a_policy_names_their_status() -> None:
+    for status in (400, 404, 413, 500, 503):
+        harness = CacheHarness(origin := Origin(Reply(status=status)), [("/**", CachePolicy(ttl=60.0))])
+        await harness.fetch()
+        await harness.fetch()
+        assert origin.calls == 2
+    gone = CachePolicy(ttl=60.0, statuses=frozenset({404}))
+    harness = CacheHarness(origin := Origin(Reply(status=404)), [("/**", gone)])
+    await harness.fetch()
+    await harness.fetch()
+    assert origin.calls == 1

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Shared(MemoryStore):
-    """A store whose purges take their time, as those of one that processes share do."""
+    """A store with slow purges, like a shared one."""
 
     shared = True
 
@@ -32,11 +32,11 @@ def purges_of(store: MemoryStore) -> SqlInvalidation:
     return SqlInvalidation(store, CacheMetrics(telemetry), lambda suspended: None, telemetry.series(PENDING_PURGES))
 
 
-def test_a_response_that_was_made_from_no_table_has_no_tags() -> None:
+def test_a_response_made_from_no_table_has_no_tags() -> None:
     assert ReadTracker().tags() == ()
 
 
-def test_tables_become_tags_and_one_for_all() -> None:
+def test_each_table_is_a_tag_and_all_share_one() -> None:
     tables = ReadTracker()
     tables.add(frozenset({"b", "a"}))
     assert tables.tags() == (ANY_TABLE, b"tag:sql:a", b"tag:sql:b")
@@ -44,7 +44,7 @@ def test_tables_become_tags_and_one_for_all() -> None:
 
 
 @pytest.mark.parametrize("more", [None, frozenset(map(str, range(MAX_TABLES)))])
-def test_what_is_not_known_or_too_much_is_not_stored(more: frozenset[str] | None) -> None:
+def test_a_response_with_unknown_or_too_many_tables_is_not_stored(more: frozenset[str] | None) -> None:
     tables = ReadTracker()
     tables.add(frozenset({"a"}))
     tables.add(more)
@@ -52,7 +52,7 @@ def test_what_is_not_known_or_too_much_is_not_stored(more: frozenset[str] | None
     assert tables.tags() is None
 
 
-async def test_what_a_child_task_reads_belongs_to_the_response() -> None:
+async def test_tables_that_a_child_task_reads_are_tags_of_the_response() -> None:
     purges, tables = purges_of(MemoryStore(2**20)), track_reads()
     try:
 
@@ -67,7 +67,7 @@ async def test_what_a_child_task_reads_belongs_to_the_response() -> None:
     assert b"tag:sql:b" not in (tables.tags() or ())
 
 
-async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
+async def test_cancelling_a_write_does_not_cancel_its_purge() -> None:
     store = Shared()
     purges = purges_of(store)
     async with purges.running():
@@ -82,7 +82,7 @@ async def test_who_is_cancelled_does_not_take_the_purge_along() -> None:
     assert not store.purged_since((ANY_TABLE,), 0)
 
 
-async def test_what_is_in_doubt_is_purged_again_until_it_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_undecided_tables_are_purged_until_the_write_must_be_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invalidation, "UNDECIDED_INTERVAL", 0.01)
     monkeypatch.setattr(invalidation, "UNDECIDED_TTL", 0.1)
     store = MemoryStore(2**20)

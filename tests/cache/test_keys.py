@@ -1,9 +1,10 @@
-"""Queries share a key only where an application reads the same parameters from them."""
+"""Requests share a key only where an application reads the same resource and parameters from them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -11,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from scalekit_cache.keys import canonical_query
+from scalekit.testing import Answer
+from scalekit_cache.keys import REWRITING, canonical_query
 from scalekit_cache.policies import CachePolicy
-from tests.cache.harness import CacheHarness, Origin, Reply
+from tests.cache.harness import CacheHarness, Origin, Pairs, Reply, collecting, empty_body
+
+pytestmark = pytest.mark.anyio
 
 PAGE_AND_TAGS = [("/**", CachePolicy(ttl=60.0, query=frozenset({b"page", b"tag[]", "größe".encode()})))]
 ANYTHING = [("/**", CachePolicy(ttl=60.0))]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "poison",
     ["p%61ge=666", "%70age=666", "utm=1&p%61ge=666", "utm=1;page=666", "utm;page=666", "page%00=666", "+page=666",
@@ -27,14 +30,13 @@ ANYTHING = [("/**", CachePolicy(ttl=60.0))]
      "page[]=666", "page%5B0%5D=666", "pag%65", "page", "page\xa0=666", "gr%C3%B6%C3%9Fe=XL", "tag%5B%5D=red",
      "tag[]=red", "tag[0]=red", "tag=red"],
 )  # fmt: skip
-async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_of_others(poison: str) -> None:
+async def test_an_encoded_query_parameter_does_not_poison_the_response_of_another_query(poison: str) -> None:
     harness = CacheHarness(Origin(Reply()), PAGE_AND_TAGS)
-    assert (await harness.ask(f"/shop?{poison}")).body == b"1"
-    assert (await harness.ask("/shop")).body == b"2"
-    assert (await harness.ask("/shop?utm=1")).body == b"2"
+    assert (await harness.fetch(f"/shop?{poison}")).body == b"1"
+    assert (await harness.fetch("/shop")).body == b"2"
+    assert (await harness.fetch("/shop?utm=1")).body == b"2"
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("first", "second", "shared"),
     [
@@ -49,14 +51,13 @@ async def test_however_a_named_parameter_is_written_it_does_not_change_the_page_
         ("page=1", "page=1#", False),
     ],
 )
-async def test_named_parameters_are_told_apart_and_others_are_not(first: str, second: str, shared: bool) -> None:
+async def test_only_named_query_parameters_are_part_of_the_key(first: str, second: str, shared: bool) -> None:
     harness = CacheHarness(origin := Origin(Reply()), PAGE_AND_TAGS)
-    await harness.ask(f"/shop?{first}")
-    await harness.ask(f"/shop?{second}")
+    await harness.fetch(f"/shop?{first}")
+    await harness.fetch(f"/shop?{second}")
     assert origin.calls == (1 if shared else 2)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("first", "second", "shared"),
     [
@@ -72,10 +73,12 @@ async def test_named_parameters_are_told_apart_and_others_are_not(first: str, se
         ("a=1&b", "b&a=1", True),
     ],
 )
-async def test_the_order_counts_between_values_of_one_name(first: str, second: str, shared: bool) -> None:
+async def test_only_the_order_of_values_of_one_parameter_is_part_of_the_key(
+    first: str, second: str, shared: bool
+) -> None:
     harness = CacheHarness(origin := Origin(Reply()), ANYTHING)
-    await harness.ask(f"/?{first}")
-    await harness.ask(f"/?{second}")
+    await harness.fetch(f"/?{first}")
+    await harness.fetch(f"/?{second}")
     assert origin.calls == (1 if shared else 2)
 
 
@@ -110,7 +113,7 @@ def read(query: bytes, kept: frozenset[bytes] | None) -> dict[str, list[str]]:
 
 @settings(max_examples=1500)
 @given(queries, st.data(), kept_names, st.booleans())
-def test_two_queries_with_one_key_are_read_alike(
+def test_two_queries_with_one_key_have_the_same_parameters(
     query: list[bytes], data: st.DataObject, kept: frozenset[bytes] | None, is_sorted: bool
 ) -> None:
     more = data.draw(st.lists(parts, max_size=2))
@@ -122,6 +125,101 @@ def test_two_queries_with_one_key_are_read_alike(
 
 
 @given(queries, kept_names, st.booleans())
-def test_a_key_is_its_own_key(query: list[bytes], kept: frozenset[bytes] | None, is_sorted: bool) -> None:
+def test_the_canonical_query_is_idempotent(query: list[bytes], kept: frozenset[bytes] | None, is_sorted: bool) -> None:
     once = canonical_query(b"&".join(query), kept, is_sorted)
     assert canonical_query(once, kept, is_sorted) == once
+
+
+CC = "Cache-Control"
+STATIC = [("/**/*.css", CachePolicy(ttl=60.0)), ("/static/**", CachePolicy(ttl=60.0)), ("/*.js", CachePolicy(ttl=60.0))]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/account/x.css", "/me/x.css", "/me;a.css", "/me%2f..%2fa.js", "//me/a.css", "/me%00.css", "/static/../me",
+     "/static/%2e%2e/me", "/static\\..\\me.css", "/me%3fa.css", "/me%23.css", "/static/%252e%252e/me", "/me%0a.css"],
+)  # fmt: skip
+@pytest.mark.parametrize("credential", ["Authorization", "Cookie"])
+async def test_a_private_page_is_not_stored_by_a_policy_for_static_files(target: str, credential: str) -> None:
+    harness = CacheHarness(Origin(Reply()), STATIC)
+    assert (await harness.fetch(target, headers=[(credential, "victim")])).body == b"1"
+    assert (await harness.fetch(target)).body == b"2"
+    assert (await harness.fetch(target, headers=[(credential, "attacker")])).body == b"3"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/static/../me",
+        "/static/..%2fme",
+        "/static/%2e%2e/me",
+        "//static/a",
+        "/me;x.css",
+        "/static/a%00",
+        "/static/a%5cb",
+    ],
+)
+async def test_an_ambiguous_path_has_no_policy(target: str) -> None:
+    harness = CacheHarness(origin := Origin(Reply()), STATIC)
+    await harness.fetch(target)
+    await harness.fetch(target)
+    assert origin.calls == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("/a%2Fb", "/a/b"),
+        ("/A", "/a"),
+        ("/a/", "/a"),
+        ("/%61", "/a"),
+        ("/a?b", "/a"),
+        ("/a?b=1", "/a?B=1"),
+        ("/a%3Fb", "/a?b"),
+    ],
+)
+async def test_keys_contain_raw_path_and_query(first: str, second: str) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    await harness.fetch(first)
+    await harness.fetch(second)
+    assert origin.calls == 2
+
+
+async def test_schemes_and_hosts_have_different_keys() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    hosts: list[Pairs] = [[], [("Host", "evil.example")], [("Host", "shop.example"), ("Host", "evil.example")]]
+    for host in hosts:
+        await harness.fetch(headers=host)
+    await harness.fetch(scheme="https")
+    assert origin.calls == 4
+
+
+async def test_requests_without_a_host_are_keyed_by_the_address_of_the_server() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    servers: list[Any] = [("a.example", 80), ("b.example", 80), ("a.example", 8000), ("/run/socket", None), None]
+    for _ in range(2):
+        for server in servers:
+            scope = harness.scope(headers=[], server=server)
+            scope["headers"] = []
+            await harness.chain(scope, empty_body, collecting(Answer()))
+    await harness.fetch(headers=[("Host", ""), ("Host", "shop.example")])
+    await harness.fetch()
+    assert origin.calls == len(servers) + 2
+
+
+async def test_root_paths_have_different_keys() -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    for _ in range(2):
+        for root in ("", "/a", "/b"):
+            await harness.fetch("/page", root_path=root)
+    assert origin.calls == 3
+
+
+@pytest.mark.parametrize("name", sorted(name.decode() for name in REWRITING))
+async def test_a_rewriting_header_is_part_of_the_key(name: str) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
+    assert (await harness.fetch(headers=[(name, "evil.example")])).body == b"1"
+    assert (await harness.fetch()).body == b"2"
+    assert (await harness.fetch(headers=[(name, "evil.example")])).body == b"1"
+    assert (await harness.fetch(headers=[(name, "other.example")])).body == b"3"
+    assert origin.calls == 3

@@ -10,8 +10,7 @@ from http.client import HTTPConnection
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.cache.harness import CacheHarness
-from tests.cache.test_single_flight import Reader, Stream, until
+from tests.cache.harness import CacheHarness, Reader, Stream, until
 from tests.processes import HOST
 from tests.service import Service
 
@@ -22,7 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) -> App:
-    """Return an application that answers *parts* one after the other, as fast as it may."""
+    """Return an application that sends *parts* one after the other without delay."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": list(headers)})
@@ -33,7 +32,7 @@ def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) ->
 
 
 def blocked(harness: CacheHarness) -> Reader:
-    """Return a client that opens and takes nothing."""
+    """Return a client that connects and does not read."""
     reader = Reader(harness)
     reader.reads.clear()
     return reader
@@ -48,7 +47,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("app", SHAPES.values(), ids=SHAPES.keys())
-async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_once(app: App) -> None:
+async def test_a_client_that_does_not_read_delays_no_other_request(app: App) -> None:
     calls = 0
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,25 +59,25 @@ async def test_who_asks_beside_a_client_that_does_not_read_has_the_response_at_o
     slow = blocked(harness)
     at_once = Reader(harness)
     await at_once.task
-    later = await harness.ask()
-    assert at_once.answer.body == later.body == b"whole"
+    later = await harness.fetch()
+    assert at_once.response.body == later.body == b"whole"
     assert later.header("cache-status") == "scalekit; hit; ttl=60"
     assert calls == 1, "nobody waited in vain, and asked for itself"
     assert not slow.task.done()
-    assert slow.answer.status == 0
+    assert slow.response.status == 0
     slow.reads.set()
     await slow.task
-    assert slow.answer.body == b"whole"
+    assert slow.response.body == b"whole"
 
 
-async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_response_at_once() -> None:
+async def test_a_client_that_does_not_read_its_304_delays_no_other_request() -> None:
     headers = (CC, (b"etag", b'"a"'))
     harness = CacheHarness(in_parts(b"who", b"le", headers=headers))
     slow = Slow(harness, [("If-None-Match", '"a"')])
     fast = Reader(harness)
     async with asyncio.timeout(60):
         await fast.task
-    assert fast.answer.body == b"whole"
+    assert fast.response.body == b"whole"
     slow.reads.set()
     await slow.task
     assert [message["type"] for message in slow.seen] == ["http.response.start", "http.response.body"]
@@ -86,7 +85,7 @@ async def test_who_asks_beside_a_client_that_does_not_take_its_304_has_the_respo
 
 
 class Slow:
-    """A client that takes nothing until it *reads*."""
+    """A client that does not read until *reads* is set."""
 
     def __init__(self, harness: CacheHarness, headers: list[tuple[str, str]]) -> None:
         self.reads = asyncio.Event()
@@ -99,7 +98,7 @@ class Slow:
         self.seen.append(message)
 
 
-async def test_beyond_what_may_be_stored_the_application_waits_for_its_client_and_others_ask_for_themselves() -> None:
+async def test_beyond_max_body_the_application_waits_for_its_client_and_other_requests_call_it_themselves() -> None:
     stream = Stream()
     harness = CacheHarness(stream, max_body=100)
     slow = blocked(harness)
@@ -114,22 +113,22 @@ async def test_beyond_what_may_be_stored_the_application_waits_for_its_client_an
     for _ in range(2):
         alone = Reader(harness)
         await until(lambda: stream.calls > 1)
-        await until(lambda: alone.answer.body)  # noqa: B023
+        await until(lambda: alone.response.body)  # noqa: B023
         alone.task.cancel()
     slow.reads.set()
-    await until(lambda: b"x" * 100 in slow.answer.body)
+    await until(lambda: b"x" * 100 in slow.response.body)
     stream.parts.put_nowait((b"end", False))
     await slow.task
 
 
-async def test_a_first_part_beyond_what_may_be_stored_reaches_its_client() -> None:
+async def test_a_first_chunk_above_max_body_reaches_its_client() -> None:
     harness = CacheHarness(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
     first, second = Reader(harness), Reader(harness)
     await asyncio.gather(first.task, second.task)
-    assert first.answer.body == second.answer.body == b"x" * 50 + b"y" * 50 + b"end"
+    assert first.response.body == second.response.body == b"x" * 50 + b"y" * 50 + b"end"
 
 
-async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it() -> None:
+async def test_when_a_slow_client_disconnects_the_response_ends_unless_followers_read_it() -> None:
     stream = Stream()
     harness = CacheHarness(stream)
     slow = blocked(harness)
@@ -139,17 +138,17 @@ async def test_a_slow_client_that_leaves_ends_the_response_unless_others_read_it
     slow.reads.set()
     stream.parts.put_nowait((b"two", True))
     stream.parts.put_nowait((b"three", True))
-    with pytest.raises(OSError, match="left"):
+    with pytest.raises(OSError, match="disconnected"):
         await slow.task
     assert harness.cache._flights == {}
 
 
-async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
+async def test_a_cancelled_leader_leaves_no_task() -> None:
     stream = Stream()
     harness = CacheHarness(stream)
     slow, fast = blocked(harness), Reader(harness)
     stream.parts.put_nowait((b"one", True))
-    await until(lambda: fast.answer.body == b"one")
+    await until(lambda: fast.response.body == b"one")
     slow.task.cancel()
     results = await asyncio.gather(slow.task, fast.task, return_exceptions=True)
     assert [type(each).__name__ for each in results] == ["CancelledError", "LeaderFailed"]
@@ -160,15 +159,15 @@ async def test_a_slow_leader_that_is_cancelled_leaves_nothing_behind() -> None:
     await until(lambda: harness.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)
     slow.task.cancel()
     await asyncio.gather(slow.task, return_exceptions=True)
-    assert (await harness.ask()).body == b"whole"
+    assert (await harness.fetch()).body == b"whole"
 
 
-async def test_an_application_that_ends_without_a_body_has_its_head_sent() -> None:
+async def test_the_start_of_a_response_without_a_body_is_sent() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [CC]})
 
     harness = CacheHarness(app)
-    assert (await harness.ask()).status == 200
+    assert (await harness.fetch()).status == 200
 
 
 TOML = """
@@ -193,7 +192,7 @@ app = Starlette(routes=[Mount("/static", StaticFiles(directory="static"))])
 """
 
 
-def test_a_file_that_one_client_does_not_read_is_served_to_the_next_at_once() -> None:
+def test_a_file_that_one_client_does_not_read_is_sent_to_the_next_at_once() -> None:
     with Service(TOML, {"service": SERVICE}) as service:
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)

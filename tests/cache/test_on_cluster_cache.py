@@ -27,7 +27,7 @@ def tables(shared: Shared) -> dict[str, Any]:
     return {"plugins": {"cluster-cache": cluster, "cache": {"url": "cluster-cache:", "policies": policies}}}
 
 
-async def test_processes_share_responses_and_values_of_both_caches_stay_apart(cluster_servers: Shared) -> None:
+async def test_processes_share_responses_and_the_values_of_both_caches_are_separate(cluster_servers: Shared) -> None:
     cluster_servers.clear()
     names: dict[str, Any] = {}
     exec(APPLICATION, names)
@@ -41,7 +41,7 @@ async def test_processes_share_responses_and_values_of_both_caches_stay_apart(cl
         assert (await request(two, "/tagged", state=second)).body == kept
 
 
-def test_the_command_reaches_it(cluster_servers: Shared, tmp_path: Path) -> None:
+def test_the_command_purges_the_store_of_the_cluster_cache(cluster_servers: Shared, tmp_path: Path) -> None:
     cluster_servers.clear()
     (tmp_path / "service.py").write_text(APPLICATION)
     listed = ", ".join(f'"{node}"' for node in nodes(cluster_servers))

@@ -22,14 +22,14 @@ function request()
 end
 """
 SHORT = APPLICATION.replace("max-age=600", "max-age=1")
-"""What it answers ends soon, so that there are hits, misses and writes all the time."""
+"""Its responses expire soon, so that there are hits, misses and writes all the time."""
 SECONDS = 4
-"""How long at least there is load, two of what the service keeps."""
+"""Minimum duration of the load in seconds: twice the TTL of responses."""
 
 
 @contextmanager
 def load(service: Service, folder: Path) -> Iterator[Callable[[], WrkResult]]:
-    """Ask 64 at once for many things while inside; give what ends that and reports."""
+    """Run 64 concurrent clients while inside; yield a function that stops them and reports."""
     script = folder / "things.lua"
     script.write_text(THINGS)
     with wrk_load(service.url, "-s", str(script), at_least=SECONDS) as finish:
@@ -40,14 +40,14 @@ def keys(server: Redis) -> int:
     return int(server.cli("DBSIZE"))
 
 
-def nobody_noticed(result: WrkResult) -> None:
+def check_no_request_failed(result: WrkResult) -> None:
     assert result.requests > 0
     errors = (result.not_2xx_or_3xx, result.connect_errors, result.read_errors, result.write_errors, result.timeouts)
     assert errors == (0, 0, 0, 0, 0), result.report
 
 
 @pytest.mark.needs("redis", "wrk")
-def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
+def test_no_request_fails_while_redis_is_killed_and_restarted(tmp_path: Path) -> None:
     with (
         Redis() as server,
         Service(toml(server.url, 2), {"service": SHORT}) as service,
@@ -57,12 +57,12 @@ def test_a_server_that_is_killed_and_started_again(tmp_path: Path) -> None:
         server.kill()
         assert all(get(service, f"/during/{number}").status_code == 200 for number in range(50))
         server.start()
-        nobody_noticed(report())
+        check_no_request_failed(report())
         wait_for("the store to be used again", lambda: get(service, "/new").status_code == 200 and keys(server) > 0)
 
 
 @pytest.mark.needs("redis", "wrk")
-def test_a_server_that_hangs_and_goes_on(tmp_path: Path) -> None:
+def test_no_request_fails_while_redis_hangs_and_resumes(tmp_path: Path) -> None:
     with (
         Redis() as server,
         Service(toml(server.url, 2), {"service": SHORT}) as service,
@@ -74,11 +74,11 @@ def test_a_server_that_hangs_and_goes_on(tmp_path: Path) -> None:
             assert all(get(service, f"/during/{number}").status_code == 200 for number in range(50))
         finally:
             server.resume()
-        nobody_noticed(report())
+        check_no_request_failed(report())
 
 
 @pytest.mark.needs("redis", "wrk")
-def test_a_server_that_hangs_all_the_time(tmp_path: Path) -> None:
+def test_no_request_fails_while_redis_hangs(tmp_path: Path) -> None:
     with Redis() as server, Service(toml(server.url, 2), {"service": SHORT}) as service:
         wait_for("the store to be used", lambda: get(service, "/before").status_code == 200 and keys(server) > 0)
         server.pause()
@@ -88,16 +88,16 @@ def test_a_server_that_hangs_all_the_time(tmp_path: Path) -> None:
         finally:
             server.resume()
         print(f"p50 {result.p50 * 1000:.1f} ms, p99 {result.p99 * 1000:.1f} ms while the store hangs")
-        nobody_noticed(result)
+        check_no_request_failed(result)
 
 
 @pytest.mark.needs("redis", "wrk")
-def test_a_master_of_a_cluster_that_is_killed(tmp_path: Path) -> None:
+def test_no_request_fails_while_a_master_of_a_cluster_is_killed(tmp_path: Path) -> None:
     with RedisCluster() as cluster:
         url = "redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in cluster.nodes)
         with Service(toml(url, 2), {"service": SHORT}) as service, load(service, tmp_path) as report:
             victim = cluster.owner("x")
             wait_for("the store to be used", lambda: keys(victim) > 30)
             victim.kill()
-            nobody_noticed(report())
+            check_no_request_failed(report())
             assert all(get(service, f"/after/{number}").status_code == 200 for number in range(50))

@@ -1,4 +1,4 @@
-"""Services whose workers share a store, under load and while it is gone."""
+"""Services whose workers share a store, under load and while it is unavailable."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def purge(folder: Path, url: str, *arguments: str) -> CompletedProcess[str]:
     return scalekit("cache", "purge", *arguments, folder=folder)
 
 
-def test_twenty_clients_at_once_are_one_call_in_four_workers(shared: Shared) -> None:
+def test_concurrent_requests_to_four_workers_call_the_application_once(shared: Shared) -> None:
     with Service(toml(shared.url, 4), {"service": APPLICATION}) as service, ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: get(service, "/slow"), range(20)))
-        assert len({answer.text for answer in answers}) == 1
-        assert {answer.status_code for answer in answers} == {200}
+        responses = list(pool.map(lambda _: get(service, "/slow"), range(20)))
+        assert len({response.text for response in responses}) == 1
+        assert {response.status_code for response in responses} == {200}
 
 
 def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_command_purges_in_every_worker(shared: Shared, tmp_path: Path) -> N
 
 
 @pytest.mark.needs("redis")
-def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
+def test_the_command_reports_errors(tmp_path: Path) -> None:
     with Redis() as server:
         assert "nothing to purge" in purge(tmp_path, server.url).stderr
         assert "put a slash before it" in purge(tmp_path, server.url, "--path", "shop").stderr
@@ -89,7 +89,7 @@ def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.needs("redis")
 @pytest.mark.parametrize("harm", ["kill", "pause"])
-def test_no_request_fails_while_the_store_is_gone_and_it_heals_by_itself(harm: str) -> None:
+def test_no_request_fails_while_the_store_is_unavailable_and_recovery_is_automatic(harm: str) -> None:
     with Redis() as server, Service(toml(server.url, 2), {"service": APPLICATION}) as service:
         _load(service, "/before")
         getattr(server, harm)()
@@ -100,7 +100,7 @@ def test_no_request_fails_while_the_store_is_gone_and_it_heals_by_itself(harm: s
 
 
 @pytest.mark.needs("redis")
-def test_a_service_starts_while_the_store_is_gone_and_is_only_degraded() -> None:
+def test_a_service_starts_degraded_while_the_store_is_unavailable() -> None:
     with Redis() as server:
         server.kill()
         with Service(toml(server.url), {"service": APPLICATION}) as service:
@@ -111,10 +111,10 @@ def test_a_service_starts_while_the_store_is_gone_and_is_only_degraded() -> None
 
 
 def _load(service: Service, path: str) -> set[int]:
-    """Ask with 64 clients at once for few things and many."""
+    """Run 64 concurrent clients for few and many resources."""
     with httpx2.Client(base_url=service.url, timeout=60, verify=False) as client, ThreadPoolExecutor(64) as pool:
-        ask: Callable[[int], int] = lambda n: client.get(f"{path}/{n % 20 if n % 2 else n}").status_code  # noqa: E731
-        return set(pool.map(ask, range(640)))
+        fetch: Callable[[int], int] = lambda n: client.get(f"{path}/{n % 20 if n % 2 else n}").status_code  # noqa: E731
+        return set(pool.map(fetch, range(640)))
 
 
 def _is_shared(service: Service) -> bool:

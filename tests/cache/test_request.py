@@ -1,4 +1,4 @@
-"""What requests may ask of the cache, and what changes do to it: RFC 9111, sections 4.1, 4.4 and 5.2.1."""
+"""Request directives, variants and invalidation (RFC 9111, sections 4.1, 4.4 and 5.2.1)."""
 
 from __future__ import annotations
 
@@ -43,57 +43,55 @@ CC = "Cache-Control"
         ("max-age=3600", 3, "only-if-cached", 1),
     ],
 )
-async def test_a_request_may_ask_for_something_newer_or_put_up_with_something_older(
-    kept: str, after: float, asked: str, calls: int
-) -> None:
+async def test_request_directives_limit_age_or_allow_staleness(kept: str, after: float, asked: str, calls: int) -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, kept)])))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(after)
-    await harness.ask(headers=[(CC, asked)])
+    await harness.fetch(headers=[(CC, asked)])
     assert origin.calls == calls
 
 
-async def test_no_cache_validates_what_can_be_validated() -> None:
+async def test_no_cache_revalidates_a_response_with_a_validator() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), ("ETag", '"a"')], body=b"one")))
-    await harness.ask()
-    assert (await harness.ask(headers=[(CC, "no-cache")])).body == b"one"
+    await harness.fetch()
+    assert (await harness.fetch(headers=[(CC, "no-cache")])).body == b"one"
     assert origin.header("if-none-match") == '"a"'
 
 
-async def test_no_store_keeps_nothing() -> None:
+async def test_no_store_stores_nothing() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
-    await harness.ask(headers=[(CC, "no-store")])
-    await harness.ask()
+    await harness.fetch(headers=[(CC, "no-store")])
+    await harness.fetch()
     assert origin.calls == 2
 
 
 async def test_only_if_cached_is_504_where_nothing_is_stored() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=1")])))
-    answer = await harness.ask(headers=[(CC, "only-if-cached")])
-    assert (answer.status, origin.calls) == (504, 0)
-    await harness.ask()
+    response = await harness.fetch(headers=[(CC, "only-if-cached")])
+    assert (response.status, origin.calls) == (504, 0)
+    await harness.fetch()
     harness.pass_time(2)
-    assert (await harness.ask(headers=[(CC, "only-if-cached")])).status == 504
+    assert (await harness.fetch(headers=[(CC, "only-if-cached")])).status == 504
     assert origin.calls == 1
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "FOO"])
 @pytest.mark.parametrize(("status", "calls"), [(200, 3), (204, 3), (303, 3), (404, 2), (500, 2)])
-async def test_a_change_that_succeeds_makes_what_is_stored_wrong(method: str, status: int, calls: int) -> None:
+async def test_a_successful_unsafe_request_invalidates_stored_responses(method: str, status: int, calls: int) -> None:
     fresh = Reply([(CC, "max-age=3600")])
     harness = CacheHarness(origin := Origin(fresh, Reply(status=status), fresh))
-    await harness.ask("/a?b=1")
-    await harness.ask("/a?b=1", method)
-    await harness.ask("/a?b=1")
+    await harness.fetch("/a?b=1")
+    await harness.fetch("/a?b=1", method)
+    await harness.fetch("/a?b=1")
     assert origin.calls == calls
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
-async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
+async def test_a_safe_or_failed_request_invalidates_nothing(method: str) -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600")])))
-    await harness.ask()
-    await harness.ask(method=method)
-    await harness.ask()
+    await harness.fetch()
+    await harness.fetch(method=method)
+    await harness.fetch()
     assert origin.calls == 2
 
 
@@ -103,17 +101,19 @@ async def test_what_changes_nothing_makes_nothing_wrong(method: str) -> None:
     [("/b", 3), ("b", 3), ("http://shop.example/b", 3), ("http://SHOP.example/b", 3), ("http://evil.example/b", 2),
      ("http://[", 2), ("", 2)],
 )  # fmt: skip
-async def test_a_change_names_other_places_of_its_own_host(name: str, value: str, calls: int) -> None:
+async def test_an_unsafe_request_invalidates_location_and_content_location_of_its_host(
+    name: str, value: str, calls: int
+) -> None:
     fresh = Reply([(CC, "max-age=3600")])
     harness = CacheHarness(origin := Origin(fresh, Reply([(name, value)], 201), fresh))
-    await harness.ask("/b")
-    await harness.ask("/a", "POST")
-    await harness.ask("/b")
+    await harness.fetch("/b")
+    await harness.fetch("/a", "POST")
+    await harness.fetch("/b")
     assert origin.calls == calls
 
 
 @pytest.mark.parametrize("build", [Starlette, FastAPI])
-async def test_a_change_below_a_mount_makes_what_is_stored_wrong(build: Callable[..., Any]) -> None:
+async def test_an_unsafe_request_below_a_mount_invalidates_stored_responses(build: Callable[..., Any]) -> None:
     calls = 0
 
     async def page(request: Request) -> PlainTextResponse:
@@ -123,18 +123,18 @@ async def test_a_change_below_a_mount_makes_what_is_stored_wrong(build: Callable
 
     routes = [Mount("/shop", routes=[Route("/items", page, methods=["GET", "POST"])])]
     harness = CacheHarness(build(routes=[Mount("/v1", build(routes=routes))]))
-    answers = [await harness.ask("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
-    assert [answer.body for answer in answers] == [b"1", b"1", b"2", b"3"]
+    responses = [await harness.fetch("/v1/shop/items", method) for method in ("GET", "GET", "POST", "GET")]
+    assert [response.body for response in responses] == [b"1", b"1", b"2", b"3"]
 
 
-async def test_a_change_makes_every_variant_wrong() -> None:
+async def test_an_unsafe_request_invalidates_every_variant() -> None:
     varies = Reply([(CC, "max-age=3600"), ("Vary", "Foo")])
     harness = CacheHarness(origin := Origin(varies, varies, Reply(), varies))
     for foo in "12":
-        await harness.ask(headers=[("Foo", foo)])
-    await harness.ask(method="POST")
+        await harness.fetch(headers=[("Foo", foo)])
+    await harness.fetch(method="POST")
     for foo in "12":
-        await harness.ask(headers=[("Foo", foo)])
+        await harness.fetch(headers=[("Foo", foo)])
     assert origin.calls == 5
 
 
@@ -166,37 +166,37 @@ Requests = tuple[Pairs, Pairs]
         (", *", [("*", "1")], [("*", "1")], 2),
     ],
 )
-async def test_responses_vary_by_the_headers_that_they_name(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
+async def test_responses_vary_by_the_headers_in_vary(vary: str, first: Pairs, second: Pairs, calls: int) -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", vary)])))
-    await harness.ask(headers=first)
-    await harness.ask(headers=second)
+    await harness.fetch(headers=first)
+    await harness.fetch(headers=second)
     assert origin.calls == calls
 
 
-async def test_variants_live_side_by_side() -> None:
+async def test_several_variants_are_stored() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000"), ("Vary", "Foo")])))
-    bodies = [(await harness.ask(headers=[("Foo", foo)])).body for foo in "121212"]
+    bodies = [(await harness.fetch(headers=[("Foo", foo)])).body for foo in "121212"]
     assert bodies == [b"1", b"2"] * 3
     assert origin.calls == 2
 
 
-async def test_what_responses_vary_by_only_grows() -> None:
+async def test_the_names_of_the_secondary_key_only_grow() -> None:
     by_foo, by_bar, by_none = (
         Reply([(CC, "max-age=5000"), *vary]) for vary in ([("Vary", "Foo")], [("Vary", "Bar")], [])
     )
     harness = CacheHarness(origin := Origin(by_foo, by_bar, by_none))
-    await harness.ask(headers=[("Foo", "1")])
-    await harness.ask(headers=[("Foo", "2"), ("Bar", "1")])
-    await harness.ask(headers=[("Foo", "2"), ("Bar", "2")])
+    await harness.fetch(headers=[("Foo", "1")])
+    await harness.fetch(headers=[("Foo", "2"), ("Bar", "1")])
+    await harness.fetch(headers=[("Foo", "2"), ("Bar", "2")])
     assert origin.calls == 3
-    assert (await harness.ask(headers=[("Foo", "2"), ("Bar", "1")])).body == b"2"
-    assert (await harness.ask(headers=[("Foo", "2"), ("Bar", "2")])).body == b"3"
+    assert (await harness.fetch(headers=[("Foo", "2"), ("Bar", "1")])).body == b"2"
+    assert (await harness.fetch(headers=[("Foo", "2"), ("Bar", "2")])).body == b"3"
 
 
 async def test_different_queries_are_different_resources_and_their_order_does_not_matter() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
     targets = ["/?a=1&b=2", "/?b=2&a=1", "/?a=2&b=1", "/?a=1", "/?a=1&a=2", "/?a=2&a=1", "/", "/?"]
-    bodies = [(await harness.ask(target)).body for target in targets]
+    bodies = [(await harness.fetch(target)).body for target in targets]
     assert bodies == [b"1", b"1", b"2", b"3", b"4", b"5", b"6", b"6"]
     assert origin.calls == 6
 
@@ -205,11 +205,11 @@ async def test_different_queries_are_different_resources_and_their_order_does_no
     "headers",
     [[("Content-Length", "3")], [("Transfer-Encoding", "chunked")], [("If-Match", '"a"')], [("Upgrade", "h2c")]],
 )
-async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs) -> None:
+async def test_a_get_with_a_body_or_upgrade_bypasses_the_cache(headers: Pairs) -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=5000")])))
-    await harness.ask()
-    await harness.ask(headers=headers)
-    await harness.ask(headers=headers)
+    await harness.fetch()
+    await harness.fetch(headers=headers)
+    await harness.fetch(headers=headers)
     assert origin.calls == 3
 
 
@@ -224,11 +224,11 @@ async def test_a_get_that_is_more_than_a_get_is_the_applications(headers: Pairs)
          ["x-request-id", "scalekit-consistency"]),
     ],
 )  # fmt: skip
-async def test_what_belongs_to_one_connection_or_request_is_not_stored(kept: Pairs, missing: list[str]) -> None:
+async def test_hop_by_hop_and_per_request_headers_are_not_stored(kept: Pairs, missing: list[str]) -> None:
     harness = CacheHarness(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
-    first = await harness.ask()
+    first = await harness.fetch()
     assert all(first.header(name) is not None for name in missing)
-    second = await harness.ask()
+    second = await harness.fetch()
     assert [name for name in missing if second.header(name) is not None] == []
     assert (second.header("c"), origin.calls) == ("3", 1)
 
@@ -236,6 +236,6 @@ async def test_what_belongs_to_one_connection_or_request_is_not_stored(kept: Pai
 @pytest.mark.parametrize("name", ["Test-Header", "Content-Type", "WWW-Authenticate", "Strict-Transport-Security"])
 async def test_any_other_header_is_stored(name: str) -> None:
     harness = CacheHarness(Origin(Reply([(CC, "max-age=3600"), (name, "one"), (name, "two")])))
-    await harness.ask()
-    answer = await harness.ask()
-    assert [value for key, value in answer.headers if key == name.lower().encode()] == [b"one", b"two"]
+    await harness.fetch()
+    response = await harness.fetch()
+    assert [value for key, value in response.headers if key == name.lower().encode()] == [b"one", b"two"]

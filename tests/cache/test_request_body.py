@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import Answer
 from scalekit_cache import request as cache_request
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, collecting
@@ -23,7 +23,7 @@ VERSIONS = ["1.1", "2", "3"]
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the body of the request."""
+    """Respond with the body of the request."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -33,7 +33,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def begin_and_echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Begin to answer, and only then read the body of the request."""
+    """Start the response before reading the body of the request."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"begun:", "more_body": True})
     message = await receive()
@@ -52,11 +52,11 @@ def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
     return receive
 
 
-async def ask_with(harness: CacheHarness, receive: Receive, version: str) -> bytes:
-    answer = TestResponse()
+async def send_body(harness: CacheHarness, receive: Receive, version: str) -> bytes:
+    response = Answer()
     scope = harness.scope(http_version=version)
-    await harness.chain(scope, receive, collecting(answer))
-    return answer.body
+    await harness.chain(scope, receive, collecting(response))
+    return response.body
 
 
 @pytest.mark.anyio
@@ -64,10 +64,10 @@ async def ask_with(harness: CacheHarness, receive: Receive, version: str) -> byt
 @pytest.mark.parametrize("parts", [(b"evil",), (b"", b"evil"), (b"", b"", b"ev", b"il")])
 async def test_a_response_to_a_get_with_a_body_is_not_stored(version: str, parts: tuple[bytes, ...]) -> None:
     harness = CacheHarness(echo, HOURLY)
-    assert await ask_with(harness, receiving(*parts), version) == b"evil"
-    first, answer = [await harness.ask(http_version=version) for _ in range(2)]
-    assert first.body == answer.body == b"nothing"
-    assert "hit" in (answer.header("cache-status") or "")
+    assert await send_body(harness, receiving(*parts), version) == b"evil"
+    first, response = [await harness.fetch(http_version=version) for _ in range(2)]
+    assert first.body == response.body == b"nothing"
+    assert "hit" in (response.header("cache-status") or "")
 
 
 @pytest.mark.anyio
@@ -75,31 +75,31 @@ async def test_a_response_to_a_get_with_a_body_is_not_stored(version: str, parts
 async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> None:
     harness = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
-    evil = asyncio.create_task(ask_with(harness, receiving(b"evil", gate=gate), version))
-    others = [asyncio.create_task(harness.ask(http_version=version)) for _ in range(3)]
+    evil = asyncio.create_task(send_body(harness, receiving(b"evil", gate=gate), version))
+    others = [asyncio.create_task(harness.fetch(http_version=version)) for _ in range(3)]
     for _ in range(20):
         await asyncio.sleep(0)
     gate.set()
     assert await evil == b"evil"
-    assert [answer.body for answer in await asyncio.gather(*others)] == [b"nothing"] * 3
+    assert [response.body for response in await asyncio.gather(*others)] == [b"nothing"] * 3
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_body_that_is_read_late_shapes_nothing_that_is_stored(version: str) -> None:
+async def test_a_response_whose_handler_reads_a_body_late_is_not_stored(version: str) -> None:
     harness = CacheHarness(begin_and_echo, HOURLY)
-    assert await ask_with(harness, receiving(b"evil"), version) == b"begun:evil"
-    assert (await harness.ask(http_version=version)).body == b"begun:nothing"
+    assert await send_body(harness, receiving(b"evil"), version) == b"begun:evil"
+    assert (await harness.fetch(http_version=version)).body == b"begun:nothing"
     assert harness.cache._flights == {}
 
 
 @pytest.mark.anyio
-async def test_a_body_that_takes_its_time_delays_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_body_delays_no_other_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_request, "BODY_TIMEOUT", 0.01)
     harness = CacheHarness(echo, HOURLY)
     gate = asyncio.Event()
-    evil = asyncio.create_task(ask_with(harness, receiving(b"evil", gate=gate), "2"))
-    assert (await harness.ask(http_version="2")).body == b"nothing"
+    evil = asyncio.create_task(send_body(harness, receiving(b"evil", gate=gate), "2"))
+    assert (await harness.fetch(http_version="2")).body == b"nothing"
     gate.set()
     assert await evil == b"evil"
 
@@ -124,7 +124,7 @@ ttl = "1h"
 
 
 class Http2(Server):
-    """A server that speaks HTTP/2, which has GET with bodies that no header announces."""
+    """A server with HTTP/2, in which no header announces the body of a GET."""
 
     name = "http2"
     death_signal = signal.SIGTERM  # killed, some would leave their workers
@@ -144,7 +144,7 @@ class Http2(Server):
         }
         return [sys.executable, "-m", self.server, *options[self.server], "scalekit.asgi:app"]
 
-    def answers(self) -> bool:
+    def responses(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 
@@ -154,7 +154,7 @@ def http2(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield running
 
 
-def test_over_http2_nobody_gets_what_the_body_of_another_has_shaped(http2: Server) -> None:
+def test_over_http2_a_response_to_a_body_is_not_shared(http2: Server) -> None:
     def body() -> Iterator[bytes]:  # without a length, unlike bytes
         yield b"evil"
 

@@ -46,7 +46,7 @@ app = Starlette(routes=[Route("/items/{id}", count), Route("/policy_of", policy_
 """
 
 
-def test_a_response_is_made_once_and_given_again() -> None:
+def test_a_stored_response_is_reused() -> None:
     with (
         Service(TOML, {"service": APPLICATION}) as service,
         httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
@@ -55,7 +55,7 @@ def test_a_response_is_made_once_and_given_again() -> None:
         assert (first.text, second.text) == ("1", "1")
         assert first.headers["cache-status"] == "scalekit; fwd=uri-miss; fwd-status=200; stored"
         assert second.headers["cache-status"].startswith("scalekit; hit; ttl=35")
-        made, given = (parsedate_to_datetime(answer.headers["date"]) for answer in (first, second))
+        made, given = (parsedate_to_datetime(response.headers["date"]) for response in (first, second))
         assert abs(given - made) <= timedelta(seconds=1), "the first one's is the server's, which looks once a second"
         assert int(second.headers["age"]) < 60
         assert client.get("/policy_of").text == client.get("/policy_of").text == "2"
@@ -113,7 +113,7 @@ async def purge(cache: Cache = Depends(CACHE)) -> None:
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_a_handler_says_how_long_its_responses_are_stored_and_its_routes_are_counted(framework: str) -> None:
+def test_cached_sets_the_ttl_and_metrics_have_the_route(framework: str) -> None:
     toml = "[plugins.cache]\n[plugins.metrics]\n"
     with (
         Service(toml, {"service": FRAMEWORKS[framework]}) as service,
@@ -132,7 +132,7 @@ def test_a_handler_says_how_long_its_responses_are_stored_and_its_routes_are_cou
         assert "scalekit_cache_items 3\n" in page
 
 
-def test_conditions_parts_and_heads_are_answered_on_the_wire() -> None:
+def test_conditional_range_and_head_requests_over_a_connection() -> None:
     source = """\
 import time
 from email.utils import formatdate
@@ -153,23 +153,23 @@ async def app(scope, receive, send):
         httpx2.Client(base_url=service.url, timeout=60, verify=False) as client,
     ):
         whole = client.get("/")
-        answers = [
+        responses = [
             client.get("/"),
             client.head("/"),
             client.get("/", headers={"If-None-Match": '"a"'}),
             client.get("/", headers={"Range": "bytes=2-3"}),
             client.get("/", headers={"Range": "bytes=20-"}),
         ]
-        assert [answer.status_code for answer in answers] == [200, 200, 304, 206, 416]
-        assert [answer.text for answer in answers] == ["0123456789", "", "", "23", ""]
-        assert [answer.headers.get("content-length") for answer in answers] == ["10", "10", None, "2", "0"]
-        assert all(int(answer.headers["age"]) >= 100 for answer in answers)
-        assert {answer.headers["date"] for answer in answers} == {whole.headers["date"]}
-        assert all("hit" in answer.headers["cache-status"] for answer in answers)
-        assert len({answer.headers["x-request-id"] for answer in answers}) == len(answers)
+        assert [response.status_code for response in responses] == [200, 200, 304, 206, 416]
+        assert [response.text for response in responses] == ["0123456789", "", "", "23", ""]
+        assert [response.headers.get("content-length") for response in responses] == ["10", "10", None, "2", "0"]
+        assert all(int(response.headers["age"]) >= 100 for response in responses)
+        assert {response.headers["date"] for response in responses} == {whole.headers["date"]}
+        assert all("hit" in response.headers["cache-status"] for response in responses)
+        assert len({response.headers["x-request-id"] for response in responses}) == len(responses)
 
 
-def test_twenty_clients_at_once_are_one_call() -> None:
+def test_concurrent_clients_call_the_application_once() -> None:
     source = """\
 import asyncio
 
@@ -188,8 +188,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 """
     with Service("[plugins.cache]\n", {"service": source}) as service, ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: httpx2.get(f"{service.url}/slow", timeout=60, verify=False), range(20)))
-        assert {answer.text for answer in answers} == {"1"}
+        responses = list(pool.map(lambda _: httpx2.get(f"{service.url}/slow", timeout=60, verify=False), range(20)))
+        assert {response.text for response in responses} == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ async def app(scope, receive, send):
         ('[[plugins.cache.policies]]\npath = "/"\nvary_by = "name"', "identity"),
     ],
 )
-def test_a_mistake_in_the_table_is_explained(toml: str, message: str, tmp_path: Path) -> None:
+def test_an_invalid_table_is_refused_with_the_remedy(toml: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text(toml)
     with pytest.raises(ConfigError) as raised:
@@ -214,7 +214,7 @@ def test_a_mistake_in_the_table_is_explained(toml: str, message: str, tmp_path: 
     assert message in str(raised.value)
 
 
-def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
+def test_the_command_requires_a_shared_store(tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text('[app]\ntarget = "sample_app.app:app"\n[plugins.cache]\n')
     done = scalekit("cache", "purge", "--tag", "t", folder=tmp_path)
@@ -223,7 +223,7 @@ def test_the_command_says_that_it_needs_a_shared_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", ["per_worker = true", 'url = "redis://127.0.0.1:1"'])
-def test_a_store_of_each_worker_needs_to_be_wanted(more: str, tmp_path: Path) -> None:
+def test_several_workers_require_a_shared_store_or_per_worker(more: str, tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text("[server]\nworkers = 2\n[plugins.cache]\n")
     with pytest.raises(ConfigError, match=r"plugins\.cache\.url: is .* per_worker = true"):
@@ -232,7 +232,7 @@ def test_a_store_of_each_worker_needs_to_be_wanted(more: str, tmp_path: Path) ->
     create_app(file, app=bare_application)
 
 
-def test_the_store_of_the_cluster_cache_needs_that_plugin(tmp_path: Path) -> None:
+def test_the_store_of_the_cluster_cache_requires_that_plugin(tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text('[plugins.cache]\nurl = "cluster-cache:"\n')
     with pytest.raises(ConfigError, match=r"turn on \[plugins.cluster-cache\]"):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import Answer
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Reply, collecting
 
@@ -29,75 +29,75 @@ NOT_KEPT = [
 
 @pytest.mark.parametrize("reply", NOT_KEPT, ids=lambda reply: f"{reply.status} {reply.headers[:2]}")
 @pytest.mark.parametrize("kind", ["stale-if-error", "stale-while-revalidate", "validation"])
-async def test_the_application_is_asked_once_for_each_request_and_the_old_response_ends(
+async def test_each_request_calls_the_application_once_and_the_stale_response_is_removed(
     reply: Reply, kind: str
 ) -> None:
     control = f"max-age=2, {kind}=600" if kind != "validation" else "max-age=2"
     harness = CacheHarness(origin := Origin(Reply([(CC, control), ("ETag", '"1"')]), reply))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
-    answer = await harness.ask()
+    response = await harness.fetch()
     await harness.settle()
     is_given = kind == "stale-while-revalidate"
-    assert answer.status == (200 if is_given else reply.status)
-    assert answer.body == (b"1" if is_given else reply.body or b"2")
+    assert response.status == (200 if is_given else reply.status)
+    assert response.body == (b"1" if is_given else reply.body or b"2")
     assert origin.calls == 2
-    answer = await harness.ask()
-    assert answer.body == (reply.body or b"3")
+    response = await harness.fetch()
+    assert response.body == (reply.body or b"3")
     assert origin.calls == 3
     assert origin.header("if-none-match") is None, "the old response is gone"
-    assert (answer.header("cache-status") or "").startswith("scalekit; fwd=uri-miss; fwd-status=")
+    assert (response.header("cache-status") or "").startswith("scalekit; fwd=uri-miss; fwd-status=")
 
 
-async def test_all_who_wait_get_one_each() -> None:
+async def test_each_waiting_request_gets_its_own_response() -> None:
     harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
     origin.gate = asyncio.Event()
-    tasks = [asyncio.create_task(harness.ask()) for _ in range(5)]
+    tasks = [asyncio.create_task(harness.fetch()) for _ in range(5)]
     await asyncio.sleep(0.05)
     origin.gate.set()
-    assert len({answer.body for answer in await asyncio.gather(*tasks)}) == 5
+    assert len({response.body for response in await asyncio.gather(*tasks)}) == 5
     assert origin.calls == 6
 
 
-async def test_a_304_that_says_private_is_for_who_asked() -> None:
+async def test_a_private_304_is_sent_to_the_leader_only() -> None:
     private = [Reply([(CC, "private"), ("ETag", tag)]) for tag in ('"1"', '"2"')]
     harness = CacheHarness(origin := Origin(STANDS_IN, *private))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
     origin.gate = asyncio.Event()
-    tasks = [asyncio.create_task(harness.ask()) for _ in range(3)]
+    tasks = [asyncio.create_task(harness.fetch()) for _ in range(3)]
     await asyncio.sleep(0.05)
     origin.gate.set()
-    assert sorted(answer.body for answer in await asyncio.gather(*tasks)) == [b"1", b"3", b"4"]
-    assert (await harness.ask()).body == b"5"
+    assert sorted(response.body for response in await asyncio.gather(*tasks)) == [b"1", b"3", b"4"]
+    assert (await harness.fetch()).body == b"5"
 
 
-async def test_a_head_gets_no_body() -> None:
+async def test_a_head_request_gets_no_body() -> None:
     harness = CacheHarness(Origin(STANDS_IN, Reply([(CC, "no-store")])))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
-    answer = await harness.ask(method="HEAD")
-    assert (answer.status, answer.body) == (200, b"")
-    assert answer.header("cache-control") == "no-store"
+    response = await harness.fetch(method="HEAD")
+    assert (response.status, response.body) == (200, b"")
+    assert response.header("cache-control") == "no-store"
 
 
-async def test_what_shapes_the_new_response_is_not_given_to_others() -> None:
+async def test_a_private_new_response_is_not_sent_to_other_requests() -> None:
     harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "max-age=60"), ("Vary", "X-Color")])))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
     origin.gate = asyncio.Event()
     origin.validates = False
-    tasks = [asyncio.create_task(harness.ask(headers=[("X-Color", color)])) for color in ("red", "blue", "red")]
+    tasks = [asyncio.create_task(harness.fetch(headers=[("X-Color", color)])) for color in ("red", "blue", "red")]
     await asyncio.sleep(0.05)
     origin.gate.set()
-    red, blue, again = [answer.body for answer in await asyncio.gather(*tasks)]
+    red, blue, again = [response.body for response in await asyncio.gather(*tasks)]
     assert red == again != blue
 
 
 class Endless:
-    """Answers once with what may be kept, and then with a stream that ends when its client has left."""
+    """Responds once with a storable response, then with a stream that ends when its client disconnects."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -122,19 +122,19 @@ async def never() -> Message:
     return {"type": "http.disconnect"}
 
 
-async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
+async def test_a_stream_is_sent_as_it_arrives_and_ends_when_its_client_disconnects() -> None:
     async def receive() -> Message:
         await leave.wait()
         return {"type": "http.disconnect"}
 
     app = Endless()
     harness = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
-    leave, answer = asyncio.Event(), TestResponse()
-    task = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(answer)))
+    leave, response = asyncio.Event(), Answer()
+    task = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(response)))
     async with asyncio.timeout(60):
-        while answer.body != b"2":
+        while response.body != b"2":
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     assert not task.done(), "no deadline cuts it"
@@ -146,12 +146,12 @@ async def test_a_stream_comes_as_it_is_made_and_ends_with_its_client() -> None:
 async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     app = Endless()
     harness = CacheHarness(app)
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
-    answer = TestResponse()
-    task = asyncio.ensure_future(harness.chain(harness.scope(), never, collecting(answer)))
+    response = Answer()
+    task = asyncio.ensure_future(harness.chain(harness.scope(), never, collecting(response)))
     async with asyncio.timeout(60):
-        while answer.body != b"2":
+        while response.body != b"2":
             await asyncio.sleep(0.01)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -160,31 +160,31 @@ async def test_a_stream_ends_with_the_task_of_its_client() -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_stream_that_breaks_is_seen_to_break() -> None:
+async def test_a_stream_that_breaks_off_fails() -> None:
     harness = CacheHarness(Endless(ValueError("broken")))
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
     with pytest.raises(ValueError, match="broken"):
-        await harness.ask()
+        await harness.fetch()
 
 
-async def test_a_response_that_comes_too_late_goes_to_nobody_and_ends_the_old_one() -> None:
+async def test_a_late_response_is_discarded_and_removes_the_stale_one() -> None:
     harness = CacheHarness(origin := Origin(STANDS_IN, Reply([(CC, "no-store")])), coalesce_timeout=0.01)
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
     origin.gate = asyncio.Event()
-    assert (await harness.ask()).body == b"1"
+    assert (await harness.fetch()).body == b"1"
     origin.gate.set()
     await harness.settle()
-    assert (await harness.ask()).body == b"3"
+    assert (await harness.fetch()).body == b"3"
 
 
-async def test_what_is_not_stored_because_of_who_asked_ends_nothing() -> None:
+async def test_a_response_that_is_private_to_its_request_does_not_remove_the_stale_one() -> None:
     policy = CachePolicy(ttl=2.0, stale_if_error=600.0)
     harness = CacheHarness(origin := Origin(Reply([("ETag", '"1"')])), [("/**", policy)])
-    await harness.ask()
+    await harness.fetch()
     harness.pass_time(3)
-    await harness.ask(headers=[("Cookie", "a=b")])
+    await harness.fetch(headers=[("Cookie", "a=b")])
     harness.pass_time(-3)
-    assert (await harness.ask()).body == b"1"
+    assert (await harness.fetch()).body == b"1"
     assert origin.calls == 2

@@ -1,4 +1,4 @@
-"""A response made for a user is never sent to another, in whichever way the application sets the user."""
+"""A response to one user is never sent to another, in whichever way the application sets the user."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Leave = Callable[[Scope, str], None]
 
 
 class Lazy:
-    """A user that is loaded when it is looked at, which fails here."""
+    """A user that is loaded on access, which fails here."""
 
     @property
     def is_authenticated(self) -> bool:
@@ -40,7 +40,7 @@ class Lazy:
 
 
 class Ambiguous:
-    """An object that is neither true nor false."""
+    """An object without truth value."""
 
     def __bool__(self) -> bool:
         raise ValueError("ambiguous")
@@ -126,19 +126,19 @@ def answering(leave: Leave, start_first: bool) -> ASGIApp:
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
 @pytest.mark.parametrize("start_first", [False, True], ids=["before", "in the stream"])
 @pytest.mark.parametrize("left", LEFT)
-async def test_however_a_user_is_named_the_response_is_private(left: str, start_first: bool, together: bool) -> None:
-    async def ask(user: str) -> str:
+async def test_a_response_to_a_detected_user_is_private(left: str, start_first: bool, together: bool) -> None:
+    async def fetch(user: str) -> str:
         headers = [(WHO, user)] if user else []
         try:
-            answer = await harness.ask(headers=headers, state={"user": None, "sub": None, "db": 1})
+            response = await harness.fetch(headers=headers, state={"user": None, "sub": None, "db": 1})
         except LeaderFailed:  # a follower has joined
             assert (start_first, together) == (True, True)
             return ""
-        return answer.body.decode()
+        return response.body.decode()
 
     for crowd in (CROWD, CROWD[2:]):
         harness = CacheHarness(answering(LEFT[left], start_first), [("/**", HOURLY)])
-        got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
+        got = await asyncio.gather(*map(fetch, crowd)) if together else [await fetch(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             assert body in (user, "")
 
@@ -148,7 +148,7 @@ async def me(request: Request) -> Response:
 
 
 class CopyingLogin:
-    """Middleware that leaves its user in a copy of the scope only, as the specification of ASGI recommends."""
+    """Middleware that sets its user in a copy of the scope only, as ASGI recommends."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -160,12 +160,12 @@ class CopyingLogin:
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
-async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: bool) -> None:
-    async def ask(user: str) -> str:
+async def test_a_user_in_a_copy_of_the_scope_gets_their_own_response(together: bool) -> None:
+    async def fetch(user: str) -> str:
         headers = [("User-Agent", "b"), ("Sec-Fetch-Mode", "cors"), ("X-Forwarded-For", "::1"), ("CF-Ray", "1")]
-        answer = await harness.ask("/me", headers=[*headers, (WHO, user)] if user else headers)
-        said.append("hit" in (answer.header("cache-status") or ""))
-        return answer.body.decode()
+        response = await harness.fetch("/me", headers=[*headers, (WHO, user)] if user else headers)
+        said.append("hit" in (response.header("cache-status") or ""))
+        return response.body.decode()
 
     for build in (Starlette, FastAPI):
         for crowd in (CROWD, [*CROWD[2:], "", ""]):
@@ -173,7 +173,7 @@ async def test_a_user_in_a_copy_of_the_scope_is_not_mixed_with_others(together: 
             app = build(routes=[Route("/me", me)])
             app.add_middleware(CopyingLogin)
             harness = CacheHarness(app, [("/**", HOURLY)])
-            got = await asyncio.gather(*map(ask, crowd)) if together else [await ask(user) for user in crowd]
+            got = await asyncio.gather(*map(fetch, crowd)) if together else [await fetch(user) for user in crowd]
             for user, body in zip(crowd, got, strict=True):
                 assert body in (user, "")
         assert together or said[-1], "an anonymous request still gets the stored response"
@@ -194,33 +194,35 @@ BELOW: dict[str, list[BaseRoute]] = {
 
 @pytest.mark.parametrize("routes", BELOW.values(), ids=BELOW.keys())
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
-async def test_nor_is_one_in_a_copy_that_a_middleware_below_the_application_makes(
+async def test_a_user_in_a_copy_of_the_scope_below_a_mount_gets_their_own_response(
     routes: list[BaseRoute], together: bool
 ) -> None:
-    async def ask(user: str) -> str:
-        return (await harness.ask("/me", headers=[(WHO, user)] if user else [])).body.decode()
+    async def fetch(user: str) -> str:
+        return (await harness.fetch("/me", headers=[(WHO, user)] if user else [])).body.decode()
 
     for build in (Starlette, FastAPI):
         harness = CacheHarness(build(routes=routes), [("/**", HOURLY)])
-        got = await asyncio.gather(*map(ask, CROWD)) if together else [await ask(user) for user in CROWD]
+        got = await asyncio.gather(*map(fetch, CROWD)) if together else [await fetch(user) for user in CROWD]
         for user, body in zip(CROWD, got, strict=True):
             assert body in (user, "")
 
 
-async def test_nor_is_one_in_a_router_that_is_included() -> None:
+async def test_a_user_in_a_copy_of_the_scope_in_an_included_router_gets_their_own_response() -> None:
     router = APIRouter()
     router.routes.append(Route("/me", me, middleware=COPYING))
     app = FastAPI()
     app.include_router(router)
     harness = CacheHarness(app, [("/**", HOURLY)])
     for user in CROWD:
-        answer = await harness.ask("/me", headers=[(WHO, user)] if user else [])
-        assert answer.body.decode() in (user, "")
+        response = await harness.fetch("/me", headers=[(WHO, user)] if user else [])
+        assert response.body.decode() in (user, "")
 
 
 @pytest.mark.parametrize("build", [Starlette, FastAPI])
 @pytest.mark.parametrize("path", ["/plain", "/zipped", "/class", "/inner/plain"])
-async def test_where_nothing_copies_the_scope_any_header_may_come(path: str, build: Callable[..., Any]) -> None:
+async def test_where_no_middleware_copies_the_scope_uncommon_headers_are_allowed(
+    path: str, build: Callable[..., Any]
+) -> None:
     class Page(HTTPEndpoint):
         async def get(self, request: Request) -> Response:
             return PlainTextResponse("page")
@@ -231,11 +233,11 @@ async def test_where_nothing_copies_the_scope_any_header_may_come(path: str, bui
         Route("/class", Page),
     ]
     harness = CacheHarness(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
-    said = [(await harness.ask(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
+    said = [(await harness.fetch(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]
 
 
-async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() -> None:
+async def test_other_names_in_the_state_do_not_prevent_storing() -> None:
     names = [
         "user_agent",
         "db_session",
@@ -253,12 +255,12 @@ async def test_what_else_is_left_in_the_state_keeps_nothing_from_being_stored() 
         await send({"type": "http.response.body", "body": b"x"})
 
     harness = CacheHarness(app, [("/**", HOURLY)])
-    _, answer = [await harness.ask() for _ in range(2)]
-    assert "hit" in (answer.header("cache-status") or "")
+    _, response = [await harness.fetch() for _ in range(2)]
+    assert "hit" in (response.header("cache-status") or "")
 
 
 class Unnamed(BaseUser):
-    """A user with an identity that tells nobody apart."""
+    """A user with an empty identity."""
 
     def __init__(self, name: str, identity: object) -> None:
         self.name = name
@@ -284,17 +286,17 @@ class Unnamed(BaseUser):
     [None, "", object(), KeyError("id"), RuntimeError("not loaded")],
     ids=lambda identity: type(identity).__name__,
 )
-async def test_users_without_an_identity_are_told_apart_by_their_names(identity: object) -> None:
+async def test_users_without_an_identity_are_distinguished_by_their_names(identity: object) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["user"].name.encode()})
 
     harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, by_identity=True))])
     for name in ("alice", "bob", "alice"):
-        assert (await harness.ask(user=Unnamed(name, identity))).body == name.encode()
+        assert (await harness.fetch(user=Unnamed(name, identity))).body == name.encode()
     assert subject_of(Unnamed("", identity)) is None
 
 
-def test_a_user_that_fails_to_say_who_it_is_has_no_name() -> None:
+def test_a_user_whose_attributes_raise_has_no_name() -> None:
     assert subject_in({"type": "http", "user": Lazy()}) is None
     assert subject_in({"type": "http", "user": BaseUser()}) is None

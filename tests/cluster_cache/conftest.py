@@ -28,18 +28,18 @@ def a_cluster_of_either_kind(request: pytest.FixtureRequest) -> Iterator[RedisCl
 
 @pytest.fixture(scope="module", name="cluster")
 def a_cluster(any_cluster: RedisCluster) -> RedisCluster:
-    """Return an empty cluster for the tests of one module, each of which leaves it whole."""
+    """Return an empty cluster for the tests of one module, each of which restores it."""
     return any_cluster.clear()
 
 
 def table(cluster: RedisCluster | None, **more: Any) -> dict[str, Any]:
-    """Return the table that names some nodes of *cluster*, patient enough for a busy machine."""
+    """Return the table that names some nodes of *cluster*, with timeouts for a busy machine."""
     nodes = {} if cluster is None else {"nodes": [f"{HOST}:{node.port}" for node in cluster.nodes[:3]]}
     return {"store_timeout": "2s", **nodes, **more}
 
 
 class Process:
-    """A process of a service, as far as the cache is concerned."""
+    """The cache of one process of a service."""
 
     def __init__(self, cache: Cache, telemetry: Telemetry) -> None:
         self.cache = cache
@@ -70,7 +70,7 @@ def is_master(node: ClusterNode) -> bool:
 
 @asynccontextmanager
 async def direct(node: ClusterNode) -> AsyncGenerator[Redis, None]:
-    """Give one node to speak to, whose keys are no text."""
+    """Connect to one node, with keys as bytes."""
     async with Connections(Telemetry(100)).open(f"redis://{HOST}:{node.port}", timeout=10) as redis:
         yield redis
 

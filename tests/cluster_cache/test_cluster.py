@@ -1,4 +1,4 @@
-"""What several processes see of each other through a cluster, and what they see of its faults: nothing."""
+"""Processes share values on a cluster, and its faults cause no errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ KEYS = [f"key:{number}" for number in range(60)]
 PURGES = "{scalekit:cluster}:purges"
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], answer: Any) -> None:
-    """Wait until asking gives *answer*."""
+async def eventually(ask: Callable[[], Awaitable[Any]], response: Any) -> None:
+    """Wait until the result is *answer*."""
     async with asyncio.timeout(60):
-        while await ask() != answer:
+        while await ask() != response:
             await asyncio.sleep(0.01)
 
 
@@ -39,7 +39,7 @@ async def two(cluster: RedisCluster, **more: Any) -> AsyncGenerator[tuple[Proces
 
 
 @pytest.mark.parametrize("read_from", ["primary", "replica"])
-async def test_what_one_writes_the_other_has_and_the_last_write_wins(cluster: RedisCluster, read_from: str) -> None:
+async def test_a_write_reaches_the_other_process_and_the_last_one_wins(cluster: RedisCluster, read_from: str) -> None:
     async with two(cluster, read_from=read_from) as (one, other):
         for number in range(30):
             writer, reader = (one, other) if number % 2 else (other, one)
@@ -49,7 +49,7 @@ async def test_what_one_writes_the_other_has_and_the_last_write_wins(cluster: Re
         await eventually(lambda: other.cache.get("shared"), None)
 
 
-async def test_a_value_at_hand_is_given_without_asking(cluster: RedisCluster) -> None:
+async def test_a_local_value_is_returned_without_a_command(cluster: RedisCluster) -> None:
     async with two(cluster) as (one, other):
         await one.cache.set("near", 1)
         await eventually(lambda: other.cache.get("near"), 1)
@@ -60,7 +60,7 @@ async def test_a_value_at_hand_is_given_without_asking(cluster: RedisCluster) ->
         assert other.count("lookups", "local") >= 20
 
 
-async def test_a_purge_reaches_what_is_at_hand_elsewhere(cluster: RedisCluster) -> None:
+async def test_a_purge_removes_local_values_of_other_processes(cluster: RedisCluster) -> None:
     async with two(cluster) as (one, other):
         await one.cache.set_many(dict.fromkeys(KEYS, 1), tags=["all"])
         await eventually(lambda: other.cache.get_many(KEYS), dict.fromkeys(KEYS, 1))
@@ -69,7 +69,7 @@ async def test_a_purge_reaches_what_is_at_hand_elsewhere(cluster: RedisCluster) 
         await eventually(lambda: other.cache.get_many(KEYS), {})
 
 
-async def test_a_replica_that_is_behind_brings_no_purged_value_back(cluster: RedisCluster) -> None:
+async def test_a_lagging_replica_returns_no_purged_value(cluster: RedisCluster) -> None:
     async with process(cluster, read_from="replica") as one:
         await one.cache.set_many(dict.fromkeys(KEYS, "old"), tags=["all"])
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "old"))
@@ -103,8 +103,8 @@ def is_cut_off(node: ClusterNode) -> bool:
     return "master_link_status:down" in node.cli("INFO", "replication")
 
 
-async def keep_reading(one: Process, stop: asyncio.Event) -> int:
-    """Read until told to stop: what comes is the value, or nothing; any error ends the test."""
+async def read_until_stopped(one: Process, stop: asyncio.Event) -> int:
+    """Read until stopped: each result is the value or missing; any error fails the test."""
     reads = 0
     while not stop.is_set():
         for key in KEYS:
@@ -115,12 +115,12 @@ async def keep_reading(one: Process, stop: asyncio.Event) -> int:
     return reads
 
 
-async def test_a_master_that_dies_is_no_error_and_writes_go_on(cluster: RedisCluster) -> None:
+async def test_when_a_master_fails_no_call_fails_and_writes_resume(cluster: RedisCluster) -> None:
     async with process(cluster, read_from="replica", store_timeout="250ms") as one, process(cluster) as other:
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
-        reading = asyncio.create_task(keep_reading(one, stop))
+        reading = asyncio.create_task(read_until_stopped(one, stop))
         victim = next(cluster.owner(key) for key in KEYS if cluster.owner(key) is not cluster.owner(PURGES))
         await asyncio.to_thread(victim.kill)
         await until("the loss to be noticed", lambda: not one.in_sync())
@@ -134,19 +134,19 @@ async def test_a_master_that_dies_is_no_error_and_writes_go_on(cluster: RedisClu
     await asyncio.to_thread(cluster.start)
 
 
-async def at_hand(one: Process) -> int:
-    """Return how many of the values the process gives by itself."""
+async def count_local_values(one: Process) -> int:
+    """Return how many of the values the process has in memory."""
     before = one.count("lookups", "local")
     await one.cache.get_many(KEYS)
     return int(one.count("lookups", "local") - before)
 
 
-async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisCluster) -> None:
+async def test_values_of_other_masters_are_available_while_a_master_is_down(cluster: RedisCluster) -> None:
     async with process(cluster, read_from="replica", disconnected_ttl="1h") as one:
         await until("in sync", one.in_sync)  # it forgets everything when that begins
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
-        await eventually(partial(at_hand, one), len(KEYS))
+        await eventually(partial(count_local_values, one), len(KEYS))
         await asyncio.to_thread(cluster.owner(KEYS[0]).kill)
         for _ in range(20):
             for key in KEYS:  # from a replica or from the process
@@ -154,12 +154,12 @@ async def test_values_elsewhere_are_there_while_a_master_is_dead(cluster: RedisC
     await asyncio.to_thread(cluster.start)
 
 
-async def test_a_planned_failover_is_no_error_at_all(cluster: RedisCluster) -> None:
+async def test_a_planned_failover_causes_no_error(cluster: RedisCluster) -> None:
     async with process(cluster, store_timeout="20s") as one:
         await until("in sync", one.in_sync)
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
-        reading = asyncio.create_task(keep_reading(one, stop))
+        reading = asyncio.create_task(read_until_stopped(one, stop))
         await asyncio.to_thread(cluster.hand_over, KEYS[0])
         await until("the recovery", one.in_sync)
         stop.set()
@@ -167,7 +167,7 @@ async def test_a_planned_failover_is_no_error_at_all(cluster: RedisCluster) -> N
         assert one.count("store_failures") == 0
 
 
-async def test_all_nodes_may_go_and_come_back(cluster: RedisCluster) -> None:
+async def test_the_cache_recovers_after_all_nodes_were_down(cluster: RedisCluster) -> None:
     async with process(cluster, store_timeout="250ms") as one:
         await until("in sync", one.in_sync)
         await one.cache.set("key", 1, tags=["tag"])
@@ -190,13 +190,13 @@ async def make() -> str:
     return "made"
 
 
-async def test_a_slot_that_moves_under_load_is_no_error_and_no_wrong_value(cluster: RedisCluster) -> None:
+async def test_the_migration_of_a_slot_causes_no_error_and_no_wrong_value(cluster: RedisCluster) -> None:
     async with two(cluster) as (one, other):
         source = await asyncio.to_thread(cluster.owner, "moving")
         target = next(node for node in cluster.nodes if node is not source and is_master(node))
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         stop = asyncio.Event()
-        reading = [asyncio.create_task(keep_reading(each, stop)) for each in (one, other)]
+        reading = [asyncio.create_task(read_until_stopped(each, stop)) for each in (one, other)]
         slots = await filled_slots(source)
         assert slots
         await move(slots, source, target)
@@ -210,7 +210,7 @@ async def test_a_slot_that_moves_under_load_is_no_error_and_no_wrong_value(clust
 
 
 async def filled_slots(node: ClusterNode) -> list[int]:
-    """Return a few slots of *node* that have keys."""
+    """Return a few slots of *node* with keys."""
     async with direct(node) as redis:
         keys = await redis.call("KEYS", "scalekit:cluster:item:*")
     return sorted({slot_of(key) for key in keys})[:8]
@@ -229,7 +229,7 @@ async def move(slots: list[int], source: ClusterNode, target: ClusterNode) -> No
                 await redis.call("CLUSTER", "SETSLOT", slot, "NODE", place)
 
 
-async def test_other_nodes_behind_the_same_seed_are_found(
+async def test_replaced_nodes_are_discovered_through_the_seed(
     cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_redis.topology.REFRESH_INTERVAL", 3600.0)  # the loss shows that the map is old
@@ -247,7 +247,7 @@ async def test_other_nodes_behind_the_same_seed_are_found(
     await asyncio.to_thread(cluster.start)
 
 
-async def test_what_changed_while_nobody_told_is_forgotten_by_then(cluster: RedisCluster) -> None:
+async def test_changes_while_tracking_was_lost_are_dropped_on_reconnection(cluster: RedisCluster) -> None:
     async with two(cluster) as (one, other):
         await one.cache.set("key", "old")
         await eventually(lambda: other.cache.get("key"), "old")

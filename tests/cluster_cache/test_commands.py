@@ -1,4 +1,4 @@
-"""What the commands show, and what the file may say."""
+"""The output of the commands, and valid and invalid tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def nodes(cluster: RedisCluster) -> str:
 
 
 @pytest.mark.anyio
-async def test_slots_shows_masters_keys_and_the_fullest_slots(cluster: RedisCluster, tmp_path: Path) -> None:
+async def test_slots_prints_masters_keys_and_the_hottest_slots(cluster: RedisCluster, tmp_path: Path) -> None:
     async with process(cluster) as one:
         await one.cache.set_many({f"key:{number}": 1 for number in range(30)})
     for number in range(7):
@@ -51,7 +51,7 @@ async def test_slots_shows_masters_keys_and_the_fullest_slots(cluster: RedisClus
 
 
 @pytest.mark.anyio
-async def test_purge_says_how_much_it_purged(cluster: RedisCluster, tmp_path: Path) -> None:
+async def test_purge_prints_the_number_of_purged_values(cluster: RedisCluster, tmp_path: Path) -> None:
     async with process(cluster) as one:
         for number in range(5):
             await one.cache.set(f"counted:{number}", 1, "1h", tags=["counted"])
@@ -60,14 +60,14 @@ async def test_purge_says_how_much_it_purged(cluster: RedisCluster, tmp_path: Pa
     assert said == ["purged 5 stored items\n", "purged nothing: no stored item has such a tag or path\n"]
 
 
-def test_without_a_cluster_the_commands_say_what_to_do(tmp_path: Path) -> None:
+def test_without_nodes_the_commands_print_the_remedy(tmp_path: Path) -> None:
     for words in (["slots"], ["purge", "--tag", "shop:7"]):
         shown = run(tmp_path, "[plugins.cluster-cache]\n", *words)
         assert shown.returncode == 1
         assert "Name a cluster" in shown.stderr
 
 
-def test_a_cluster_that_is_gone_is_said_without_the_password(tmp_path: Path) -> None:
+def test_the_error_of_an_unavailable_cluster_has_no_password(tmp_path: Path) -> None:
     shown = run(tmp_path, '[plugins.cluster-cache]\nnodes = "127.0.0.1:1"\npassword = "geheim"\n', "slots")
     assert shown.returncode == 1
     assert "is unavailable" in shown.stderr
@@ -91,19 +91,19 @@ def build(**table: Any) -> None:
         ({"prefix": "{a}"}, "prefix"),
     ],
 )
-def test_a_bad_table_is_refused(table: dict[str, Any], part: str) -> None:
+def test_an_invalid_table_is_refused(table: dict[str, Any], part: str) -> None:
     with pytest.raises(ConfigError, match=part):
         build(**table)
 
 
-def test_several_workers_need_nodes() -> None:
+def test_several_workers_require_nodes_or_per_worker() -> None:
     tables = {"server": {"workers": 2}, "plugins": {"cluster-cache": {}}}
     with pytest.raises(ConfigError, match=r"plugins\.cluster-cache\.nodes: .*2 workers.*per_worker = true"):
         create_app(tables, app=bare_application)
     create_app({**tables, "plugins": {"cluster-cache": {"per_worker": True}}}, app=bare_application)
 
 
-def test_the_url_has_all_options_of_the_table(tmp_path: Path) -> None:
+def test_the_url_contains_all_options_of_the_table(tmp_path: Path) -> None:
     ca_file = tmp_path / "a b.pem"
     ca_file.touch()
     table = {
@@ -122,7 +122,7 @@ def test_the_url_has_all_options_of_the_table(tmp_path: Path) -> None:
     assert "s/e" not in repr(config)
 
 
-def test_the_memory_of_a_process_is_no_store_for_another_cache() -> None:
+def test_without_nodes_the_http_cache_cannot_use_the_store() -> None:
     tables = {"plugins": {"cluster-cache": {}, "cache": {"url": "cluster-cache:"}}}
     with pytest.raises(ConfigError, match="nodes of the cluster cache"):
         create_app(tables, app=bare_application)

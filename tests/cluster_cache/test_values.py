@@ -1,4 +1,4 @@
-"""What values do, the same in memory and on a cluster."""
+"""Values behave the same in memory and on a cluster."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ async def a_cache(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGe
 
 
 async def gets(cache: Cache, key: str, value: Any) -> None:
-    """Wait until *value* is what is given: a replica may take its time."""
+    """Wait until the result is *value*: a replica may lag."""
     while await cache.get(key) != value:
         await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("value", [b"\x00\xff", "text", 7, None, [1, {"a": 2.5}], {}])
-async def test_a_value_comes_back_as_it_was(cache: Cache, value: Any) -> None:
+async def test_a_value_is_returned_unchanged(cache: Cache, value: Any) -> None:
     await cache.set("key", value)
     async with asyncio.timeout(60):
         while await cache.get("key", "nothing") != value:
             await asyncio.sleep(0.005)
 
 
-async def test_what_is_not_there_is_the_default(cache: Cache) -> None:
+async def test_a_missing_value_is_the_default(cache: Cache) -> None:
     assert await cache.get("key") is None
     assert await cache.get("key", 7) == 7
 
 
-async def test_what_is_deleted_is_gone_and_the_rest_is_not(cache: Cache) -> None:
+async def test_delete_removes_only_the_named_keys(cache: Cache) -> None:
     await cache.set_many({"a": 1, "b": 2})
     await cache.delete("a")
     async with asyncio.timeout(60):
@@ -59,13 +59,13 @@ async def test_what_is_deleted_is_gone_and_the_rest_is_not(cache: Cache) -> None
         await gets(cache, "b", 2)
 
 
-async def test_a_value_ends_with_its_time(cache: Cache) -> None:
+async def test_a_value_expires_with_its_ttl(cache: Cache) -> None:
     await cache.set("key", 1, "200ms")
     async with asyncio.timeout(60):
         await gets(cache, "key", None)
 
 
-async def test_many_are_set_and_got_across_slots(cache: Cache) -> None:
+async def test_many_values_are_set_and_read_across_slots(cache: Cache) -> None:
     values = {f"key:{number}": number for number in range(200)}
     await cache.set_many(values)
     async with asyncio.timeout(60):
@@ -73,7 +73,7 @@ async def test_many_are_set_and_got_across_slots(cache: Cache) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_purge_forgets_what_has_the_tag_at_once(cache: Cache) -> None:
+async def test_a_purge_removes_values_with_the_tag_at_once(cache: Cache) -> None:
     await cache.set_many({f"key:{number}": number for number in range(50)}, tags=["shop:7"])
     await cache.set("other", 1, tags=["shop:8"])
     await cache.purge(tag="shop:7")
@@ -82,7 +82,7 @@ async def test_a_purge_forgets_what_has_the_tag_at_once(cache: Cache) -> None:
         await gets(cache, "other", 1)
 
 
-async def test_what_is_missing_is_made_once(cache: Cache) -> None:
+async def test_a_missing_value_is_made_once(cache: Cache) -> None:
     calls = 0
     gate = asyncio.Event()
 
@@ -101,7 +101,7 @@ async def test_what_is_missing_is_made_once(cache: Cache) -> None:
 
 
 @pytest.mark.needs("redis")
-async def test_a_value_without_a_time_is_kept_for_an_hour(suite_cluster: RedisCluster) -> None:
+async def test_the_default_ttl_is_an_hour(suite_cluster: RedisCluster) -> None:
     async with process(suite_cluster, prefix=f"suite:{uuid4().hex}") as one:
         await one.cache.set("key", 1)
         await one.cache.set_many({f"key:{number}": number for number in range(9)})

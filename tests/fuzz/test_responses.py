@@ -41,11 +41,11 @@ statuses = st.sampled_from([200, 200, 201, 204, 206, 301, 304, 404, 500, 503, 59
 @example([("expires", "Sat, 01 Jan 0000 00:00:00 GMT")], 200, "GET")
 @example([("location", "http://[")], 201, "POST")
 def test_an_application_may_say_anything(found: list[tuple[str, str]], status: int, method: str) -> None:
-    async def ask() -> None:
+    async def fetch() -> None:
         laboratory = CacheHarness(Origin(Reply(found, status)))
         for each in (method, "GET", method):
-            assert (await laboratory.ask(method=each)).status == status
+            assert (await laboratory.fetch(method=each)).status == status
             laboratory.pass_time(30)
             await laboratory.settle()
 
-    asyncio.run(ask())
+    asyncio.run(fetch())

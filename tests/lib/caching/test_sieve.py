@@ -1,4 +1,4 @@
-"""The table in the process."""
+"""Eviction by SIEVE."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def item(name: int, size: int = 0) -> Item:
 @given(
     st.lists(st.tuples(st.sampled_from(["put", "put again", "use", "remove"]), st.integers(0, 8), st.integers(0, 1500)))
 )
-def test_it_never_has_more_than_its_budget_and_always_adds_up(steps: list[tuple[str, int, int]]) -> None:
+def test_the_size_never_exceeds_the_budget_and_is_the_sum_of_items(steps: list[tuple[str, int, int]]) -> None:
     sieve = Sieve(5 * OVERHEAD)
     before: dict[int, Item] = {}
     for step, name, size in steps:
@@ -48,7 +48,7 @@ def test_it_never_has_more_than_its_budget_and_always_adds_up(steps: list[tuple[
         assert sieve._hand is None or sieve._hand in forward
 
 
-def test_what_is_used_stays_and_what_is_asked_for_once_goes() -> None:
+def test_used_items_stay_and_items_read_once_are_evicted() -> None:
     sieve = Sieve(10 * OVERHEAD)
     for name in range(5):
         sieve.put(item(name))
@@ -81,7 +81,7 @@ def misses(capacity: int, requests: list[int], *, promotes: bool) -> int:
     return len(requests) - count
 
 
-def test_it_keeps_more_of_what_is_popular_than_lru_does() -> None:
+def test_the_hit_ratio_is_better_than_that_of_lru() -> None:
     source = random.Random(7)
     requests = [int(source.paretovariate(0.9)) for _ in range(30_000)]
     assert misses(100, requests, promotes=False) < 0.9 * misses(100, requests, promotes=True)

@@ -1,4 +1,4 @@
-"""Values of applications, and what forgets them and answers."""
+"""Values of applications, and purges of values and responses."""
 
 from __future__ import annotations
 
@@ -24,61 +24,61 @@ json = st.recursive(
 
 
 @given(json | st.binary(max_size=20))
-def test_a_value_comes_back_as_it_was(value: object) -> None:
+def test_a_value_is_returned_unchanged(value: object) -> None:
     async def once() -> None:
-        objects = CacheHarness(Origin()).objects
-        await objects.set("k", value, 60)
-        assert await objects.get("k", "nothing") == value
+        values = CacheHarness(Origin()).values
+        await values.set("k", value, 60)
+        assert await values.get("k", "nothing") == value
 
     asyncio.run(once())
 
 
-async def test_a_value_lives_as_long_as_it_was_said() -> None:
+async def test_a_value_expires_after_its_ttl() -> None:
     harness = CacheHarness(Origin())
-    objects = harness.objects
-    await objects.set("a", 1, "5m")
-    await objects.set_many({"b": 2, "c": 3}, 10)
-    assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}
+    values = harness.values
+    await values.set("a", 1, "5m")
+    await values.set_many({"b": 2, "c": 3}, 10)
+    assert await values.get_many(["a", "b", "c", "d"]) == {"a": 1, "b": 2, "c": 3}
     harness.pass_time(10)
-    assert await objects.get_many(["a", "b", "c", "d"]) == {"a": 1}
-    assert await objects.get("b", "gone") == "gone"
-    await objects.delete("a", "nothing")
-    assert await objects.get("a") is None
+    assert await values.get_many(["a", "b", "c", "d"]) == {"a": 1}
+    assert await values.get("b", "gone") == "gone"
+    await values.delete("a", "nothing")
+    assert await values.get("a") is None
 
 
 @pytest.mark.parametrize("change", ["delete", "set", "set many"])
-async def test_what_was_made_from_older_data_does_not_undo_a_change(change: str) -> None:
+async def test_a_value_made_from_older_data_does_not_overwrite_a_newer_one(change: str) -> None:
     async def make() -> str:
         found = data[-1]
         begun.release()
         await go_on.wait()
         return found
 
-    objects = CacheHarness(Origin()).objects
+    values = CacheHarness(Origin()).values
     data, begun, go_on = ["old"], asyncio.Semaphore(0), asyncio.Event()
-    early = asyncio.create_task(objects.get_or_set("k", 60, make))
-    other = asyncio.create_task(objects.get_or_set("other", 60, make))
+    early = asyncio.create_task(values.get_or_set("k", 60, make))
+    other = asyncio.create_task(values.get_or_set("other", 60, make))
     for _ in range(2):
         await begun.acquire()
     data.append("new")
     if change == "delete":
-        await objects.delete("k")
+        await values.delete("k")
     elif change == "set":
-        await objects.set("k", "new", 60)
+        await values.set("k", "new", 60)
     else:
-        await objects.set_many({"k": "new"}, 60)
-    late = asyncio.create_task(objects.get_or_set("k", 60, make))
+        await values.set_many({"k": "new"}, 60)
+    late = asyncio.create_task(values.get_or_set("k", 60, make))
     await asyncio.sleep(0)
     go_on.set()
     assert [await each for each in (early, other, late)] == ["old", "old", "new"]
-    assert await objects.get_many(["k", "other"]) == {"k": "new", "other": "old"}
-    assert not objects._locks
-    assert not objects._pending
+    assert await values.get_many(["k", "other"]) == {"k": "new", "other": "old"}
+    assert not values._locks
+    assert not values._pending
 
 
-async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_value_above_the_maximum_size_is_returned_and_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit_caching.value_cache.MAX_VALUE", 100)
-    objects = CacheHarness(Origin()).objects
+    values = CacheHarness(Origin()).values
 
     async def make() -> bytes:
         made.append(None)
@@ -86,32 +86,32 @@ async def test_a_value_that_would_hold_up_others_is_made_and_not_kept(monkeypatc
 
     made: list[None] = []
     with pytest.raises(ValueError, match="the value of 'large' has 101 bytes, more than 100"):
-        await objects.set("large", bytes(100), 60)
+        await values.set("large", bytes(100), 60)
     for _ in range(2):
-        assert await objects.get_or_set("large", 60, make) == bytes(100)
+        assert await values.get_or_set("large", 60, make) == bytes(100)
     assert len(made) == 2
-    await objects.set("small", bytes(99), 60)
-    assert await objects.get("small") == bytes(99)
+    await values.set("small", bytes(99), 60)
+    assert await values.get("small") == bytes(99)
 
 
-async def test_what_is_no_time_no_value_or_no_key_is_refused() -> None:
-    objects = CacheHarness(Origin()).objects
+async def test_an_invalid_ttl_value_or_key_is_refused() -> None:
+    values = CacheHarness(Origin()).values
     with pytest.raises(ValueError, match="duration such as"):
-        await objects.set("a", 1, "5 minutes")
+        await values.set("a", 1, "5 minutes")
     with pytest.raises(ValueError, match="positive duration such as"):
-        await objects.set("a", 1, 0)
+        await values.set("a", 1, 0)
     with pytest.raises(ValueError, match="JSON cannot represent the value"):
-        await objects.set("a", object(), 5)
+        await values.set("a", object(), 5)
     with pytest.raises(ValueError, match="1 to 1024 bytes"):
-        await objects.set("a" * 1025, 1, 5)
+        await values.set("a" * 1025, 1, 5)
     with pytest.raises(ValueError, match="nothing to purge"):
-        await objects.purge()
+        await values.purge()
     with pytest.raises(ValueError, match="put a slash before it"):
-        await objects.purge(path="shop")
+        await values.purge(path="shop")
 
 
 async def test_concurrent_requests_for_a_missing_value_make_it_once() -> None:
-    objects = CacheHarness(Origin()).objects
+    values = CacheHarness(Origin()).values
     calls = 0
 
     async def make() -> int:
@@ -121,13 +121,13 @@ async def test_concurrent_requests_for_a_missing_value_make_it_once() -> None:
         await asyncio.sleep(0)
         return number
 
-    assert await asyncio.gather(*[objects.get_or_set("a", 60, make) for _ in range(50)]) == [1] * 50
-    assert await objects.get_or_set("b", 60, make) == 2
-    assert objects._locks == {}
+    assert await asyncio.gather(*[values.get_or_set("a", 60, make) for _ in range(50)]) == [1] * 50
+    assert await values.get_or_set("b", 60, make) == 2
+    assert values._locks == {}
 
 
-async def test_when_making_fails_the_next_one_makes() -> None:
-    objects = CacheHarness(Origin()).objects
+async def test_when_making_a_value_fails_the_next_caller_makes_it() -> None:
+    values = CacheHarness(Origin()).values
     calls = 0
 
     async def make() -> int:
@@ -138,13 +138,13 @@ async def test_when_making_fails_the_next_one_makes() -> None:
             raise ValueError("the first")
         return calls
 
-    results = await asyncio.gather(*[objects.get_or_set("a", 60, make) for _ in range(5)], return_exceptions=True)
+    results = await asyncio.gather(*[values.get_or_set("a", 60, make) for _ in range(5)], return_exceptions=True)
     assert isinstance(results[0], ValueError)
     assert results[1:] == [2] * 4
 
 
-async def test_who_makes_can_be_cancelled() -> None:
-    objects = CacheHarness(Origin()).objects
+async def test_the_caller_that_makes_a_value_can_be_cancelled() -> None:
+    values = CacheHarness(Origin()).values
     started = asyncio.Event()
 
     async def forever() -> int:
@@ -155,37 +155,37 @@ async def test_who_makes_can_be_cancelled() -> None:
     async def make() -> int:
         return 7
 
-    first = asyncio.create_task(objects.get_or_set("a", 60, forever))
+    first = asyncio.create_task(values.get_or_set("a", 60, forever))
     await started.wait()
-    second = asyncio.create_task(objects.get_or_set("a", 60, make))
+    second = asyncio.create_task(values.get_or_set("a", 60, make))
     await asyncio.sleep(0)
     first.cancel()
     assert await second == 7
-    assert objects._locks == {}
+    assert values._locks == {}
 
 
-async def test_a_value_that_cannot_be_read_is_missing_counted_and_deleted() -> None:
+async def test_a_value_that_cannot_be_decoded_is_a_miss_counted_and_deleted() -> None:
     harness = CacheHarness(Origin())
     key = (b"object", b"a")
     for frame in (b"", b"x", b"j{", b"j\xff\xfe", b"\x80\x04\x95\x00.", b"jnull,"):
         harness.store.put(Value(key, frame, harness.now + 60))
-        assert await harness.objects.get("a") is None
+        assert await harness.values.get("a") is None
         assert harness.store.peek(key) is None
     assert harness.metrics.corrupt.value == 6
 
 
-async def test_a_purge_of_a_tag_forgets_values_and_responses_at_once() -> None:
+async def test_a_purge_of_a_tag_removes_values_and_responses_at_once() -> None:
     harness = CacheHarness(
         origin := Origin(Reply()), [("/a/**", CachePolicy(ttl=60.0, tags=(b"tag:t",))), ("/**", CachePolicy(ttl=60.0))]
     )
-    await harness.objects.set("tagged", 1, 60, tags=["t", "u"])
-    await harness.objects.set("other", 1, 60, tags=["u"])
+    await harness.values.set("tagged", 1, 60, tags=["t", "u"])
+    await harness.values.set("other", 1, 60, tags=["u"])
     for target in ("/a/1", "/a/2", "/b"):
-        await harness.ask(target)
-    await harness.objects.purge(tag="t")
-    assert await harness.objects.get_many(["tagged", "other"]) == {"other": 1}
+        await harness.fetch(target)
+    await harness.values.purge(tag="t")
+    assert await harness.values.get_many(["tagged", "other"]) == {"other": 1}
     for target in ("/a/1", "/a/2", "/b"):
-        await harness.ask(target)
+        await harness.fetch(target)
     assert origin.calls == 5
 
 
@@ -195,36 +195,36 @@ async def test_a_purge_of_a_tag_forgets_values_and_responses_at_once() -> None:
      ("/*", ["/shop", "/shopping"]), ("/**", ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]),
      ("/shop/1/x", ["/shop/1/x?y=1"]), ("/nothing", [])],
 )  # fmt: skip
-async def test_a_purge_of_a_path_forgets_the_responses_of_it_or_below_it(path: str, forgotten: list[str]) -> None:
+async def test_a_purge_of_a_path_removes_its_responses_and_those_below_it(path: str, forgotten: list[str]) -> None:
     harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     targets = ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]
-    before = {target: (await harness.ask(target)).body for target in targets}
-    await harness.objects.purge(path=path)
-    after = {target: (await harness.ask(target)).body for target in targets}
+    before = {target: (await harness.fetch(target)).body for target in targets}
+    await harness.values.purge(path=path)
+    after = {target: (await harness.fetch(target)).body for target in targets}
     assert [target for target in targets if before[target] != after[target]] == forgotten
     assert origin.calls == 4 + len(forgotten)
 
 
-async def test_what_is_being_made_while_it_is_purged_is_not_stored() -> None:
+async def test_a_value_purged_while_it_is_made_is_not_stored() -> None:
     harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.create_task(harness.ask("/a"))
+    asking = asyncio.create_task(harness.fetch("/a"))
     while not origin.calls:
         await asyncio.sleep(0)
-    await harness.objects.purge(path="/a")
+    await harness.values.purge(path="/a")
     origin.gate.set()
     assert (await asking).body == b"1"
-    assert (await harness.ask("/a")).body == b"2"
+    assert (await harness.fetch("/a")).body == b"2"
 
     async def make() -> int:
-        await harness.objects.purge(tag="t")
+        await harness.values.purge(tag="t")
         return 1
 
-    await harness.objects.get_or_set("v", 60, make, tags=["t"])
-    assert await harness.objects.get("v") is None
+    await harness.values.get_or_set("v", 60, make, tags=["t"])
+    assert await harness.values.get("v") is None
 
 
-async def test_purges_that_are_no_longer_remembered_still_count() -> None:
+async def test_dropped_tag_versions_still_count() -> None:
     store = MemoryStore(2**20)
     store.put(Value((b"object", b"a"), b"j1", 9e9, (b"tag:first",), store.version))
     store.put(Value((b"object", b"b"), b"j1", 9e9, (), store.version))
