@@ -200,7 +200,7 @@ NO_CREDENTIALS = RequestCredentials(b"", (), None, None, 0)
 class CredentialsCache:
     """Caches RequestCredentials by user object. *cookies_identify* makes cookies a credential.
 
-    A verified token gives the same user object for each request, so the lookup is by identity of that object; all
+    A verified token has the same user object in each request, so the lookup is by identity of that object; all
     other parts of the credentials are compared.
     """
 

@@ -101,15 +101,15 @@ def policy_of(scope: Scope) -> CachePolicy | None:
                 scope["path"],
             )
         return None
-    known = _policies.get(id(endpoint))
-    if known is None:
+    entry = _policies.get(id(endpoint))
+    if entry is None:
         if len(_policies) >= MAX_CACHED:
             _policies.clear()
         found = (getattr(handler, ATTRIBUTE, None) for handler in _handlers(endpoint))
         policy = next((each for each in found if isinstance(each, CachePolicy)), None)
         # The value references the endpoint, because an id is unique only during an object's lifetime.
-        known = _policies[id(endpoint)] = (endpoint, policy)
-    return known[1]
+        entry = _policies[id(endpoint)] = (endpoint, policy)
+    return entry[1]
 
 
 def _handlers(endpoint: Any) -> Iterator[Any]:

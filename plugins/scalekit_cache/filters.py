@@ -92,7 +92,7 @@ class Lookup:
             self._key = self._resource.key
 
     def start(self) -> Decision:
-        """Decide by what this process has stored, or start a get from the shared store."""
+        """Decide by the local item, or start a lookup in the shared store."""
         store = self._cache.store
         found = store.peek(self._key)
         if type(found) is Variants:

@@ -48,10 +48,10 @@ class CacheOptions:
 
 @dataclass(frozen=True)
 class RefreshResult:
-    """The outcome of a refresh: what is stored now, whether it *failed*, or why the response must not be stored.
+    """The outcome of a refresh: the stored response, whether it *failed*, or why the response must not be stored.
 
     *sequence* is that of the call of the application, *variant* the secondary key of the request that caused it;
-    *error* is what the application raised.
+    *error* is the exception of the application.
     """
 
     response: StoredResponse | None
@@ -108,14 +108,14 @@ class HttpCache:
         self._refreshes: dict[Key, asyncio.Task[RefreshResult]] = {}
 
     def peek(self, primary_key: Key, request: CacheRequest) -> StoredResponse | Variants | None:
-        """Return what this process has stored for *request*, or Variants when it has other variants only."""
+        """Return the local response for *request*, or Variants when the process has other variants only."""
         found = self.store.peek(primary_key)
         if type(found) is Variants:
             found = self.store.peek((found.token, *request.variant_key(found.names))) or found
         return found if isinstance(found, StoredResponse | Variants) else None
 
     async def fetch(self, primary_key: Key, request: CacheRequest) -> StoredResponse | Variants | None:
-        """Return what this process or the shared store has for *request*, or Variants when they have others only."""
+        """Return the response for *request* from this process or the shared store, or Variants of others only."""
         found = await self.store.get(primary_key)
         if type(found) is Variants:
             found = await self.fetch_variant(found, request) or found

@@ -72,7 +72,7 @@ _INVALID_NAME = re.compile(rb"%(?![0-9A-Fa-f]{2})|[\x00-\x20\x7f-\xff]")
 class Resource:
     """A resource, in raw bytes: *key* is its primary key, *path* selects its *policy*.
 
-    *rewriting* are the request headers that may change what the application takes as the URL.
+    *rewriting* are the request headers that may change the URL that the application sees.
     """
 
     __slots__ = ("host", "key", "path", "policy", "raw_path", "rewriting", "scheme")

@@ -20,7 +20,7 @@ class CachePolicy:
     """How responses are stored that do not specify it; times are in seconds, *ttl* None leaves it to the response.
 
     *query* are the parameters in the key, None for all. *ignores_cookies* excludes cookies from the credentials.
-    *credential_headers* are request headers from which the route takes credentials.
+    *credential_headers* are request headers from which the route reads credentials.
     """
 
     ttl: float | None = None
@@ -52,7 +52,7 @@ NO_POLICY = CachePolicy()
 
 @dataclass(frozen=True)
 class RouteParameters:
-    """What a route declares: *credential_headers*, other *headers*, and secrets in the *query*.
+    """The parameters of a route: *credential_headers*, other *headers*, and secrets in the *query*.
 
     *uses_request* is whether one of its dependencies gets the request itself, and may read any header.
     """
@@ -91,37 +91,37 @@ class CachePolicies:
         policy = self.for_path(path, raw_path)
         if policy.query is not None or _AMBIGUOUS_PATH.search(raw_path):
             return False
-        known = self._with_query.get((id(policy), query))
-        if known is None:
+        entry = self._with_query.get((id(policy), query))
+        if entry is None:
             if len(self._with_query) >= MAX_CACHED:
                 self._with_query.clear()
-            known = self._with_query[id(policy), query] = (policy, replace(policy, query=query))
-        self._by_path[path, raw_path] = known[1]
+            entry = self._with_query[id(policy), query] = (policy, replace(policy, query=query))
+        self._by_path[path, raw_path] = entry[1]
         return True
 
     def for_handler(self, handler_policy: CachePolicy, policy: CachePolicy) -> CachePolicy:
         """Return *handler_policy*, of ``@cached``, combined with the *policy* of its path."""
         if policy is NO_POLICY:
             return handler_policy
-        known = self._for_handlers.get((id(handler_policy), id(policy)))
-        if known is None:
+        entry = self._for_handlers.get((id(handler_policy), id(policy)))
+        if entry is None:
             if len(self._for_handlers) >= MAX_CACHED:
                 self._for_handlers.clear()
             # The value references both, because an id is unique only during an object's lifetime.
-            known = (handler_policy, policy, handler_policy.combined(policy))
-            self._for_handlers[id(handler_policy), id(policy)] = known
-        return known[2]
+            entry = (handler_policy, policy, handler_policy.combined(policy))
+            self._for_handlers[id(handler_policy), id(policy)] = entry
+        return entry[2]
 
     def for_route(self, policy: CachePolicy, parameters: RouteParameters) -> CachePolicy:
         """Return *policy* for a route that declares *parameters*."""
-        known = self._for_routes.get((id(policy), id(parameters)))
-        if known is None:
+        entry = self._for_routes.get((id(policy), id(parameters)))
+        if entry is None:
             if len(self._for_routes) >= MAX_CACHED:
                 self._for_routes.clear()
             vary = tuple(sorted({*policy.vary, *parameters.headers}))
             combined = replace(policy, vary=vary, credential_headers=parameters.credential_headers)
-            known = self._for_routes[id(policy), id(parameters)] = (policy, parameters, combined)
-        return known[2]
+            entry = self._for_routes[id(policy), id(parameters)] = (policy, parameters, combined)
+        return entry[2]
 
     def _match(self, path: str) -> CachePolicy:
         return next((policy for glob, policy in self._items if glob.matches(path)), NO_POLICY)

@@ -1,4 +1,4 @@
-"""What matters to the cache in a GET or HEAD: directives, conditions, credentials, and whether it has a body."""
+"""A GET or HEAD as the cache sees it: directives, conditions, credentials, and whether it has a body."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class StoragePolicies:
         self.rules = rules
         self.relevant_fields = RELEVANT_FIELDS.union(rules.targeted_headers)
         self._key_fields = (b"cache-control", b"vary", b"connection", *rules.targeted_headers)
-        self._known: dict[PolicyKey, tuple[CachePolicy, StoragePolicy | NotStored]] = {}
+        self._entries: dict[PolicyKey, tuple[CachePolicy, StoragePolicy | NotStored]] = {}
 
     def for_response(self, status: int, fields: Fields, policy: CachePolicy) -> StoragePolicy | NotStored:
         """Return the storage policy of a response, or why it must not be stored."""
@@ -89,13 +89,13 @@ class StoragePolicies:
         if not SET_COOKIE_FIELDS.isdisjoint(fields):
             return NotStored.SET_COOKIE
         key: PolicyKey = (status, id(policy), *map(fields.get, self._key_fields))
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= MAX_CACHED:
-                self._known.clear()
+        entry = self._entries.get(key)
+        if entry is None:
+            if len(self._entries) >= MAX_CACHED:
+                self._entries.clear()
             # The value references the policy, because an id is unique only during an object's lifetime.
-            known = self._known[key] = (policy, storage_policy(status, fields, policy, self.rules))
-        return known[1]
+            entry = self._entries[key] = (policy, storage_policy(status, fields, policy, self.rules))
+        return entry[1]
 
 
 def storage_policy(status: int, fields: Fields, policy: CachePolicy, rules: StorageRules) -> StoragePolicy | NotStored:

@@ -97,8 +97,8 @@ class StoragePolicy:
 class StoredResponse(Item):
     """A response: its *status*, its *headers* without ``Age``, its complete *body*, and how it is stored.
 
-    A plain request may reuse it until ``fast_path_until``. From *refresh_at* on it is refreshed early. *route_scope* is
-    what the application's router has set in the scope.
+    A plain request may reuse it until ``fast_path_until``. From *refresh_at* on it is refreshed early. *route_scope*
+    has the scope keys that the router of the application has set.
     """
 
     __slots__ = (
@@ -178,7 +178,7 @@ class StoredResponse(Item):
         return self.expires + (max(window, REVALIDATION_WINDOW) if has_validator else window)
 
     def as_fallback(self) -> StoredResponse:
-        """Return a copy whose ``Cache-Status`` says that the shared store is unavailable."""
+        """Return a copy whose ``Cache-Status`` has ``detail=disconnected``: the shared store is unavailable."""
         fallback = copy(self)
         fallback.detail, fallback._response = b"; detail=disconnected", None
         fallback.newer = fallback.older = None
@@ -209,7 +209,7 @@ class StoredResponse(Item):
 
 
 def route_scope(scope: Scope) -> Mapping[str, Any]:
-    """Return what the router has set in *scope*, from which metrics derive the route."""
+    """Return the keys that the router has set in *scope*, from which metrics derive the route."""
     endpoint, template = scope.get("endpoint"), scope.get("path_template")
     if endpoint is None and template is None:
         return NO_ROUTE

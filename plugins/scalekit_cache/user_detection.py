@@ -1,4 +1,4 @@
-"""Detect what identifies the user inside the application: what routes declare, and users that it has authenticated.
+"""Detect credentials that routes declare, and users that the application has authenticated.
 
 FastAPI and Litestar declare the headers, cookies and security schemes of a route. A user is detected after the lookup,
 when the response starts and for each chunk. A middleware of Starlette or FastAPI may pass on a copy of the scope, as
@@ -161,25 +161,25 @@ class RouteInspector:
 
     def __init__(self, roles: HeaderRoles) -> None:
         self._roles = roles
-        self._known: dict[int, tuple[Any, RouteParameters | None]] = {}
+        self._entries: dict[int, tuple[Any, RouteParameters | None]] = {}
 
     def parameters(self, scope: Scope) -> RouteParameters | None:
-        """Return what the route of *scope* declares, or None when that is nothing."""
+        """Return the parameters of the route of *scope*, or None when it declares none."""
         route = scope.get("route")
         declaration = scope.get("route_handler") if route is None else _dependant(scope, route)
         if declaration is None:
             return None
-        known = self._known.get(id(declaration))
-        if known is None:
-            if len(self._known) >= MAX_CACHED:
-                self._known.clear()
+        entry = self._entries.get(id(declaration))
+        if entry is None:
+            if len(self._entries) >= MAX_CACHED:
+                self._entries.clear()
             found = self._of_dependant(declaration) if route is not None else self._of_handler(scope, declaration)
             # The value references the declaration, because an id is unique only during an object's lifetime.
-            known = self._known[id(declaration)] = (declaration, found)
-        return known[1]
+            entry = self._entries[id(declaration)] = (declaration, found)
+        return entry[1]
 
     def _of_handler(self, scope: Scope, handler: Any) -> RouteParameters | None:
-        """Return what a *handler* of Litestar declares; its models include the parameters of its dependencies."""
+        """Return the parameters of a *handler* of Litestar; its models include those of its dependencies."""
         headers: set[bytes] = set()
         secrets: set[bytes] = set()
         for route in getattr(scope.get("litestar_app"), "routes", ()):
@@ -275,7 +275,7 @@ def _model(annotation: Any) -> Any:
 
 
 def _security_scheme(call: Any) -> Iterator[tuple[str, bytes]]:
-    """Yield where the security scheme *call* takes credentials from; nothing when it is no security scheme."""
+    """Yield place and name of the credentials that the security scheme *call* reads; nothing for other calls."""
     while isinstance(call, partial):
         call = call.func
     kinds = {kind.__name__: kind for kind in type(call).__mro__}

@@ -1,7 +1,7 @@
 """The shared store of values on the cluster, optionally read from replicas.
 
-A replica may not have the last purge yet, and would let purged values come back. So values are read from replicas and
-the tag version from its master: a value that a replica still has is then known to be outdated.
+A replica may lag behind the last purge, and would return purged values. So values are read from replicas and the tag
+version from its master, by which a purged value of a replica is detected.
 """
 
 from __future__ import annotations

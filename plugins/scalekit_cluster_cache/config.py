@@ -31,7 +31,7 @@ def host_port(node: HostPort) -> str:
 
 
 def _split(value: Any) -> Any:
-    """Split a text of several nodes with commas, as an environment variable holds it."""
+    """Split a text of several nodes with commas, as in an environment variable."""
     if not isinstance(value, str):
         return tuple(value) if isinstance(value, list) else value
     return () if value.strip() == MEMORY else tuple(part.strip() for part in value.split(",") if part.strip())
@@ -46,7 +46,7 @@ class ClusterCacheConfig(Table):
     """A key-value cache on a Redis Cluster with a local level in each process."""
 
     nodes: Annotated[tuple[Node, ...], BeforeValidator(_split)] = ()
-    """Nodes that tell the cluster's topology, each as ``host:port``; without any the cache is in each process only."""
+    """Seed nodes of the cluster as ``host:port``; without any the cache is in the memory of each process."""
     username: str | None = None
     """ACL user; without it the default user."""
     password: Secret | None = None
@@ -56,25 +56,25 @@ class ClusterCacheConfig(Table):
     read_from: Literal["primary", "replica"] = "primary"
     """``replica`` reads values from replicas, which may be older; tag versions are read from masters all the same."""
     store_timeout: PositiveDuration = Duration("50ms")
-    """Timeout of each call of the cluster; a value that does not come in time is a miss."""
+    """Timeout of a call of the cluster; a call that times out is a miss."""
     disconnected_ttl: Duration = Duration("800ms")
-    """How long local values are served while the cluster is unavailable; purges elsewhere are missed in that time."""
+    """How long local values are used while the cluster is unavailable, without purges of other processes."""
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9:._-]{1,64}$", '1 to 64 letters, digits and ": . _ -", such as "shop"')
     ] = "scalekit:cluster"
-    """Prefix of the keys in the cluster; each service that shares it needs one of its own."""
+    """Prefix of keys in the cluster; services that share it need different ones."""
     memory_size: PositiveSize = Size("64MiB")
     """Memory of the local level in each process."""
     coalesce_timeout: PositiveDuration = Duration("10s")
-    """How long a caller that misses a value waits for another one that makes it, before making it too."""
+    """How long a caller waits for a concurrent one that makes the missing value, before it makes the value itself."""
     per_worker: bool = False
-    """Allow several workers without nodes, each with a memory of its own that purges in others do not reach."""
+    """Allow several workers without nodes, each with a separate memory, which purges in others do not reach."""
 
     @model_validator(mode="after")
     def _needs_nodes(self) -> ClusterCacheConfig:
-        given = [name for name in ("username", "password", "tls") if getattr(self, name)]
-        if given and not self.nodes:
-            raise ValueError(f'{given[0]} is set but nodes is empty; name a node: nodes = ["10.0.0.5:6379"]')
+        names = [name for name in ("username", "password", "tls") if getattr(self, name)]
+        if names and not self.nodes:
+            raise ValueError(f'{names[0]} is set but nodes is empty; name a node: nodes = ["10.0.0.5:6379"]')
         return self
 
     @property

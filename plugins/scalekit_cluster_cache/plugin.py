@@ -30,7 +30,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     """Return the lifespan of the cache."""
     config = context.config(ClusterCacheConfig)
 
-    def verify(given: Container[Key[Any]]) -> None:
+    def verify(provided: Container[Key[Any]]) -> None:
         _check_workers(config, context.server.workers or 1)
         if config.nodes:
             verify_redis(config.url)
@@ -84,8 +84,8 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 def _check_workers(config: ClusterCacheConfig, workers: int) -> None:
     if not config.nodes and not config.per_worker and workers > 1:
         message = (
-            f"nodes is empty, so each of {workers} workers has a cache of its own, and changes in one do not reach the"
-            ' others; name a cluster, such as nodes = ["10.0.0.5:6379"], or set per_worker = true to accept values'
-            " that are outdated until their TTL is over"
+            f"is empty, and there are {workers} workers: a purge in one would not reach the others; name a cluster,"
+            ' such as nodes = ["10.0.0.5:6379"], or set per_worker = true, which lets the others return outdated values'
+            " until their TTL ends"
         )
         raise ConfigError([Problem(message, "plugins.cluster-cache.nodes", plugin="cluster-cache")])

@@ -21,7 +21,7 @@ OpenNode = Callable[[HostPort], AbstractAsyncContextManager[Redis]]
 
 @dataclass(slots=True)
 class MasterReport:
-    """A master; *hottest* are its hottest slots with their amounts of *unit*, *error* says why it is unavailable."""
+    """A master; *hottest* are its hottest slots with their amounts of *unit*, *error* is why it is unavailable."""
 
     node: HostPort
     replicas: tuple[HostPort, ...]

@@ -52,21 +52,21 @@ class Origin:
 
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies) or [Reply()]
-        self.asked: list[Scope] = []
+        self.requests: list[Scope] = []
         self.gate: asyncio.Event | None = None
         self.validates = True
 
     @property
     def calls(self) -> int:
-        return len(self.asked)
+        return len(self.requests)
 
     def header(self, name: str, call: int = -1) -> str | None:
         wanted = name.lower().encode()
-        return next((value.decode("latin-1") for key, value in self.asked[call]["headers"] if key == wanted), None)
+        return next((value.decode("latin-1") for key, value in self.requests[call]["headers"] if key == wanted), None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reply = self.replies[min(self.calls, len(self.replies) - 1)]
-        self.asked.append({**scope})
+        self.requests.append({**scope})
         number = self.calls
         if self.gate is not None:
             await self.gate.wait()
@@ -221,7 +221,7 @@ class Stream:
 class Reader:
     """A client that may stop reading."""
 
-    def __init__(self, harness: CacheHarness, **asked: object) -> None:
+    def __init__(self, harness: CacheHarness) -> None:
         self.response = Answer()
         self.reads = asyncio.Event()
         self.reads.set()

@@ -143,7 +143,7 @@ async def test_a_head_request_refreshes_the_response_to_get() -> None:
     harness.pass_time(3)
     assert (await harness.fetch(method="HEAD")).status == 200
     await harness.settle()
-    assert [scope["method"] for scope in origin.asked] == ["GET", "GET"]
+    assert [scope["method"] for scope in origin.requests] == ["GET", "GET"]
     assert (await harness.fetch()).body == b"2"
 
 

@@ -17,7 +17,7 @@ FRESH = (CC, "max-age=60")
 
 
 @pytest.mark.parametrize(
-    ("reply", "asked", "detail"),
+    ("reply", "arguments", "detail"),
     [
         (Reply([FRESH]), {}, None),
         (Reply(), {}, "no-lifetime"),
@@ -40,11 +40,11 @@ FRESH = (CC, "max-age=60")
     ],
 )
 async def test_detail_is_the_reason_why_a_response_is_not_stored(
-    reply: Reply, asked: dict[str, Any], detail: str | None
+    reply: Reply, arguments: dict[str, Any], detail: str | None
 ) -> None:
     harness = CacheHarness(Origin(reply))
-    said = (await harness.fetch(**asked)).header("cache-status")
-    assert said == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
+    status = (await harness.fetch(**arguments)).header("cache-status")
+    assert status == f"scalekit; fwd=uri-miss; fwd-status={reply.status}" + (f"; detail={detail}" if detail else "")
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ async def test_another_variant_is_a_variant_miss() -> None:
 async def test_cache_status_of_a_stale_response_has_the_outcome_of_its_revalidation() -> None:
     replies = [Reply([FRESH, ("ETag", '"1"')]), Reply([FRESH, ("ETag", '"1"')]), Reply(status=503)]
     harness = CacheHarness(Origin(*replies), [("/**", CachePolicy())])
-    said = []
+    status = []
     for _ in range(3):
-        said.append((await harness.fetch()).header("cache-status"))
+        status.append((await harness.fetch()).header("cache-status"))
         harness.pass_time(100)
-    assert said[1:] == [
+    assert status[1:] == [
         "scalekit; hit; fwd=stale; fwd-status=304; stored",
         "scalekit; fwd=stale; fwd-status=503; detail=error",
     ]

@@ -61,12 +61,12 @@ async def store(shared: Shared) -> AsyncGenerator[tuple[Redis, RedisStore], None
 
 
 @asynccontextmanager
-async def asking(items: RedisStore, origin: Origin, hears: bool) -> AsyncGenerator[CacheHarness, None]:
-    """Run a process without local items; it *hears* of changes, or reads tag versions for each lookup."""
+async def new_reader(items: RedisStore, origin: Origin, in_sync: bool) -> AsyncGenerator[CacheHarness, None]:
+    """Run a process without local items; it *in_sync* of changes, or reads tag versions for each lookup."""
     harness = new_process(items, origin)
     tiered = harness.store
     assert isinstance(tiered, TieredStore)
-    if not hears:
+    if not in_sync:
         yield harness
         return
     async with tiered.running():
@@ -90,41 +90,41 @@ async def good(items: RedisStore, origin: Origin) -> SharedStore:
     return SharedStore(own, other)
 
 
-async def is_missing(items: RedisStore, origin: Origin, hears: bool) -> None:
+async def is_missing(items: RedisStore, origin: Origin, in_sync: bool) -> None:
     """Check that the data is a miss, and that a new response replaces it."""
-    async with asking(items, origin, hears) as harness:
+    async with new_reader(items, origin, in_sync) as harness:
         calls = origin.calls
         response = await harness.fetch("/a")
         assert (response.status, response.body, origin.calls) == (200, b"%d" % (calls + 1), calls + 1)
         assert harness.metrics.corrupt.value == 1
         await wait_written(harness)
-    async with asking(items, origin, hears) as harness:
+    async with new_reader(items, origin, in_sync) as harness:
         assert (await harness.fetch("/a")).body == response.body
         assert harness.metrics.corrupt.value == 0
 
 
-@pytest.mark.parametrize("hears", [True, False])
+@pytest.mark.parametrize("in_sync", [True, False])
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())
-async def test_foreign_data_is_a_miss(shared: Shared, harm: Harm, hears: bool) -> None:
+async def test_foreign_data_is_a_miss(shared: Shared, harm: Harm, in_sync: bool) -> None:
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
         await redis.set(ITEM + digest(KEY), harm(await good(items, origin)), ttl=60)
-        await is_missing(items, origin, hears)
+        await is_missing(items, origin, in_sync)
 
 
-@pytest.mark.parametrize("hears", [True, False])
-async def test_a_key_of_another_type_is_a_miss(shared: Shared, hears: bool) -> None:
+@pytest.mark.parametrize("in_sync", [True, False])
+async def test_a_key_of_another_type_is_a_miss(shared: Shared, in_sync: bool) -> None:
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
         await redis.call("LPUSH", ITEM + digest(KEY), "x")
-        await is_missing(items, origin, hears)
+        await is_missing(items, origin, in_sync)
 
 
 async def test_a_flipped_byte_is_detected(shared: Shared) -> None:
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
         own = (await good(items, origin)).own
-        async with asking(items, origin, hears=True) as harness:
+        async with new_reader(items, origin, in_sync=True) as harness:
             for place in range(len(own)):
                 flipped = bytes([*own[:place], own[place] ^ 1, *own[place + 1 :]])
                 await redis.set(ITEM + digest(KEY), flipped, ttl=60)

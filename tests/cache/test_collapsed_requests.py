@@ -56,7 +56,7 @@ async def test_a_no_cache_response_is_not_shared_with_requests_that_arrived_afte
     origin.validates = False
     first, *others = await late(harness, origin, 10)
     assert first.body == b"1"
-    assert {response.body for response in others} == {b"2"}, "they share one that was begun after all of them came"
+    assert {response.body for response in others} == {b"2"}, "they share one call that began after all of them arrived"
     assert origin.calls == 2
 
 
@@ -98,7 +98,7 @@ async def test_a_request_with_no_cache_follows_a_call_that_began_after_it_arrive
     gate.set()
     await asyncio.gather(*tasks)
     assert calls == 1
-    assert origin.calls <= 2, "a shared store is asked first, and they all come meanwhile"
+    assert origin.calls <= 2, "with a shared store all arrive before the call"
 
 
 @pytest.mark.parametrize("directive", ["max-age=5", "min-fresh=55"])

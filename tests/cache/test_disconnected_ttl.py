@@ -38,10 +38,10 @@ HARMS = {"slow": slow, "cut off": cut_off, "silent": silent}
 
 
 async def is_purged(one: Process, key: str = "a") -> None:
-    async def gone() -> bool:
+    async def is_missing() -> bool:
         return await one.values.get(key) is None
 
-    await until(f"the purge of {key}", gone)
+    await until(f"the purge of {key}", is_missing)
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS.keys())

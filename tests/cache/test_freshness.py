@@ -194,12 +194,12 @@ async def test_age_is_correct_at_every_reuse(headers: Pairs, after: int, age: in
 async def test_the_response_delay_is_added_to_age() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=600"), ("Age", "30")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.ensure_future(harness.fetch())
+    task = asyncio.ensure_future(harness.fetch())
     while not origin.calls:
         await asyncio.sleep(0)
     harness.pass_time(20)
     origin.gate.set()
-    await asking
+    await task
     assert (await harness.fetch()).header("age") == "50"
 
 
@@ -227,8 +227,8 @@ async def test_errors_are_not_stored_unless_a_policy_names_their_status() -> Non
         await harness.fetch()
         await harness.fetch()
         assert origin.calls == 2
-    gone = CachePolicy(ttl=60.0, statuses=frozenset({404}))
-    harness = CacheHarness(origin := Origin(Reply(status=404)), [("/**", gone)])
+    policy = CachePolicy(ttl=60.0, statuses=frozenset({404}))
+    harness = CacheHarness(origin := Origin(Reply(status=404)), [("/**", policy)])
     await harness.fetch()
     await harness.fetch()
     assert origin.calls == 1

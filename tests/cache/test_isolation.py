@@ -87,14 +87,14 @@ BY_IDENTITY = [("/**", CachePolicy(ttl=60.0, by_identity=True))]
 
 async def test_responses_vary_by_user_name_and_scopes() -> None:
     harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
-    people: list[dict[str, Any]] = [
+    users: list[dict[str, Any]] = [
         {"user": UnauthenticatedUser(), "auth": AuthCredentials()},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated"])},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated", "admin"])},
         {"user": Named("bob")},
     ]
     for _ in range(2):
-        assert [(await harness.fetch(**person)).body for person in people] == [b"1", b"2", b"3", b"4"]
+        assert [(await harness.fetch(**credentials)).body for credentials in users] == [b"1", b"2", b"3", b"4"]
     assert (await harness.fetch()).body == b"1"
     assert origin.calls == 4
 
@@ -107,9 +107,9 @@ class OfIssuer(Named):
 
 async def test_users_of_two_issuers_with_one_name_get_different_responses() -> None:
     harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
-    people = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
+    users = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
     for _ in range(2):
-        assert [(await harness.fetch(user=each)).body for each in people] == [b"1", b"2", b"3", b"4", b"5"]
+        assert [(await harness.fetch(user=each)).body for each in users] == [b"1", b"2", b"3", b"4", b"5"]
     assert origin.calls == 5
 
 
@@ -135,11 +135,11 @@ async def test_followers_never_get_the_response_of_another_user() -> None:
     harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=60")])))
     origin.gate = asyncio.Event()
     anonymous = [asyncio.create_task(harness.fetch()) for _ in range(3)]
-    known = [asyncio.create_task(harness.fetch(headers=[("Authorization", each)])) for each in "aabb"]
+    authenticated = [asyncio.create_task(harness.fetch(headers=[("Authorization", each)])) for each in "aabb"]
     for _ in range(20):
         await asyncio.sleep(0)
     origin.gate.set()
-    responses = await asyncio.gather(*anonymous, *known)
+    responses = await asyncio.gather(*anonymous, *authenticated)
     assert len({response.body for response in responses[:3]}) == 1
     assert len({response.body for response in responses}) == 5
 
@@ -147,8 +147,8 @@ async def test_followers_never_get_the_response_of_another_user() -> None:
 async def test_a_user_without_a_name_does_not_follow_another_request() -> None:
     harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     origin.gate = asyncio.Event()
-    people: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
-    tasks = [asyncio.create_task(harness.fetch(**person)) for person in people]
+    users: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
+    tasks = [asyncio.create_task(harness.fetch(**credentials)) for credentials in users]
     for _ in range(20):
         await asyncio.sleep(0)
     origin.gate.set()
@@ -157,19 +157,19 @@ async def test_a_user_without_a_name_does_not_follow_another_request() -> None:
 
 
 @dataclass(frozen=True)
-class Person:
+class Credentials:
     authorization: str | None
     cookie: str | None
     user: str | None
 
-    def asks(self) -> dict[str, Any]:
+    def as_request(self) -> dict[str, Any]:
         shown = {"Authorization": self.authorization, "Cookie": self.cookie}
         headers = [(name, value) for name, value in shown.items() if value]
         return {"headers": headers, **({"user": SimpleUser(self.user)} if self.user else {})}
 
 
-people = st.builds(
-    Person,
+users = st.builds(
+    Credentials,
     st.sampled_from([None, "Bearer a", "Bearer b"]),
     st.sampled_from([None, "s=1", "s=2"]),
     st.sampled_from([None, "ann", "bob"]),
@@ -197,7 +197,7 @@ controls = st.sampled_from(
 varies = st.sampled_from(["", "Accept-Language", "Authorization", "Cookie", "Cookie, Authorization"])
 methods = st.sampled_from(["GET", "GET", "GET", "HEAD", "POST"])
 targets = st.sampled_from(["/a", "/a?a=1", "/b"])
-steps = st.lists(st.tuples(people, targets, methods, st.integers(0, 8)), min_size=2, max_size=25)
+steps = st.lists(st.tuples(users, targets, methods, st.integers(0, 8)), min_size=2, max_size=25)
 
 
 class Mirror:
@@ -221,22 +221,22 @@ def seen(*what: str) -> bytes:
     return repr(what).encode()
 
 
-Steps = list[tuple[Person, str, str, int]]
+Steps = list[tuple[Credentials, str, str, int]]
 crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()), steps)
 
 
-async def check_every_user_gets_their_own_response(policy: CachePolicy, mirror: Mirror, asked: Steps) -> None:
-    async def one(person: Person, target: str, method: str) -> None:
-        response = await harness.fetch(target, method, **person.asks())
+async def check_every_user_gets_their_own_response(policy: CachePolicy, mirror: Mirror, steps: Steps) -> None:
+    async def one(credentials: Credentials, target: str, method: str) -> None:
+        response = await harness.fetch(target, method, **credentials.as_request())
         path = target.partition("?")[0]
-        own = seen(path, person.authorization or "", person.cookie or "", person.user or "")
+        own = seen(path, credentials.authorization or "", credentials.cookie or "", credentials.user or "")
         assert response.body == (b"" if method == "HEAD" else own)
 
     harness = CacheHarness(mirror, [("/**", policy)])
-    for person, target, method, seconds in asked:
-        await one(person, target, method)
+    for credentials, target, method, seconds in steps:
+        await one(credentials, target, method)
         harness.pass_time(seconds)
-    await asyncio.gather(*[one(person, target, method) for person, target, method, _ in asked])
+    await asyncio.gather(*[one(credentials, target, method) for credentials, target, method, _ in steps])
     await harness.settle()
 
 

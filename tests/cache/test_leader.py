@@ -62,7 +62,7 @@ async def test_a_client_that_does_not_read_delays_no_other_request(app: App) -> 
     later = await harness.fetch()
     assert at_once.response.body == later.body == b"whole"
     assert later.header("cache-status") == "scalekit; hit; ttl=60"
-    assert calls == 1, "nobody waited in vain, and asked for itself"
+    assert calls == 1, "no request gave up waiting and called the application"
     assert not slow.task.done()
     assert slow.response.status == 0
     slow.reads.set()
@@ -108,7 +108,7 @@ async def test_beyond_max_body_the_application_waits_for_its_client_and_other_re
     await until(lambda: stream.parts.qsize() < 45)
     for _ in range(100):
         await asyncio.sleep(0)
-    assert stream.sent <= 11, "what is held is bounded"
+    assert stream.sent <= 11, "the buffer is bounded"
     assert harness.cache._flights == {}
     for _ in range(2):
         alone = Reader(harness)

@@ -33,12 +33,12 @@ async def test_processes_share_responses_and_the_values_of_both_caches_are_separ
     exec(APPLICATION, names)
     one, two = (create_app(tables(cluster_servers), app=names["app"]) for _ in range(2))
     async with running(one) as first, running(two) as second:
-        kept = (await request(one, "/tagged", state=first)).body
+        stored = (await request(one, "/tagged", state=first)).body
         await one.context.get(CACHE).set("a", "cache", 60)
         await one.context.get(CLUSTER_CACHE).set("a", "cluster", 60)
         assert await two.context.get(CACHE).get("a") == "cache"
         assert await two.context.get(CLUSTER_CACHE).get("a") == "cluster"
-        assert (await request(two, "/tagged", state=second)).body == kept
+        assert (await request(two, "/tagged", state=second)).body == stored
 
 
 def test_the_command_purges_the_store_of_the_cluster_cache(cluster_servers: Shared, tmp_path: Path) -> None:

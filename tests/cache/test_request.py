@@ -20,7 +20,7 @@ CC = "Cache-Control"
 
 
 @pytest.mark.parametrize(
-    ("kept", "after", "asked", "calls"),
+    ("stored", "after", "requested", "calls"),
     [
         ("max-age=3600", 3, "max-age=0", 2),
         ("max-age=3600", 3, "max-age=1", 2),
@@ -43,11 +43,13 @@ CC = "Cache-Control"
         ("max-age=3600", 3, "only-if-cached", 1),
     ],
 )
-async def test_request_directives_limit_age_or_allow_staleness(kept: str, after: float, asked: str, calls: int) -> None:
-    harness = CacheHarness(origin := Origin(Reply([(CC, kept)])))
+async def test_request_directives_limit_age_or_allow_staleness(
+    stored: str, after: float, requested: str, calls: int
+) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, stored)])))
     await harness.fetch()
     harness.pass_time(after)
-    await harness.fetch(headers=[(CC, asked)])
+    await harness.fetch(headers=[(CC, requested)])
     assert origin.calls == calls
 
 
@@ -214,7 +216,7 @@ async def test_a_get_with_a_body_or_upgrade_bypasses_the_cache(headers: Pairs) -
 
 
 @pytest.mark.parametrize(
-    ("kept", "missing"),
+    ("stored", "missing"),
     [
         ([("Connection", "a, b"), ("a", "1"), ("b", "2"), ("c", "3")], ["connection", "a", "b"]),
         ([("Keep-Alive", "1"), ("Proxy-Authenticate", "x"), ("Upgrade", "y"), ("TE", "z"), ("c", "3")],
@@ -224,8 +226,8 @@ async def test_a_get_with_a_body_or_upgrade_bypasses_the_cache(headers: Pairs) -
          ["x-request-id", "scalekit-consistency"]),
     ],
 )  # fmt: skip
-async def test_hop_by_hop_and_per_request_headers_are_not_stored(kept: Pairs, missing: list[str]) -> None:
-    harness = CacheHarness(origin := Origin(Reply([*kept, (CC, "max-age=3600")])))
+async def test_hop_by_hop_and_per_request_headers_are_not_stored(stored: Pairs, missing: list[str]) -> None:
+    harness = CacheHarness(origin := Origin(Reply([*stored, (CC, "max-age=3600")])))
     first = await harness.fetch()
     assert all(first.header(name) is not None for name in missing)
     second = await harness.fetch()

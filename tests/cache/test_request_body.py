@@ -35,7 +35,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def begin_and_echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Start the response before reading the body of the request."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"begun:", "more_body": True})
+    await send({"type": "http.response.body", "body": b"started:", "more_body": True})
     message = await receive()
     await send({"type": "http.response.body", "body": message.get("body") or b"nothing"})
 
@@ -88,8 +88,8 @@ async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> No
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_response_whose_handler_reads_a_body_late_is_not_stored(version: str) -> None:
     harness = CacheHarness(begin_and_echo, HOURLY)
-    assert await send_body(harness, receiving(b"evil"), version) == b"begun:evil"
-    assert (await harness.fetch(http_version=version)).body == b"begun:nothing"
+    assert await send_body(harness, receiving(b"evil"), version) == b"started:evil"
+    assert (await harness.fetch(http_version=version)).body == b"started:nothing"
     assert harness.cache._flights == {}
 
 

@@ -111,18 +111,18 @@ async def test_after_the_coalesce_timeout_a_request_calls_the_application_itself
 
 async def test_followers_of_another_variant_get_their_own_response() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        asked.append(scope)
+        requests.append(scope)
         await gate.wait()
         foo = next(value for name, value in scope["headers"] if name == b"foo")
         headers = [(b"cache-control", b"max-age=60"), (b"vary", b"foo")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": foo})
 
-    asked: list[Scope] = []
+    requests: list[Scope] = []
     gate = asyncio.Event()
     harness = CacheHarness(app)
     tasks = [asyncio.create_task(harness.fetch(headers=[("Foo", foo)])) for foo in "121212"]
-    await until(lambda: asked)
+    await until(lambda: requests)
     gate.set()
     assert [response.body for response in await asyncio.gather(*tasks)] == [b"1", b"2"] * 3
 

@@ -45,7 +45,7 @@ async def test_each_request_calls_the_application_once_and_the_stale_response_is
     response = await harness.fetch()
     assert response.body == (reply.body or b"3")
     assert origin.calls == 3
-    assert origin.header("if-none-match") is None, "the old response is gone"
+    assert origin.header("if-none-match") is None, "the stale response was removed"
     assert (response.header("cache-status") or "").startswith("scalekit; fwd=uri-miss; fwd-status=")
 
 

@@ -208,10 +208,10 @@ async def test_a_custom_security_scheme_may_read_cookies() -> None:
 async def test_a_user_that_the_application_authenticates_again_gets_hits() -> None:
     app = with_middleware("X-Token")(cached(ttl="1h", vary_by="identity"))
     harness = CacheHarness(app)
-    who: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
-    _, response = [await harness.fetch("/me", headers=[("X-Token", "alice")], **who) for _ in range(2)]
+    user: dict[str, Any] = {"user": SimpleUser("alice"), "auth": AuthCredentials(["authenticated"])}
+    _, response = [await harness.fetch("/me", headers=[("X-Token", "alice")], **user) for _ in range(2)]
     assert "hit" in (response.header("cache-status") or "")
-    assert (await harness.fetch("/me", headers=[("X-Token", "bob")], **who)).body == b"bob"
+    assert (await harness.fetch("/me", headers=[("X-Token", "bob")], **user)).body == b"bob"
 
 
 async def test_a_client_certificate_is_a_credential() -> None:

@@ -105,23 +105,28 @@ async def test_a_response_to_a_declared_credential_is_not_stored(
     assert said == [False, False, False, False, True]
 
 
-def who(request: HTTPConnection) -> str:
+def user_of(request: HTTPConnection) -> str:
     return request.headers.get("X-Shop-Who", "")
 
 
 class Who:
     async def __call__(self, request: Request) -> str:
-        return who(request)
+        return user_of(request)
 
 
-def known(name: Annotated[str, Depends(who)]) -> str:
+def nested(name: Annotated[str, Depends(user_of)]) -> str:
     return name
 
 
-LOOKING: dict[str, Any] = {"a function": who, "an object": Who(), "one below another": known, "a partial": partial(who)}
+DEPENDENCIES: dict[str, Any] = {
+    "a function": user_of,
+    "an object": Who(),
+    "a nested one": nested,
+    "a partial": partial(user_of),
+}
 
 
-@pytest.mark.parametrize("dependency", LOOKING.values(), ids=LOOKING.keys())
+@pytest.mark.parametrize("dependency", DEPENDENCIES.values(), ids=DEPENDENCIES.keys())
 @pytest.mark.parametrize("together", [False, True], ids=["in turn", "at once"])
 async def test_a_response_is_not_stored_when_a_dependency_takes_the_request_with_an_uncommon_header(
     dependency: Any, together: bool
@@ -149,7 +154,7 @@ def me_of(dependency: Any) -> Any:
 @pytest.mark.parametrize("header", ["User-Agent", "X-Shop-Theme", "X-Request-ID"])
 async def test_common_headers_do_not_prevent_storing_when_a_dependency_takes_the_request(header: str) -> None:
     app = FastAPI()
-    app.get("/me", response_class=PlainTextResponse)(me_of(who))
+    app.get("/me", response_class=PlainTextResponse)(me_of(user_of))
     harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, vary=(b"x-shop-theme",)))])
     said = [(await harness.fetch("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
     assert "hit" in said[1]

@@ -14,7 +14,7 @@ NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
 
 
 @pytest.mark.parametrize(
-    ("kept", "asked"),
+    ("stored", "conditions"),
     [
         ([("ETag", '"abc"')], [("If-None-Match", '"abc"')]),
         ([("ETag", '"abc"')], [("If-None-Match", "*")]),
@@ -33,10 +33,10 @@ NOW, LONG_AGO = CLOCK.date(), CLOCK.date(-3000)
         ([("Date", LONG_AGO)], [("If-Modified-Since", LONG_AGO)]),
     ],
 )  # fmt: skip
-async def test_a_request_with_a_matching_validator_gets_304(kept: Pairs, asked: Pairs) -> None:
-    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *kept])))
+async def test_a_request_with_a_matching_validator_gets_304(stored: Pairs, conditions: Pairs) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=36000"), ("X-Test", "1"), *stored])))
     whole = await harness.fetch()
-    response = await harness.fetch(headers=asked)
+    response = await harness.fetch(headers=conditions)
     assert (response.status, response.body, origin.calls) == (304, b"", 1)
     for name in ("etag", "cache-control", "last-modified", "x-test"):
         assert response.header(name) == whole.header(name)
@@ -45,7 +45,7 @@ async def test_a_request_with_a_matching_validator_gets_304(kept: Pairs, asked: 
 
 
 @pytest.mark.parametrize(
-    ("kept", "asked"),
+    ("stored", "conditions"),
     [
         ([("ETag", '"abc"')], [("If-None-Match", '"abd"')]),
         ([("ETag", '"abc"')], [("If-None-Match", '"ABC"')]),
@@ -57,10 +57,10 @@ async def test_a_request_with_a_matching_validator_gets_304(kept: Pairs, asked: 
          [("If-None-Match", '"abd"'), ("If-Modified-Since", NOW)]),
     ],
 )  # fmt: skip
-async def test_a_request_without_a_matching_validator_gets_200(kept: Pairs, asked: Pairs) -> None:
-    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), *kept])))
+async def test_a_request_without_a_matching_validator_gets_200(stored: Pairs, conditions: Pairs) -> None:
+    harness = CacheHarness(origin := Origin(Reply([(CC, "max-age=3600"), *stored])))
     await harness.fetch()
-    response = await harness.fetch(headers=asked)
+    response = await harness.fetch(headers=conditions)
     assert (response.status, response.body, origin.calls) == (200, b"1", 1)
 
 

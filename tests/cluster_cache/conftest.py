@@ -49,7 +49,7 @@ class Process:
         """Return the number of a metric of the plugin, of all its series unless *labels* choose one."""
         family = self._telemetry.snapshot().families.get(f"scalekit_cluster_cache_{name}")
         data = family.data if family else {}
-        return sum(float(value) for given, value in data.items() if not labels or given == labels)
+        return sum(float(value) for found, value in data.items() if not labels or found == labels)
 
     def in_sync(self) -> bool:
         """Tell whether it hears of every change."""

@@ -53,10 +53,10 @@ async def test_a_local_value_is_returned_without_a_command(cluster: RedisCluster
     async with two(cluster) as (one, other):
         await one.cache.set("near", 1)
         await eventually(lambda: other.cache.get("near"), 1)
-        asked = other.count("lookups", "shared")
+        lookups = other.count("lookups", "shared")
         for _ in range(20):
             assert await other.cache.get("near") == 1
-        assert other.count("lookups", "shared") == asked
+        assert other.count("lookups", "shared") == lookups
         assert other.count("lookups", "local") >= 20
 
 
@@ -143,7 +143,7 @@ async def count_local_values(one: Process) -> int:
 
 async def test_values_of_other_masters_are_available_while_a_master_is_down(cluster: RedisCluster) -> None:
     async with process(cluster, read_from="replica", disconnected_ttl="1h") as one:
-        await until("in sync", one.in_sync)  # it forgets everything when that begins
+        await until("in sync", one.in_sync)  # which empties the local level
         await one.cache.set_many(dict.fromkeys(KEYS, "value"))
         await eventually(lambda: one.cache.get_many(KEYS), dict.fromkeys(KEYS, "value"))
         await eventually(partial(count_local_values, one), len(KEYS))
@@ -251,7 +251,7 @@ async def test_changes_while_tracking_was_lost_are_dropped_on_reconnection(clust
     async with two(cluster) as (one, other):
         await one.cache.set("key", "old")
         await eventually(lambda: other.cache.get("key"), "old")
-        for node in cluster.nodes:  # while the loop of this test is held up, so that nobody connects in between
+        for node in cluster.nodes:  # while this loop is blocked, so that no process connects in between
             node.cli("CLIENT", "KILL", "TYPE", "normal")
         for node in filter(is_master, cluster.nodes):
             node.cli("FLUSHALL")

@@ -92,10 +92,10 @@ async def test_a_missing_value_is_made_once(cache: Cache) -> None:
         await gate.wait()
         return calls
 
-    asking = [asyncio.create_task(cache.get_or_set("key", "1h", make)) for _ in range(50)]
+    tasks = [asyncio.create_task(cache.get_or_set("key", "1h", make)) for _ in range(50)]
     await until("the making", lambda: calls)
     gate.set()
-    assert await asyncio.gather(*asking) == [1] * 50
+    assert await asyncio.gather(*tasks) == [1] * 50
     assert await cache.get_or_set("key", "1h", make) == 1
     assert calls == 1
 
@@ -109,6 +109,6 @@ async def test_the_default_ttl_is_an_hour(suite_cluster: RedisCluster) -> None:
     for node in filter(is_master, suite_cluster.nodes):
         async with direct(node) as redis:
             left += [await redis.call("PTTL", key) for key in await redis.call("KEYS", "suite:*:item:*")]
-    kept = [each for each in left if each > 3_000_000]
-    assert len(kept) >= 10
-    assert max(kept) <= 3_600_000
+    ttls = [each for each in left if each > 3_000_000]
+    assert len(ttls) >= 10
+    assert max(ttls) <= 3_600_000

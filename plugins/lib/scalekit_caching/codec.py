@@ -20,7 +20,7 @@ from scalekit_caching.items import Item, Key, Value
 
 MAGIC = b"SKc3"
 HEAD = Struct(">4sI64scQ")
-"""Magic, length of the encoded item, name, kind, and the tag version at which the making of the item began."""
+"""Magic, length of the encoded item, name, kind, and the tag version when the computation of the item started."""
 _SUM = Struct("<I")
 CRC_RESIDUE = 0x2144DF1C
 """The CRC-32 of any data followed by its own checksum, so that nothing has to be cut off to check it."""
@@ -45,7 +45,7 @@ class Codec(Protocol):
 
 
 Decoder = Callable[[bytes, int, Key, int], Item]
-"""Returns the item of a key from data, an offset into the data, and the tag version at the start of its making."""
+"""Returns the item of a key from data, an offset into the data, and the tag version when its computation started."""
 
 
 class ItemCodec:

@@ -20,8 +20,8 @@ ENDLESS = float("inf")
 class Item:
     """A cached item under *key*.
 
-    ``version_at_start`` is the tag version when the making of the item began, and ``checked_version`` the tag version
-    against which it was last checked. ``visited`` is the mark of SIEVE. ``confirmed_at`` is the time on the monotonic
+    ``version_at_start`` is the tag version when the computation of the item started, ``checked_version`` that against
+    which it was last checked. ``visited`` is the mark of SIEVE. ``confirmed_at`` is the time on the monotonic
     clock at which the item was read while changes were not reported.
     """
 

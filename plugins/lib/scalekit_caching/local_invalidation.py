@@ -22,7 +22,7 @@ from scalekit_caching.tag_versions import SharedTagVersions
 DISCONNECTED_TTL = 0.8
 """Default of the seconds for which local items are served while the shared store is unavailable."""
 SPARE_NAMES = 1000
-"""Names beyond those of local items before unused ones are removed, and changes that are remembered."""
+"""Names beyond those of local items before unused ones are removed, and changes that are recorded."""
 SYNC_TIMEOUT = 2.0
 """Timeout in seconds of reading the purged tags; no request waits for it."""
 MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.05, 2.0
@@ -30,7 +30,7 @@ MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.05, 2.0
 
 
 class ClientSideCaching:
-    """Keeps *local* in sync with *shared_store*: *in_sync* says whether it is, *changes* counts reported changes."""
+    """Keeps *local* in sync with *shared_store*: ``in_sync`` is whether it is, ``changes`` counts reported changes."""
 
     def __init__(
         self,

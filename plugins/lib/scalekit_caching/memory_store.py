@@ -60,7 +60,7 @@ class MemoryStore:
         return self.tag_versions.version
 
     def put(self, item: Item, lease: Lease | None = None) -> Future[None] | None:
-        """Store *item*; one that was purged while it was made is never returned."""
+        """Store *item*; one that was purged during its computation is never returned."""
         self.table.put(item)
         return None
 

@@ -14,8 +14,8 @@ class _Instruments:
 
     def __init__(self, plugin: str) -> None:
         name = f"scalekit_{plugin.replace('-', '_')}"
-        self.values = Counter(f"{name}_value_requests", "Look-ups of values by applications.", ("outcome",))
-        self.lookups = Counter(f"{name}_lookups", "Look-ups of items before a shared store, by level.", ("level",))
+        self.values = Counter(f"{name}_value_requests", "Lookups of values by applications.", ("outcome",))
+        self.lookups = Counter(f"{name}_lookups", "Lookups of items before a shared store, by level.", ("level",))
         self.in_sync = Gauge(f"{name}_in_sync", "Whether the process is notified of every change (1) or not (0).")
         self.corrupt = Counter(
             f"{name}_corrupt_entries",

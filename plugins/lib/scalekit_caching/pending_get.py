@@ -1,4 +1,4 @@
-"""Look-ups in the shared store that run without a coroutine: sent at once, evaluated when the reply has come."""
+"""Lookups in the shared store that run without a coroutine: sent at once, evaluated when the reply has arrived."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_DECODED, MAX_DECODED_BYTES = 64, 16384
 
 
 class SharedGets:
-    """Starts look-ups of one GET each, which is enough while the local level is in sync.
+    """Starts lookups of one GET each, which is enough while the local level is in sync.
 
     A found item is stored in the local level with *store_locally*. A popular item for which the local level has no room
     is decoded only once.
@@ -51,7 +51,7 @@ class SharedGets:
         name = digest(key)
         try:
             reply = self._shared_store.start_get(name)
-        except Exception:  # Store.get meets it again, and counts it
+        except Exception:  # Store.get fails in the same way, and counts it
             return None
         return SharedGet(self, reply, name, key, invalidation.changes)
 
@@ -97,7 +97,7 @@ class SharedGets:
 
 
 class SharedGet:
-    """A look-up of *key*, whose digest is *name*, sent when the count of changes was *changes*."""
+    """A lookup of *key*, whose digest is *name*, sent when the count of changes was *changes*."""
 
     __slots__ = ("_gets", "changes", "key", "name", "reply")
 
@@ -109,5 +109,5 @@ class SharedGet:
         self.changes = changes
 
     def finish(self) -> Item | None:
-        """Return the item or None, once the reply has come; raises RetryGet."""
+        """Return the item or None, once the reply has arrived; raises RetryGet."""
         return self._gets.finish(self)

@@ -56,7 +56,7 @@ async def count_items(shared_store: SharedStore, codec: ItemCodec, tags: Sequenc
 
 
 async def _count_valid(shared_store: SharedStore, found: Sequence[tuple[int, tuple[bytes, ...]]]) -> int:
-    """Return how many of the items *found* were not purged after their making began."""
+    """Return how many of the items *found* were not purged after their computation started."""
     tags = sorted({tag for _, own in found for tag in own})
     last = dict(zip(tags, await shared_store.tag_versions(tags), strict=True)) if tags else {}
     return sum(all(last[tag] <= version for tag in own) for version, own in found)

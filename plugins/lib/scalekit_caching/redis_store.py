@@ -28,7 +28,7 @@ from scalekit_redis import (
 VERSIONS_TTL = 31 * 86400.0
 """TTL of tag versions after the last purge, in seconds; longer than that of any item."""
 MAX_TAGS = 100_000
-"""Tags whose version is remembered."""
+"""Tags whose version is stored."""
 SCAN_COUNT = 500
 """Keys that one step of a scan visits."""
 OPERATOR_TIMEOUT = 5.0
@@ -77,16 +77,16 @@ return {taken and 1 or 0, type(found) == 'string' and found}
 )
 PUT_AND_RELEASE = Script(
     """\
-local kept = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local reply = redis.pcall('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if redis.pcall('GET', KEYS[2]) == ARGV[3] then redis.call('DEL', KEYS[2]) end
-return kept
+return reply
 """
 )
 RELEASE_LEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 
 
 class RedisStore:
-    """Items under keys that begin with *prefix*; the versions of at most *max_tags* tags are remembered."""
+    """Items under keys that begin with *prefix*; the versions of at most *max_tags* tags are stored."""
 
     def __init__(self, redis: Redis, prefix: str, max_tags: int = MAX_TAGS) -> None:
         self._redis = redis
@@ -148,7 +148,7 @@ class RedisStore:
             await self._redis.delete(*[self._items + key for key in keys])
 
     async def version(self, timeout: float | None = None) -> int:
-        """Return the version of the last purge, within *timeout* seconds if given."""
+        """Return the version of the last purge; *timeout* in seconds replaces the default."""
         (version,) = await self._redis.pipeline([self._get_version], timeout=timeout)
         return await self._ensure_version(version)
 

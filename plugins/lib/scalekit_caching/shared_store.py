@@ -73,7 +73,7 @@ class SharedStore(Protocol):
         ...
 
     async def version(self, timeout: float | None = None) -> int:
-        """Return the version of the last purge, within *timeout* seconds if given."""
+        """Return the version of the last purge; *timeout* in seconds replaces the default."""
         ...
 
     async def tag_versions(self, tags: Sequence[bytes]) -> Sequence[int]:
@@ -92,7 +92,7 @@ class SharedStore(Protocol):
         ...
 
     def scan(self) -> AsyncGenerator[list[bytes], None]:
-        """Yield all keys in batches; a key may come twice, and keys written meanwhile may be missing."""
+        """Yield all keys in batches; a key may be repeated, and keys written meanwhile may be missing."""
         ...
 
     async def get_heads(self, keys: Sequence[bytes], size: int) -> list[bytes | None]:

@@ -15,7 +15,7 @@ class RetryGet(Exception):
 
 
 class PendingGet(Protocol):
-    """A look-up of *key* in the shared store: :meth:`finish` evaluates *reply* once it is done."""
+    """A lookup of *key* in the shared store: :meth:`finish` evaluates *reply* once it is done."""
 
     key: Key
     reply: Future[Any]
@@ -32,7 +32,7 @@ class Store(Protocol):
 
     @property
     def version(self) -> int:
-        """The version of the last purge that this process knows; items whose making begins now begin after it."""
+        """The version of the last purge that this process knows; items whose computation starts now are newer."""
         ...
 
     def peek(self, key: Key) -> Item | None:
@@ -48,7 +48,7 @@ class Store(Protocol):
         ...
 
     def start_get(self, key: Key) -> PendingGet | None:
-        """Start a look-up in the shared store at once; None where :meth:`get` is needed."""
+        """Start a lookup in the shared store at once; None where :meth:`get` is needed."""
         ...
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:

@@ -1,8 +1,8 @@
 """Tag versions: the version of the last purge of each tag, in this process and in a shared store.
 
-Every purge increments the version. An item stores the version at which its making began, so one look-up for each of its
-tags says whether a purge came after: nothing has to be searched for or deleted, and a purge takes effect at once for
-everything, including items that are being made at that moment.
+Every purge increments the version. An item stores the version at which its computation started, so one lookup for each
+of its tags shows whether it was purged since: nothing is searched for or deleted, and a purge takes effect at once for
+everything, including items whose computation is in progress.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class TagVersions:
         self._purged: dict[bytes, int] = {}
 
     def purge(self, tags: Iterable[bytes], version: int = 0) -> None:
-        """Purge *tags*: every item with one of them whose making began before is outdated.
+        """Purge *tags*: every item with one of them whose computation started before is outdated.
 
         *version* is the version of the purge in the shared store, if there is one.
         """
@@ -38,7 +38,7 @@ class TagVersions:
             self._floor = self._purged.pop(oldest)
 
     def is_outdated(self, item: Item) -> bool:
-        """Return whether one of the tags of *item* was purged after its making began."""
+        """Return whether one of the tags of *item* was purged after its computation started."""
         if item.checked_version == self.version:
             return False
         if self.purged_since(item.all_tags(), item.version_at_start):
@@ -69,21 +69,21 @@ class SharedTagVersions:
             self.version = version
 
     def may_be_outdated(self, item: Item) -> bool:
-        """Return whether *item* has to be checked: one whose making began after the last purge has not."""
+        """Return whether *item* has to be checked: an item computed since the last purge is not."""
         if item.version_at_start >= self.version:
             return False
-        known = self._of_tags
-        return any(known.get(tag, self.version) > item.version_at_start for tag in item.all_tags())
+        cached = self._of_tags
+        return any(cached.get(tag, self.version) > item.version_at_start for tag in item.all_tags())
 
     async def are_outdated(self, items: Sequence[Item], version: int) -> list[bool]:
-        """Return for each of *items*, read at *version*, whether a tag of it was purged after its making began."""
+        """Return for each of *items*, read at *version*, whether a tag was purged after its computation started."""
         tags = {tag for item in items if item.version_at_start < version for tag in item.all_tags()}
-        known = self._of_tags
-        missing = [tag for tag in tags if tag not in known]
+        cached = self._of_tags
+        missing = [tag for tag in tags if tag not in cached]
         fetched = dict(zip(missing, await self._shared_store.tag_versions(missing), strict=True)) if missing else {}
-        if known is self._of_tags and len(known) + len(fetched) <= MAX_TAGS:
-            known.update(fetched)
-        versions = known | fetched if fetched else known
+        if cached is self._of_tags and len(cached) + len(fetched) <= MAX_TAGS:
+            cached.update(fetched)
+        versions = cached | fetched if fetched else cached
         return [
             item.version_at_start < version and any(versions[tag] > item.version_at_start for tag in item.all_tags())
             for item in items

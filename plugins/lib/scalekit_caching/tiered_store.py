@@ -101,7 +101,7 @@ class TieredStore:
             await self._wait_written((name,))
         get = self._gets.start(key)
         if get is not None:
-            with suppress(Exception):  # finish() meets it again
+            with suppress(Exception):  # finish() raises it again
                 await get.reply
             with suppress(RetryGet):
                 return get.finish()

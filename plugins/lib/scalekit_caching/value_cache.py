@@ -29,7 +29,7 @@ MAX_VALUE = 16 * 1024 * 1024
 """Largest value in bytes; a larger one would delay other commands to the shared store."""
 MISSING = object()
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.005, 0.1
-"""Seconds between two look-ups of a value that another process makes; the interval doubles between these bounds."""
+"""Seconds between two lookups of a value that another process makes; the interval doubles between these bounds."""
 
 
 class PendingValue:

@@ -45,13 +45,13 @@ async def open_process(
             yield made
 
 
-async def until(what: str, condition: Callable[[], Awaitable[bool]]) -> None:
+async def until(event: str, condition: Callable[[], Awaitable[bool]]) -> None:
     try:
         async with asyncio.timeout(60):
             while not await condition():
                 await asyncio.sleep(0.005)
     except TimeoutError:
-        pytest.fail(f"{what} does not come")
+        pytest.fail(f"timeout: {event}")
 
 
 async def wait_in_sync(*processes: Process) -> None:

@@ -48,7 +48,7 @@ async def test_corrupt_items_are_not_counted() -> None:
     table = await filled()
     for name, frame in list(table.items.items()):
         table.items[name] = frame[:100]
-    table.items[b"other"] = b"of somebody else"
+    table.items[b"other"] = b"foreign"
     assert str(await count_items(table, CODEC, [name_tag("shop")])) == NOTHING
 
 

@@ -17,11 +17,11 @@ from tests.lib.caching.redis_processes import DEADLINE, open_process
 
 pytestmark = pytest.mark.anyio
 KEYS_AND_ENDS = """\
-local told = {}
+local lines = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  told[#told + 1] = string.match(key, '^[^:]*:[a-z]*') .. ' ' .. redis.call('PTTL', key)
+  lines[#lines + 1] = string.match(key, '^[^:]*:[a-z]*') .. ' ' .. redis.call('PTTL', key)
 end
-return told
+return lines
 """
 
 
@@ -99,9 +99,9 @@ async def test_every_key_has_an_expiry_and_the_prefix(shared: Shared) -> None:
         lines = [
             line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
         ]
-        told = [line.split() for line in lines]
-        assert sorted(name for name, _ in told) == ["test:item", "test:lease", "{test}:purges"]
-        assert all(int(end) > 0 for _, end in told)
+        lines = [line.split() for line in lines]
+        assert sorted(name for name, _ in lines) == ["test:item", "test:lease", "{test}:purges"]
+        assert all(int(end) > 0 for _, end in lines)
 
 
 async def test_a_lease_has_one_holder_and_only_the_holder_releases_it(shared: Shared) -> None:
@@ -109,13 +109,13 @@ async def test_a_lease_has_one_holder_and_only_the_holder_releases_it(shared: Sh
     async with open_process(shared.url) as one, open_process(shared.url) as two:
         tokens = [b"%d" % number for number in range(20)]
         pairs = zip((one, two) * 10, tokens, strict=True)
-        asking = [each.store.acquire_lease(lease, token, 60) for each, token in pairs]
-        taken = [token for token, (has, _) in zip(tokens, await asyncio.gather(*asking), strict=True) if has]
-        assert len(taken) == 1
+        pending = [each.store.acquire_lease(lease, token, 60) for each, token in pairs]
+        acquired = [token for token, (has, _) in zip(tokens, await asyncio.gather(*pending), strict=True) if has]
+        assert len(acquired) == 1
         two.store.release_lease(lease, b"another")
         assert await two.store.acquire_lease(lease, b"new", 60) == (False, None)
         assert await two.store.acquire_lease(LeaseName(b"k"), b"new", 60) == (True, None)
-        one.store.release_lease(lease, taken[0])
+        one.store.release_lease(lease, acquired[0])
         assert await one.store.acquire_lease(lease, b"new", 60) == (True, None)
 
 
@@ -203,8 +203,8 @@ async def test_a_missing_value_is_made_once_in_all_processes(shared: Shared) -> 
         return number
 
     async with open_process(shared.url) as one, open_process(shared.url) as two:
-        asking = [each.values.get_or_set("a", 60, make) for each in (one, two) for _ in range(20)]
-        assert await asyncio.gather(*asking) == [1] * 40
+        pending = [each.values.get_or_set("a", 60, make) for each in (one, two) for _ in range(20)]
+        assert await asyncio.gather(*pending) == [1] * 40
         assert calls == 1
 
 
@@ -221,8 +221,8 @@ async def test_when_the_holder_of_a_lease_fails_another_process_makes_the_value(
         return number
 
     async with open_process(shared.url) as one, open_process(shared.url) as two:
-        asking = [each.values.get_or_set("a", 60, make) for each in (one, two)]
-        results = await asyncio.gather(*asking, return_exceptions=True)
+        pending = [each.values.get_or_set("a", 60, make) for each in (one, two)]
+        results = await asyncio.gather(*pending, return_exceptions=True)
         assert sorted(map(str, results)) == ["2", "the first"]
 
 

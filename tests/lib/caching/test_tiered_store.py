@@ -44,8 +44,8 @@ async def test_a_process_reuses_the_response_that_another_has_stored(headers: Pa
     assert [value for name, value in second.headers if name == b"x"] == [
         value.encode() for name, value in headers if name == "X"
     ]
-    asked = [("Foo", "1"), ("If-None-Match", '"ü"')]
-    assert (await two.fetch(headers=asked)).status == (304 if "ETag" in dict(headers) else 200)
+    conditions = [("Foo", "1"), ("If-None-Match", '"ü"')]
+    assert (await two.fetch(headers=conditions)).status == (304 if "ETag" in dict(headers) else 200)
     assert origin.calls == 1
 
 
@@ -65,16 +65,16 @@ class Slow(Table):
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked, self.go_on, self.learned = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.started, self.go_on, self.purges_read = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def get_one(self, key: bytes) -> bytes | None:
         data = await super().get_one(key)
-        self.asked.set()
+        self.started.set()
         await self.go_on.wait()
         return data
 
     async def purges_after(self, version: int, timeout: float = 1.0) -> Mapping[bytes, int] | None:
-        await self.learned.wait()
+        await self.purges_read.wait()
         return await super().purges_after(version, timeout)
 
 
@@ -88,16 +88,16 @@ async def test_an_item_purged_during_its_lookup_is_not_returned(learned_first: b
         while not two.store._invalidation.in_sync:
             await asyncio.sleep(0)
         getting = asyncio.create_task(two.values.get("a"))
-        await table.asked.wait()
+        await table.started.wait()
         await one.values.purge(tag="t")
         assert not two.store._invalidation.in_sync
         if learned_first:
-            table.learned.set()
+            table.purges_read.set()
             while not two.store._invalidation.in_sync:
                 await asyncio.sleep(0)
         table.go_on.set()
         assert await getting is None
-        table.learned.set()
+        table.purges_read.set()
 
 
 class Holding(Table):

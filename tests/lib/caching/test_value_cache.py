@@ -50,16 +50,16 @@ async def test_a_value_expires_after_its_ttl() -> None:
 async def test_a_value_made_from_older_data_does_not_overwrite_a_newer_one(change: str) -> None:
     async def make() -> str:
         found = data[-1]
-        begun.release()
+        started.release()
         await go_on.wait()
         return found
 
     values = CacheHarness(Origin()).values
-    data, begun, go_on = ["old"], asyncio.Semaphore(0), asyncio.Event()
+    data, started, go_on = ["old"], asyncio.Semaphore(0), asyncio.Event()
     early = asyncio.create_task(values.get_or_set("k", 60, make))
     other = asyncio.create_task(values.get_or_set("other", 60, make))
     for _ in range(2):
-        await begun.acquire()
+        await started.acquire()
     data.append("new")
     if change == "delete":
         await values.delete("k")
@@ -190,30 +190,30 @@ async def test_a_purge_of_a_tag_removes_values_and_responses_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "forgotten"),
+    ("path", "purged"),
     [("/shop", ["/shop"]), ("/shop/*", ["/shop/1"]), ("/shop/**", ["/shop", "/shop/1", "/shop/1/x?y=1"]),
      ("/*", ["/shop", "/shopping"]), ("/**", ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]),
      ("/shop/1/x", ["/shop/1/x?y=1"]), ("/nothing", [])],
 )  # fmt: skip
-async def test_a_purge_of_a_path_removes_its_responses_and_those_below_it(path: str, forgotten: list[str]) -> None:
+async def test_a_purge_of_a_path_removes_its_responses_and_those_below_it(path: str, purged: list[str]) -> None:
     harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     targets = ["/shop", "/shop/1", "/shop/1/x?y=1", "/shopping"]
     before = {target: (await harness.fetch(target)).body for target in targets}
     await harness.values.purge(path=path)
     after = {target: (await harness.fetch(target)).body for target in targets}
-    assert [target for target in targets if before[target] != after[target]] == forgotten
-    assert origin.calls == 4 + len(forgotten)
+    assert [target for target in targets if before[target] != after[target]] == purged
+    assert origin.calls == 4 + len(purged)
 
 
 async def test_a_value_purged_while_it_is_made_is_not_stored() -> None:
     harness = CacheHarness(origin := Origin(Reply([("Cache-Control", "max-age=60")])))
     origin.gate = asyncio.Event()
-    asking = asyncio.create_task(harness.fetch("/a"))
+    task = asyncio.create_task(harness.fetch("/a"))
     while not origin.calls:
         await asyncio.sleep(0)
     await harness.values.purge(path="/a")
     origin.gate.set()
-    assert (await asking).body == b"1"
+    assert (await task).body == b"1"
     assert (await harness.fetch("/a")).body == b"2"
 
     async def make() -> int:
