@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any
 
 from scalekit.contracts import SubjectIdentifier, is_authenticated, subject_of
 from scalekit_caching import digest
@@ -206,9 +205,9 @@ class CredentialsCache:
 
     def __init__(self, cookies_identify: bool) -> None:
         self._cookies_identify = cookies_identify
-        self._by_user: dict[int, tuple[Any, Any, SubjectIdentifier, RequestCredentials]] = {}
+        self._by_user: dict[int, tuple[object, object, SubjectIdentifier, RequestCredentials]] = {}
 
-    def get(self, authorization: bytes | None, cookie: bytes | None, user: Any, auth: Any) -> RequestCredentials:
+    def get(self, authorization: bytes | None, cookie: bytes | None, user: object, auth: object) -> RequestCredentials:
         """Return the credentials with these headers, authenticated as *user* with the scopes of *auth*."""
         if user is None or not is_authenticated(user):
             no_headers = authorization is None and cookie is None

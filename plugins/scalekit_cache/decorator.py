@@ -23,7 +23,7 @@ ROUTING_KEYS = ("router", "litestar_app")
 MAX_CACHED = 4096
 """Handlers whose policy is cached."""
 
-_policies: dict[int, tuple[Any, CachePolicy | None]] = {}
+_policies: dict[int, tuple[object, CachePolicy | None]] = {}
 logger = logging.getLogger("scalekit.cache")
 
 
@@ -112,7 +112,7 @@ def policy_of(scope: Scope) -> CachePolicy | None:
     return entry[1]
 
 
-def _handlers(endpoint: Any) -> Iterator[Any]:
+def _handlers(endpoint: object) -> Iterator[object]:
     """Yield the objects of *endpoint*, for GET, that may be decorated: itself, and the functions inside it."""
     yield endpoint
     while isinstance(endpoint, partial):

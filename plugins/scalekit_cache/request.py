@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from starlette.types import Message, Receive
 
@@ -110,7 +109,7 @@ class CacheRequest:
         """Return whether the request has a header of one of *names*."""
         return any(name in self.fields for name in names)
 
-    def is_user(self, user: Any, scopes: Sequence[str]) -> bool:
+    def is_user(self, user: object, scopes: Sequence[str]) -> bool:
         """Return whether *user* with *scopes* is the user of the credentials."""
         subject = subject_of(user)
         if subject is None or subject.encoded != self._credentials.subject:

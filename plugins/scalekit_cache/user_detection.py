@@ -29,7 +29,7 @@ from scalekit_cache.credentials import (
 from scalekit_cache.policies import CachePolicy, RouteParameters
 from scalekit_cache.request import CacheRequest
 
-State = Mapping[str, Any]
+State = Mapping[str, object]
 NO_STATE: State = MappingProxyType({})
 MAX_DEPTH = 20
 """Levels of middleware and mounts that are inspected."""
@@ -161,7 +161,7 @@ class RouteInspector:
 
     def __init__(self, roles: HeaderRoles) -> None:
         self._roles = roles
-        self._entries: dict[int, tuple[Any, RouteParameters | None]] = {}
+        self._entries: dict[int, tuple[object, RouteParameters | None]] = {}
 
     def parameters(self, scope: Scope) -> RouteParameters | None:
         """Return the parameters of the route of *scope*, or None when it declares none."""

@@ -9,6 +9,7 @@ import click
 
 from scalekit import Context
 from scalekit_caching import ItemCodec, name_tag, purge_and_count
+from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.config import ClusterCacheConfig, host_port
 from scalekit_cluster_cache.slot_report import MasterReport, query_masters
 from scalekit_redis import RedisUnavailable, ReplyError, redis_connections
@@ -74,7 +75,5 @@ async def _query(context: Context, config: ClusterCacheConfig, hottest: int) -> 
 
 
 async def _purge(context: Context, config: ClusterCacheConfig, tags: list[bytes]) -> str:
-    from scalekit_cluster_cache.cluster_store import open_cluster_store
-
     async with open_cluster_store(context, config) as store:
         return await purge_and_count(store, ItemCodec(), tags)

@@ -14,7 +14,7 @@ from scalekit_redis import Connections
 from tests.cache.harness import CacheHarness, Origin, Reply
 from tests.lib.caching.redis_processes import Process, make_three, open_process, until, wait_in_sync, wait_local
 from tests.lib.caching.table_store import CODEC
-from tests.lib.redis.proxy import Proxy, proxy
+from tests.lib.redis.proxy import Proxy, open_proxy
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]
@@ -52,7 +52,7 @@ async def test_a_disconnected_process_does_not_serve_purged_entries_after_discon
     assert callable(harm)
     with Redis() as server:
         async with (
-            proxy(server.port) as between,
+            open_proxy(server.port) as between,
             open_process(between.url, timeout=DEADLINE) as one,
             open_process(server.url) as two,
         ):
@@ -76,7 +76,7 @@ async def test_a_disconnected_process_does_not_serve_purged_entries_after_discon
 async def test_a_process_resumes_sync_with_a_store_slower_than_store_timeout() -> None:
     with Redis() as server:
         async with (
-            proxy(server.port) as between,
+            open_proxy(server.port) as between,
             open_process(between.url, timeout=DEADLINE) as one,
             open_process(server.url) as two,
         ):

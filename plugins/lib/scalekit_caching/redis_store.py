@@ -258,7 +258,7 @@ def _version(score: Any) -> int:
     return 0 if score is None else int(float(_raise(score)))
 
 
-def _is_wrong_type(reply: Any) -> bool:
+def _is_wrong_type(reply: object) -> bool:
     return isinstance(reply, ReplyError) and reply.code == "WRONGTYPE"
 
 

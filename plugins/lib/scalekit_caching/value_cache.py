@@ -224,7 +224,7 @@ def _seconds(ttl: str | float) -> float:
     return seconds
 
 
-def _encode_value(value: Any) -> bytes:
+def _encode_value(value: object) -> bytes:
     if isinstance(value, bytes):
         return BYTES + value
     return JSON + encode_json(value)

@@ -99,9 +99,9 @@ async def test_every_key_has_an_expiry_and_the_prefix(shared: Shared) -> None:
         lines = [
             line for server in shared.servers for line in server.cli("EVAL", KEYS_AND_ENDS, 0).splitlines() if line
         ]
-        lines = [line.split() for line in lines]
-        assert sorted(name for name, _ in lines) == ["test:item", "test:lease", "{test}:purges"]
-        assert all(int(end) > 0 for _, end in lines)
+        fields = [line.split() for line in lines]
+        assert sorted(name for name, _ in fields) == ["test:item", "test:lease", "{test}:purges"]
+        assert all(int(end) > 0 for _, end in fields)
 
 
 async def test_a_lease_has_one_holder_and_only_the_holder_releases_it(shared: Shared) -> None:
