@@ -17,13 +17,15 @@ SOURCE_UP = Gauge(
     "Whether the source of the instances is available.",
     ("service",),
     multiprocess_mode="min",
-    alert=Alert("The source of instances is unavailable; the last known instances are used.", beyond="<", bound=1),
+    alert=Alert(
+        "The source of instances is unavailable; the last known instances are used.", operator="<", threshold=1
+    ),
 )
 REGISTERED = Gauge(
     "scalekit_discovery_registered",
     "Whether this instance is registered in Consul.",
     multiprocess_mode="max",
-    alert=Alert("An instance is not registered; other services do not call it.", beyond="<", bound=1),
+    alert=Alert("An instance is not registered; other services do not call it.", operator="<", threshold=1),
 )
 OUTCOMES = ("response", "failed", "no_instance")
 

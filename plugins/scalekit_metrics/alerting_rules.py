@@ -12,23 +12,22 @@ from typing import Any
 
 from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Instrument
 from scalekit_metrics.metrics import DURATION, IN_FLIGHT
-from scalekit_metrics.panels import ERRORS
-from scalekit_metrics.promql import SeriesSelector, counted, labels_of
+from scalekit_metrics.promql import SERVER_ERRORS, SeriesSelector, count_series, labels_of
 
-WATCHED = SeriesSelector("", "5m", ("job",))
+BY_JOB = SeriesSelector("", "5m", ("job",))
 ERROR_RATE = "job:http_request_failures:ratio5m"
 INSTANCE_UP = "instance:scalekit_up"
 
 
 @dataclass(frozen=True)
 class RecordingRule:
-    """A query whose result Prometheus records under a name."""
+    """A query whose result Prometheus records as the series *name*."""
 
     name: str
     query: str
 
     def lines(self) -> Iterator[str]:
-        """Yield the rule as YAML."""
+        """Yield the rule as lines of YAML."""
         yield f"      - record: {self.name}"
         yield f"        expr: {json.dumps(self.query)}"
 
@@ -43,25 +42,25 @@ class AlertingRule:
     labels: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """Yield the rule as YAML."""
-        about = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in ("job", *self.labels))
+        """Yield the rule as lines of YAML."""
+        series = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in ("job", *self.labels))
         yield f"      - alert: {self.name}"
-        yield f"        expr: {json.dumps(f'{self.query} {self.alert.beyond} {self.alert.bound:g}')}"
-        yield f"        for: {self.alert.lasting}"
+        yield f"        expr: {json.dumps(f'{self.query} {self.alert.operator} {self.alert.threshold:g}')}"
+        yield f"        for: {self.alert.duration}"
         yield f"        labels: {{severity: {self.alert.severity}}}"
         yield "        annotations:"
         yield f"          summary: {json.dumps(self.alert.summary)}"
-        yield f"          description: {json.dumps(f'{about}: {{{{ $value }}}}')}"
+        yield f"          description: {json.dumps(f'{series}: {{{{ $value }}}}')}"
 
 
 Rule = RecordingRule | AlertingRule
 
 
-def written(catalogue: Mapping[str, Sequence[Instrument[Any]]]) -> str:
-    """Return the file of rules for what *catalogue* has: a group for each plugin."""
-    groups = {"service": list(_service())}
-    for owner, declared in catalogue.items():
-        groups[owner] = [rule for each in declared for rule in _rules(each)]
+def render(catalogue: Mapping[str, Sequence[Instrument[Any]]]) -> str:
+    """Return the rules for the metrics of *catalogue* as YAML, with one group for each plugin."""
+    groups = {"service": list(_service_rules())}
+    for plugin, instruments in catalogue.items():
+        groups[plugin] = [rule for instrument in instruments for rule in _instrument_rules(instrument)]
     return "\n".join(["groups:", *_lines(groups), ""])
 
 
@@ -74,35 +73,31 @@ def _lines(groups: Mapping[str, Sequence[Rule]]) -> Iterator[str]:
                 yield from rule.lines()
 
 
-def _service() -> Iterator[Rule]:
+def _service_rules() -> Iterator[Rule]:
     requests = f"{DURATION}_count"
-    failed, all_of_them = WATCHED.rate(requests, matcher=ERRORS), WATCHED.rate(requests)
-    yield RecordingRule(ERROR_RATE, f"({failed}) / ({all_of_them})")
-    yield AlertingRule(
-        "ScalekitHighErrorRate",
-        ERROR_RATE,
-        Alert("Error rate is above 1 %.", bound=0.01, severity="critical"),
-        (),
-    )
-    # An instance that has shown requests in flight within the hour is expected, also while it is down.
+    errors, total = BY_JOB.rate(requests, matcher=SERVER_ERRORS), BY_JOB.rate(requests)
+    yield RecordingRule(ERROR_RATE, f"({errors}) / ({total})")
+    error_rate = Alert("Error rate is above 1 %.", threshold=0.01, severity="critical")
+    yield AlertingRule("ScalekitHighErrorRate", ERROR_RATE, error_rate, ())
+    # Prometheus expects every instance that exported requests in flight within the last hour.
     yield RecordingRule(INSTANCE_UP, f"up and on (job, instance) last_over_time({IN_FLIGHT.name}[1h])")
-    gone = Alert("Instance is down: it cannot be scraped.", beyond="<", bound=1, lasting="1m", severity="critical")
-    yield AlertingRule("ScalekitInstanceDown", INSTANCE_UP, gone, ("instance",))
+    down = Alert("Instance is down: scrapes fail.", operator="<", threshold=1, duration="1m", severity="critical")
+    yield AlertingRule("ScalekitInstanceDown", INSTANCE_UP, down, ("instance",))
 
 
-def _rules(declared: Instrument[Any]) -> Iterator[Rule]:
-    query, labels = f"job:{declared.name}:rate5m", labels_of(declared)
-    if isinstance(declared, Counter):
-        yield RecordingRule(query, WATCHED.rate(counted(declared), declared.labels))
-    elif isinstance(declared, Histogram):
-        yield RecordingRule(query, WATCHED.rate(counted(declared), declared.labels))
-        query = f"job:{declared.name}:p99_5m"
-        yield RecordingRule(query, WATCHED.quantile(declared.name, 0.99, declared.labels))
-    elif isinstance(declared, Gauge):
-        query = WATCHED.gauge(declared)
-    if declared.alert is not None:
-        yield AlertingRule(_camel(declared.name), query, declared.alert, labels)
+def _instrument_rules(instrument: Instrument[Any]) -> Iterator[Rule]:
+    query = f"job:{instrument.name}:rate5m"
+    if isinstance(instrument, Counter):
+        yield RecordingRule(query, BY_JOB.rate(count_series(instrument), instrument.labels))
+    elif isinstance(instrument, Histogram):
+        yield RecordingRule(query, BY_JOB.rate(count_series(instrument), instrument.labels))
+        query = f"job:{instrument.name}:p99_5m"
+        yield RecordingRule(query, BY_JOB.quantile(instrument.name, 0.99, instrument.labels))
+    elif isinstance(instrument, Gauge):
+        query = BY_JOB.gauge(instrument)
+    if instrument.alert is not None:
+        yield AlertingRule(_camel_case(instrument.name), query, instrument.alert, labels_of(instrument))
 
 
-def _camel(name: str) -> str:
+def _camel_case(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))

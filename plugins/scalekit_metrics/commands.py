@@ -10,23 +10,26 @@ import orjson
 from scalekit import Context
 from scalekit.telemetry import TELEMETRY
 
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
 
 def commands(context: Context) -> list[click.Command]:
     """Return the commands of the plugin."""
 
     @click.command()
-    @click.option("--directory", default=".", type=click.Path(file_okay=False, path_type=Path), help="Where to write.")
-    @click.option("--title", default=context.name or "scalekit", show_default=True, help="The title of the dashboard.")
+    @click.option("--directory", default=".", type=DIRECTORY, help="Output directory.")
+    @click.option("--title", default=context.name or "scalekit", show_default=True, help="Title of the dashboard.")
     def dashboard(directory: Path, title: str) -> None:
         """Write a Grafana dashboard and Prometheus rules for the enabled plugins."""
-        from scalekit_metrics import alerting_rules as rules
-        from scalekit_metrics import grafana as dashboard
+        from scalekit_metrics import alerting_rules, grafana
 
         catalogue = context.get(TELEMETRY).catalogue
         directory.mkdir(parents=True, exist_ok=True)
-        grafana, prometheus = directory / "dashboard.json", directory / "rules.yml"
-        grafana.write_bytes(orjson.dumps(dashboard.dashboard(title, catalogue), option=orjson.OPT_INDENT_2) + b"\n")
-        prometheus.write_text(rules.written(catalogue), encoding="utf-8")
-        click.echo(f"wrote {grafana}, to import into Grafana, and {prometheus}, to name in Prometheus's rule_files")
+        dashboard_file, rules_file = directory / "dashboard.json", directory / "rules.yml"
+        content = orjson.dumps(grafana.dashboard(title, catalogue), option=orjson.OPT_INDENT_2)
+        dashboard_file.write_bytes(content + b"\n")
+        rules_file.write_text(alerting_rules.render(catalogue), encoding="utf-8")
+        click.echo(f"wrote {dashboard_file} (import it into Grafana)")
+        click.echo(f"wrote {rules_file} (add it to rule_files of Prometheus)")
 
     return [dashboard]

@@ -11,22 +11,22 @@ from scalekit.telemetry import DEFAULT_BUCKETS
 
 
 class MetricsConfig(Table):
-    """Path of the metrics endpoint, and histogram buckets."""
+    """Metrics endpoint, histogram buckets and limits."""
 
     path: Annotated[
-        str, TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path such as "/metrics", without a slash at its end')
+        str, TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path without a trailing slash, such as "/metrics"')
     ] = "/metrics"
-    """Path of the page that Prometheus scrapes."""
+    """Path of the metrics endpoint."""
     buckets: tuple[Annotated[float, Field(gt=0)], ...] = DEFAULT_BUCKETS
-    """Upper bounds, in seconds, of the buckets of ``http_request_duration_seconds``."""
+    """Upper bounds of the buckets of ``http_request_duration_seconds``, in seconds, ascending."""
     max_series: Annotated[int, Field(ge=1)] = 2000
-    """Series that each metric may have; what comes beyond them is counted as ``other``."""
+    """Maximum number of series of each metric; further label values are counted as ``other``."""
     exemplars: bool = True
-    """Whether buckets show the trace id of a request that fell into them, in the OpenMetrics format."""
+    """Add the trace id of a request to each bucket, in the OpenMetrics format."""
 
     @field_validator("buckets")
     @classmethod
-    def _rise(cls, buckets: tuple[float, ...]) -> tuple[float, ...]:
+    def _require_ascending(cls, buckets: tuple[float, ...]) -> tuple[float, ...]:
         if not buckets or list(buckets) != sorted(set(buckets)):
-            raise ValueError(f"expected bounds that rise, such as [0.01, 0.1, 1.0], got {list(buckets)}")
+            raise ValueError(f"expected ascending bounds, such as [0.01, 0.1, 1.0], got {list(buckets)}")
         return buckets

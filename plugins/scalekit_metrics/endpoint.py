@@ -12,12 +12,12 @@ from starlette.responses import Response
 from scalekit.telemetry import MetricFamilies, Telemetry
 from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, write
 
-SLICE = 0.0005
-"""Seconds to write in one go, while requests wait."""
+TIME_SLICE = 0.0005
+"""Seconds for which rendering may block the event loop at a time."""
 GZIP_LEVEL = 1
-"""A page repeats itself so much that the fastest level makes a tenth of it."""
-GZIP_WINDOW = 31
-"""Tells zlib to write gzip."""
+"""The text is so repetitive that the fastest level compresses it to a tenth."""
+GZIP_WBITS = 31
+"""Window bits that select the gzip container."""
 
 
 class MetricsEndpoint:
@@ -27,49 +27,53 @@ class MetricsEndpoint:
         self.telemetry = telemetry
 
     async def respond(self, request: Request) -> Response:
-        """Collect, write and, when accepted, compress the metrics."""
-        form = form_for(request.headers.get("accept", ""))
+        """Collect, render and, when accepted, compress the metrics."""
+        text_format = negotiate_format(request.headers.get("accept", ""))
         snapshot = await self.telemetry.total()
-        body = await written(snapshot.families, form)
-        headers = {"content-type": form.content_type, "vary": "accept, accept-encoding", "cache-control": "no-store"}
-        if takes_gzip(request.headers.get("accept-encoding", "")):
-            body = await asyncio.to_thread(zlib.compress, body, GZIP_LEVEL, GZIP_WINDOW)
+        body = await render(snapshot.families, text_format)
+        headers = {
+            "content-type": text_format.content_type,
+            "vary": "accept, accept-encoding",
+            "cache-control": "no-store",
+        }
+        if accepts_gzip(request.headers.get("accept-encoding", "")):
+            body = await asyncio.to_thread(zlib.compress, body, GZIP_LEVEL, GZIP_WBITS)
             headers["content-encoding"] = "gzip"
         return Response(body, headers=headers)
 
 
-async def written(families: MetricFamilies, form: PrometheusFormat) -> bytes:
-    """Return the page of *families* in *form*; others are let in while it is written."""
+async def render(families: MetricFamilies, text_format: PrometheusFormat) -> bytes:
+    """Return *families* in *text_format*; every TIME_SLICE, return to the event loop."""
     slices: list[bytes] = []
     pieces: list[str] = []
-    pause = perf_counter() + SLICE
-    for piece in write(families, form):
+    deadline = perf_counter() + TIME_SLICE
+    for piece in write(families, text_format):
         pieces.append(piece)
-        if perf_counter() > pause:
-            slices.append(_encoded(pieces))
+        if perf_counter() > deadline:
+            slices.append(_encode(pieces))
             pieces.clear()
             await asyncio.sleep(0)
-            pause = perf_counter() + SLICE
-    return b"".join([*slices, _encoded(pieces)])
+            deadline = perf_counter() + TIME_SLICE
+    return b"".join([*slices, _encode(pieces)])
 
 
-def _encoded(pieces: list[str]) -> bytes:
+def _encode(pieces: list[str]) -> bytes:
     return "".join(pieces).encode("utf-8", "replace")
 
 
-def form_for(accept: str) -> PrometheusFormat:
-    """Return the format that a header *accept* asks for, by the rules of Prometheus's own client."""
-    from prometheus_client.exposition import choose_encoder  # a start does without
+def negotiate_format(accept: str) -> PrometheusFormat:
+    """Return the format for the header *accept*, by the rules of prometheus_client."""
+    from prometheus_client.exposition import choose_encoder  # imported late, to keep the start fast
 
     try:
         _, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is no version
+    except (TypeError, ValueError):  # an invalid version
         return PrometheusFormat()
     return OpenMetricsFormat() if content_type.startswith("application/openmetrics-text") else PrometheusFormat()
 
 
-def takes_gzip(accept_encoding: str) -> bool:
-    """Tell whether *accept_encoding* names gzip, and not with a weight of nothing."""
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Return whether the header *accept_encoding* has gzip with a weight above zero."""
     for coding in accept_encoding.split(","):
         name, _, weight = coding.partition(";")
         if name.strip().lower() == "gzip":

@@ -6,8 +6,8 @@ from scalekit.telemetry import Alert, Counter, Gauge, Histogram
 
 DURATION = "http_request_duration_seconds"
 IN_FLIGHT = Gauge("http_requests_in_flight", "Requests in flight.")
-REQUEST_BYTES = Counter("http_request_bytes", "Bytes of request bodies that were read.", ("method", "route"))
-RESPONSE_BYTES = Counter("http_response_bytes", "Bytes of response bodies that were sent.", ("method", "route"))
+REQUEST_BYTES = Counter("http_request_bytes", "Bytes of request bodies.", ("method", "route"))
+RESPONSE_BYTES = Counter("http_response_bytes", "Bytes of response bodies.", ("method", "route"))
 EXCEPTIONS = Counter(
     "http_exceptions",
     "Unhandled exceptions of the application.",
@@ -19,10 +19,10 @@ WEBSOCKETS = Gauge("websocket_connections", "Open websocket connections.")
 NAMES = frozenset(
     {DURATION, *(each.name for each in (IN_FLIGHT, REQUEST_BYTES, RESPONSE_BYTES, EXCEPTIONS, WEBSOCKETS))}
 )
-"""The names that no other part of the service may give to its own metrics."""
+"""Reserved names, which metrics of prometheus_client may not have."""
 
 
 def duration(buckets: tuple[float, ...]) -> Histogram:
-    """Return the histogram of how long requests take, with the upper bounds *buckets* in seconds."""
-    text = "Time from the head of the request to the end of the response."
+    """Return the histogram of request durations, with the upper bounds *buckets* in seconds."""
+    text = "Duration of requests, from the request head to the end of the response."
     return Histogram(DURATION, text, ("method", "route", "status"), buckets)

@@ -29,14 +29,14 @@ def scalekit_config() -> type[Table]:
 
 @hookimpl
 def scalekit_lifespan(context: Context) -> Lifespan:
-    """Return what brings along the registry of prometheus_client while it runs."""
+    """Return the lifespan that exports the registry of prometheus_client."""
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         with context.get(TELEMETRY).with_collector(PrometheusClientBridge(default_registry, NAMES).families):
             yield
 
-    def verify(given: object) -> None:
+    def verify(_: object) -> None:
         verify_library(context.server.workers or 0)
 
     return Lifespan(run, series_budget=context.config(MetricsConfig).max_series, verify=verify)
@@ -44,26 +44,26 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return what measures requests, refused ones too."""
+    """Return the filter that records requests, including those that other filters reject."""
     config = context.config(MetricsConfig)
-    recorder = RequestMetrics(context.get(TELEMETRY), config.buckets)
-    return [LayeredFilter(Layer.METRICS, RequestMetricsFilter(recorder, config.exemplars))]
+    request_metrics = RequestMetrics(context.get(TELEMETRY), config.buckets)
+    return [LayeredFilter(Layer.METRICS, RequestMetricsFilter(request_metrics, config.exemplars))]
 
 
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
-    """Return the page that Prometheus scrapes."""
+    """Return the metrics endpoint."""
     endpoint = MetricsEndpoint(context.get(TELEMETRY))
     return [ManagementRoute(context.config(MetricsConfig).path, endpoint.respond)]
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return what is measured of every request."""
+    """Return the metrics of requests."""
     return [duration(context.config(MetricsConfig).buckets), *instruments_in(metrics)]
 
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit metrics dashboard`."""
+    """Return ``scalekit metrics dashboard``."""
     return commands(context)

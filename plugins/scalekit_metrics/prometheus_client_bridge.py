@@ -1,6 +1,6 @@
 """Export the metrics of a prometheus_client registry: process, garbage collection, and the application's own.
 
-Only the form is changed here, so that these numbers travel and add up as all others do.
+It converts them to metric families, so that they are aggregated over workers like all others.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("scalekit")
 
-OVER_WORKERS = {"process_start_time_seconds": "min", "process_max_fds": "max", "python_info": "max"}
-"""What gauges of workers make together, where it is not their sum."""
+MULTIPROCESS_MODES = {"process_start_time_seconds": "min", "process_max_fds": "max", "python_info": "max"}
+"""Aggregation over workers of gauges that are not added up."""
 
-_UNFIT = re.compile(r"[^a-zA-Z0-9_:]")
+_INVALID_CHARACTER = re.compile(r"[^a-zA-Z0-9_:]")
 
 
 def default_registry() -> CollectorRegistry:
-    """Return the registry of prometheus_client that everything is in which names none; the first call imports it."""
+    """Return the default registry of prometheus_client; the first call imports it."""
     from prometheus_client import REGISTRY
 
     return REGISTRY
 
 
 def verify_library(workers: int) -> None:
-    """Raise ModuleNotFoundError when prometheus_client is not there.
+    """Raise ModuleNotFoundError when prometheus_client is not installed.
 
-    It is imported where *workers* tell their numbers all the time: before they are forked, since they then share it.
+    With *workers*, import it before they are forked, so that they share its memory; else it is imported at first use.
     """
     if workers:
         importlib.import_module("prometheus_client")
@@ -46,31 +46,31 @@ def verify_library(workers: int) -> None:
 
 
 class PrometheusClientBridge:
-    """The metrics of the registry that *find* returns, but none by a *reserved* name."""
+    """Converts the metrics of the registry from *get_registry*, except those with a *reserved* name."""
 
-    def __init__(self, find: Callable[[], CollectorRegistry], reserved: Collection[str]) -> None:
-        self._find = find
+    def __init__(self, get_registry: Callable[[], CollectorRegistry], reserved: Collection[str]) -> None:
+        self._get_registry = get_registry
         self._reserved = reserved
         self._warned: set[object] = set()
 
     def families(self) -> MetricFamilies:
-        """Return the numbers of now; a collector that fails, or takes a reserved name, is left out and told of once."""
-        found: MetricFamilies = {}
+        """Return the current values; a collector that fails or has a reserved name is omitted, with one warning."""
+        families: MetricFamilies = {}
         for metric in self._metrics():
-            for name, family in _CONVERTED.get(metric.type, _each_sample)(metric):
+            for name, family in _CONVERTERS.get(metric.type, _gauge_by_sample_name)(metric):
                 if name in self._reserved:
-                    self._warn(name, "metric %s of prometheus_client is left out: ScaleKit has one of that name", name)
+                    self._warn(name, "prometheus_client metric %s omitted: the name is reserved; rename it", name)
                 elif family.data:
-                    found[name] = family
-        return found
+                    families[name] = family
+        return families
 
     def _metrics(self) -> Iterator[Metric]:
-        # Not by the registry's own collect(), in which the first that fails hides those after it.
-        for collector in list(self._find()._collector_to_names):
+        # CollectorRegistry.collect() stops at the first collector that fails.
+        for collector in list(self._get_registry()._collector_to_names):
             try:
                 yield from list(collector.collect())
             except Exception as error:
-                self._warn(collector, "the metrics of %r are left out: %r", collector, error)
+                self._warn(collector, "metrics of the collector %r omitted: %r", collector, error)
 
     def _warn(self, subject: object, message: str, *arguments: object) -> None:
         if subject not in self._warned:
@@ -88,7 +88,7 @@ def _gauge(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
 
 
 def _summary(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
-    """Yield sum and count; quantiles of several workers cannot be put together."""
+    """Yield sum and count; quantiles cannot be aggregated over workers."""
     parts = [(sample, sample.name.removeprefix(f"{metric.name}_")) for sample in metric.samples]
     samples = [
         sample._replace(labels={**sample.labels, "part": part}) for sample, part in parts if part in SUMMARY_PARTS
@@ -105,24 +105,24 @@ def _histogram(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
     sums = {_values(names, sample): sample.value for sample in metric.samples if sample.name.endswith("_sum")}
     for sample in sorted(buckets, key=lambda each: float(each.labels["le"])):
         values = _values(names, sample)
-        _, counts, examples = family.data.setdefault(values, [sums.get(values, 0), [0] * len(bounds), {}])
-        place = bounds.index(float(sample.labels["le"]))
-        counts[place] = int(sample.value) - sum(counts)
-        example = sample.exemplar
-        if example is not None and example.timestamp is not None and "trace_id" in example.labels:
-            examples[str(place)] = [example.labels["trace_id"], example.value, float(example.timestamp)]
+        _, counts, exemplars = family.data.setdefault(values, [sums.get(values, 0), [0] * len(bounds), {}])
+        bucket = bounds.index(float(sample.labels["le"]))
+        counts[bucket] = int(sample.value) - sum(counts)
+        exemplar = sample.exemplar
+        if exemplar is not None and exemplar.timestamp is not None and "trace_id" in exemplar.labels:
+            exemplars[str(bucket)] = [exemplar.labels["trace_id"], exemplar.value, float(exemplar.timestamp)]
     yield _name(metric.name), family
 
 
-def _each_sample(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
-    """Yield a gauge for each name of a sample: what other kinds are in the older of the formats."""
+def _gauge_by_sample_name(metric: Metric) -> Iterator[tuple[str, MetricFamily]]:
+    """Yield a gauge for each sample name, as the text format 0.0.4 represents all other kinds."""
     for name in dict.fromkeys(sample.name for sample in metric.samples):
         family = _family("gauge", metric, [sample for sample in metric.samples if sample.name == name])
         family.multiprocess_mode = "max" if metric.type in ("info", "stateset") else "sum"
         yield _name(name), family
 
 
-_CONVERTED: dict[str, Callable[[Metric], Iterator[tuple[str, MetricFamily]]]] = {
+_CONVERTERS: dict[str, Callable[[Metric], Iterator[tuple[str, MetricFamily]]]] = {
     "counter": _counter,
     "gauge": _gauge,
     "summary": _summary,
@@ -134,7 +134,7 @@ def _family(kind: str, metric: Metric, samples: Iterable[Sample], last: str = ""
     samples = list(samples)
     names = _label_names(samples, without=last) + ((last,) if last else ())
     data: dict[LabelValues, Any] = {_values(names, sample): sample.value for sample in samples}
-    multiprocess_mode = OVER_WORKERS.get(metric.name, "sum")
+    multiprocess_mode = MULTIPROCESS_MODES.get(metric.name, "sum")
     return MetricFamily(kind, metric.documentation, tuple(map(_name, names)), multiprocess_mode, (), data)
 
 
@@ -147,4 +147,4 @@ def _values(names: LabelValues, sample: Sample) -> LabelValues:
 
 
 def _name(name: str) -> str:
-    return _UNFIT.sub("_", name)
+    return _INVALID_CHARACTER.sub("_", name)

@@ -1,4 +1,4 @@
-"""Series of each method, route and status, cached so that labels are built once."""
+"""Metrics of requests: one cached set of series for each method, route and status."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from scalekit_metrics.metrics import EXCEPTIONS, IN_FLIGHT, REQUEST_BYTES, RESPO
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 OTHER = "other"
 UNMATCHED = "unmatched"
-FAILED = 500
-"""The status of a request that nothing answered, since the server then says so."""
-LEFT = 499
-"""The status of a request that was cancelled before it was answered: nginx's, for a client that did not wait."""
-EXAMPLE_AGE = 1.0
-"""Seconds after which the example of a bucket makes room for another."""
+NO_RESPONSE = 500
+"""Status of a request without a response from the application: the server then sends 500."""
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status of a request whose client disconnected, and which was cancelled before the response started."""
+EXEMPLAR_INTERVAL = 1.0
+"""Seconds after which the exemplar of a bucket is replaced."""
 
 
 class RequestSeries:
-    """The series in which requests of one method, route and status are recorded."""
+    """The series of requests of one method, route and status."""
 
-    __slots__ = ("duration", "received", "sent")
+    __slots__ = ("duration", "request_bytes", "response_bytes")
 
-    def __init__(self, duration: HistogramSeries, received: CounterSeries, sent: CounterSeries) -> None:
+    def __init__(self, duration: HistogramSeries, request_bytes: CounterSeries, response_bytes: CounterSeries) -> None:
         self.duration = duration
-        self.received = received
-        self.sent = sent
+        self.request_bytes = request_bytes
+        self.response_bytes = response_bytes
 
-    def observe_traced(self, seconds: float, identity: TraceContext) -> None:
-        """Record *seconds*, with the trace as an example where its bucket has none, or an old one."""
-        example = self.duration.exemplars.get(str(bisect_left(self.duration.bounds, seconds)))
-        if identity.parent_id and (example is None or time() - example[2] > EXAMPLE_AGE):
-            self.duration.observe_traced(seconds, identity.trace_id)
+    def observe_traced(self, seconds: float, trace: TraceContext) -> None:
+        """Record *seconds*, with *trace* as exemplar when the bucket has none or an old one."""
+        exemplar = self.duration.exemplars.get(str(bisect_left(self.duration.bounds, seconds)))
+        if trace.parent_id and (exemplar is None or time() - exemplar[2] > EXEMPLAR_INTERVAL):
+            self.duration.observe_traced(seconds, trace.trace_id)
         else:
             self.duration.observe(seconds)
 
 
 class RequestMetrics:
-    """The series of requests, by method, template of the route and status.
+    """The series of requests by method, route template and status.
 
-    A client chooses its method, so those without a standard are one; routes and statuses are the application's.
+    Clients choose the method, so all non-standard methods share one label value.
     """
 
     def __init__(self, telemetry: Telemetry, buckets: tuple[float, ...]) -> None:
@@ -50,32 +50,30 @@ class RequestMetrics:
         self.websockets = telemetry.series(WEBSOCKETS)
         self._telemetry = telemetry
         self._duration = duration(buckets)
-        self._outcomes: dict[tuple[str, str, int], RequestSeries] = {}
+        self._cache: dict[tuple[str, str, int], RequestSeries] = {}
 
-    def outcome(self, method: str, template: str, status: int) -> RequestSeries:
-        """Return the series of requests that ended so.
-
-        An empty *template* means that no route served them, and the *status* 0 that nothing was answered.
-        """
-        found = self._outcomes.get((method, template, status))
-        return self._bind(method, template, status) if found is None else found
+    def series(self, method: str, template: str, status: int) -> RequestSeries:
+        """Return the series of requests with *method*, route *template* (empty: no route) and *status* (0: none)."""
+        cached = self._cache.get((method, template, status))
+        return self._create_series(method, template, status) if cached is None else cached
 
     def count_exception(self, method: str, template: str, error: Exception) -> None:
-        """Count *error*, by its class."""
-        self._telemetry.series(EXCEPTIONS, _method(method), template or UNMATCHED, type(error).__name__).inc()
+        """Count *error* by its class."""
+        self._telemetry.series(EXCEPTIONS, _method_label(method), template or UNMATCHED, type(error).__name__).inc()
 
-    def _bind(self, method: str, template: str, status: int) -> RequestSeries:
-        label, route = _method(method), template or UNMATCHED
+    def _create_series(self, method: str, template: str, status: int) -> RequestSeries:
+        label, route = _method_label(method), template or UNMATCHED
         series = self._telemetry.series
-        # An answer to HEAD has no body, whatever the application writes.
-        sent = RESPONSE_BYTES.null_series() if method == "HEAD" else series(RESPONSE_BYTES, label, route)
-        received = series(REQUEST_BYTES, label, route)
-        outcome = RequestSeries(series(self._duration, label, route, str(status or FAILED)), received, sent)
-        # Beyond the budget all share one series, and a table of them would have no bound.
-        if method == label and len(self._outcomes) < self._telemetry.budget:
-            self._outcomes[method, template, status] = outcome
-        return outcome
+        # A response to HEAD has no body, whatever the application writes.
+        response_bytes = RESPONSE_BYTES.null_series() if method == "HEAD" else series(RESPONSE_BYTES, label, route)
+        request_bytes = series(REQUEST_BYTES, label, route)
+        durations = series(self._duration, label, route, str(status or NO_RESPONSE))
+        created = RequestSeries(durations, request_bytes, response_bytes)
+        # Beyond the budget all requests share one series, and the cache would grow without a bound.
+        if method == label and len(self._cache) < self._telemetry.budget:
+            self._cache[method, template, status] = created
+        return created
 
 
-def _method(method: str) -> str:
+def _method_label(method: str) -> str:
     return method if method in METHODS else OTHER

@@ -47,7 +47,7 @@ OUTBOX_LAG = Gauge(
     "scalekit_queue_outbox_lag_seconds",
     "Age of the oldest message in the outbox.",
     multiprocess_mode="max",
-    alert=Alert("Messages stay in the outbox for more than a minute.", bound=60),
+    alert=Alert("Messages stay in the outbox for more than a minute.", threshold=60),
 )
 OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages published from the outbox.")
 RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to RabbitMQ that failed or were lost.", ("connection",))

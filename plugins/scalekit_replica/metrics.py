@@ -41,14 +41,14 @@ UP = Gauge(
     "Whether the replica serves reads.",
     ("replica",),
     multiprocess_mode="min",
-    alert=Alert("A replica is excluded from reads.", beyond="<", bound=1),
+    alert=Alert("A replica is excluded from reads.", operator="<", threshold=1),
 )
 LAG_SECONDS = Gauge(
     "scalekit_replica_lag_seconds",
     "Upper bound of the replication lag in seconds.",
     ("replica",),
     multiprocess_mode="max",
-    alert=Alert("The replication lag is high.", bound=30),
+    alert=Alert("The replication lag is high.", threshold=30),
 )
 LAG_BYTES = Gauge(
     "scalekit_replica_lag_bytes", "Replication lag in bytes of write-ahead log.", ("replica",), multiprocess_mode="max"

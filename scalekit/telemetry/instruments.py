@@ -39,16 +39,16 @@ _RESERVED_LABELS = ("le", "quantile", "worker")
 
 @dataclass(frozen=True)
 class Alert:
-    """An alerting threshold: the alert fires when the metric is *beyond* *bound* for the duration *lasting*.
+    """Fires while a metric compares by *operator* with *threshold* for *duration*; *summary* describes the fault.
 
-    The alert compares a counter's rate per second over five minutes, a histogram's 99th percentile over five minutes,
-    or the value of a gauge. *summary* describes the fault. Prometheus rules are generated from it.
+    The compared value is a counter's rate per second over five minutes, a histogram's 99th percentile over five
+    minutes, or the value of a gauge. *duration* is in Prometheus notation.
     """
 
     summary: str
-    beyond: Literal[">", "<"] = ">"
-    bound: float = 0
-    lasting: str = "5m"
+    operator: Literal[">", "<"] = ">"
+    threshold: float = 0
+    duration: str = "5m"
     severity: Literal["warning", "critical"] = "warning"
 
 

@@ -1,4 +1,4 @@
-"""An application with metrics, and the numbers that its page shows."""
+"""Run an application with the metrics plugin, and parse the samples of its metrics endpoint."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from scalekit.host import Host
 from scalekit.testing import TestResponse, request, running
 from tests.host.asgi import Conversation, http_scope
 
-Numbers = dict[tuple[str, frozenset[tuple[str, str]]], float]
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-class MeasuredApp:
-    """A started application, asked without a server."""
+class MetricsApp:
+    """A running application, called in process."""
 
     def __init__(self, host: Host, state: dict[str, Any]) -> None:
         self.host = host
         self.state = state
 
-    async def ask(self, path: str, **how: Any) -> TestResponse:
-        return await request(self.host, path, state=self.state, **how)
+    async def request(self, path: str, **options: Any) -> TestResponse:
+        return await request(self.host, path, state=self.state, **options)
 
-    async def numbers(self) -> Numbers:
-        answer = await self.ask("/metrics")
-        assert answer.status == 200
-        return numbers_in(answer.body.decode())
+    async def scrape(self) -> Samples:
+        response = await self.request("/metrics")
+        assert response.status == 200
+        return parse_samples(response.body.decode())
 
-    async def number(self, name: str, **labels: str) -> float | None:
-        return (await self.numbers()).get((name, frozenset(labels.items())))
+    async def value(self, name: str, **labels: str) -> float | None:
+        return (await self.scrape()).get((name, frozenset(labels.items())))
 
     async def count(self, method: str, route: str, status: str) -> float | None:
         name = "http_request_duration_seconds_count"
-        return await self.number(name, method=method, route=route, status=status)
+        return await self.value(name, method=method, route=route, status=status)
 
     def scope(self, path: str = "/", method: str = "GET", **more: Any) -> Any:
         return http_scope(path, method, **{"state": dict(self.state), **more})
 
-    async def converse(self, client: Conversation, path: str = "/", method: str = "GET", **more: Any) -> None:
+    async def run(self, client: Conversation, path: str = "/", method: str = "GET", **more: Any) -> None:
         await client.run(self.host, self.scope(path, method, **more))
 
 
-def numbers_in(text: str) -> Numbers:
+def parse_samples(text: str) -> Samples:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in parse_text(text)
@@ -61,11 +61,11 @@ def parse_openmetrics(text: str) -> list[Metric]:
 
 
 @asynccontextmanager
-async def measured(app: ASGIApp, **table: Any) -> AsyncGenerator[MeasuredApp, None]:
+async def metrics_app(app: ASGIApp, **table: Any) -> AsyncGenerator[MetricsApp, None]:
     host = create_app({"plugins": {"metrics": table}}, app=app)
     async with running(host) as state:
-        yield MeasuredApp(host, state)
+        yield MetricsApp(host, state)
 
 
-def of(numbers: Mapping[Any, float], name: str) -> dict[frozenset[tuple[str, str]], float]:
-    return {labels: value for (each, labels), value in numbers.items() if each == name}
+def series_of(samples: Mapping[Any, float], name: str) -> dict[frozenset[tuple[str, str]], float]:
+    return {labels: value for (each, labels), value in samples.items() if each == name}

@@ -1,4 +1,4 @@
-"""The dashboard and the rules are of the plugins that are on, and every query in them returns data."""
+"""Dashboard and rules cover the enabled plugins, and each of their queries returns data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.command_line import scalekit
-from tests.metrics.scrape_client import numbers_in
+from tests.metrics.scrape_client import parse_samples
 from tests.processes import wait_for
 from tests.servers import Postgres, Prometheus, Redis, ask
 from tests.service import ROOT, Service
@@ -31,8 +31,8 @@ from scalekit.errors import Unavailable
 consumers = Consumers()
 
 
-@consumers.on("told")
-async def hear(message: Message[dict]) -> None: ...
+@consumers.on("created")
+async def consume(message: Message[dict]) -> None: ...
 
 
 async def read(request):
@@ -44,25 +44,25 @@ async def write(request):
     return JSONResponse({})
 
 
-async def tell(request):
-    return JSONResponse(await QUEUE(request).publish("told", {}))
+async def publish(request):
+    return JSONResponse(await QUEUE(request).publish("created", {}))
 
 
-async def enter(request):
+async def log_in(request):
     return JSONResponse((await TOKENS(request).issue("ada")).access)
 
 
-async def keep(request):
+async def cache(request):
     await CACHE(request).set("a", 1, "1m")
     return JSONResponse(await CACHE(request).get("a"))
 
 
 async def call(request):
     try:
-        async with SERVICES(request).client("gone").get("/") as answer:
-            return JSONResponse(answer.status)
+        async with SERVICES(request).client("absent").get("/") as response:
+            return JSONResponse(response.status)
     except Unavailable:
-        return JSONResponse("gone")
+        return JSONResponse("unavailable")
 
 
 async def fail(request):
@@ -73,10 +73,10 @@ app = Starlette(
     routes=[
         Route("/read", read),
         Route("/write", write, methods=["POST"]),
-        Route("/keep", keep),
+        Route("/cache", cache),
         Route("/call", call),
-        Route("/tell", tell),
-        Route("/enter", enter),
+        Route("/publish", publish),
+        Route("/login", log_in),
         Route("/fail", fail),
     ]
 )
@@ -104,91 +104,91 @@ consumers = "service:consumers"
 [plugins.jwt]
 secret = "a secret of the tests, long enough to be one"
 [plugins.discovery]
-services = {{gone = ["http://127.0.0.1:1"]}}
+services = {{absent = ["http://127.0.0.1:1"]}}
 [plugins.pool]
 url = "{primary}"
 [plugins.replica]
 urls = ["{replica}"]
 secret = "a secret of the tests, long enough to be one"
 """
-ON = ["cache", "cluster-cache", "discovery", "jwt", "logging", "metrics", "pool", "queue", "ratelimit", "replica"]
-OURS = re.compile(r"\b(?:scalekit|http|websocket)_\w+")
+ENABLED = ["cache", "cluster-cache", "discovery", "jwt", "logging", "metrics", "pool", "queue", "ratelimit", "replica"]
+METRIC_NAME = re.compile(r"\b(?:scalekit|http|websocket)_\w+")
 SUFFIX = re.compile(r"_(?:total|count|bucket|sum)$")
 
 
-class Written:
-    """The two files that the command writes for a service's own file."""
+class GeneratedFiles:
+    """The files that the command writes for the configuration *toml*."""
 
     def __init__(self, folder: Path, toml: str) -> None:
         (folder / "service.py").write_text(SOURCE)
         (folder / "scalekit.toml").write_text(f'[app]\ntarget = "service:app"\n{toml}')
-        words = ["metrics", "dashboard", "--directory", "made", "--title", "shop"]
-        done = scalekit(*words, folder=folder, environment={**os.environ, "PYTHONPATH": f"{ROOT}/tests/example"})
+        arguments = ["metrics", "dashboard", "--directory", "out", "--title", "shop"]
+        done = scalekit(*arguments, folder=folder, environment={**os.environ, "PYTHONPATH": f"{ROOT}/tests/example"})
         assert done.returncode == 0, done.stderr
-        self.rules_file = folder / "made/rules.yml"
+        self.rules_file = folder / "out/rules.yml"
         self.rules = self.rules_file.read_text()
-        self.dashboard: dict[str, Any] = json.loads((folder / "made/dashboard.json").read_text())
+        self.dashboard: dict[str, Any] = json.loads((folder / "out/dashboard.json").read_text())
 
     @property
     def rows(self) -> list[str]:
         return [panel["title"] for panel in self.dashboard["panels"] if panel["type"] == "row"]
 
     @property
-    def shown(self) -> list[str]:
+    def panel_queries(self) -> list[str]:
         """The queries of the panels, as Grafana sends them."""
         targets = [target for panel in self.dashboard["panels"] for target in panel.get("targets", ())]
         return [each["expr"].replace("$__rate_interval", "1m").replace("$job", ".*") for each in targets]
 
     @property
-    def recorded(self) -> dict[str, str]:
-        return dict(zip(self._values("record"), self._of_each("record"), strict=True))
+    def recording_rules(self) -> dict[str, str]:
+        return dict(zip(self._values("record"), self._expressions("record"), strict=True))
 
     @property
-    def watched(self) -> dict[str, str]:
-        """What each alert compares with its bound."""
-        compared = [query.rpartition(" ")[0].rpartition(" ")[0] for query in self._of_each("alert")]
-        return dict(zip(self._values("alert"), compared, strict=True))
+    def alert_queries(self) -> dict[str, str]:
+        """The query of each alert, without its threshold."""
+        queries = [query.rpartition(" ")[0].rpartition(" ")[0] for query in self._expressions("alert")]
+        return dict(zip(self._values("alert"), queries, strict=True))
 
     def _values(self, kind: str) -> list[str]:
         return re.findall(rf"- {kind}: (.+)", self.rules)
 
-    def _of_each(self, kind: str) -> Iterator[str]:
+    def _expressions(self, kind: str) -> Iterator[str]:
         yield from (json.loads(text) for text in re.findall(rf"- {kind}: .+\n +expr: (.+)", self.rules))
 
 
 def names_in(queries: list[str]) -> set[str]:
-    return {name for query in queries for name in OURS.findall(query)}
+    return {name for query in queries for name in METRIC_NAME.findall(query)}
 
 
 def load(service: Service) -> None:
-    """Ask for everything, and let everything happen that is counted."""
+    """Send requests that record every metric."""
     for _ in range(5):
         service.get("/read")
         ask(service.port, "POST", "/write")
         if "[plugins.discovery]" in service.toml:
-            for path in ("/keep", "/call", "/tell", "/enter"):
+            for path in ("/cache", "/call", "/publish", "/login"):
                 service.get(path)
         with pytest.raises(OSError, match="500"):
             service.get("/fail")
 
 
-def silent(prometheus: Prometheus, queries: list[str]) -> list[str]:
-    """Return the queries that select nothing now."""
+def queries_without_data(prometheus: Prometheus, queries: list[str]) -> list[str]:
+    """Return the queries without a result."""
     return [query for query in queries if not prometheus.query(query)]
 
 
-def load_until_all_answer(service: Service, prometheus: Prometheus, queries: list[str]) -> None:
-    unanswered = list(queries)
+def load_until_all_have_data(service: Service, prometheus: Prometheus, queries: list[str]) -> None:
+    missing = list(queries)
 
-    def answered() -> bool:
+    def complete() -> bool:
         load(service)
-        unanswered[:] = silent(prometheus, unanswered)
-        return not unanswered
+        missing[:] = queries_without_data(prometheus, missing)
+        return not missing
 
     try:
-        wait_for("data", answered, limit=60)
+        wait_for("data", complete, limit=60)
     except TimeoutError as error:
-        raise AssertionError(f"no data: {unanswered}") from error
+        raise AssertionError(f"no data: {missing}") from error
 
 
 @pytest.fixture(scope="module")
@@ -197,20 +197,25 @@ def replicated() -> Iterator[str]:
         yield REPLICATED.format(primary=primary.url, replica=replica.url, redis=redis.url)
 
 
-def check(written: Written, toml: str) -> None:
+def check(files: GeneratedFiles, toml: str) -> None:
     with (
         Service(toml, {"service": SOURCE}) as service,
-        Prometheus(service.port, rules=written.rules) as prometheus,
+        Prometheus(service.port, rules=files.rules) as prometheus,
     ):
-        queries = [*written.shown, *written.recorded.values(), *written.recorded, *written.watched.values()]
-        load_until_all_answer(service, prometheus, queries)
-        wait_for("the alerts of what fails", partial(_pending, prometheus, {"HttpExceptions", "ScalekitHighErrorRate"}))
-        on_the_page = {name for name, _ in numbers_in(service.get("/metrics")) if OURS.fullmatch(name)}
-    # A series that is not there reads as zero, so a wrong name would do too: every name on the page is asked for.
-    asked = names_in([*written.shown, *written.recorded.values()])
-    assert {SUFFIX.sub("", name) for name in on_the_page} - {SUFFIX.sub("", name) for name in asked} == set()
-    whole = {name for name in on_the_page if not name.endswith(("_bucket", "_sum", "_count"))}
-    assert whole - asked == set()
+        queries = [
+            *files.panel_queries,
+            *files.recording_rules.values(),
+            *files.recording_rules,
+            *files.alert_queries.values(),
+        ]
+        load_until_all_have_data(service, prometheus, queries)
+        wait_for("the alerts", partial(_pending, prometheus, {"HttpExceptions", "ScalekitHighErrorRate"}))
+        exported = {name for name, _ in parse_samples(service.get("/metrics")) if METRIC_NAME.fullmatch(name)}
+    # A missing series reads as zero, so a wrong name would go unnoticed: every exported name must be queried.
+    queried = names_in([*files.panel_queries, *files.recording_rules.values()])
+    assert {SUFFIX.sub("", name) for name in exported} - {SUFFIX.sub("", name) for name in queried} == set()
+    plain = {name for name in exported if not name.endswith(("_bucket", "_sum", "_count"))}
+    assert plain - queried == set()
 
 
 def _pending(prometheus: Prometheus, names: set[str]) -> bool:
@@ -219,38 +224,38 @@ def _pending(prometheus: Prometheus, names: set[str]) -> bool:
 
 
 @pytest.mark.needs("promtool")
-def test_what_is_off_is_not_in_it(tmp_path: Path) -> None:
-    written = Written(tmp_path, SQLITE)
-    assert written.rows == ["Overview", "host", "metrics", "pool"]
-    assert not any("scalekit_replica" in query for query in [*written.shown, *written.recorded.values()])
-    assert not any("scalekit_workers" in query for query in [*written.shown, *written.recorded.values()])
-    checked = promtool("check", "rules", written.rules_file)
+def test_plugins_that_are_not_enabled_have_no_row(tmp_path: Path) -> None:
+    files = GeneratedFiles(tmp_path, SQLITE)
+    assert files.rows == ["Overview", "host", "metrics", "pool"]
+    assert not any("scalekit_replica" in query for query in [*files.panel_queries, *files.recording_rules.values()])
+    assert not any("scalekit_workers" in query for query in [*files.panel_queries, *files.recording_rules.values()])
+    checked = promtool("check", "rules", files.rules_file)
     assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.needs("prometheus", "promtool", "postgres", "redis")
-def test_every_query_returns_data_with_everything_on(tmp_path: Path, replicated: str) -> None:
-    written = Written(tmp_path, replicated)
-    assert sorted(written.rows) == sorted(["Overview", "host", "redis", *ON])
-    checked = promtool("check", "rules", written.rules_file)
+def test_every_query_returns_data_with_all_plugins(tmp_path: Path, replicated: str) -> None:
+    files = GeneratedFiles(tmp_path, replicated)
+    assert sorted(files.rows) == sorted(["Overview", "host", "redis", *ENABLED])
+    checked = promtool("check", "rules", files.rules_file)
     assert checked.returncode == 0, checked.stderr
-    check(written, replicated)
+    check(files, replicated)
 
 
-def test_a_plugin_of_others_gets_its_row(tmp_path: Path) -> None:
-    written = Written(tmp_path, "[plugins.metrics]\n[plugins.visits]\n")
-    assert written.rows == ["Overview", "host", "metrics", "visits"]
-    assert 'sum (scalekit_visits_names{job=~".*"})' in written.shown
-    assert not any("scalekit_pool" in query for query in written.shown)
+def test_a_third_party_plugin_has_a_row(tmp_path: Path) -> None:
+    files = GeneratedFiles(tmp_path, "[plugins.metrics]\n[plugins.visits]\n")
+    assert files.rows == ["Overview", "host", "metrics", "visits"]
+    assert 'sum (scalekit_visits_names{job=~".*"})' in files.panel_queries
+    assert not any("scalekit_pool" in query for query in files.panel_queries)
 
 
-def test_panels_do_not_overlap_and_have_numbers_of_their_own(tmp_path: Path) -> None:
-    panels = Written(tmp_path, SQLITE).dashboard["panels"]
+def test_panels_do_not_overlap_and_have_unique_ids(tmp_path: Path) -> None:
+    panels = GeneratedFiles(tmp_path, SQLITE).dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24
         cells = {(x + place["x"], y + place["y"]) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & taken, panel["title"]
-        taken |= cells
+        assert not cells & occupied, panel["title"]
+        occupied |= cells

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from scalekit.telemetry.snapshot import MetricFamilies, MetricFamily
-from scalekit_metrics.endpoint import SLICE, written
-from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, number, write
+from scalekit_metrics.endpoint import TIME_SLICE, render
+from scalekit_metrics.exposition import OpenMetricsFormat, PrometheusFormat, format_number, write
 from tests.metrics.scrape_client import parse_openmetrics
 from tests.tools import promtool
 
@@ -25,7 +25,7 @@ TRACES = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 
 
 @st.composite
-def a_family(draw: Any) -> MetricFamily:
+def metric_families(draw: Any) -> MetricFamily:
     kind = draw(st.sampled_from(["counter", "gauge", "histogram", "summary"]))
     labels = tuple(draw(st.lists(st.sampled_from(["a", "b", "_c", "route"]), unique=True)))
     values = st.tuples(*[TEXT.filter(bool)] * len(labels))
@@ -56,7 +56,7 @@ def expected(families: MetricFamilies) -> set[tuple[str, frozenset[tuple[str, st
             if family.kind == "histogram":
                 found |= {(f"{name}_sum", _key(labels), data[0]), (f"{name}_count", _key(labels), sum(data[1]))}
                 for place, bound in enumerate((*family.bounds, math.inf)):
-                    at_most = _key({**labels, "le": number(float(bound))})
+                    at_most = _key({**labels, "le": format_number(float(bound))})
                     found.add((f"{name}_bucket", at_most, sum(data[1][: place + 1])))
             elif family.kind == "summary":
                 part = labels.pop("part")
@@ -70,23 +70,23 @@ def _key(labels: dict[str, str]) -> frozenset[tuple[str, str]]:
     return frozenset(labels.items())
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("text_format", FORMATS)
 @settings(max_examples=60)
-@given(families=st.dictionaries(NAMES, a_family(), max_size=4))
-def test_what_is_written_is_read_back(form: PrometheusFormat, families: MetricFamilies) -> None:
-    text = "".join(write(families, form))
-    parsed = list((parse_openmetrics if isinstance(form, OpenMetricsFormat) else parse_text)(text))
+@given(families=st.dictionaries(NAMES, metric_families(), max_size=4))
+def test_parsers_read_the_same_samples(text_format: PrometheusFormat, families: MetricFamilies) -> None:
+    text = "".join(write(families, text_format))
+    parsed = list((parse_openmetrics if isinstance(text_format, OpenMetricsFormat) else parse_text)(text))
     assert {
         (sample.name, frozenset(sample.labels.items()), sample.value) for each in parsed for sample in each.samples
     } == expected(families)
     assert {each.name: each.type for each in parsed} == {name: each.kind for name, each in families.items()}
-    if isinstance(form, OpenMetricsFormat):
+    if isinstance(text_format, OpenMetricsFormat):
         assert {each.name: each.documentation for each in parsed} == {name: f.help for name, f in families.items()}
 
 
 @settings(max_examples=60)
-@given(families=st.dictionaries(NAMES, a_family(), min_size=1, max_size=4))
-def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(families: MetricFamilies) -> None:
+@given(families=st.dictionaries(NAMES, metric_families(), min_size=1, max_size=4))
+def test_exemplars_are_in_openmetrics_only(families: MetricFamilies) -> None:
     assert not any(
         sample.exemplar for each in parse_text("".join(write(families, PrometheusFormat()))) for sample in each.samples
     )
@@ -105,7 +105,7 @@ def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(familie
         if sample.exemplar
     }
     assert found == {
-        (name, number(float((*family.bounds, math.inf)[int(bucket)])), trace_id, value, float(moment))
+        (name, format_number(float((*family.bounds, math.inf)[int(bucket)])), trace_id, value, float(moment))
         for name, family in families.items()
         if family.kind == "histogram"
         for _, _, examples in family.data.values()
@@ -113,7 +113,7 @@ def test_examples_are_read_back_from_openmetrics_and_are_in_nothing_else(familie
     }
 
 
-def test_the_formats_to_the_letter() -> None:
+def test_the_text_of_both_formats() -> None:
     families = {
         "shop_orders": MetricFamily("counter", 'Orders\n"all" \\ of them.', ("by",), data={('a"\\\n',): 3}),
         "shop_took": MetricFamily(
@@ -160,12 +160,12 @@ def test_the_formats_to_the_letter() -> None:
         (math.nan, "NaN"),
     ],
 )
-def test_numbers_are_as_go_reads_them(value: float, text: str) -> None:
-    assert number(value) == text
+def test_numbers_are_in_the_notation_of_go(value: float, text: str) -> None:
+    assert format_number(value) == text
 
 
 @pytest.mark.anyio
-async def test_others_are_let_in_while_a_long_page_is_written() -> None:
+async def test_rendering_a_long_page_does_not_block_the_event_loop() -> None:
     rounds = 0
 
     async def count_rounds() -> None:
@@ -178,18 +178,18 @@ async def test_others_are_let_in_while_a_long_page_is_written() -> None:
     family = MetricFamily(
         "histogram", "Long.", ("value",), bounds=tuple(float(bound) for bound in range(1, 15)), data=data
     )
-    others = asyncio.create_task(count_rounds())
-    page = await written({"long": family}, PrometheusFormat())
-    others.cancel()
+    counter = asyncio.create_task(count_rounds())
+    page = await render({"long": family}, PrometheusFormat())
+    counter.cancel()
     assert page.count(b"\n") == 5000 * 17 + 2
-    assert SLICE <= 0.001
+    assert TIME_SLICE <= 0.001
     assert rounds > 10
 
 
 @pytest.mark.anyio
-async def test_half_of_a_character_does_not_spoil_the_page() -> None:
+async def test_a_lone_surrogate_is_replaced() -> None:
     family = MetricFamily("gauge", "Half.", ("value",), data={("\ud800",): 1})
-    assert b'half{value="?"} 1\n' in await written({"half": family}, PrometheusFormat())
+    assert b'half{value="?"} 1\n' in await render({"half": family}, PrometheusFormat())
 
 
 @pytest.mark.needs("promtool")

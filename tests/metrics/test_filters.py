@@ -26,7 +26,7 @@ from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request as request_once
 from scalekit.testing import running
 from tests.host.asgi import Conversation
-from tests.metrics.scrape_client import measured, numbers_in, of
+from tests.metrics.scrape_client import metrics_app, parse_samples, series_of
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def started_and_fails(scope: Scope, receive: Receive, send: Send) -> None:
     raise OSError("it broke")
 
 
-async def answers_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+async def sends_nothing(scope: Scope, receive: Receive, send: Send) -> None:
     pass
 
 
@@ -108,27 +108,27 @@ async def sends_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_requests_are_counted_by_method_route_and_status() -> None:
-    async with measured(application()) as app:
+    async with metrics_app(application()) as app:
         for path in ("/", "/", "/users/7", "/users/8", "/users/x", "/shops/3/orders/4", "/nowhere"):
-            await app.ask(path)
-        await app.ask("/users/7", method="POST")
+            await app.request(path)
+        await app.request("/users/7", method="POST")
         assert await app.count("GET", "/", "200") == 2
         assert await app.count("GET", "/users/{user}", "200") == 2
         assert await app.count("POST", "/users/{user}", "405") == 1
         assert await app.count("GET", "/shops/{shop}/orders/{order}", "200") == 1
         assert await app.count("GET", "unmatched", "404") == 2
         assert await app.count("GET", "/metrics", "200") == 5
-        buckets = of(await app.numbers(), "http_request_duration_seconds_bucket")
+        buckets = series_of(await app.scrape(), "http_request_duration_seconds_bucket")
         assert buckets[frozenset({"method": "GET", "route": "/", "status": "200", "le": "+Inf"}.items())] == 2
 
 
-async def test_fastapi_and_litestar_name_their_routes() -> None:
+async def test_route_templates_of_fastapi_and_litestar() -> None:
     inner = FastAPI()
     inner.add_api_route("/items/{item}", lambda item: item)
     outer = FastAPI()
     outer.mount("/v1/{tenant}", inner)
-    async with measured(outer) as app:
-        await app.ask("/v1/t/items/3")
+    async with metrics_app(outer) as app:
+        await app.request("/v1/t/items/3")
         assert await app.count("GET", "/v1/{tenant}/items/{item}", "200") == 1
 
     @get("/items/{item:int}")
@@ -136,29 +136,31 @@ async def test_fastapi_and_litestar_name_their_routes() -> None:
         return str(item)
 
     litestar: Any = Litestar([item])
-    async with measured(litestar) as app:
-        await app.ask("/items/3")
-        await app.ask("/items/x")
+    async with metrics_app(litestar) as app:
+        await app.request("/items/3")
+        await app.request("/items/x")
         assert await app.count("GET", "/items/{item}", "200") == 1
         assert await app.count("GET", "unmatched", "404") == 1
 
 
 @pytest.mark.slow
 async def test_ten_thousand_unknown_paths_and_methods_add_two_series() -> None:
-    async with measured(application()) as app:
-        await app.ask("/metrics")
-        before = set(await app.numbers())
+    async with metrics_app(application()) as app:
+        await app.request("/metrics")
+        before = set(await app.scrape())
         for number in range(10_000):
-            await app.ask(f"/{number}", method="GET" if number % 2 else f"METHOD{number}")
-        after = await app.numbers()
+            await app.request(f"/{number}", method="GET" if number % 2 else f"METHOD{number}")
+        after = await app.scrape()
         routes = {dict(labels)["route"] for _, labels in set(after) - before}
         assert routes == {"unmatched"}
-        assert of(after, "http_response_bytes_total")[frozenset({("method", "other"), ("route", "unmatched")})] > 0
+        assert (
+            series_of(after, "http_response_bytes_total")[frozenset({("method", "other"), ("route", "unmatched")})] > 0
+        )
         assert await app.count("GET", "unmatched", "404") == 5000
         assert await app.count("other", "unmatched", "404") == 5000
 
 
-async def test_what_is_beyond_the_budget_counts_as_other_and_is_warned_of_once(
+async def test_series_beyond_the_budget_count_as_other_with_one_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def any_status(scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,12 +168,12 @@ async def test_what_is_beyond_the_budget_counts_as_other_and_is_warned_of_once(
         await send({"type": "http.response.body", "body": b"ok"})
 
     with caplog.at_level(logging.WARNING, "scalekit"):
-        async with measured(any_status, max_series=10) as app:
+        async with metrics_app(any_status, max_series=10) as app:
             for _ in range(2):
                 for status in range(200, 300):
-                    await app.ask(f"/{status}")
-            numbers = await app.numbers()
-    counts = of(numbers, "http_request_duration_seconds_count")
+                    await app.request(f"/{status}")
+            samples = await app.scrape()
+    counts = series_of(samples, "http_request_duration_seconds_count")
     assert len(counts) == 11
     assert counts[frozenset(dict.fromkeys(("method", "route", "status"), "other").items())] == 180
     assert sum(counts.values()) == 200
@@ -184,48 +186,48 @@ async def test_what_is_beyond_the_budget_counts_as_other_and_is_warned_of_once(
     [
         (started_and_fails, "201", "OSError"),
         (fails_at_the_end, "200", "OSError"),
-        (answers_nothing, "500", None),
+        (sends_nothing, "500", None),
         (sends_no_end, "200", None),
         (sends_all, "200", None),
     ],
 )
-async def test_every_end_is_counted_once(behaviour: Any, status: str, exception: str | None) -> None:
-    async with measured(behaviour) as app:
+async def test_every_request_is_counted_once(behaviour: Any, status: str, exception: str | None) -> None:
+    async with metrics_app(behaviour) as app:
         with pytest.raises(OSError, match="it broke") if exception else nullcontext():
-            await app.ask("/")
-        numbers = await app.numbers()
-    counts = of(numbers, "http_request_duration_seconds_count")
+            await app.request("/")
+        samples = await app.scrape()
+    counts = series_of(samples, "http_request_duration_seconds_count")
     assert counts == {frozenset({"method": "GET", "route": "unmatched", "status": status}.items()): 1}
-    exceptions = of(numbers, "http_exceptions_total")
+    exceptions = series_of(samples, "http_exceptions_total")
     labels = frozenset({"method": "GET", "route": "unmatched", "exception": str(exception)}.items())
     assert exceptions == ({labels: 1} if exception else {})
-    assert numbers["http_requests_in_flight", frozenset()] == 1  # the scrape
+    assert samples["http_requests_in_flight", frozenset()] == 1  # the scrape
 
 
 async def test_an_exception_before_the_response_is_a_500_of_its_route() -> None:
-    async with measured(application()) as app:
+    async with metrics_app(application()) as app:
         with pytest.raises(LookupError, match="it broke"):
-            await app.ask("/fail")
+            await app.request("/fail")
         assert await app.count("GET", "/fail", "500") == 1
-        assert await app.number("http_exceptions_total", method="GET", route="/fail", exception="LookupError") == 1
+        assert await app.value("http_exceptions_total", method="GET", route="/fail", exception="LookupError") == 1
 
 
 @pytest.mark.parametrize(("behaviour", "status"), [(hangs, "499"), (starts_and_hangs, "200")])
-async def test_a_cancelled_request_is_counted_and_no_exception(behaviour: Any, status: str) -> None:
-    async with measured(behaviour) as app:
-        task = asyncio.create_task(app.ask("/"))
-        while await app.number("http_requests_in_flight") != 2:
+async def test_a_cancelled_request_is_counted_without_an_exception(behaviour: Any, status: str) -> None:
+    async with metrics_app(behaviour) as app:
+        task = asyncio.create_task(app.request("/"))
+        while await app.value("http_requests_in_flight") != 2:
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await app.count("GET", "unmatched", status) == 1
-        numbers = await app.numbers()
-        assert of(numbers, "http_exceptions_total") == {}
-        assert numbers["http_requests_in_flight", frozenset()] == 1
+        samples = await app.scrape()
+        assert series_of(samples, "http_exceptions_total") == {}
+        assert samples["http_requests_in_flight", frozenset()] == 1
 
 
-async def test_a_stream_lasts_until_its_last_part() -> None:
+async def test_the_duration_of_a_stream_ends_with_its_last_chunk() -> None:
     waited: list[float] = []
 
     async def pauses(request: Request) -> Response:
@@ -238,15 +240,15 @@ async def test_a_stream_lasts_until_its_last_part() -> None:
 
         return StreamingResponse(parts())
 
-    async with measured(Starlette(routes=[Route("/", pauses)])) as app:
-        await app.ask("/")
-        assert await app.number("http_response_bytes_total", method="GET", route="/") == 11
-        duration = await app.number("http_request_duration_seconds_sum", method="GET", route="/", status="200")
+    async with metrics_app(Starlette(routes=[Route("/", pauses)])) as app:
+        await app.request("/")
+        assert await app.value("http_response_bytes_total", method="GET", route="/") == 11
+        duration = await app.value("http_request_duration_seconds_sum", method="GET", route="/", status="200")
         assert duration is not None
         assert duration >= waited[0]
 
 
-async def test_a_background_task_does_not_make_its_request_longer() -> None:
+async def test_the_duration_excludes_background_tasks() -> None:
     worked: list[float] = []
 
     async def work() -> None:
@@ -257,27 +259,27 @@ async def test_a_background_task_does_not_make_its_request_longer() -> None:
     async def later(request: Request) -> Response:
         return PlainTextResponse("", background=BackgroundTask(work))
 
-    async with measured(Starlette(routes=[Route("/", later)])) as app:
+    async with metrics_app(Starlette(routes=[Route("/", later)])) as app:
         begun = perf_counter()
-        await app.ask("/")
+        await app.request("/")
         whole = perf_counter() - begun
-        duration = await app.number("http_request_duration_seconds_sum", method="GET", route="/", status="200")
+        duration = await app.value("http_request_duration_seconds_sum", method="GET", route="/", status="200")
         assert duration is not None
         assert duration <= whole - worked[0]
 
 
 async def test_bytes_of_requests_and_responses() -> None:
-    async with measured(application()) as app:
+    async with metrics_app(application()) as app:
         client = Conversation()
         for part in (b"12", b"", b"345"):
             client.chunk(part, more=True)
         client.chunk(b"6")
-        await app.converse(client, "/length", "POST")
+        await app.run(client, "/length", "POST")
         assert client.body == b"6"
-        await app.ask("/stream")
-        await app.ask("/", method="HEAD")
-        numbers = await app.numbers()
-    received, sent = (of(numbers, f"http_{kind}_bytes_total") for kind in ("request", "response"))
+        await app.request("/stream")
+        await app.request("/", method="HEAD")
+        samples = await app.scrape()
+    received, sent = (series_of(samples, f"http_{kind}_bytes_total") for kind in ("request", "response"))
     assert received[frozenset({("method", "POST"), ("route", "/length")})] == 6
     assert sent[frozenset({("method", "POST"), ("route", "/length")})] == 1
     assert sent[frozenset({("method", "GET"), ("route", "/stream")})] == 11
@@ -285,14 +287,14 @@ async def test_bytes_of_requests_and_responses() -> None:
     assert frozenset({("method", "HEAD"), ("route", "/")}) not in sent
 
 
-async def test_a_head_is_counted() -> None:
-    async with measured(application()) as app:
-        await app.ask("/", method="HEAD")
+async def test_a_head_request_is_counted() -> None:
+    async with metrics_app(application()) as app:
+        await app.request("/", method="HEAD")
         assert await app.count("HEAD", "/", "200") == 1
 
 
 async def test_open_websockets_and_their_exceptions() -> None:
-    async with measured(application()) as app:
+    async with metrics_app(application()) as app:
         for text in ("hello", "fail"):
             client = Conversation()
             client.to_app.put_nowait({"type": "websocket.connect"})
@@ -300,14 +302,14 @@ async def test_open_websockets_and_their_exceptions() -> None:
             task = asyncio.create_task(client.run(app.host, scope))
             while not client.sent:
                 await asyncio.sleep(0)
-            assert await app.number("websocket_connections") == 1
+            assert await app.value("websocket_connections") == 1
             client.to_app.put_nowait({"type": "websocket.receive", "text": text})
             await asyncio.wait({task})
-            assert await app.number("websocket_connections") == 0
+            assert await app.value("websocket_connections") == 0
             assert (task.exception() is None) == (text == "hello")
         name, labels = "http_exceptions_total", {"method": "GET", "route": "/sockets/{name}"}
-        assert await app.number(name, exception="ValueError", **labels) == 1
-        counts = of(await app.numbers(), "http_request_duration_seconds_count")
+        assert await app.value(name, exception="ValueError", **labels) == 1
+        counts = series_of(await app.scrape(), "http_request_duration_seconds_count")
         assert {dict(labels)["route"] for labels in counts} == {"/metrics"}
 
 
@@ -315,7 +317,7 @@ STEPS = st.lists(st.sampled_from(["start", "part", "end", "read", "raise", "canc
 
 
 @given(plans=st.lists(STEPS, min_size=1, max_size=5))
-def test_after_anything_nothing_is_in_flight_and_everything_is_counted_once(plans: list[list[str]]) -> None:
+def test_any_sequence_of_steps_is_counted_once_and_leaves_nothing_in_flight(plans: list[list[str]]) -> None:
     async def follows(scope: Scope, receive: Receive, send: Send) -> None:
         messages: dict[str, Message] = {
             "start": {"type": "http.response.start", "status": 200},
@@ -332,33 +334,33 @@ def test_after_anything_nothing_is_in_flight_and_everything_is_counted_once(plan
             else:
                 raise asyncio.CancelledError
 
-    async def ask_all() -> tuple[float, float]:
-        async with measured(follows) as app:
+    async def send_all() -> tuple[float, float]:
+        async with metrics_app(follows) as app:
             for number in range(len(plans)):
                 client = Conversation()
                 for _ in range(10):
                     client.chunk(b"x")
                 try:
-                    await app.converse(client, f"/{number}", "POST")
+                    await app.run(client, f"/{number}", "POST")
                 except (LookupError, asyncio.CancelledError):
                     pass
-            numbers = await app.numbers()
-        counts = of(numbers, "http_request_duration_seconds_count")
-        return sum(counts.values()), numbers["http_requests_in_flight", frozenset()]
+            samples = await app.scrape()
+        counts = series_of(samples, "http_request_duration_seconds_count")
+        return sum(counts.values()), samples["http_requests_in_flight", frozenset()]
 
-    assert asyncio.run(ask_all()) == (len(plans), 1)
+    assert asyncio.run(send_all()) == (len(plans), 1)
 
 
-async def test_two_applications_in_one_process_do_not_meet() -> None:
-    async with measured(application()) as first, measured(application(), max_series=5) as second:
-        await first.ask("/")
-        await second.ask("/")
-        await second.ask("/")
+async def test_two_applications_in_one_process_are_independent() -> None:
+    async with metrics_app(application()) as first, metrics_app(application(), max_series=5) as second:
+        await first.request("/")
+        await second.request("/")
+        await second.request("/")
         assert await first.count("GET", "/", "200") == 1
         assert await second.count("GET", "/", "200") == 2
 
 
-async def test_without_the_plugin_nothing_is_recorded_and_there_is_no_page() -> None:
+async def test_without_the_plugin_there_is_no_endpoint() -> None:
     host = create_app({}, app=application())
     async with running(host) as state:
         assert (await request_once(host, "/", state=state)).status == 200
@@ -371,6 +373,6 @@ async def test_numbers_stay_when_the_application_is_started_again() -> None:
     for expected in (1, 2):
         async with running(host) as state:
             await request_once(host, "/", state=state)
-            answer = await request_once(host, "/metrics", state=state)
+            response = await request_once(host, "/metrics", state=state)
             labels = frozenset({"method": "GET", "route": "/", "status": "200"}.items())
-            assert numbers_in(answer.body.decode())["http_request_duration_seconds_count", labels] == expected
+            assert parse_samples(response.body.decode())["http_request_duration_seconds_count", labels] == expected

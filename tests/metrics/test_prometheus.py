@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real service."""
+"""Prometheus scrapes a running service."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from tests.metrics.scrape_client import numbers_in
+from tests.metrics.scrape_client import parse_samples
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Prometheus, ask
 from tests.service import Service
@@ -18,15 +18,15 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from scalekit.telemetry import Counter as Ours
+from scalekit.telemetry import Counter as ScalekitCounter
 
-THEIRS = Counter("shop_theirs", "Counted by prometheus_client.")
-OURS = Ours("shop_ours", "Counted by ScaleKit.", ("route",))
+CLIENT_ORDERS = Counter("shop_client_orders", "Counted by prometheus_client.")
+ORDERS = ScalekitCounter("shop_orders", "Counted by ScaleKit.", ("route",))
 
 
 async def order(request):
-    THEIRS.inc()
-    OURS(request, "order").inc(2)
+    CLIENT_ORDERS.inc()
+    ORDERS(request, "order").inc(2)
     return PlainTextResponse("ok")
 
 
@@ -35,8 +35,8 @@ app = Starlette(routes=[Mount("/shops/{shop}", routes=[Route("/orders/{order}", 
 TOML = "[plugins.metrics]\n"
 
 
-class Managed(Service):
-    """With a second address, for operators."""
+class ManagedService(Service):
+    """A service with a management address."""
 
     def prepare(self) -> None:
         (self.management,) = free_ports(1)
@@ -51,15 +51,15 @@ class Managed(Service):
 
 @pytest.mark.needs("prometheus", "promtool")
 @pytest.mark.parametrize("server", ["", "[server]\nworkers = 2\n"], ids=["one process", "two workers"])
-def test_a_prometheus_answers_with_the_exact_numbers(server: str) -> None:
+def test_prometheus_returns_the_exact_values(server: str) -> None:
     with Service(server + TOML, {"service": SOURCE}) as service, Prometheus(service.port) as prometheus:
         for number in range(40):
             service.get(f"/shops/{number}/orders/{number}")
         for query, expected in {
             'http_request_duration_seconds_count{route="/shops/{shop}/orders/{order}",method="GET",status="200"}': 40,
             'http_request_duration_seconds_bucket{route="/shops/{shop}/orders/{order}",le="+Inf"}': 40,
-            "shop_theirs_total": 40,
-            'shop_ours_total{route="order"}': 80,
+            "shop_client_orders_total": 40,
+            'shop_orders_total{route="order"}': 80,
             "count(process_cpu_seconds_total)": 1,
             "count(python_gc_collections_total)": 3,
         }.items():
@@ -68,12 +68,12 @@ def test_a_prometheus_answers_with_the_exact_numbers(server: str) -> None:
         assert promtool("check", "metrics", text=page).returncode == 0
 
 
-def test_the_management_address_has_the_page_and_is_not_counted() -> None:
-    with Managed(TOML, {"service": SOURCE}) as service:
+def test_requests_to_the_management_address_are_not_recorded() -> None:
+    with ManagedService(TOML, {"service": SOURCE}) as service:
         service.get("/shops/1/orders/2")
         ask(service.management, "GET", "/metrics")
-        numbers = numbers_in(ask(service.management, "GET", "/metrics"))
-        routes = {dict(labels)["route"] for name, labels in numbers if name.startswith("http_request_duration")}
+        samples = parse_samples(ask(service.management, "GET", "/metrics"))
+        routes = {dict(labels)["route"] for name, labels in samples if name.startswith("http_request_duration")}
         assert routes == {"/shops/{shop}/orders/{order}"}
 
 

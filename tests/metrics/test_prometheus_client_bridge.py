@@ -12,7 +12,7 @@ from scalekit.telemetry.worker_totals import Totals
 from scalekit_metrics.exposition import PrometheusFormat, write
 from scalekit_metrics.metrics import NAMES
 from scalekit_metrics.prometheus_client_bridge import PrometheusClientBridge
-from tests.metrics.scrape_client import Numbers, measured, numbers_in, of
+from tests.metrics.scrape_client import Samples, metrics_app, parse_samples, series_of
 from tests.metrics.test_filters import application
 
 
@@ -31,15 +31,15 @@ class Custom:
 
 class Failing:
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("half", "Half of what it has.", value=1)
+        yield GaugeMetricFamily("half", "One of two.", value=1)
         raise OSError("it broke")
 
 
-def shown(*workers: CollectorRegistry) -> Numbers:
+def exported(*workers: CollectorRegistry) -> Samples:
     totals = Totals()
     for number, registry in enumerate(workers, 1):
         totals.update(str(number), Snapshot(1000, families(registry)))
-    return numbers_in("".join(write(totals.total().families, PrometheusFormat())))
+    return parse_samples("".join(write(totals.total().families, PrometheusFormat())))
 
 
 def families(registry: CollectorRegistry) -> MetricFamilies:
@@ -50,7 +50,7 @@ def labels(**pairs: str) -> frozenset[tuple[str, str]]:
     return frozenset(pairs.items())
 
 
-def test_every_kind_is_shown_and_adds_up(registry: CollectorRegistry) -> None:
+def test_every_kind_is_exported_and_added_up(registry: CollectorRegistry) -> None:
     Counter("orders", "Orders.", ["by"], registry=registry).labels("card").inc(3)
     Gauge("stock", "Stock.", registry=registry).set(2.5)
     Summary("took", "Took.", ["by"], registry=registry).labels("card").observe(4)
@@ -59,8 +59,8 @@ def test_every_kind_is_shown_and_adds_up(registry: CollectorRegistry) -> None:
         histogram.labels("card").observe(value)
     Info("build", "Build.", registry=registry).info({"version": "1"})
     Enum("mood", "Mood.", states=["good", "bad"], registry=registry).state("bad")
-    numbers = shown(registry, registry)
-    assert numbers == {
+    samples = exported(registry, registry)
+    assert samples == {
         ("orders_total", labels(by="card")): 6,
         ("stock", labels()): 5,
         ("took_sum", labels(by="card")): 8,
@@ -77,43 +77,43 @@ def test_every_kind_is_shown_and_adds_up(registry: CollectorRegistry) -> None:
     }
 
 
-def test_one_worker_shows_what_prometheus_client_shows() -> None:
-    there = {
+def test_one_worker_exports_the_same_samples_as_prometheus_client() -> None:
+    expected = {
         (sample.name, frozenset(sample.labels.items()))
         for metric in REGISTRY.collect()
         for sample in metric.samples
         if not sample.name.endswith("_created")
     }
-    assert set(shown(REGISTRY)) == there
+    assert set(exported(REGISTRY)) == expected
 
 
-def test_gauges_of_the_process_add_up_where_that_makes_sense(registry: CollectorRegistry) -> None:
+def test_aggregation_of_process_gauges(registry: CollectorRegistry) -> None:
     other = CollectorRegistry()
     for each, value in ((registry, 10.0), (other, 20.0)):
         names = ("process_start_time_seconds", "process_max_fds", "process_resident_memory_bytes")
         each.register(Custom(*(GaugeMetricFamily(name, "Of the process.", value=value) for name in names)))
-    assert {name: value for (name, _), value in shown(registry, other).items()} == {
+    assert {name: value for (name, _), value in exported(registry, other).items()} == {
         "process_start_time_seconds": 10,
         "process_max_fds": 20,
         "process_resident_memory_bytes": 30,
     }
 
 
-def test_a_counter_of_a_worker_that_has_ended_stays(registry: CollectorRegistry) -> None:
+def test_counters_of_an_exited_worker_remain(registry: CollectorRegistry) -> None:
     Counter("orders", "Orders.", registry=registry).inc(3)
     Summary("took", "Took.", registry=registry).observe(4)
     totals = Totals()
     totals.update("1", Snapshot(1000, families(registry)))
     totals.end("1")
-    numbers = numbers_in("".join(write(totals.total().families, PrometheusFormat())))
-    assert numbers == {
+    samples = parse_samples("".join(write(totals.total().families, PrometheusFormat())))
+    assert samples == {
         ("orders_total", labels()): 3,
         ("took_sum", labels()): 4,
         ("took_count", labels()): 1,
     }
 
 
-def test_what_custom_collectors_may_do(registry: CollectorRegistry) -> None:
+def test_custom_collectors(registry: CollectorRegistry) -> None:
     mixed = CounterMetricFamily("mixed", "Mixed labels.")
     mixed.add_sample("mixed_total", {"a": "1"}, 1)
     mixed.add_sample("mixed_total", {"b": "2"}, 2)
@@ -121,7 +121,7 @@ def test_what_custom_collectors_may_do(registry: CollectorRegistry) -> None:
     strange = GaugeMetricFamily("strange.name", "Strange.", labels=["a.b"])
     strange.add_metric(["c"], 1)
     registry.register(Custom(mixed, infinite, strange))
-    assert shown(registry) == {
+    assert exported(registry) == {
         ("mixed_total", labels(a="1")): 1,
         ("mixed_total", labels(b="2")): 2,
         ("infinite_bucket", labels(le="1.0")): 1,
@@ -132,17 +132,17 @@ def test_what_custom_collectors_may_do(registry: CollectorRegistry) -> None:
     }
 
 
-def test_examples_of_histograms_come_along(registry: CollectorRegistry) -> None:
+def test_exemplars_of_histograms_are_exported(registry: CollectorRegistry) -> None:
     histogram = Histogram("size", "Size.", buckets=(1, 2), registry=registry)
     histogram.observe(1.5, {"trace_id": "abc"})
     histogram.observe(5, {"another": "abc"})
-    ((_, counts, examples),) = families(registry)["size"].data.values()
+    ((_, counts, exemplars),) = families(registry)["size"].data.values()
     assert counts == [0, 1, 1]
-    assert [example[:2] for example in examples.values()] == [["abc", 1.5]]
-    assert list(examples) == ["1"]
+    assert [exemplar[:2] for exemplar in exemplars.values()] == [["abc", 1.5]]
+    assert list(exemplars) == ["1"]
 
 
-def test_a_collector_that_fails_hides_no_other_and_is_told_of_once(
+def test_a_failing_collector_is_omitted_with_one_warning(
     registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry.register(Failing())
@@ -156,10 +156,10 @@ def test_a_collector_that_fails_hides_no_other_and_is_told_of_once(
     assert "it broke" in record.getMessage()
 
 
-def test_a_name_of_ours_is_left_out_and_told_of_once(
+def test_a_reserved_name_is_omitted_with_one_warning(
     registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    Histogram("http_request_duration_seconds", "Another's.", ["handler"], registry=registry).labels("x").observe(1)
+    Histogram("http_request_duration_seconds", "Reserved.", ["handler"], registry=registry).labels("x").observe(1)
     Gauge("stock", "Stock.", registry=registry).set(2)
     source = PrometheusClientBridge(lambda: registry, NAMES)
     with caplog.at_level(logging.WARNING, "scalekit"):
@@ -170,16 +170,16 @@ def test_a_name_of_ours_is_left_out_and_told_of_once(
 
 
 @pytest.mark.anyio
-async def test_the_page_shows_the_process_its_collections_and_what_the_application_registered() -> None:
+async def test_process_gc_and_application_metrics_are_exported() -> None:
     orders = Counter("test_registry_orders", "Orders.", ["by"])
     try:
         orders.labels("card").inc(2)
-        async with measured(application()) as app:
-            numbers = await app.numbers()
+        async with metrics_app(application()) as app:
+            samples = await app.scrape()
     finally:
         REGISTRY.unregister(orders)
-    assert numbers["test_registry_orders_total", labels(by="card")] == 2
-    assert numbers["process_cpu_seconds_total", labels()] > 0
-    assert numbers["process_resident_memory_bytes", labels()] > 0
-    assert of(numbers, "python_gc_collections_total")
-    assert of(numbers, "python_info")
+    assert samples["test_registry_orders_total", labels(by="card")] == 2
+    assert samples["process_cpu_seconds_total", labels()] > 0
+    assert samples["process_resident_memory_bytes", labels()] > 0
+    assert series_of(samples, "python_gc_collections_total")
+    assert series_of(samples, "python_info")

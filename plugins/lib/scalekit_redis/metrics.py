@@ -27,7 +27,7 @@ BREAKERS = Gauge(
     "scalekit_redis_open_breakers",
     "Redis servers with an open circuit breaker: commands fail at once.",
     ("server",),
-    alert=Alert("Redis is unavailable: features that need it fail or degrade.", lasting="1m", severity="critical"),
+    alert=Alert("Redis is unavailable: features that need it fail or degrade.", duration="1m", severity="critical"),
     group="redis",
 )
 REDIS_INSTRUMENTS: tuple[Instrument[Any], ...] = (COMMANDS, DURATIONS, ERRORS, CONNECTIONS, IN_FLIGHT, BREAKERS)

@@ -30,7 +30,7 @@ PAUSES = Histogram(
     "Pauses of the process by garbage collections.",
     ("generation",),
     buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0),
-    alert=Alert("Garbage collections pause the process for too long.", bound=0.25),
+    alert=Alert("Garbage collections pause the process for too long.", threshold=0.25),
 )
 GENERATIONS = ("0", "1", "2")
 SLOW_SAMPLE_EVERY = 15
