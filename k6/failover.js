@@ -1,19 +1,19 @@
 // A steady mix of requests during failures: reads, writes, logins, and a page that needs no backend.
-// Beside k6's own figures, every answer is a sample of `answered`, tagged with what was asked and what came of it.
+// Every response is a sample of `responses`, tagged with the kind of its request and its status.
 import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';
-import { length } from './lib/duration.js';
-import { USER, bearer, sessionOf } from './lib/login.js';
+import { runDuration } from './lib/duration.js';
+import { USER, authenticated, parseSession } from './lib/login.js';
 import { request } from './lib/service.js';
 import { summary, TREND_STATS } from './lib/summary.js';
-import { NO_FAULTS, judge } from './lib/thresholds.js';
-import { mark, sliced } from './lib/timeline.js';
+import { NO_SERVER_ERRORS, countErrors } from './lib/thresholds.js';
+import { tagSlice, withSlices } from './lib/timeline.js';
 
 const RATE = Number(__ENV.RATE || 50);
-const LENGTH = length(120);
+const DURATION = runDuration(120);
 const KINDS = ['read', 'plain', 'write', 'read', 'plain', 'read', 'write', 'read', 'plain', 'login'];
 
-const answered = new Trend('answered', true);
+const responses = new Trend('responses', true);
 
 export const options = {
   scenarios: {
@@ -21,18 +21,18 @@ export const options = {
       executor: 'constant-arrival-rate',
       rate: RATE,
       timeUnit: '1s',
-      duration: `${LENGTH}s`,
+      duration: `${DURATION}s`,
       preAllocatedVUs: 50,
       maxVUs: 500,
     },
   },
   summaryTrendStats: TREND_STATS,
-  thresholds: sliced(NO_FAULTS),
+  thresholds: withSlices(NO_SERVER_ERRORS),
 };
 
 let session;
 
-const ASK = {
+const SEND = {
   plain: () => request('GET', '/'),
   login: logIn,
   read: () => authorized('GET'),
@@ -40,31 +40,31 @@ const ASK = {
 };
 
 function logIn() {
-  const answer = request('POST', '/auth/login', USER);
-  session = sessionOf(answer) || session;
-  return answer;
+  const response = request('POST', '/auth/login', USER);
+  session = parseSession(response) || session;
+  return response;
 }
 
-// Without a session, or with a token that has ended, a login comes first; where that fails, it is what was answered.
+// Logs in first without a session or after a 401; returns the login response when that fails.
 function authorized(method, content = null) {
   if (session === undefined) {
-    const answer = logIn();
-    if (answer.status !== 200) return { ...answer, kind: 'login' };
+    const response = logIn();
+    if (response.status !== 200) return { ...response, kind: 'login' };
   }
-  const answer = request(method, '/api/data', content, bearer(session));
-  if (answer.status === 401) session = undefined;
-  return answer;
+  const response = request(method, '/api/data', content, authenticated(session));
+  if (response.status === 401) session = undefined;
+  return response;
 }
 
 export default function () {
-  mark(LENGTH);
+  tagSlice(DURATION);
   const number = exec.scenario.iterationInTest;
   const kind = KINDS[number % KINDS.length];
   const item = kind === 'write' ? `drill-${number}` : '';
-  const answer = ASK[kind](item);
-  judge(answer);
-  const retry = answer.headers && answer.headers['Retry-After'] ? 'yes' : 'no';
-  answered.add(answer.timings.duration, { kind: answer.kind || kind, code: String(answer.status), retry, item });
+  const response = SEND[kind](item);
+  countErrors(response);
+  const retry = response.headers && response.headers['Retry-After'] ? 'yes' : 'no';
+  responses.add(response.timings.duration, { kind: response.kind || kind, code: String(response.status), retry, item });
 }
 
-export const handleSummary = summary('failover', `${RATE} requests a second of every kind, whatever fails.`, LENGTH);
+export const handleSummary = summary('failover', `${RATE} requests per second of all kinds, while backends fail.`, DURATION);

@@ -7,9 +7,9 @@ import { BASE_URL } from './lib/service.js';
 const RATE = Number(__ENV.RATE || 100);
 const SECONDS = Number(__ENV.SECONDS || 10);
 const WARM_UP = Number(__ENV.WARM_UP || 3);
-const PATIENCE = Number(__ENV.PATIENCE || 1);
-const PATH = __ENV.PATH_ASKED || '/';
-const USERS = Math.ceil(RATE * PATIENCE * 1.2) + 20;
+const TIMEOUT = Number(__ENV.TIMEOUT || 1);
+const PATH = __ENV.TARGET_PATH || '/';
+const USERS = Math.ceil(RATE * TIMEOUT * 1.2) + 20;
 
 export const options = {
   discardResponseBodies: true,
@@ -27,21 +27,21 @@ export const options = {
 };
 
 const accepted = new Trend('accepted', true);
-const refused = new Counter('refused');
+const shed = new Counter('shed');
 const failed = new Counter('failed');
 
 http.setResponseCallback(http.expectedStatuses(200, 429, 503));
 
 export default function () {
-  const counts = exec.instance.currentTestRunDuration >= WARM_UP * 1000;
-  const answer = http.get(BASE_URL + PATH, { timeout: `${PATIENCE}s` });
-  if (!counts) {
+  const warm = exec.instance.currentTestRunDuration >= WARM_UP * 1000;
+  const response = http.get(BASE_URL + PATH, { timeout: `${TIMEOUT}s` });
+  if (!warm) {
     return;
   }
-  if (answer.status === 200) {
-    accepted.add(answer.timings.duration);
-  } else if (answer.status === 503) {
-    refused.add(1);
+  if (response.status === 200) {
+    accepted.add(response.timings.duration);
+  } else if (response.status === 503) {
+    shed.add(1);
   } else {
     failed.add(1);
   }

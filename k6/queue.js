@@ -1,21 +1,21 @@
 // Every accepted item is consumed exactly once; the totals are polled until they agree.
 import { check, sleep } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
-import { length } from './lib/duration.js';
-import { bearer, login, ownSession } from './lib/login.js';
-import { scrape, total } from './lib/metrics.js';
+import { runDuration } from './lib/duration.js';
+import { authenticated, login, userSession } from './lib/login.js';
+import { scrape, sumOf } from './lib/metrics.js';
 import { get, post } from './lib/service.js';
 import { summary, TREND_STATS } from './lib/summary.js';
-import { NO_FAULTS, PROMISED, judge } from './lib/thresholds.js';
-import { mark, sliced } from './lib/timeline.js';
+import { NO_SERVER_ERRORS, SLO, countErrors } from './lib/thresholds.js';
+import { tagSlice, withSlices } from './lib/timeline.js';
 
 const RATE = Number(__ENV.RATE || 50);
-const LENGTH = length(60);
-const PATIENCE = Number(__ENV.PATIENCE || 30); // seconds for consumers to come to an end
+const DURATION = runDuration(60);
+const TIMEOUT = Number(__ENV.TIMEOUT || 30); // seconds that consumers may take after the last request
 
-const taken = new Counter('items_taken');
-const lost = new Counter('messages_not_counted');
-const behind = new Trend('seconds_behind');
+const accepted = new Counter('accepted_items');
+const lost = new Counter('lost_messages');
+const lag = new Trend('consumer_lag_seconds');
 
 export const options = {
   scenarios: {
@@ -23,61 +23,68 @@ export const options = {
       executor: 'constant-arrival-rate',
       rate: RATE,
       timeUnit: '1s',
-      duration: `${LENGTH}s`,
+      duration: `${DURATION}s`,
       preAllocatedVUs: 20,
       maxVUs: 200,
     },
   },
   summaryTrendStats: TREND_STATS,
-  thresholds: sliced({ ...PROMISED, ...NO_FAULTS, checks: ['rate==1.0'], [lost.name]: ['count==0'], [taken.name]: ['count>0'] }),
+  thresholds: withSlices({
+    ...SLO,
+    ...NO_SERVER_ERRORS,
+    checks: ['rate==1.0'],
+    [lost.name]: ['count==0'],
+    [accepted.name]: ['count>0'],
+  }),
 };
 
 const ADDED = { outcome: 'stored' };
 
-function kept() {
-  return total(scrape(), 'sample_items_added_total', ADDED);
+function storedItems() {
+  return sumOf(scrape(), 'sample_items_added_total', ADDED);
 }
 
-function counted(session) {
-  return get('/api/stats', 200, {}, bearer(session)).json('items');
+function consumedItems(session) {
+  return get('/api/stats', 200, {}, authenticated(session)).json('items');
 }
 
 export function setup() {
-  return { counted: counted(login()), kept: kept() };
+  return { consumed: consumedItems(login()), stored: storedItems() };
 }
 
 export default function () {
-  mark(LENGTH);
-  const answer = judge(post('/api/data', { name: `queue-${__VU}-${__ITER}`, value: 1 }, 201, {}, bearer(ownSession())));
-  if (answer.status === 201) taken.add(1);
+  tagSlice(DURATION);
+  const item = { name: `queue-${__VU}-${__ITER}`, value: 1 };
+  const response = countErrors(post('/api/data', item, 201, {}, authenticated(userSession())));
+  if (response.status === 201) accepted.add(1);
 }
 
-// What the service says it has kept in this run must be counted, no more and no less, once all messages are worked off.
+// After all messages are consumed, the number of consumed items must equal the number of stored ones.
 export function teardown(before) {
   const session = login();
-  const wanted = kept() - before.kept;
+  const expected = storedItems() - before.stored;
   const since = Date.now();
-  let found = counted(session) - before.counted;
-  while (found < wanted && Date.now() - since < PATIENCE * 1000) {
+  let consumed = consumedItems(session) - before.consumed;
+  while (consumed < expected && Date.now() - since < TIMEOUT * 1000) {
     sleep(0.2);
-    found = counted(session) - before.counted;
+    consumed = consumedItems(session) - before.consumed;
   }
-  behind.add((Date.now() - since) / 1000);
-  lost.add(Math.max(0, wanted - found));
-  check(found, { 'every message is counted, once': () => found === wanted });
+  lag.add((Date.now() - since) / 1000);
+  lost.add(Math.max(0, expected - consumed));
+  check(consumed, { 'every message is consumed exactly once': () => consumed === expected });
 }
 
-function facts(data) {
+function queueFacts(data) {
   const value = (metric, key) => ((data.metrics[metric.name] || {}).values || {})[key];
   return {
     facts: [
-      ['items taken', String(value(taken, 'count') || 0)],
-      ['messages not counted', String(value(lost, 'count') || 0)],
-      ['consumers were behind for', `${(value(behind, 'max') || 0).toFixed(1)} s`],
+      ['accepted items', String(value(accepted, 'count') || 0)],
+      ['lost messages', String(value(lost, 'count') || 0)],
+      ['consumer lag at the end', `${(value(lag, 'max') || 0).toFixed(1)} s`],
     ],
   };
 }
 
-export const handleSummary = summary('queue', `${RATE} items a second, each with a message to a consumer.`, LENGTH, {
-  more: facts,
+export const handleSummary = summary('queue', `${RATE} items per second, each with a message to a consumer.`, DURATION, {
+  more: queueFacts,
 });

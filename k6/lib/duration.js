@@ -1,4 +1,4 @@
-// Durations as people write them, and runs that are cut short.
+// Durations of runs and stages, scaled to DURATION.
 
 const UNITS = { ms: 0.001, s: 1, m: 60, h: 3600 };
 
@@ -7,22 +7,22 @@ export function seconds(text) {
   return Number(number) * UNITS[unit];
 }
 
-// How long a run takes that takes *whole* seconds by itself.
-export function length(whole) {
-  if (__ENV.DURATION === 'short') return Math.min(60, whole);
-  return __ENV.DURATION ? seconds(__ENV.DURATION) : whole;
+// Returns the duration of a run in seconds; *standard* is its duration without DURATION.
+export function runDuration(standard) {
+  if (__ENV.DURATION === 'short') return Math.min(60, standard);
+  return __ENV.DURATION ? seconds(__ENV.DURATION) : standard;
 }
 
-// DURATION=short is a run of about a minute; a time, such as 10s, is how long all stages take together.
-export function fitted(stages) {
-  const whole = total(stages);
-  const wanted = length(whole);
+// Scales *stages* to DURATION: "short" is about a minute, a duration such as 10s is the total of all stages.
+export function fitStages(stages) {
+  const standard = totalDuration(stages);
+  const scaled = runDuration(standard);
   return stages.map((stage) => ({
     ...stage,
-    duration: `${Math.max(100, Math.round((seconds(stage.duration) * 1000 * wanted) / whole))}ms`,
+    duration: `${Math.max(100, Math.round((seconds(stage.duration) * 1000 * scaled) / standard))}ms`,
   }));
 }
 
-export function total(stages) {
+export function totalDuration(stages) {
   return stages.reduce((sum, stage) => sum + seconds(stage.duration), 0);
 }

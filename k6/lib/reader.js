@@ -1,19 +1,19 @@
-// Authenticated read of the data, for scenarios with a request rate.
-import { bearer, login, ownSession } from './login.js';
+// Authenticated reads, for scenarios with a request rate.
+import { authenticated, login, userSession } from './login.js';
 import { get } from './service.js';
-import { judge } from './thresholds.js';
+import { countErrors } from './thresholds.js';
 
 // For setup(): one session for all requests of a short run.
-export function oneSession() {
+export function sharedSession() {
   return login();
 }
 
 // A shed request (429, 503) is an expected response.
 export function read(session) {
-  return judge(get('/api/data', [200, 429, 503], {}, bearer(session)));
+  return countErrors(get('/api/data', [200, 429, 503], {}, authenticated(session)));
 }
 
 // For runs longer than the lifetime of a token.
-export function readWithOwnSession() {
-  return read(ownSession());
+export function readWithUserSession() {
+  return read(userSession());
 }

@@ -1,26 +1,26 @@
-// Where the service is, how it is asked, and how an answer is checked.
+// Requests to the service, with a check of the response status.
 import http from 'k6/http';
 import { check } from 'k6';
 
 export const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8000').replace(/\/$/, '');
 
-// *who* has the headers and cookies of the user: get('/x', 200, {}, bearer(session)).
-export function get(path, expected, more = {}, who = {}) {
-  return verified(request('GET', path, null, who), `GET ${path}`, expected, more);
+// *credentials* has the headers and cookies of a user: get('/x', 200, {}, authenticated(session)).
+export function get(path, expected, checks = {}, credentials = {}) {
+  return checked(request('GET', path, null, credentials), `GET ${path}`, expected, checks);
 }
 
-export function post(path, content, expected, more = {}, who = {}) {
-  return verified(request('POST', path, content, who), `POST ${path}`, expected, more);
+export function post(path, content, expected, checks = {}, credentials = {}) {
+  return checked(request('POST', path, content, credentials), `POST ${path}`, expected, checks);
 }
 
 export function request(method, path, content = null, { headers = {}, cookies = {} } = {}) {
   const body = content === null ? null : JSON.stringify(content);
-  const kind = content === null ? {} : { 'Content-Type': 'application/json' };
-  return http.request(method, BASE_URL + path, body, { headers: { ...kind, ...headers }, cookies, tags: { name: path } });
+  const contentType = content === null ? {} : { 'Content-Type': 'application/json' };
+  return http.request(method, BASE_URL + path, body, { headers: { ...contentType, ...headers }, cookies, tags: { name: path } });
 }
 
-function verified(response, name, expected, more) {
+function checked(response, name, expected, checks) {
   const statuses = [].concat(expected);
-  check(response, { [`${name} answers ${statuses.join(' or ')}`]: (answer) => statuses.includes(answer.status), ...more });
+  check(response, { [`${name} returns ${statuses.join(' or ')}`]: ({ status }) => statuses.includes(status), ...checks });
   return response;
 }

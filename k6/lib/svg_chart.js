@@ -1,14 +1,14 @@
-// Line pictures as inline SVG.
+// Line charts as inline SVG.
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 220, 56, 12, 12, 30];
 const COLOURS = ['#2563eb', '#ea580c', '#dc2626', '#16a34a'];
 
-// lines: [{ name, points: [[x, y], ...] }]; a bound is a dashed line across.
-export function picture(title, unit, lines, { bound, across = 's' } = {}) {
+// lines: [{ name, points: [[x, y], ...] }]; *bound* is a dashed horizontal line.
+export function chart(title, unit, lines, { bound, across = 's' } = {}) {
   const shown = lines.map((line) => ({ ...line, points: line.points.filter(([, y]) => Number.isFinite(y)) }));
   const xs = shown.flatMap((line) => line.points.map(([x]) => x));
   const ys = shown.flatMap((line) => line.points.map(([, y]) => y)).concat(bound === undefined ? [] : [bound]);
-  if (xs.length === 0) return `<h3>${title}</h3><p>Nothing was measured.</p>`;
+  if (xs.length === 0) return `<h3>${title}</h3><p>No samples.</p>`;
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
   const top = Math.max(...ys) * 1.05 || 1;
   const place = ([x, y]) => [
@@ -26,12 +26,12 @@ function grid(top, unit, place, x0, x1, across) {
   const rows = [0, 0.25, 0.5, 0.75, 1].map((share) => {
     const [x, y] = place([x0, top * share]);
     const [end] = place([x1, 0]);
-    return `<line x1="${x}" x2="${end}" y1="${y}" y2="${y}" class="grid"/>${text(x - 6, y + 4, rounded(top * share), 'end')}`;
+    return `<line x1="${x}" x2="${end}" y1="${y}" y2="${y}" class="grid"/>${text(x - 6, y + 4, round(top * share), 'end')}`;
   });
   const columns = [0, 0.5, 1].map((share) => {
     const value = x0 + (x1 - x0) * share;
     const [x] = place([value, 0]);
-    return text(x, HEIGHT - 8, `${rounded(value)} ${across}`, share === 1 ? 'end' : share ? 'middle' : 'start');
+    return text(x, HEIGHT - 8, `${round(value)} ${across}`, share === 1 ? 'end' : share ? 'middle' : 'start');
   });
   return rows.concat(columns, text(4, 10, unit, 'start')).join('');
 }
@@ -54,7 +54,7 @@ function legend(lines) {
   return `<p class="legend">${names.join(' &nbsp; ')}</p>`;
 }
 
-export function rounded(value) {
+export function round(value) {
   if (!Number.isFinite(value)) return '-';
   return value >= 100 || value === 0 ? String(Math.round(value)) : String(Number(value.toPrecision(3)));
 }

@@ -1,31 +1,31 @@
-// Numbers over time. A summary has one number for the whole run, and one for each tag that a threshold names; so every
-// request is tagged with the slice of the run in which it began, and a threshold that always holds names each slice.
+// Values over time. k6's summary has one value for the whole run and one for each tag that a threshold names, so every
+// request is tagged with its slice of the run, and a threshold that always passes names each slice.
 import exec from 'k6/execution';
 
 export const SLICES = 40;
-const TRACED = ['http_req_duration', 'http_reqs', 'http_req_failed'];
+const SLICED_METRICS = ['http_req_duration', 'http_reqs', 'http_req_failed'];
 const ALWAYS = { http_req_duration: 'max>=0', http_reqs: 'count>=0', http_req_failed: 'rate>=0' };
 
-// *each* has rules that every slice must keep by itself, by metric; the first that breaks one ends the run.
-export function sliced(thresholds, { gauges = [], each = {} } = {}) {
+// *each* has thresholds by metric for every single slice; the first slice that breaks one ends the run.
+export function withSlices(thresholds, { gauges = [], each = {} } = {}) {
   const all = { ...thresholds };
-  const broken = (rule) => ({ threshold: rule, abortOnFail: true, delayAbortEval: '1s' });
+  const aborting = (rule) => ({ threshold: rule, abortOnFail: true, delayAbortEval: '1s' });
   for (let slice = 0; slice < SLICES; slice += 1) {
-    for (const name of TRACED) all[`${name}{slice:${slice}}`] = [ALWAYS[name], ...(each[name] || []).map(broken)];
+    for (const name of SLICED_METRICS) all[`${name}{slice:${slice}}`] = [ALWAYS[name], ...(each[name] || []).map(aborting)];
     for (const name of gauges) all[`${name}{slice:${slice}}`] = ['value>=0'];
   }
   return all;
 }
 
-// Call it first in every iteration: what follows belongs to the slice of now.
-export function mark(length) {
-  const at = Math.floor((exec.instance.currentTestRunDuration / 1000 / length) * SLICES);
+// Tags the requests of this iteration with the current slice; call it first.
+export function tagSlice(duration) {
+  const at = Math.floor((exec.instance.currentTestRunDuration / 1000 / duration) * SLICES);
   exec.vu.metrics.tags.slice = String(Math.min(at, SLICES - 1));
 }
 
-// What is in a summary of each slice that saw anything.
-export function timeline(data, length, gauges = []) {
-  const width = length / SLICES;
+// Returns the values of each slice with requests.
+export function timeline(data, duration, gauges = []) {
+  const width = duration / SLICES;
   const points = [];
   for (let slice = 0; slice < SLICES; slice += 1) {
     const of = (name) => (data.metrics[`${name}{slice:${slice}}`] || { values: {} }).values;

@@ -90,7 +90,7 @@ class Load(Box):
         for row in csv.reader(whole.decode().splitlines()):
             if not self._header:
                 self._header = row
-            elif row[0] == "answered":
+            elif row[0] == "responses":
                 yield _answer(dict(zip(self._header, row, strict=True)))
 
 

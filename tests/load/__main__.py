@@ -16,19 +16,21 @@ from tests.service import ROOT
 
 
 def started(stack: ExitStack, setting: str) -> str:
-    """Start the sample application in its *setting*, until *stack* is left; return its address."""
+    """Start the sample application until *stack* closes; return its URL."""
     if setting == "production":
         return stack.enter_context(Production(*UNLIMITED)).url
     return stack.enter_context(Sample()).url
 
 
 def main() -> None:
-    """Run the scenario and end with k6's status."""
+    """Run the scenario and exit with the status of k6."""
     scripts = sorted(path.stem for path in (ROOT / "k6").glob("*.js"))
     parser = argparse.ArgumentParser(prog="make load", description=__doc__)
     parser.add_argument("script", nargs="?", choices=scripts, default="load")
-    parser.add_argument("--on", choices=("embedded", "production"), default="embedded", help="what it runs on")
-    parser.add_argument("--summary", type=Path, default=ROOT / "build", help="the folder for the page")
+    parser.add_argument(
+        "--on", choices=("embedded", "production"), default="embedded", help="backends of the sample application"
+    )
+    parser.add_argument("--summary", type=Path, default=ROOT / "build", help="directory of the report")
     options = parser.parse_args()
     options.summary.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:

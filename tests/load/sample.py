@@ -1,4 +1,4 @@
-"""The sample application as the load scenarios expect it: its limits do not stand in the way."""
+"""The sample application with rate limits high enough for the load scenarios."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ UNLIMITED = (
     "plugins.ratelimit.default=1000000/s",
     'plugins.ratelimit.policies=[{name = "login-name", limit = "1000000/s", key = "application"}]',
 )
-"""What `load.toml` says, for other files: one machine asks more often than any client may."""
+"""The rate limits of `load.toml`, for other files: k6 sends more requests than one client is allowed."""
 
 
 class Sample(Server):
-    """``scalekit run`` with *file*, in a folder of its own, and the environment that the file names."""
+    """``scalekit run`` with *file* in a temporary folder, with *environment*."""
 
     name = "sample"
     start_limit = 60.0
@@ -47,7 +47,7 @@ class Sample(Server):
 
 
 class Inventory(Sample):
-    """The second service, which the first one calls."""
+    """The inventory service, which the sample application calls."""
 
     name = "inventory"
 
