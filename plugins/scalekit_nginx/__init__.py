@@ -1,1 +1,1 @@
-"""Generate nginx's configuration from the file and the instances of this service, and keep it up to date."""
+"""Generate nginx's configuration for the instances of this service, and update it when they change."""

@@ -1,4 +1,4 @@
-"""Find the instances of this service: those that service discovery knows, else those that the file names."""
+"""Addresses of the instances of this service: from service discovery, else from the configuration."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from scalekit.contracts import SERVICES, Instance
 from scalekit_nginx.config import NginxConfig
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""The address under which a service that listens on every interface is reached on this machine."""
+"""Loopback address for each wildcard address."""
 
 
 async def addresses(context: Context) -> AsyncGenerator[list[str], None]:
     """Yield ``host:port`` of every instance, again after each change.
 
-    Only the plugin that provides SERVICES and its dependencies are started. Without such a plugin, or when this service
-    has no name there, yield the addresses that the file names, once.
+    Start only the plugin that provides SERVICES and its dependencies. Without such a plugin, or without a name of this
+    service there, yield the configured addresses, once.
     """
     async with context.started(SERVICES):
         services = context.get(SERVICES) if context.has(SERVICES) else None
         if services is not None and services.own:
-            known = await services.instances(services.own)
-            yield _addresses(known) or static_addresses(context.server, context.config(NginxConfig))
+            current = await services.instances(services.own)
+            yield _addresses(current) or static_addresses(context.server, context.config(NginxConfig))
             async for instances in services.watch(services.own):
-                if instances and instances != known:
-                    known = instances
+                if instances and instances != current:
+                    current = instances
                     yield _addresses(instances)
     yield static_addresses(context.server, context.config(NginxConfig))
 
 
 def static_addresses(server: Server, config: NginxConfig) -> list[str]:
-    """Return ``upstreams`` of the file or, when empty, the address of ``[server]``."""
+    """Return ``upstreams`` of the configuration or, when empty, the address of ``[server]``."""
     return list(config.upstreams) or [_address(LOOPBACK.get(server.host, server.host), server.port)]
 
 

@@ -1,4 +1,4 @@
-"""``make load``: one scenario of `k6/` against the sample application, which is started for it."""
+"""``make load``: start the sample application and run one scenario of `k6/` against it."""
 
 from __future__ import annotations
 

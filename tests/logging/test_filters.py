@@ -99,13 +99,13 @@ APPLICATION = Starlette(
 
 
 async def logged_request(
-    directory: Path, target: str, app: ASGIApp = APPLICATION, **more: Any
+    directory: Path, target: str, app: ASGIApp = APPLICATION, **options: Any
 ) -> tuple[TestResponse, list[Line]]:
     """Send one request; return its response and all lines."""
-    table = more.pop("table", {})
+    table = options.pop("table", {})
     async with logging_app(app, directory, **table) as (host, state):
         try:
-            response = await request(host, target, state=state, **more)
+            response = await request(host, target, state=state, **options)
         except LookupError:
             response = TestResponse(500)
     return response, [line for line in read(directory / "combined.log") if line["logger"] != "scalekit"]
@@ -449,16 +449,16 @@ async def test_route_templates_of_frameworks(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_messages_pass_unchanged(tmp_path: Path) -> None:
-    seen: list[Message] = []
+    received: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            seen.append(await receive())
+            received.append(await receive())
             await PlainTextResponse("ok")(scope, receive, send)
 
     talk = Conversation()
     talk.chunk(b"body")
     async with logging_app(app, tmp_path) as (host, state):
         await talk.run(host, http_scope(method="POST", state=state))
-    assert seen == [{"type": "http.request", "body": b"body", "more_body": False}]
+    assert received == [{"type": "http.request", "body": b"body", "more_body": False}]
     assert talk.body == b"ok"

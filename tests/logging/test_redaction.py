@@ -14,7 +14,6 @@ from scalekit import Secret, Url
 from scalekit_logging.access_log import AccessLogFormatter
 from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.redaction import Redactor, normalize
-from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import Line, parse
 
 CONFIGURED = 'conf"igured\\secret é'
@@ -135,8 +134,8 @@ def test_only_the_secret_of_a_text_is_masked(text: str, redacted: str) -> None:
 
 @given(name=st.text(max_size=300), value=st.text(max_size=300))
 def test_redaction_never_raises_and_is_idempotent(name: str, value: str) -> None:
-    once = REDACTOR.redact(f"{name}password={value}")
-    assert REDACTOR.redact(once) == once
+    redacted = REDACTOR.redact(f"{name}password={value}")
+    assert REDACTOR.redact(redacted) == redacted
     REDACTOR.is_secret(name)
 
 
@@ -164,14 +163,6 @@ def test_secrets_of_the_configuration_are_masked_everywhere() -> None:
     assert "igured" not in data.decode()
     assert parse(data)[0]["path"] == "/***"
     assert parse(data)[0]["user_agent"] == "token=***"
-
-
-@pytest.mark.parametrize("before", range(0, 9000, 450))
-def test_a_secret_at_a_cut_is_masked(before: int) -> None:
-    secret = "0123456789" * 50
-    redactor = Redactor((), lambda text: text.replace(secret, "***"))
-    for text in ("a" * before + secret + "b" * 50_000, "b" * 50_000 + secret + "a" * before):
-        assert "0123456789" not in ValueSerializer(redactor, 1000, 10).serialize_text(text)
 
 
 def test_redaction_is_linear_in_the_length_of_a_hostile_text() -> None:

@@ -119,7 +119,7 @@ def test_killed_processes_leave_only_complete_lines(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in "abcdef":
         writer = SPAWNER.submit(subprocess.Popen, [*command, name, "1000000"], env=environment).result()
-        wait_for("lines", lambda name=name: f'"{name}"' in (tmp_path / "combined.log").read_text())  # type: ignore[misc]
+        wait_for("lines", lambda name=name: f'"{name}"' in (tmp_path / "combined.log").read_text())  # type: ignore[misc]  # the default binds the loop variable
         writer.send_signal(signal.SIGKILL)
         writer.wait()
     file = RotatingFile(str(tmp_path), "combined.log", file_emitter.MAX_SIZE, file_emitter.BACKUP_COUNT)

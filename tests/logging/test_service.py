@@ -77,11 +77,11 @@ def test_the_process_logs_json_to_standard_error_and_files() -> None:
         lines = read(logs / "combined.log")
         console = json_lines((service.box.directory / "server.log").read_bytes())
         errors = read(logs / "error.log")
-    ours = [line for line in lines if line.get("request_id") == identifier]
-    assert [line["event"] for line in ours] == ["structlog", "stdlib", "request"]
-    assert {line["trace_id"] for line in ours} == {TRACE}
+    own = [line for line in lines if line.get("request_id") == identifier]
+    assert [line["event"] for line in own] == ["structlog", "stdlib", "request"]
+    assert {line["trace_id"] for line in own} == {TRACE}
     assert {line["service"] for line in lines} == {"shop"}
-    assert ours[0]["logger"] == "service"
+    assert own[0]["logger"] == "service"
     assert "hunter2" not in str(lines)
     failed = [line for line in lines if line.get("request_id") == "mine-7"]
     assert [line["event"] for line in failed] == ["structlog", "stdlib", "request"]
@@ -170,7 +170,7 @@ def test_requests_are_served_when_standard_error_is_full_or_closed(place: str) -
             cwd=service.box.directory,
             env=service.box.environment,
             stdout=subprocess.DEVNULL,
-            **error,  # type: ignore[call-overload]
+            **error,  # type: ignore[call-overload]  # empty, or the key stderr
         )
         try:
             wait_for("a response", service.answers, process)

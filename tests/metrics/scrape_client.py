@@ -41,11 +41,11 @@ class MetricsApp:
         name = "http_request_duration_seconds_count"
         return await self.value(name, method=method, route=route, status=status)
 
-    def scope(self, path: str = "/", method: str = "GET", **more: Any) -> Any:
-        return http_scope(path, method, **{"state": dict(self.state), **more})
+    def scope(self, path: str = "/", method: str = "GET", **fields: Any) -> Any:
+        return http_scope(path, method, **{"state": dict(self.state), **fields})
 
-    async def run(self, client: Conversation, path: str = "/", method: str = "GET", **more: Any) -> None:
-        await client.run(self.host, self.scope(path, method, **more))
+    async def run(self, client: Conversation, path: str = "/", method: str = "GET", **fields: Any) -> None:
+        await client.run(self.host, self.scope(path, method, **fields))
 
 
 def parse_samples(text: str) -> Samples:
@@ -57,7 +57,7 @@ def parse_samples(text: str) -> Samples:
 
 
 def parse_openmetrics(text: str) -> list[Metric]:
-    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+    return list(text_string_to_metric_families(text))  # type: ignore[no-untyped-call]  # prometheus_client has no types here
 
 
 @asynccontextmanager

@@ -247,15 +247,3 @@ def test_a_third_party_plugin_has_a_row(tmp_path: Path) -> None:
     assert files.rows == ["Overview", "host", "metrics", "visits"]
     assert 'sum (scalekit_visits_names{job=~".*"})' in files.panel_queries
     assert not any("scalekit_pool" in query for query in files.panel_queries)
-
-
-def test_panels_do_not_overlap_and_have_unique_ids(tmp_path: Path) -> None:
-    panels = GeneratedFiles(tmp_path, SQLITE).dashboard["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    occupied: set[tuple[int, int]] = set()
-    for panel in panels:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {(x + place["x"], y + place["y"]) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & occupied, panel["title"]
-        occupied |= cells

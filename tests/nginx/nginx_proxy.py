@@ -13,7 +13,7 @@ TABLE = "plugins.nginx"
 
 
 class NginxProxy(Nginx):
-    """nginx whose configuration the command writes from a file of these *tables*; with *watch* it keeps it current."""
+    """nginx with the configuration that the command writes for *tables*; with *watch*, the command keeps running."""
 
     def __init__(self, tables: Mapping[str, str], *, watch: bool = False) -> None:
         super().__init__()

@@ -54,7 +54,7 @@ async def size(request):
     return JSONResponse({"length": length})
 
 
-async def who(request):
+async def describe(request):
     return JSONResponse(
         {
             "client": request.client.host,
@@ -65,7 +65,7 @@ async def who(request):
     )
 
 
-async def long(request):
+async def long_text(request):
     return PlainTextResponse("a long text " * 1000)
 
 
@@ -75,8 +75,8 @@ app = Starlette(
         Route("/events", events),
         Route("/release", release),
         Route("/size", size, methods=["PUT", "POST"]),
-        Route("/who", who),
-        Route("/long", long),
+        Route("/request", describe),
+        Route("/long", long_text),
     ]
 )
 """
@@ -138,17 +138,17 @@ def test_an_upload_of_50_megabytes_is_proxied_and_one_over_max_body_is_rejected(
 
 
 def test_a_request_head_over_max_header_is_rejected(front: NginxProxy) -> None:
-    assert send(front, "GET", "/who", X_Long="x" * 4000)[0].status == 200
-    assert send(front, "GET", "/who", X_Long="x" * 9000)[0].status in (400, 431)
+    assert send(front, "GET", "/request", X_Long="x" * 4000)[0].status == 200
+    assert send(front, "GET", "/request", X_Long="x" * 9000)[0].status in (400, 431)
 
 
 def test_nginx_sets_the_client_address_and_removes_forged_forwarded_headers(front: NginxProxy) -> None:
     forged = {"X_Forwarded_Host": "evil.example", "Forwarded": "for=9.9.9.9;host=evil.example"}
-    seen = json.loads(send(front, "GET", "/who", b"", Host="shop.example", **forged)[1])
-    assert (seen["client"], seen["scheme"]) == (HOST, "http")
-    assert "forwarded" not in seen["headers"]
+    received = json.loads(send(front, "GET", "/request", b"", Host="shop.example", **forged)[1])
+    assert (received["client"], received["scheme"]) == (HOST, "http")
+    assert "forwarded" not in received["headers"]
     # This client is a trusted proxy itself, so nginx forwards the client address that it names.
-    behind = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", X_Forwarded_Proto="https")[1])
+    behind = json.loads(send(front, "GET", "/request", X_Forwarded_For="9.9.9.9", X_Forwarded_Proto="https")[1])
     assert (behind["client"], behind["scheme"]) == ("9.9.9.9", "https")
 
 
@@ -172,8 +172,8 @@ def test_without_trusted_proxies_no_forwarded_headers_are_sent() -> None:
         Service("", {"service": SOURCE}) as service,
         NginxProxy({"plugins.nginx": upstreams(service.port), "server": ""}) as front,
     ):
-        seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.9")[1])
-    assert seen["headers"] == []
+        received = json.loads(send(front, "GET", "/request", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.9")[1])
+    assert received["headers"] == []
 
 
 def test_forwarded_selects_the_header_of_rfc_7239() -> None:
@@ -182,6 +182,6 @@ def test_forwarded_selects_the_header_of_rfc_7239() -> None:
         Service(f"[server]\n{server}", {"service": SOURCE}) as service,
         NginxProxy({"plugins.nginx": upstreams(service.port), "server": server}) as front,
     ):
-        seen = json.loads(send(front, "GET", "/who", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.8")[1])
-    assert seen["headers"] == ["forwarded"]
-    assert seen["client"] == "9.9.9.8"
+        received = json.loads(send(front, "GET", "/request", X_Forwarded_For="9.9.9.9", Forwarded="for=9.9.9.8")[1])
+    assert received["headers"] == ["forwarded"]
+    assert received["client"] == "9.9.9.8"
