@@ -28,7 +28,7 @@ const CHART = chart('P', 'ms', [{ name: 'a', points: [[0, 0], [1, 10], [2, undef
 const TESTS = {
   'durations are parsed': () => seconds('250ms') === 0.25 && seconds('2m') === 120 && seconds('1.5h') === 5400,
   'stages are fitted': () => totalDuration(fitStages([{ duration: '2m' }, { duration: '8m' }])) === EXPECTED,
-  'stages keep their proportions': () => fitStages([{ duration: '2m', target: 7 }, { duration: '8m' }])[0].duration === FIRST,
+  'proportions stay': () => fitStages([{ duration: '2m', target: 7 }, { duration: '8m' }])[0].duration === FIRST,
   'a duration is scaled': () => runDuration(600) === EXPECTED,
   'the knee is before the first slow interval': () => knee(POINTS, { p95: 500 }).rate === 200,
   'the knee is before the first failing interval': () => knee(FAILING, { failed: 0.01 }).rate === 100,

@@ -111,7 +111,7 @@ def test_soak_fails_when_memory_grows(sample: Sample, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def misconfigured() -> Iterator[Sample]:
-    """A sample application without consumers, authentication and inventory service."""
+    """Yield a sample application without consumers, authentication and inventory service."""
     options = ("plugins.queue.consume_in=workers", "plugins.jwt.protected_paths=[]")
     with Sample(*options, environment={"INVENTORY_PORT": "1"}) as running:
         yield running
