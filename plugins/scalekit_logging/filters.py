@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from time import time
-from typing import Any
 
 from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, WebSocketExchange
 from scalekit_logging import tail_sampling
@@ -114,10 +113,10 @@ class AccessLogFilter(Filter):
         return failed or slow
 
 
-def _fields(exchange: Exchange, status: int, error: BaseException | None = None) -> dict[str, Any]:
+def _fields(exchange: Exchange, status: int, error: BaseException | None = None) -> dict[str, object]:
     scope = exchange.scope
     client = scope.get("client")
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "method": scope.get("method", "GET"),
         "path": exchange.path,
         "route": exchange.route,

@@ -80,12 +80,12 @@ class LogPipeline:
             if tail is not None:
                 tail.append(self.formatter.format(level, logger, event, fields, TRACE_CONTEXT.get()))
 
-    def log_failure(self, event: str, fields: Mapping[str, Any], trace: TraceContext) -> None:
+    def log_failure(self, event: str, fields: Mapping[str, object], trace: TraceContext) -> None:
         """Write the access line of a request that ended with an exception."""
         if self._is_enabled(LOGGER, ERROR):
             self.write(self.formatter.format(ERROR, LOGGER, event, fields, trace))
 
-    def log_end(self, event: str, fields: Mapping[str, Any], trace: TraceContext, status: int) -> None:
+    def log_end(self, event: str, fields: Mapping[str, object], trace: TraceContext, status: int) -> None:
         """Write the access line of a request or websocket that ended with *status*."""
         self.write(self.formatter.format(INFO if status < 500 else ERROR, LOGGER, event, fields, trace))
 

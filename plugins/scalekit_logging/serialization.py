@@ -25,9 +25,9 @@ class ValueSerializer:
         self._max_length = max_length
         self._remaining = max_values
 
-    def serialize_fields(self, fields: Mapping[Any, Any], depth: int = 0) -> dict[str, Any]:
+    def serialize_fields(self, fields: Mapping[Any, Any], depth: int = 0) -> dict[str, object]:
         """Return *fields* with serialized values; values of secret names are masked."""
-        serialized: dict[str, Any] = {}
+        serialized: dict[str, object] = {}
         for key, value in list(islice(fields.items(), self._remaining + 1)):
             if self._remaining <= 0:
                 serialized[ELLIPSIS] = ELLIPSIS
@@ -37,7 +37,7 @@ class ValueSerializer:
             serialized[name] = MASK if secret else self.serialize(value, depth + 1)
         return serialized
 
-    def serialize(self, value: Any, depth: int = 0) -> Any:
+    def serialize(self, value: object, depth: int = 0) -> object:
         """Return *value* as JSON types."""
         self._remaining -= 1
         if value is None or value is True or value is False or type(value) is float:
@@ -64,17 +64,17 @@ class ValueSerializer:
         tail = self._redactor.redact(text[-half - _MAX_SECRET_LENGTH :])[_MAX_SECRET_LENGTH:]
         return f"{head[:half]}{ELLIPSIS}{tail[-half:]}"
 
-    def _serialize_container(self, value: Any, depth: int) -> Any:
+    def _serialize_container(self, value: object, depth: int) -> object:
         if isinstance(value, Mapping):
             return self.serialize_fields(value, depth)
         if isinstance(value, list | tuple | Set) and not hasattr(value, "_fields"):
             return self._serialize_sequence(value, depth)
         raise _NotAContainer
 
-    def _serialize_sequence(self, values: Iterable[Any], depth: int) -> list[Any]:
+    def _serialize_sequence(self, values: Iterable[object], depth: int) -> list[object]:
         if isinstance(values, list | tuple) and len(values) == 2 and self._is_secret_name(values[0]):
             return [self.serialize(values[0], depth + 1), MASK]
-        serialized: list[Any] = []
+        serialized: list[object] = []
         for value in values:
             if self._remaining <= 0:
                 serialized.append(ELLIPSIS)

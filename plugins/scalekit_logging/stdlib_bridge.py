@@ -36,7 +36,7 @@ class PipelineHandler(logging.Handler):
         """Forward *record*, unless a server repeats the exception of an access line."""
         if record.exc_info and record.name.startswith(SERVER_LOGGERS) and is_logged(record.exc_info[1]):
             return
-        fields: dict[str, Any] = {}
+        fields: dict[str, object] = {}
         if not _STANDARD_ATTRIBUTES.issuperset(vars(record)):
             fields = {name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES}
         if record.exc_info:
@@ -60,7 +60,7 @@ def log_event(pipeline: LogPipeline, logger: str, method: str, fields: MutableMa
     pipeline.log(number, logger, event, fields)
 
 
-def format_event(fields: Mapping[str, Any]) -> str:
+def format_event(fields: Mapping[str, object]) -> str:
     """Return structlog's *fields* as one text, for handlers without structured fields."""
     pairs = [f"{name}={value!r}" for name, value in fields.items() if name not in ("event", "exc_info", "stack_info")]
     return " ".join([str(fields.get("event", "")), *pairs])
@@ -68,7 +68,7 @@ def format_event(fields: Mapping[str, Any]) -> str:
 
 def format_exception(exc_info: object) -> str:
     """Return the traceback of *exc_info*: an exception, a ``sys.exc_info()`` tuple, or True for the current one."""
-    error: Any = exc_info
+    error = exc_info
     if isinstance(exc_info, tuple):
         error = exc_info[1] if len(exc_info) == 3 else None
     elif not isinstance(exc_info, BaseException):

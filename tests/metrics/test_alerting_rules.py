@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scalekit.telemetry import Alert, Counter, Gauge, Histogram
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Instrument
 from scalekit_metrics.alerting_rules import render
 from tests.tools import promtool
 
 LOST = Counter("shop_lost_orders", "Lost orders.", ("reason",), alert=Alert("Orders are lost.", severity="critical"))
 UP = Gauge("shop_bank_up", "Connection to the bank.", alert=Alert("No bank.", operator="<", threshold=1, duration="1m"))
 SECONDS = Histogram("shop_order_seconds", "Duration of an order.", alert=Alert("Orders are slow.", threshold=0.5))
-CATALOGUE = {"shop": [LOST, UP, SECONDS], "silent": [Gauge("shop_stock", "Items in stock.")]}
+CATALOGUE: dict[str, list[Instrument[Any]]] = {
+    "shop": [LOST, UP, SECONDS],
+    "silent": [Gauge("shop_stock", "Items in stock.")],
+}
 
 
 def test_alerts_compare_rates_of_counters_values_of_gauges_and_p99_of_histograms() -> None:
