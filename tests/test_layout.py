@@ -138,9 +138,9 @@ def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str,
     assert list(documented) == list(keys)
     for name, field in keys.items():
         assert name in descriptions(model)
-        expected = str(field.default).lower() if field.default not in (None, (), {}, "") else None
-        assert documented[name].lower() == (expected or documented[name])
-        assert expected or documented[name] in ("none", "all", "empty")
+        empty = {None: "none", (): "[]", "": '""'}
+        default = "{}" if field.default == {} else empty.get(field.default) or str(field.default)
+        assert documented[name].lower() == default.lower(), name
 
 
 def test_the_changelog_is_kept_and_the_version_is_in_it_or_to_come() -> None:
