@@ -1,4 +1,4 @@
-"""The command line. Each command is a module of this package, imported when it is called."""
+"""The command line; each command is a module of this package, imported when the command runs."""
 
 from scalekit.cli.main import main
 

@@ -1,4 +1,4 @@
-"""``scalekit check``: find every mistake before anything is served."""
+"""``scalekit check``: find mistakes in file and application without serving."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Check = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Verdict:
-    """What `scalekit run` would say: *status* is its exit status, 0 when it would serve."""
+class CheckReport:
+    """The result of a check; *status* is the exit status with which `scalekit run` would fail, or 0."""
 
     status: int = 0
     problems: list[Any] = field(default_factory=list)
     plugins: int = 0
     checks: list[Check] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     errors: list[ScalekitError] = field(default_factory=list)
 
     @property
-    def word(self) -> str:
-        """The status in one word."""
+    def status_name(self) -> str:
+        """The status as ``ok``, ``invalid`` or ``failed``."""
         return {0: "ok", ConfigError.exit_status: "invalid"}.get(self.status, "failed")
 
 
@@ -47,61 +47,61 @@ class Verdict:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) -> None:
-    """Read FILE, load what it names and report every mistake; with --connect reach every server too."""
-    verdict = _verdict(source, connect)
-    for each in verdict.errors if ctx.meta.get(TRACEBACK) else ():
+    """Check FILE, its plugins and the application, and report every mistake."""
+    report = _check(source, connect)
+    for each in report.errors if ctx.meta.get(TRACEBACK) else ():
         print_traceback(each)
     if as_json:
-        report = {"version": 1, "status": verdict.word, "problems": verdict.problems, "checks": verdict.checks}
-        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        content = {"version": 1, "status": report.status_name, "problems": report.problems, "checks": report.checks}
+        click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
     else:
-        _print(source, verdict)
-    ctx.exit(verdict.status)
+        _print(source, report)
+    ctx.exit(report.status)
 
 
-def _verdict(source: FileSource, connect: bool) -> Verdict:
-    verdict = Verdict()
+def _check(source: FileSource, connect: bool) -> CheckReport:
+    report = CheckReport()
     disabled = logging.root.manager.disable
     try:
         host = source.host()
-        verdict.plugins = len(host.settings.plugins.names)
-        logging.disable(logging.WARNING)  # what the checks say need not be said twice
-        asyncio.run(_try(host, connect, verdict))
+        report.plugins = len(host.settings.plugins.names)
+        logging.disable(logging.WARNING)  # the report contains these messages
+        asyncio.run(_check_host(host, connect, report))
     except ConfigError as mistakes:
-        verdict.status, verdict.problems, verdict.errors = mistakes.exit_status, list(mistakes.problems), [mistakes]
+        report.status, report.problems, report.errors = mistakes.exit_status, list(mistakes.problems), [mistakes]
     except ScalekitError as failure:
-        verdict.status, verdict.errors = failure.exit_status, [failure]
-        verdict.problems = [{"message": mask_passwords(str(failure))}]
+        report.status, report.errors = failure.exit_status, [failure]
+        report.problems = [{"message": mask_passwords(str(failure))}]
     finally:
         logging.disable(disabled)
-    return verdict
+    return report
 
 
-async def _try(host: Host, connect: bool, verdict: Verdict) -> None:
+async def _check_host(host: Host, connect: bool, report: CheckReport) -> None:
     from scalekit.cli.preflight import run_preflight, verify_application
 
     await verify_application(host)
     if not connect:
         return
-    done = await run_preflight(host)
-    verdict.left_out, verdict.errors = done.left_out, [*done.failures]
-    verdict.problems = [{"message": mask_passwords(str(each))} for each in done.failures]
-    verdict.checks = [
+    preflight = await run_preflight(host)
+    report.skipped, report.errors = preflight.skipped, [*preflight.failures]
+    report.problems = [{"message": mask_passwords(str(each))} for each in preflight.failures]
+    report.checks = [
         {"name": name, "error": result.last_error, "latency_ms": round(result.latency * 1e3, 3)}
-        for name, result in done.results.items()
+        for name, result in preflight.results.items()
     ]
-    verdict.status = int(bool(done.failures or any(each["error"] for each in verdict.checks)))
+    report.status = int(bool(preflight.failures or any(each["error"] for each in report.checks)))
 
 
-def _print(source: FileSource, verdict: Verdict) -> None:
-    if verdict.status == ConfigError.exit_status:
-        raise ConfigError(verdict.problems)
-    if not verdict.status or verdict.checks or verdict.left_out:
-        click.echo(f"{source.file}: well formed; {verdict.plugins} plugin{'s' * (verdict.plugins != 1)}")
-    for problem in verdict.problems:
+def _print(source: FileSource, report: CheckReport) -> None:
+    if report.status == ConfigError.exit_status:
+        raise ConfigError(report.problems)
+    if not report.status or report.checks or report.skipped:
+        click.echo(f"{source.file}: valid; {report.plugins} plugin{'s' * (report.plugins != 1)}")
+    for problem in report.problems:
         print_error(problem["message"])
-    for name in verdict.left_out:
-        click.echo(f"{click.style('left out', fg='yellow')} {name}: it requires what did not start")
-    for each in verdict.checks:
+    for name in report.skipped:
+        click.echo(f"{click.style('skipped', fg='yellow')} {name}: a plugin that it requires did not start")
+    for each in report.checks:
         mark = click.style("failed", fg="red") if each["error"] else click.style("ok    ", fg="green")
         click.echo(f"{mark} {each['name']} ({each['latency_ms']:g} ms) {each['error']}".rstrip())

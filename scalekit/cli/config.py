@@ -1,4 +1,4 @@
-"""``scalekit config show``: what is in effect, and where each value came from."""
+"""``scalekit config show``: print all values in effect with their origins."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from scalekit.config.validation import value_at
 @click.group()
 @config_options
 def config(source: FileSource) -> None:
-    """Look at the configuration."""
+    """Show the configuration."""
 
 
 @config.command()
 @file_argument
 @config_options
 def show(source: FileSource) -> None:
-    """Print every key in effect with its value and where that came from; secrets are masked."""
+    """Print every key with its value and the origin of the value; secrets are masked."""
     settings = source.settings()
     tables: dict[Path, BaseModel] = {
         ("app",): settings.app,
@@ -42,7 +42,7 @@ def show(source: FileSource) -> None:
     for path, model in tables.items():
         for key, value in _leaves(model, path):
             origin = click.style(f"# {_origin(settings.document, key)}", dim=True)
-            click.echo(f"{dotted(key)} = {_shown(key, value)}  {origin}")
+            click.echo(f"{dotted(key)} = {_format(key, value)}  {origin}")
 
 
 def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
@@ -59,7 +59,7 @@ def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
         yield path, value
 
 
-def _shown(path: Path, value: Any) -> str:
+def _format(path: Path, value: Any) -> str:
     if value is None:
         return "(unset)"
     if isinstance(value, Secret) or (isinstance(value, str) and value and is_secret_name(path[-1])):
@@ -67,15 +67,15 @@ def _shown(path: Path, value: Any) -> str:
     if type(value) is str:
         value = mask_url(value)
     as_json = type(value) in (int, bool, str, tuple, list, dict)
-    return mask_passwords(orjson.dumps(value, default=_text).decode() if as_json else f'"{value}"')
+    return mask_passwords(orjson.dumps(value, default=_mask_secret).decode() if as_json else f'"{value}"')
 
 
-def _text(value: object) -> str:
+def _mask_secret(value: object) -> str:
     return MASK if isinstance(value, Secret) else str(value)
 
 
 def _origin(document: Document, path: Path) -> str:
-    """Return the origin of *path*, or of the shorter spelling that stands for the table around it."""
+    """Return the origin of *path*, or of the short form, such as a string, that replaces its table."""
     if path in document.origins:
         return str(document.origins[path])
     outer = value_at(document.data, path[:-1])

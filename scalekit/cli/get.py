@@ -1,4 +1,4 @@
-"""``scalekit get``: one request, without a server."""
+"""``scalekit get``: send one request to the application without a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from scalekit.cli.cache_status import explained
+from scalekit.cli.cache_status import explain_cache_status
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import ChainLink, Host, build_chain
@@ -25,11 +25,11 @@ from scalekit.testing.inprocess import TestResponse, request, running
 @click.argument("path")
 @file_argument
 @config_options
-@click.option("-X", "--method", default="GET", help="The method; by default GET.")
-@click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header, any number of times.")
-@click.option("-d", "--data", default="", help="The body.")
-@click.option("-i", "--include", is_flag=True, help="Print status and headers too.")
-@click.option("--explain", is_flag=True, help="Print the time spent in each layer, and what caches did.")
+@click.option("-X", "--method", default="GET", help="Request method; by default GET.")
+@click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Request header; repeatable.")
+@click.option("-d", "--data", default="", help="Request body.")
+@click.option("-i", "--include", is_flag=True, help="Print status and headers, too.")
+@click.option("--explain", is_flag=True, help="Print the time in each layer and the decisions of caches.")
 @click.pass_context
 def get(
     ctx: click.Context,
@@ -41,18 +41,18 @@ def get(
     include: bool,
     explain: bool,
 ) -> None:
-    """Start the application, send one request for PATH and print the response; exit status 1 from status 400 up."""
+    """Start the application, send a request for PATH and print the response; exit status 1 for status 400 and above."""
     if not path.startswith("/") or not is_utf8(path):
-        raise click.BadParameter(f"a path begins with / and is UTF-8, got {path!r}", param_hint="PATH")
+        raise click.BadParameter(f"expected a path that starts with / and is UTF-8, got {path!r}", param_hint="PATH")
     host = source.host()
-    timeline = _watch(host) if explain else None
-    answer = asyncio.run(_ask(host, path, method.upper(), _fields(headers), os.fsencode(data)))
+    layers = _time_layers(host) if explain else None
+    response = asyncio.run(_send_request(host, path, method.upper(), _fields(headers), os.fsencode(data)))
     if include:
-        _print_head(answer)
-    click.echo(answer.body, nl=not answer.body.endswith(b"\n"))
-    if timeline:
-        _explain(timeline, answer)
-    ctx.exit(1 if answer.status >= 400 else 0)
+        _print_head(response)
+    click.echo(response.body, nl=not response.body.endswith(b"\n"))
+    if layers:
+        _explain(layers, response)
+    ctx.exit(1 if response.status >= 400 else 0)
 
 
 def _fields(headers: Sequence[str]) -> dict[str, str]:
@@ -70,65 +70,64 @@ def _is_latin(value: str) -> bool:
     return all(ord(character) < 256 for character in value)
 
 
-async def _ask(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> TestResponse:
+async def _send_request(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> TestResponse:
     host.context.provide(OTHER_SERVER, False)  # one process serves this request
     async with running(host) as state:
         return await request(host, path, method=method, headers=headers, body=body, state=state)
 
 
-def _print_head(answer: TestResponse) -> None:
-    click.echo(f"HTTP {answer.status}")
-    for name, value in answer.headers:
+def _print_head(response: TestResponse) -> None:
+    click.echo(f"HTTP {response.status}")
+    for name, value in response.headers:
         click.echo(f"{name.decode('latin-1')}: {value.decode('latin-1')}")
     click.echo()
 
 
 @dataclass(slots=True)
-class Lap:
-    """A link of the chain and the seconds that a request spent in it and in all that it encloses."""
+class LayerTime:
+    """A link of the chain, and the seconds that a request spent in it and in all inner links."""
 
     place: str
     owner: str
     seconds: float = field(default=0.0)
 
 
-class Timed:
-    """Measure how long *app* takes."""
+class TimingMiddleware:
+    """Measures the duration of requests in *app*."""
 
-    def __init__(self, app: ASGIApp, lap: Lap) -> None:
+    def __init__(self, app: ASGIApp, layer: LayerTime) -> None:
         self.app = app
-        self.lap = lap
+        self.layer = layer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, and note the time."""
-        begun = time.perf_counter()
+        """Serve the request and store its duration."""
+        started = time.perf_counter()
         try:
             await self.app(scope, receive, send)
         finally:
-            self.lap.seconds = time.perf_counter() - begun
+            self.layer.seconds = time.perf_counter() - started
 
 
-def _watch(host: Host) -> list[Lap]:
-    """Rebuild the chain of *host* with a stopwatch around every link; return the laps, outermost first."""
-    laps = [Lap(link.place, link.owner) for link in host.links]
-    inner = Lap("application", "application")
+def _time_layers(host: Host) -> list[LayerTime]:
+    """Rebuild the chain of *host* with a timer around each link; return the times, outermost first."""
+    layers = [LayerTime(link.place, link.owner) for link in host.links]
+    inner = LayerTime("application", "application")
     links: list[ChainLink] = []
-    for link, lap in zip(host.links, laps, strict=True):
-        links += [ChainLink(link.place, link.owner, Middleware(Timed, lap)), link]
-    host.chain = build_chain(links, Timed(host.target, inner), host.templates)
-    return [*laps, inner]
+    for link, layer in zip(host.links, layers, strict=True):
+        links += [ChainLink(link.place, link.owner, Middleware(TimingMiddleware, layer)), link]
+    host.chain = build_chain(links, TimingMiddleware(host.target, inner), host.templates)
+    return [*layers, inner]
 
 
-def _explain(laps: Sequence[Lap], answer: TestResponse) -> None:
-    """Print each link's own time: what it took less what the next one in took."""
-    inner = [lap.seconds for lap in laps[1:]] + [0.0]
-    reached = [(lap, lap.seconds - below) for lap, below in zip(laps, inner, strict=True) if lap.seconds]
+def _explain(layers: Sequence[LayerTime], response: TestResponse) -> None:
+    """Print each link's own time, without the time in inner links."""
+    inner = [layer.seconds for layer in layers[1:]] + [0.0]
+    reached = [(layer, layer.seconds - below) for layer, below in zip(layers, inner, strict=True) if layer.seconds]
     click.echo()
-    for line in explained(answer):
+    for line in explain_cache_status(response):
         click.echo(line)
     print_table(
-        ["layer", "plugin", "own time"], [(lap.place, lap.owner, f"{own * 1e6:.0f} µs") for lap, own in reached]
+        ["layer", "plugin", "own time"], [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached]
     )
-    click.echo(
-        f"{answer.status} in {laps[0].seconds * 1e6:.0f} µs, {len(answer.body)} bytes; first request of a new process"
-    )
+    total, size = layers[0].seconds * 1e6, len(response.body)
+    click.echo(f"{response.status} in {total:.0f} µs, {size} bytes; first request of a new process")

@@ -1,4 +1,4 @@
-"""The group of all commands: the host's own, and those of the plugins that the file turns on."""
+"""The command group ``scalekit``: commands of the host and of the plugins that the file enables."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import click
 
 from scalekit import terminal
 from scalekit.cli.source import (
+    ARGV,
     TRACEBACK,
-    WORDS,
+    ConfigGroup,
     FileSource,
-    ReadingGroup,
     config_options,
-    named_source,
-    reading_options,
+    missing_config_options,
+    source_from_argv,
 )
 from scalekit.errors import ConfigError, ScalekitError
 
@@ -34,10 +34,10 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """Find a command among the host's, then among the plugins'."""
+    """Looks up commands of the host, then those of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands; a file that cannot be loaded just adds none."""
+        """Return the names of all commands; without those of plugins when the file is invalid."""
         try:
             return [*sorted(COMMANDS), *_plugin_groups(ctx)]
         except ScalekitError:
@@ -54,19 +54,19 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command and its arguments; for an unknown one the message suggests the closest name."""
+        """Return the command and its arguments; the error for an unknown one suggests the closest name."""
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise click.UsageError(f"No such command {args[0]!r}{_hint(ctx, args[0], self.list_commands(ctx))}", ctx)
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse *args*, and keep them: commands of plugins are in a file that may be named behind them."""
-        ctx.meta[WORDS] = list(args)
+        """Parse *args* and store them: the file, which determines the commands of plugins, may follow the command."""
+        ctx.meta[ARGV] = list(args)
         ctx.meta[TRACEBACK] = "--traceback" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what ScaleKit raises on purpose becomes a message and an exit status."""
+        """Run the command; print a ScalekitError and exit with its status."""
         try:
             return super().invoke(ctx)
         except ConfigError as error:
@@ -74,7 +74,7 @@ class Commands(click.Group):
             for problem in error.problems:
                 terminal.print_error(str(problem))
             count = len(error.problems)
-            click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; nothing was started", err=True)
+            click.echo(f"{count} mistake{'s' * (count != 1)} in the configuration; not started", err=True)
             ctx.exit(error.exit_status)
         except ScalekitError as error:
             _trace(ctx, error)
@@ -88,10 +88,10 @@ def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
 
     if name not in installed():
         return did_you_mean(name, known)
-    source = named_source(ctx)
+    source = source_from_argv(ctx)
     if not source.exists():
-        return f"; commands of the plugin {name!r} need a file that turns it on, and there is no file {source.file!r}"
-    return f"; commands of the plugin {name!r} are there when {source.file} has the table [plugins.{name}]"
+        return f"; commands of the plugin {name!r} need a file that enables it, and there is no file {source.file!r}"
+    return f"; to enable the commands of the plugin {name!r}, add the table [plugins.{name}] to {source.file}"
 
 
 def _trace(ctx: click.Context, error: BaseException) -> None:
@@ -100,12 +100,12 @@ def _trace(ctx: click.Context, error: BaseException) -> None:
 
 
 def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:
-    source = named_source(ctx)
+    source = source_from_argv(ctx)
     if not source.exists():
         return {}
     groups: dict[str, click.Group] = {}
-    for name, commands in source.prepared_commands().items():
-        groups[name] = ReadingGroup(name, help=f"Commands of plugin {name}.", params=reading_options(()))
+    for name, commands in source.plugin_commands().items():
+        groups[name] = ConfigGroup(name, help=f"Commands of plugin {name}.", params=missing_config_options(()))
         for command in commands:
             groups[name].add_command(command)
     return groups
@@ -115,10 +115,10 @@ def _plugin_groups(ctx: click.Context) -> dict[str, click.Group]:
 @click.version_option(package_name="scalekit-asgi", prog_name="scalekit")
 @config_options
 def group(source: FileSource) -> None:
-    """Put any ASGI application under one TOML file and its plugins.
+    """Run ASGI applications with plugins, configured by one TOML file.
 
     \b
-    Exit status: 0 well, 1 a check or start failed, 2 wrong usage, 78 mistakes in the file.
+    Exit status: 0 success, 1 a check or start failed, 2 usage error, 78 mistakes in the file.
     """
 
 

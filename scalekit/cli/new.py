@@ -1,4 +1,4 @@
-"""``scalekit new``: a folder that works, to change into one's own."""
+"""``scalekit new``: create a plugin or an application from a template."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from string import Template
 import click
 
 SUFFIX = ".txt"
-"""Templates have it so that no tool takes them for what they become."""
+"""Suffix of template files, so that tools do not treat them as code."""
 
 
 @click.group()
 def new() -> None:
-    """Make a new plugin or application in a folder of its own."""
+    """Create a plugin or an application in a new folder."""
 
 
 @new.command()
 @click.argument("name")
 def plugin(name: str) -> None:
-    """Make a plugin called NAME, with README, tests and a pyproject.toml that installs it."""
+    """Create the plugin NAME with README, tests and pyproject.toml."""
     package = _package_name(name)
     folder = Path(f"scalekit-{package.replace('_', '-')}")
     _write("plugin", folder, name, package)
-    click.echo(f"made {folder}; next: cd {folder} && pip install -e '.[test]' && pytest && scalekit plugins")
+    click.echo(f"created {folder}; next: cd {folder} && pip install -e '.[test]' && pytest && scalekit plugins")
 
 
 @new.command()
 @click.argument("name")
 def app(name: str) -> None:
-    """Make a service called NAME, with a scalekit.toml and tests."""
+    """Create the service NAME with scalekit.toml, Dockerfile and tests."""
     package = _package_name(name)
     if package == "tests" or package in sys.stdlib_module_names or PathFinder.find_spec(package, _installed()):
-        message = f"a module {package!r} is there already, which the service would hide; choose another name"
+        message = f"a module {package!r} exists, which the service would hide; choose another name"
         raise click.BadParameter(message, param_hint="NAME")
     folder = Path(name)
     _write("app", folder, name, package)
-    click.echo(f"made {folder}; next: cd {folder} && pip install -e '.[test]' && pytest && scalekit run")
+    click.echo(f"created {folder}; next: cd {folder} && pip install -e '.[test]' && pytest && scalekit run")
 
 
 def _package_name(name: str) -> str:
@@ -54,28 +54,28 @@ def _package_name(name: str) -> str:
 
 
 def _installed() -> list[str]:
-    """Return where modules are imported from, without the folder that a command runs in."""
+    """Return the import path without the current folder."""
     return [entry for entry in sys.path if entry and Path(entry).resolve() != Path.cwd()]
 
 
 def _write(kind: str, folder: Path, name: str, package: str) -> None:
     if folder.exists():
-        raise click.UsageError(f"{folder} is there already; choose another name or remove it")
-    words = {
+        raise click.UsageError(f"{folder} exists; choose another name or remove it")
+    values = {
         "name": name,
         "package": package,
         "dashed": package.replace("_", "-"),
         "title": package.title().replace("_", ""),
         "version": version("scalekit-asgi"),
     }
-    _render(files("scalekit") / "templates" / kind, folder, words)
+    _render(files("scalekit") / "templates" / kind, folder, values)
 
 
-def _render(source: Traversable, target: Path, words: dict[str, str]) -> None:
+def _render(source: Traversable, target: Path, values: dict[str, str]) -> None:
     target.mkdir()
     for entry in source.iterdir():
-        path = target / entry.name.replace("NAME", words["package"]).removesuffix(SUFFIX)
+        path = target / entry.name.replace("NAME", values["package"]).removesuffix(SUFFIX)
         if entry.is_dir():
-            _render(entry, path, words)
+            _render(entry, path, values)
         else:
-            path.write_text(Template(entry.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
+            path.write_text(Template(entry.read_text(encoding="utf-8")).substitute(values), encoding="utf-8")

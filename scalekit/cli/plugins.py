@@ -1,4 +1,4 @@
-"""``scalekit plugins``: what is installed and what the file makes of it."""
+"""``scalekit plugins``: list the installed plugins and how the file uses them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalekit.terminal import print_table
 @file_argument
 @config_options
 def plugins(source: FileSource) -> None:
-    """List the installed plugins; of those that FILE turns on also hooks, layers and start order."""
+    """List the installed plugins; for those that FILE enables also hooks, layers and start order."""
     from scalekit.plugins import installed
 
     details = _enabled(source) if source.exists() or source.is_named else {}
@@ -25,11 +25,11 @@ def plugins(source: FileSource) -> None:
     if rows:
         print_table(["plugin", "enabled", "package", "starts", "layers", "hooks"], rows)
     else:
-        click.echo("no plugins are installed; make one with `scalekit new plugin NAME`")
+        click.echo("no plugins are installed; create one with `scalekit new plugin NAME`")
 
 
 def _enabled(source: FileSource) -> dict[str, tuple[str, str, str]]:
-    """Return hooks, layers and place in the start order of each enabled plugin."""
+    """Return hooks, layers and position in the start order of each enabled plugin."""
     from scalekit.app import prepare
 
     settings = source.settings()

@@ -1,4 +1,4 @@
-"""Start plugins and application once without serving, and collect every failure that `scalekit run` would meet."""
+"""Start plugins and application once without serving, and collect all failures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle
 
 @dataclass(slots=True)
 class PreflightResult:
-    """What did not start, which plugins were left out since they require that, and what the checks said."""
+    """Failed starts, plugins skipped because they require those, and the results of health checks."""
 
     failures: list[StartError] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
 
 
 async def verify_application(host: Host) -> None:
-    """Raise StartError, in the words of a start, when the application fails as soon as it is called."""
+    """Raise StartError, with the message of a start, when the application fails at its first call."""
     if host.settings.server.role != "web":
         return
     try:
@@ -31,16 +31,16 @@ async def verify_application(host: Host) -> None:
 
 
 async def run_preflight(host: Host) -> PreflightResult:
-    """Start every plugin that can be started, then the application, and run each check of what has started once."""
-    done = PreflightResult()
+    """Start all plugins independently, then the application, and run the health checks of started plugins once."""
+    preflight = PreflightResult()
     steps = host.lifecycle.steps
     plugins = Lifecycle([step for step in steps if step.name not in (HEALTH, APPLICATION)], host.context)
     async with plugins.start_independently() as failed:
-        application = [] if failed else [step for step in steps if step.name == APPLICATION]
+        application = [step for step in steps if step.name == APPLICATION and not failed]
         async with Lifecycle(application, host.context).start_independently() as broken:
             names = [name for name in host.monitor.results if name.partition(".")[0] not in failed]
             await host.monitor.check_once(names)
-            done.results = {name: host.monitor.results[name] for name in names}
-            done.left_out = [name for name, error in failed.items() if error is None]
-            done.failures = [error for error in (*failed.values(), *broken.values()) if error is not None]
-    return done
+            preflight.results = {name: host.monitor.results[name] for name in names}
+            preflight.skipped = [name for name, error in failed.items() if error is None]
+            preflight.failures = [error for error in (*failed.values(), *broken.values()) if error is not None]
+    return preflight

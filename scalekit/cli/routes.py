@@ -1,4 +1,4 @@
-"""``scalekit routes``: every path, and the plugin or application that serves it."""
+"""``scalekit routes``: list all paths, and the plugin or application that serves each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalekit.terminal import print_table
 @file_argument
 @config_options
 def routes(source: FileSource) -> None:
-    """List the paths of host, plugins and application in the order in which they are tried."""
+    """List the paths of host, plugins and application in matching order."""
     from starlette.routing import Router
 
     from scalekit.http.app_routes import list_routes
@@ -30,4 +30,4 @@ def routes(source: FileSource) -> None:
     rows += [[path, methods, "application", "public"] for path, methods in own]
     print_table(["path", "methods", "owner", "listener"], rows)
     if not own:
-        click.echo("the application has no list of routes to show; what is not above goes to it")
+        click.echo("the application does not list its routes; all other paths go to it")

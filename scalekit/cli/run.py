@@ -1,4 +1,4 @@
-"""``scalekit run``: serve."""
+"""``scalekit run``: serve the application."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
     "--only",
     metavar="PLUGIN",
     multiple=True,
-    help="Serve no requests; run this plugin, and those that it needs. Any number of times.",
+    help="Run only this plugin and those that it requires, without serving requests; repeatable.",
 )
-@click.option("--worker", hidden=True, help="How a supervisor starts a worker.")
-@click.option("--fork-server", hidden=True, help="How it starts the parent of workers.")
+@click.option("--worker", hidden=True, help="Arguments of a worker, set by the supervisor.")
+@click.option("--fork-server", hidden=True, help="Arguments of a fork server, set by the supervisor.")
 @config_options
 @click.pass_context
 def run(
     ctx: click.Context, source: FileSource, only: tuple[str, ...], worker: str | None, fork_server: str | None
 ) -> None:
-    """Serve the application that FILE describes until SIGTERM or Ctrl-C; SIGHUP replaces every worker."""
-    formatter = _log()
+    """Serve the application of FILE until SIGTERM or Ctrl-C; SIGHUP replaces all workers."""
+    formatter = _set_up_logging()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
         source = replace(source, overrides=(*source.overrides, "server.role=worker"), only=only)
     if worker is not None:
-        ctx.exit(_work(ctx, source, formatter, worker))
+        ctx.exit(_run_worker(ctx, source, formatter, worker))
     if fork_server is not None:
-        ctx.exit(_work_forked(ctx, source, formatter, fork_server))
-    ctx.exit(_run(ctx, source, formatter))
+        ctx.exit(_run_forked_worker(ctx, source, formatter, fork_server))
+    ctx.exit(_serve(ctx, source, formatter))
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formats records, tracebacks included, without passwords of addresses and, once they are known, any secret."""
+    """Formats log records with passwords in URLs masked and, after the file is read, all secrets."""
 
     redact: Callable[[str], str] = staticmethod(mask_passwords)
 
@@ -61,7 +61,7 @@ class MaskingFormatter(logging.Formatter):
         return self.redact(super().format(record))
 
 
-def _log() -> MaskingFormatter:
+def _set_up_logging() -> MaskingFormatter:
     formatter = MaskingFormatter(FORMAT)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
@@ -69,7 +69,7 @@ def _log() -> MaskingFormatter:
     return formatter
 
 
-def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
+def _build_host(source: FileSource, formatter: MaskingFormatter) -> Host:
     with gc_paused():
         host = source.host()
     freeze_imports(host.settings.server.memory)
@@ -77,20 +77,20 @@ def _host(source: FileSource, formatter: MaskingFormatter) -> Host:
     return host
 
 
-def _run(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
+def _serve(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
     with gc_paused():
         settings = source.settings()
     if settings.server.workers is not None:
         return _supervise(ctx, source, settings)
-    host = _host(source, formatter)
+    host = _build_host(source, formatter)
     from scalekit.runner.server.server_process import serve
 
     status = serve(host)
-    _trace(ctx, host)
+    _print_start_failure(ctx, host)
     return status
 
 
-def _trace(ctx: click.Context, host: Host) -> None:
+def _print_start_failure(ctx: click.Context, host: Host) -> None:
     failure = host.lifecycle.start_failure
     if failure is not None and ctx.meta.get(TRACEBACK):
         print_traceback(failure)
@@ -108,20 +108,20 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
     return supervise(settings.server, command, listeners, partial(log_lines, startup_lines(settings, listeners)))
 
 
-def _work(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
+def _run_worker(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
     from scalekit.runner.workers.worker import run_worker
     from scalekit.runner.workers.worker_args import WorkerArgs
 
     args = WorkerArgs.read(text)
-    faulthandler.enable(args.stacks)  # a worker that hangs is ended by SIGABRT, and shows where
-    host = _host(source, formatter)
+    faulthandler.enable(args.stacks)  # writes the stacks of a worker that hangs, on SIGABRT
+    host = _build_host(source, formatter)
     status = run_worker(host, args)
-    _trace(ctx, host)
+    _print_start_failure(ctx, host)
     return status
 
 
-def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
-    """Import everything that workers need; return in each worker that is forked then, with its status."""
+def _run_forked_worker(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
+    """Import all modules that workers need, then fork workers; return in each worker with its exit status."""
     from scalekit.runner.workers.fork_server import ForkServer
     from scalekit.runner.workers.worker_args import WorkerArgs
 
@@ -132,12 +132,12 @@ def _work_forked(ctx: click.Context, source: FileSource, formatter: MaskingForma
     from scalekit.runner.server.server_process import import_server
     from scalekit.runner.workers.worker import run_worker
 
-    rehearsed = source.host()  # hooks import what the configuration needs; kept, since freeing it would unshare pages
-    formatter.redact = rehearsed.context.redact
-    import_server(rehearsed)
-    args = server.serve_forks(rehearsed.settings.server.memory.gc_freeze)
-    host = build(rehearsed.settings, rehearsed.target)
+    template = source.host()  # building a host imports all modules; never freed, since that would unshare pages
+    formatter.redact = template.context.redact
+    import_server(template)
+    args = server.serve_forks(template.settings.server.memory.gc_freeze)
+    host = build(template.settings, template.target)
     formatter.redact = host.context.redact
     status = run_worker(host, args)
-    _trace(ctx, host)
+    _print_start_failure(ctx, host)
     return status

@@ -1,4 +1,4 @@
-"""``scalekit schema``: let editors complete and check the file."""
+"""``scalekit schema``: print the JSON Schema of the file, for editors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import orjson
 
 @click.command()
 def schema() -> None:
-    """Print the JSON Schema of the file for the plugins that are installed.
+    """Print the JSON Schema of the file with all installed plugins.
 
-    Save it beside the file and name it in the file's first line, `#:schema ./scalekit.schema.json`, for taplo, tombi
-    and the editors that use them.
+    Save it beside the file, and reference it in the first line of the file, `#:schema ./scalekit.schema.json`, for
+    editors with taplo or tombi.
     """
     from scalekit.config.schema import file_schema
     from scalekit.errors import PluginError
@@ -22,6 +22,6 @@ def schema() -> None:
         try:
             plugins.load(candidates)
         except PluginError as error:
-            click.echo(f"plugin {name} is left out: it {error}", err=True)
+            click.echo(f"plugin {name} is skipped: it {error}", err=True)
     models = {name: plugins.models().get(name) for name in plugins.names}
     click.echo(orjson.dumps(file_schema(models), option=orjson.OPT_INDENT_2).decode())

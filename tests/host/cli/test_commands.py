@@ -47,8 +47,8 @@ def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
 
 def test_check_says_that_a_file_is_well_formed(run: Run) -> None:
     result = run("check", toml=VISITS)
-    assert (result.returncode, result.stdout) == (0, "scalekit.toml: well formed; 1 plugin\n")
-    assert run("check", toml=APP).stdout == "scalekit.toml: well formed; 0 plugins\n"
+    assert (result.returncode, result.stdout) == (0, "scalekit.toml: valid; 1 plugin\n")
+    assert run("check", toml=APP).stdout == "scalekit.toml: valid; 0 plugins\n"
 
 
 MISTAKES = """\
@@ -77,7 +77,7 @@ def test_check_reports_every_mistake_in_one_run_in_the_order_of_the_file(run: Ru
         "error: scalekit.toml:8: plugins.visits.limit: should be greater than or equal to 1, got 0 (plugin visits)",
         "error: scalekit.toml:9: plugins.visit: no such plugin is installed; did you mean 'visits'? (plugin visit)",
         "error: scalekit.toml:10: sever: unknown table; did you mean 'server'?",
-        "7 mistakes in the configuration; nothing was started",
+        "7 mistakes in the configuration; not started",
     ]
 
 
@@ -240,7 +240,7 @@ def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_application_without_a_list_of_routes_is_told_so(run: Run) -> None:
-    assert "the application has no list of routes to show" in run("routes").stdout
+    assert "the application does not list its routes" in run("routes").stdout
 
 
 def test_config_shows_every_value_with_its_origin_and_no_secret(run: Run) -> None:
@@ -305,13 +305,13 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
     ("table", "arguments", "sentence"),
     [
         ('ttl = "1h"', (), "stored the response"),
-        ('ttl = "1h"', ("-H", "Cookie: a=b"), "stored nothing: cookie"),
+        ('ttl = "1h"', ("-H", "Cookie: a=b"), "not stored: cookie"),
         (
             "",
             (),
-            "asked the application, because nothing is stored for this URL (fwd=uri-miss); stored nothing: no-lifetime",
+            "forwarded to the application: no response is stored for this URL (fwd=uri-miss); not stored: no-lifetime",
         ),
-        ("", ("-H", "Cache-Control: no-store"), "asked the application, because the request is not for caches"),
+        ("", ("-H", "Cache-Control: no-store"), "forwarded to the application: the cache does not handle the request"),
     ],
 )
 def test_get_explains_what_the_cache_did(run: Run, table: str, arguments: tuple[str, ...], sentence: str) -> None:
@@ -435,9 +435,9 @@ def _on_a_terminal(folder: Path, *arguments: str) -> str:
         (("chekc",), "No such command 'chekc'; did you mean 'check'?"),
         (
             ("cache", "purge"),
-            "commands of the plugin 'cache' are there when scalekit.toml has the table [plugins.cache]",
+            "to enable the commands of the plugin 'cache', add the table [plugins.cache] to scalekit.toml",
         ),
-        (("cache", "purge", "-c", "none.toml"), "need a file that turns it on, and there is no file 'none.toml'"),
+        (("cache", "purge", "-c", "none.toml"), "need a file that enables it, and there is no file 'none.toml'"),
     ],
 )
 def test_a_command_that_is_unknown_is_told_with_what_was_meant(arguments: tuple[str, ...], says: str, run: Run) -> None:

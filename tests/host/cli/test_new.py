@@ -129,7 +129,7 @@ def test_a_new_plugin_is_turned_on_by_its_table(run: Run, made: Made) -> None:
 def test_a_new_app_is_well_formed(made: Made) -> None:
     checked = scalekit("check", "--connect", folder=made.folder / "web-shop")
     assert checked.returncode == 0
-    assert "well formed" in checked.stdout
+    assert ": valid; " in checked.stdout
 
 
 def test_the_dockerfile_of_a_new_app_is_one_for_production(made: Made) -> None:
@@ -187,7 +187,7 @@ def test_a_name_that_cannot_be_a_package_is_refused(name: str, run: Run) -> None
 def test_an_app_that_would_hide_another_module_is_refused(name: str, run: Run, tmp_path: Path) -> None:
     result = run("new", "app", name)
     assert result.returncode == 2
-    assert f"a module {name!r} is there already" in result.stderr
+    assert f"a module {name!r} exists" in result.stderr
     assert not (tmp_path / name).exists()
 
 
@@ -195,7 +195,7 @@ def test_what_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     result = run("new", "app", "shop")
     assert result.returncode == 2
-    assert "shop is there already" in result.stderr
+    assert "shop exists" in result.stderr
 
 
 def _run(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ def test_an_invalid_file_exits_with_status_78(tmp_path: Path) -> None:
     assert result.returncode == 78
     assert "scalekit.toml:4: server.prot: unknown key; did you mean 'port'?" in result.stderr
     assert "scalekit.toml:5: plugins.cahce: no such plugin is installed" in result.stderr
-    assert "2 mistakes in the configuration; nothing was started" in result.stderr
+    assert "2 mistakes in the configuration; not started" in result.stderr
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "no.such.host.invalid", "10.255.255.1"])

@@ -279,7 +279,7 @@ def test_what_requires_a_plugin_that_does_not_start_is_left_out_and_the_rest_is_
     result = run("check", "--connect", toml=toml)
     said = messages(result.stderr)
     assert [each.rpartition(": ")[2] for each in said] == ["disk full", "no licence"]
-    assert "left out replica: it requires what did not start" in result.stdout
+    assert "skipped replica: a plugin that it requires did not start" in result.stdout
     assert messages(run("run", "--set", "server.port=0").stderr)[0] in said
     assert result.returncode == 1
 
