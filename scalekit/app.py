@@ -37,7 +37,7 @@ from scalekit.lifespan import Lifespan, missing_requirements, series_budget, sta
 from scalekit.operator_pages import operator_pages
 from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
-from scalekit.runner.memory.heap_growth import TOPIC, memory_answer, tracing
+from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, tracing
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
@@ -90,7 +90,7 @@ def prepare(settings: Settings) -> Prepared:
     telemetry.catalogue = catalogue(recorded)
     context.provide(TELEMETRY, telemetry)
     worker_queries = WorkerQueries()
-    worker_queries.register(TOPIC, memory_answer())
+    worker_queries.register(TOPIC, memory_query_handler())
     context.provide(WORKER_QUERIES, worker_queries)
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)

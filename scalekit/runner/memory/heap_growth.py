@@ -1,4 +1,4 @@
-"""Find what makes the heap grow: object counts by type and, with tracemalloc, allocations by line."""
+"""Find the causes of heap growth: object counts by type and, with tracemalloc, allocations by line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tracing(frames: int) -> Generator[None, None, None]:
         yield
 
 
-def memory_answer() -> Callable[[], Awaitable[bytes]]:
+def memory_query_handler() -> Callable[[], Awaitable[bytes]]:
     """Return the handler of the memory query in this process; it runs one comparison at a time."""
     growth = HeapGrowth()
     comparing = asyncio.Lock()

@@ -58,7 +58,7 @@ class GracefulServer(uvicorn.Server):
         table = host.settings.server
         self.drain_delay = float(table.drain_delay) if table.role == "web" else 0.0  # no load balancer checks it
         self.retiring = False
-        self.served: ServerInfo | None = None
+        self.server_info: ServerInfo | None = None
         self._signalled = False
         self._watchdog = Watchdog()
 
@@ -86,12 +86,11 @@ class GracefulServer(uvicorn.Server):
 
     def _provide_server_info(self, sockets: list[socket.socket]) -> None:
         settings = self.host.settings
-        (host, port), *apart = [each.getsockname()[:2] for each in sockets]
-        self.served = ServerInfo(
-            host, port, f"{settings.health.path}/ready", apart[0] if apart else None, self.retiring
-        )
+        (host, port), *others = [each.getsockname()[:2] for each in sockets]
+        management = others[0] if others else None
+        self.server_info = ServerInfo(host, port, f"{settings.health.path}/ready", management, self.retiring)
         self.host.context.withdraw(SERVER_INFO)
-        self.host.context.provide(SERVER_INFO, self.served)
+        self.host.context.provide(SERVER_INFO, self.server_info)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -129,8 +128,8 @@ class GracefulServer(uvicorn.Server):
     def retire(self) -> None:
         """Start to shut down while other workers keep serving the same address."""
         self.retiring = self.should_exit = True
-        if self.served is not None:
-            self.served.retiring = True
+        if self.server_info is not None:
+            self.server_info.retiring = True
         self.host.lifecycle.cancel_start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -119,8 +119,8 @@ class RequestCycle(Framing):
             if self.presumed_disconnected and not self.response_complete:  # the application received http.disconnect
                 self._close_incomplete()
             elif not self.response_complete and not self.disconnected:
-                what = "completing" if self.response_started else "starting"
-                logger.error("ASGI callable returned without %s response.", what)
+                step = "completing" if self.response_started else "starting"
+                logger.error("ASGI callable returned without %s response.", step)
                 await self._send_error()
         finally:
             # The connection outlives the task, and the task may outlive the connection.

@@ -39,7 +39,7 @@ class RequestParser(HttpToolsProtocol):
 
     parser: Any
 
-    # State of one message; class attributes, so that a new message resets only what can differ.
+    # State of one message; class attributes, so that a new message resets only attributes that can differ.
     _in_head = False
     _in_body = False
     _upgrades = False

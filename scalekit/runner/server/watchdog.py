@@ -66,8 +66,8 @@ def _log_and_flush(logged: _thread.LockType) -> None:
 def blocking_threads() -> dict[str, str]:
     """Return the name and location of each thread that keeps this process from exiting."""
     frames = sys._current_frames()
-    kept = [each for each in threading.enumerate() if not each.daemon and each.ident in frames]
-    return {each.name: _location(frames[each.ident]) for each in kept if each.ident is not None}
+    blocking = [each for each in threading.enumerate() if not each.daemon and each.ident in frames]
+    return {each.name: _location(frames[each.ident]) for each in blocking if each.ident is not None}
 
 
 def _location(frame: FrameType) -> str:

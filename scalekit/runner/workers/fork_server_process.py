@@ -40,7 +40,7 @@ class ForkServerProcess(ChildProcess):
         super().__init__("fork server", process, stacks_pipe)
 
     @property
-    def forks(self) -> bool:
+    def can_fork(self) -> bool:
         """Whether the process can fork workers."""
         return self.is_ready and not self.threads and not self._closed and not self.ended.done()
 

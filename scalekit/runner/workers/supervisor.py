@@ -26,11 +26,11 @@ TICK = 0.5
 MAX_TICK_DELAY = 1.0
 """A tick delayed by more seconds than this means that the supervisor itself did not run and read no heartbeats."""
 RECENT = 1.8
-"""Seconds since the last message of a worker within which it is given log lines: less than two heartbeats."""
+"""Seconds since the last message of a worker within which log records are sent to it: less than two heartbeats."""
 STOP_FAILED = 1
 """Exit status of a worker whose application or plugin raised an exception while stopping."""
 FORCED_GRACE = 7.0
-"""Seconds after a second signal until SIGKILL for workers that have not exited by themselves."""
+"""Seconds between a second signal and SIGKILL for workers that have not exited."""
 STACKS_LOG_TIMEOUT = 20.0
 """Seconds to wait for a worker that can log the stacks of one that crashed."""
 MIN_MEMORY_INTERVALS = 3
@@ -174,12 +174,12 @@ class Supervisor:
         elif message.kind is MessageKind.QUERY_RESULT:
             self._queries.receive(message.content)
 
-    async def _query_all(self, worker: WorkerProcess, question: bytes) -> None:
-        number, topic = question[: QUERY_ID.size], question[QUERY_ID.size :]
-        worker.send_query_results(number + await self._queries.run_in_all(topic))
+    async def _query_all(self, worker: WorkerProcess, query: bytes) -> None:
+        query_id, topic = query[: QUERY_ID.size], query[QUERY_ID.size :]
+        worker.send_query_results(query_id + await self._queries.run_in_all(topic))
 
-    async def _send_total(self, worker: WorkerProcess, question: bytes) -> None:
-        worker.send_total(question + await self._metrics.total())
+    async def _send_total(self, worker: WorkerProcess, query_id: bytes) -> None:
+        worker.send_total(query_id + await self._metrics.total())
 
     async def _watch_for_hangs(self) -> None:
         loop = asyncio.get_running_loop()

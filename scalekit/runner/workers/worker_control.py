@@ -117,15 +117,15 @@ class WorkerControl:
         if result is not None and not result.done():
             result.set_result(content[QUERY_ID.size :])
 
-    def _start_query(self, channel: Channel, query_id: bytes) -> None:
-        task = asyncio.create_task(self._run_query(channel, query_id[: QUERY_ID.size], query_id[QUERY_ID.size :]))
+    def _start_query(self, channel: Channel, query: bytes) -> None:
+        task = asyncio.create_task(self._run_query(channel, query[: QUERY_ID.size], query[QUERY_ID.size :]))
         self._query_tasks.add(task)
         task.add_done_callback(self._query_tasks.discard)
 
-    async def _run_query(self, channel: Channel, number: bytes, topic: bytes) -> None:
+    async def _run_query(self, channel: Channel, query_id: bytes, topic: bytes) -> None:
         try:
             content = await self._queries.run(topic)
         except Exception:
             logger.exception("query %r failed in this worker", topic.decode())
             content = b"null"
-        channel.send(MessageKind.QUERY_RESULT, number + content)
+        channel.send(MessageKind.QUERY_RESULT, query_id + content)
