@@ -168,6 +168,6 @@ async def test_memory_is_in_the_metrics(install: Install) -> None:
 
 def test_the_memory_page_is_on_the_management_address() -> None:
     (port,) = free_ports(1)
-    with Managed(f'[server]\nmanagement = "127.0.0.1:{port}"\n') as service:
+    with Managed(f'[server]\nmanagement_address = "127.0.0.1:{port}"\n') as service:
         assert "growing" in ask(port, "GET", "/-/memory")
         assert service.get("/-/memory") == "/-/memory 0"

@@ -239,7 +239,7 @@ def test_a_plugin_that_hangs_while_stopping_is_cancelled_and_named() -> None:
 
 def test_the_management_address_responds_while_the_process_drains() -> None:
     (port,) = free_ports(1)
-    toml = f'[server]\ndrain_delay = "20s"\nmanagement = "127.0.0.1:{port}"\n'
+    toml = f'[server]\ndrain_delay = "20s"\nmanagement_address = "127.0.0.1:{port}"\n'
 
     class Managed(Service):
         def answers(self) -> bool:
