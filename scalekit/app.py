@@ -51,10 +51,10 @@ def create_app(
     overrides: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> Host:
-    """Return the application that *source*, a file or a mapping, describes; *app* stands in for ``[app] target``.
+    """Return the application that *source*, a file or a mapping, describes; *app* replaces ``[app] target``.
 
-    *overrides* are ``key=value`` as after ``--set``. With *only*, plugins that these do not need are left out. Raises
-    ConfigError with every mistake of the file, and PluginError when a plugin misbehaves while it is asked.
+    *overrides* are ``key=value`` as after ``--set``. *only* names the plugins to start with their dependencies; the
+    default is all. Raises ConfigError with every mistake of the file, and PluginError when a hook fails.
     """
     settings = load(source, overrides, only)
     target = _target(settings) if app is None else app
@@ -64,7 +64,7 @@ def create_app(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The plugins of one application, asked what they run and put in order, but not started."""
+    """The plugins of one application in start order, before they start."""
 
     context: Context
     steps: list[Step]
@@ -72,9 +72,9 @@ class Prepared:
 
 
 def prepare(settings: Settings) -> Prepared:
-    """Ask the plugins of *settings* for their lifespans.
+    """Collect the lifespans of the plugins of *settings* and derive their order.
 
-    Raises ConfigError naming every plugin that is known not to start.
+    Raises ConfigError naming every plugin that cannot start.
     """
     context = settings.context()
     lifespans = settings.plugins.lifespans(context)
@@ -118,7 +118,7 @@ def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
 
 
 def _own_metrics(settings: Settings) -> list[Instrument[Any]]:
-    """Return what the host counts by itself, whatever the plugins."""
+    """Return the metrics of the host, which do not depend on plugins."""
     return [*instruments_in(memory_metrics), *(instruments_in(worker_metrics) if settings.server.workers else ())]
 
 
@@ -168,10 +168,10 @@ def build(settings: Settings, target: ASGIApp) -> Host:
 
 
 def _target(settings: Settings) -> ASGIApp:
-    """Return the application that the file names; a mistake goes to the document's problems."""
+    """Return the application that ``[app] target`` names; report a mistake to the document."""
     path = ("app", "target")
     if settings.server.role == "worker":
-        return _nothing
+        return _null_app
     if settings.app.target is not None:
         try:
             return load_target(settings.app.target)
@@ -180,11 +180,11 @@ def _target(settings: Settings) -> ASGIApp:
             settings.document.report(path, str(error))
     elif not any(problem.key.startswith("app") for problem in settings.document.problems):
         settings.document.report(path, 'is required; write [app] target = "module.path:name"')
-    return _nothing
+    return _null_app
 
 
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand where an application would, until the mistakes are refused, and where none is served."""
+async def _null_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stand in for the application in workers without requests, and until mistakes of the file are raised."""
 
 
 def _checks(settings: Settings, by_plugin: Mapping[str, Sequence[Check]]) -> dict[str, Check]:

@@ -1,4 +1,4 @@
-"""Drive the application's own lifespan over the ASGI protocol, as a server would."""
+"""Run the application's own lifespan over the ASGI protocol, as a server does."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ logger = logging.getLogger("scalekit")
 
 SCOPE: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}}
 OUTCOME_TIMEOUT = 1.0
-"""Seconds that a lifespan which has reported its failure gets to raise the exception behind it."""
+"""Seconds within which a lifespan that has reported a failure raises its exception."""
 
 
 @asynccontextmanager
 async def app_lifespan(
     app: ASGIApp, state: dict[str, Any], context: Context | None = None
 ) -> AsyncGenerator[None, None]:
-    """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on leaving.
+    """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on exit.
 
-    An application that does not know lifespan scopes, which it says by returning, or by raising something that speaks
-    of the scope, before it answers, is served without; any other exception then ends the start.
-    One that fails later, while it is served, is logged and served on, as by other servers. Raises ApplicationStartError
-    with the application's own words when its start fails; when its stop fails, its exception, or StopError without one.
+    An application that returns before it sends a message, or raises an exception about the unsupported scope, is served
+    without a lifespan; any other exception fails the start. A lifespan that fails later is logged, and the application
+    is still served, as by other servers. Raises ApplicationStartError with the application's message when the start
+    fails; when the stop fails, the application's exception, or StopError without one.
     """
     protocol = _Protocol(app, state, context)
     task = asyncio.create_task(protocol.run(), name="scalekit: the application's lifespan")
@@ -85,7 +85,7 @@ class _Protocol:
             raise ApplicationStartError(_failure_message(reply, error)) from error
 
     async def shutdown(self, task: asyncio.Task[None]) -> None:
-        if not self.supported or task.done():  # why it ended early has been logged
+        if not self.supported or task.done():  # log_failure has logged an early end
             return
         self.stopping = True
         reply = await self._send_event(task, "lifespan.shutdown")
@@ -98,7 +98,7 @@ class _Protocol:
             raise StopError(_failure_message(reply, None))
 
     async def _send_event(self, task: asyncio.Task[None], event: str) -> Message | None:
-        """Send *event* and return the answer, or None when the application ends without one."""
+        """Send *event* and return the application's reply, or None when the application returns without one."""
         await self.to_app.put({"type": event})
         reply = asyncio.ensure_future(self.from_app.get())
         await asyncio.wait({reply, task}, return_when=asyncio.FIRST_COMPLETED)
@@ -109,14 +109,14 @@ class _Protocol:
 
 
 async def verify_lifespan(app: ASGIApp, context: Context, timeout: float) -> None:
-    """Call *app* as a start does, and tell it nothing; raises ApplicationStartError when it fails at that."""
+    """Call *app* with a lifespan scope but send no event; raises ApplicationStartError when *app* fails at once."""
     scope: Scope = {**SCOPE, "state": {}, SCOPE_KEY: context}
     called = asyncio.Event()
 
     async def receive() -> Message:
         called.set()
         await asyncio.Event().wait()
-        raise RuntimeError("nothing comes")
+        raise RuntimeError("no event is sent")
 
     sent: list[str] = []
 
@@ -149,13 +149,13 @@ def _raise_failure(error: BaseException | None, scope: Scope) -> None:
 
 
 def _failure_message(reply: Message, error: BaseException | None) -> str:
-    """Return what *answer* says of a failure, or where it says nothing, what *error* is, with which the task ended."""
+    """Return the message of a failed event; without one, the description of *error*, or the type of *reply*."""
     message = str(reply.get("message") or "").strip()
     return message or (reply["type"] if error is None else describe_error(error))
 
 
 async def _final_error(task: asyncio.Task[None]) -> BaseException | None:
-    """Return the exception with which *task*, which has reported a failure, ends; frameworks raise it right after."""
+    """Return the exception of *task* after it has reported a failure, or None; frameworks raise it right after."""
     await asyncio.wait({task}, timeout=OUTCOME_TIMEOUT)
     return _error(task) if task.done() else None
 

@@ -20,13 +20,13 @@ _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
 _OTHERS = ("<frozen", f"{Path(__file__).parent}{os.sep}", *(f"{get_path(name)}{os.sep}" for name in _LIBRARIES))
-"""What the files of code begin with that the reader of a message has not written."""
+"""Prefixes of files that are not the user's own code."""
 
 
 def load_target(target: str) -> ASGIApp:
-    """Import ``module.path:name`` and return the ASGI application that it is, or that it makes when called.
+    """Import ``module.path:name`` and return the ASGI application, or the one that a factory of that name returns.
 
-    Raises ValueError saying what is wrong with the module, the name or the object.
+    Raises ValueError when the module, the name or the object is wrong.
     """
     module_name, _, attribute = target.partition(":")
     found: Any = _import(module_name)
@@ -39,10 +39,10 @@ def load_target(target: str) -> ASGIApp:
 
 
 def application(found: Any, name: str) -> ASGIApp:
-    """Return *found* when it is an ASGI application, or what it returns when it is a factory of one.
+    """Return *found* when it is an ASGI application, or the application that the factory *found* returns.
 
-    An application takes scope, receive and send; a factory, which a class is too, takes nothing. Raises ValueError
-    when it is neither.
+    An application takes scope, receive and send; a factory, such as a class, takes no arguments. Raises ValueError
+    when *found* is neither.
     """
     if _accepts(found, 3):
         return cast(ASGIApp, found)
@@ -62,7 +62,7 @@ def application(found: Any, name: str) -> ASGIApp:
 
 
 def _remedy(found: Any) -> str:
-    """Return the end of a message about *found*, which is no application: what would make it one."""
+    """Return the remedy for *found*, which is no application, as the end of a message."""
     if inspect.ismodule(found):
         return "; name an application inside it"
     if not callable(found):
@@ -100,13 +100,13 @@ def _import(name: str) -> Any:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about the unknown *name*: what was did_you_mean, empty when nothing is near."""
+    """Return a suggestion for the unknown *name* as the end of a message, empty when no known name is similar."""
     close = get_close_matches(name, [each for each in known if not each.startswith("_")], n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def describe_error(error: BaseException) -> str:
-    """Return *error* with its type and the place that the reader of the message can change."""
+    """Return *error* with its type and the innermost line of the user's own code."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
     frames = traceback.extract_tb(error.__traceback__)

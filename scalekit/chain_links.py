@@ -78,7 +78,7 @@ def _guards(server: Server) -> list[Filter]:
 
 
 def _without_duplicates(owned: Iterable[tuple[LayeredFilter, str]]) -> Iterator[tuple[LayeredFilter, str]]:
-    """Yield a filter, or equal middleware, that several plugins return for one layer only once."""
+    """Yield a filter, or equal middleware, once when several plugins return it for one layer."""
     seen: list[tuple[Layer, Any]] = []
     for item, plugin in owned:
         link = item.link
@@ -94,7 +94,7 @@ def _validate_link(item: LayeredFilter, plugin: str) -> None:
         return
     if not isinstance(link, Middleware):
         remedy = "make it an instance of a subclass of scalekit.Filter, or a Middleware"
-        raise PluginError(f"plugin {plugin!r}: {link!r} is no filter; {remedy}")
+        raise PluginError(f"plugin {plugin!r}: {link!r} is not a filter; {remedy}")
     bases = getattr(link.cls, "__mro__", ())
     if any(base.__module__ == "starlette.middleware.base" for base in bases):
         name = getattr(link.cls, "__name__", "")

@@ -15,21 +15,22 @@ from scalekit.errors import PluginError, ResourceError
 T = TypeVar("T")
 
 SCOPE_KEY = "scalekit"
-"""Where the ASGI scope carries the context; the application's lifespan state stays the application's own."""
+"""The key of the ASGI scope that holds the context; the lifespan state stays the application's own."""
 
 
 class Key(Generic[T]):
     """A typed name for a resource that one plugin provides and others use.
 
-    Called with a request or websocket it returns the resource of the application that serves it, so a key is also a
-    FastAPI dependency: ``Depends(KEY)``. Keys are compared by identity, not by name; *plugin* usually provides it.
+    ``KEY(request)``, or a websocket, returns the resource of the application that serves it, so a key is also a
+    FastAPI dependency: ``Depends(KEY)``. Keys are compared by identity, not by name. *plugin* names the plugin that
+    usually provides the resource, for messages.
     """
 
     def __init__(self, name: str, plugin: str = "") -> None:
         self.name = name
         self.plugin = plugin
-        # FastAPI calls what is no coroutine function in a thread of a pool, which may be full. It looks at what is
-        # wrapped, its older versions at the attribute; neither changes what KEY(request) is, which is the class's.
+        # FastAPI calls a plain function in a thread pool, which may be full. It inspects __wrapped__, older versions
+        # the instance's __call__; KEY(request) still calls the method of the class.
         vars(self).update({"__wrapped__": self._resolve, "__call__": self._resolve})
 
     def __repr__(self) -> str:
@@ -42,7 +43,7 @@ class Key(Generic[T]):
     def __call__(
         self, request: HTTPConnection | None = None, *, fastapi_connection: HTTPConnection | None = None
     ) -> T | Awaitable[T]:
-        """Return the resource for *request*, or an awaitable of it to FastAPI; raises ResourceError without it."""
+        """Return the resource for *request*, for FastAPI as an awaitable; raises ResourceError without a provider."""
         if request is None:
             if fastapi_connection is None:
                 raise TypeError(f"{self!r} is called with a request or websocket, such as KEY(request)")
@@ -54,10 +55,10 @@ class Key(Generic[T]):
 
 
 class Context:
-    """One application's configuration and resources, given to every hook.
+    """One application's configuration and resources, passed to every hook.
 
-    ``name`` is that of the service, empty when the file gives none. ``redact(text)`` takes secrets out of a text.
-    ``async with context.started():`` runs the plugins, without server and application, around the body: for commands.
+    ``name`` is the name of the service, empty without one. ``redact(text)`` masks secrets in a text. For commands,
+    ``async with context.started():`` runs the plugins around the body, without server and application;
     ``context.started(KEY)`` runs only the plugin that provides the key, and its dependencies.
     """
 
@@ -74,14 +75,14 @@ class Context:
         self._resources: dict[Key[Any], Any] = {}
 
     def config(self, kind: type[T]) -> T:
-        """Return the parsed table of type *kind*; raises PluginError when no enabled plugin declared it."""
+        """Return the parsed table of type *kind*; raises PluginError when no enabled plugin declares it."""
         try:
             return cast(T, self._configs[kind])
         except KeyError:
             raise PluginError(f"no enabled plugin has a table of type {kind.__name__}") from None
 
     def provide(self, key: Key[T], value: T) -> None:
-        """Make *value* available under *key* until the plugin that calls this stops."""
+        """Provide *value* under *key* until the calling plugin stops; raises ResourceError when *key* has a value."""
         if key in self._resources:
             raise ResourceError(f"resource {key.name!r} is provided twice")
         self._resources[key] = value
@@ -93,24 +94,24 @@ class Context:
         return self.get(key)
 
     def withdraw(self, key: Key[Any]) -> None:
-        """Remove the resource under *key*, if there is one."""
+        """Remove the resource under *key*, if any."""
         self._resources.pop(key, None)
 
     def has(self, key: Key[Any]) -> bool:
-        """Return whether a resource is provided under *key* now."""
+        """Return whether a plugin provides a resource under *key* now."""
         return key in self._resources
 
     def get(self, key: Key[T]) -> T:
-        """Return the resource under *key*; raises ResourceError when nothing provides it."""
+        """Return the resource under *key*; raises ResourceError when no plugin provides it."""
         try:
             return cast(T, self._resources[key])
         except KeyError:
             remedy = f": turn on [plugins.{key.plugin}], or wait until it has started" if key.plugin else ""
-            raise ResourceError(f"nothing provides {key.name!r}{remedy}") from None
+            raise ResourceError(f"no started plugin provides {key.name!r}{remedy}") from None
 
 
 def context_of(scope: MutableMapping[str, Any]) -> Context:
-    """Return the context of the application that serves *scope*; raises ResourceError when none does."""
+    """Return the context of the application that serves *scope*; raises ResourceError when *scope* has none."""
     try:
         return cast(Context, scope[SCOPE_KEY])
     except KeyError:

@@ -1,4 +1,4 @@
-"""The host's errors, and what each one does to the exit status.
+"""The host's errors and their exit statuses.
 
 * ScalekitError           1
   * ConfigError          78  (EX_CONFIG of sysexits.h)
@@ -23,13 +23,13 @@ DETAIL = "a required service is temporarily unavailable; retry later"
 
 
 class ScalekitError(Exception):
-    """Anything that ScaleKit raises on purpose."""
+    """Base class of the errors that ScaleKit raises."""
 
     exit_status = 1
 
 
 class PluginError(ScalekitError):
-    """A plugin is not installed, does not import, a hook of it fails, or plugins depend on each other in a circle."""
+    """A plugin is not installed or does not import, a hook of it fails, or plugins depend on each other in a cycle."""
 
 
 class StartError(ScalekitError):
@@ -37,11 +37,11 @@ class StartError(ScalekitError):
 
 
 class ApplicationStartError(StartError):
-    """The application's own lifespan reported that it did not start; its exception, if it raised one, is the cause."""
+    """The application's own lifespan failed to start; the exception that it raised, if any, is the cause."""
 
 
 class StopError(ScalekitError):
-    """The application reported that its stop failed."""
+    """The application's own lifespan failed to stop."""
 
 
 class ResourceError(ScalekitError):
@@ -54,7 +54,7 @@ class ReadOnlyError(ScalekitError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake in the configuration, and where it stands."""
+    """One mistake in the configuration, with its file and line."""
 
     message: str
     key: str = ""
@@ -82,8 +82,8 @@ class ConfigError(ScalekitError):
 class Unavailable(ScalekitError, HTTPException):
     """A required service is unavailable or overloaded; the client may retry after *retry_after* seconds.
 
-    It is Starlette's HTTPException with status 503, so that frameworks respond with 503 and ``Retry-After``; where no
-    framework does, the host does. *reason* may name servers and goes to the log; the client receives *detail*.
+    It is Starlette's HTTPException with status 503, so that frameworks, or else the host, respond with 503 and
+    ``Retry-After``. *reason* may name servers and goes to the log; the client receives *detail*.
     """
 
     def __init__(self, reason: str, retry_after: float = 1.0, *, detail: str = DETAIL) -> None:

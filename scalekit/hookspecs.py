@@ -36,12 +36,12 @@ def scalekit_config() -> type[Table]:  # type: ignore[empty-body]
 
 @hookspec
 def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
-    """Return what to run around the application's life."""
+    """Return the start and stop of this plugin."""
 
 
 @hookspec
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:  # type: ignore[empty-body]
-    """Return the filters, or the ASGI middleware, that take part in every request, each with its layer."""
+    """Return the filters or ASGI middleware of requests, each with its layer."""
 
 
 @hookspec
@@ -51,7 +51,7 @@ def scalekit_routes(context: Context) -> Sequence[BaseRoute]:  # type: ignore[em
 
 @hookspec
 def scalekit_health(context: Context) -> Sequence[Check]:  # type: ignore[empty-body]
-    """Return the checks that say whether this plugin can serve."""
+    """Return the health checks of this plugin."""
 
 
 @hookspec
@@ -61,4 +61,4 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ign
 
 @hookspec
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:  # type: ignore[empty-body]
-    """Return the metrics that this plugin records as it is configured, for dashboards and alerts."""
+    """Return the metrics that this plugin records in its configuration, for dashboards and alerts."""

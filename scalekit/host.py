@@ -29,7 +29,7 @@ from scalekit.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One link of the chain: its layer or place, whose it is, and the filter or middleware."""
+    """One link of the chain: its layer or place, its owner (a plugin or the host), and the filter or middleware."""
 
     place: str
     owner: str
@@ -37,14 +37,14 @@ class ChainLink:
 
 
 def build_chain(links: Sequence[ChainLink], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
-    """Return *app* inside the links of *parts*, the first outermost; filters side by side run as one chain."""
+    """Return *app* inside *links*, the first outermost; adjacent filters run as one chain."""
     for filters, middleware in reversed(list(_runs(links))):
         app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
     return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
 
 
 def _runs(links: Iterable[ChainLink]) -> Iterator[tuple[list[Filter], Middleware | None]]:
-    """Yield filters that stand side by side together, and each middleware alone."""
+    """Yield adjacent filters together, and each middleware alone."""
     filters: list[Filter] = []
     for link in links:
         if isinstance(link.filter, Filter):
@@ -65,10 +65,10 @@ def _wrap(middleware: Middleware, app: ASGIApp) -> ASGIApp:
 
 
 class Host:
-    """An application with its plugins around it, as one ASGI application.
+    """An application and its plugins as one ASGI application.
 
-    The chain of *parts* is built around *target* once; a request meets no plugin manager, no registry and no
-    configuration. *templates* knows the routes of the application and of plugins.
+    The chain of *links* is built around *target* once; a request uses no plugin manager, no registry and no
+    configuration. *templates* has the routes of the application and of plugins.
     """
 
     def __init__(
@@ -98,18 +98,18 @@ class Host:
         self.chain = build_chain(links, target, templates)
 
     def add_temporary_filter(self, make_filter: Callable[[Callable[[], None]], Filter]) -> None:
-        """Let a filter that *examiner* makes stand outermost until it calls what it is given; then it costs nothing."""
+        """Add an outermost filter; it is removed when it calls the callback that *make_filter* receives."""
         chain = self.chain
 
         def finished() -> None:
             self.chain = chain
 
-        links = [ChainLink("examination", "host", make_filter(finished)), *self.links]
+        links = [ChainLink("temporary", "host", make_filter(finished)), *self.links]
         self.chain = build_chain(links, self.target, self.templates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""
-        kind = scope["type"]  # and this is a coroutine function, by which servers tell that it is ASGI 3
+        kind = scope["type"]  # servers recognize ASGI 3 by this coroutine function
         if kind == "http":
             exchange = self.exchange(scope, receive, send)
             try:
@@ -126,14 +126,14 @@ class Host:
             await self.chain(scope, receive, send)
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """Return the record of a request or websocket that has just come."""
+        """Return the record of a new request or websocket."""
         scope[SCOPE_KEY] = self.context
-        if "state" not in scope:  # a server without lifespan state
+        if "state" not in scope:  # the server has no lifespan state
             scope["state"] = dict(self.state)
         return self.chain.exchange(scope, receive, send)
 
     def decide(self, exchange: Exchange) -> Progress:
-        """Let filters decide on *exchange*, for a server that needs a task only for what :meth:`run` does."""
+        """Let filters decide on *exchange*, for a server that creates a task only for :meth:`run`."""
         try:
             return exchange.chain.decide(exchange)
         except Exception as error:
@@ -142,15 +142,15 @@ class Host:
             return None
 
     def run(self, exchange: Exchange) -> Awaitable[None]:
-        """Serve what is left of *exchange* when all have decided."""
+        """Serve *exchange* by the application once all filters have decided."""
         return self._serve(exchange, exchange.chain.run)
 
     def respond(self, exchange: Exchange, response: LocalResponse) -> Awaitable[None]:
-        """Send *response*, on which the filters of *exchange* have decided."""
+        """Send *response*, the decision of the filters of *exchange*."""
         return self._serve(exchange, lambda exchange: exchange.respond(response))
 
     def fail(self, exchange: Exchange, error: Exception) -> Awaitable[None]:
-        """End *exchange* with *error*, which its response has met."""
+        """End *exchange* with *error*, which the sending of its response raised."""
         return self._serve(exchange, partial(_raise, error))
 
     def complete(self, exchange: Exchange) -> None:
@@ -158,7 +158,7 @@ class Host:
         exchange.complete(None)
 
     async def _serve(self, exchange: Exchange, serve: Callable[[Exchange], Awaitable[None]]) -> None:
-        """Serve a request with *serve*, as :meth:`__call__` does by its chain."""
+        """Call *serve* and complete the exchange, as :meth:`__call__` does."""
         try:
             await serve(exchange)
         except BaseException as error:
@@ -167,7 +167,7 @@ class Host:
             exchange.complete(None)
 
     async def _end(self, exchange: Exchange, error: BaseException) -> None:
-        """Complete a request that ended with *error*: respond if no response has started, and raise faults."""
+        """Complete a request that ended with *error*: respond when no response has started, and raise other errors."""
         if isinstance(error, Unavailable) and not exchange.status:
             try:
                 await respond_unavailable(exchange, error)
@@ -178,7 +178,7 @@ class Host:
                 return
         exchange.complete(error)
         if isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING:
-            if not exchange.status:  # cut, because it did not finish while the process drained
+            if not exchange.status:  # cancelled, because it exceeded graceful_timeout
                 headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
                 await send_problem(
                     exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers
@@ -227,7 +227,7 @@ class Host:
 def _application_error(error: Exception) -> BaseException | None:
     """Return the exception that the application's lifespan raised, or None when a plugin did not start.
 
-    Test clients raise it as it is, so that the type of an application's own error is not lost.
+    Test clients re-raise it, so that the error of an application keeps its type.
     """
     reported = error.__cause__
     return reported.__cause__ if isinstance(reported, ApplicationStartError) else None

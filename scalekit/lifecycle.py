@@ -1,8 +1,8 @@
-"""The life of one application, from start to stop, as one state machine.
+"""The lifecycle of one application as one state machine: ``starting -> ready -> draining -> stopped``.
 
-``starting -> ready -> draining -> stopped``. What has a life (each plugin, health, the application itself) is a step.
-Steps start one after the other and stop in reverse. Each runs in a task of its own, because a context manager must be
-left by the task that entered it, and because only a task can be cut when it hangs.
+Each plugin, the health checks and the application itself are steps. Steps start one after the other and stop in reverse
+order. Each runs in a task of its own, because the task that enters a context manager must also exit it, and because
+only a task can be cancelled when it hangs.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ from scalekit.lifespan import Callback, Lifespan, providing
 logger = logging.getLogger("scalekit")
 
 CANCEL_GRACE = 1.0
-"""Seconds that a step which was cut gets to unwind before it is left behind."""
-
+"""Seconds that a cancelled step gets to unwind before it is abandoned."""
 
 HEALTH = "health"
 APPLICATION = "the application"
 
 
 class Phase(Enum):
-    """Where an application is in its life."""
+    """The state of an application's lifecycle."""
 
     STARTING = "starting"
     READY = "ready"
@@ -41,7 +40,7 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that starts and stops with the application; a timeout of None waits for as long as it takes."""
+    """A part that starts and stops with the application; timeouts are in seconds, None is no timeout."""
 
     name: str
     lifespan: Lifespan
@@ -74,9 +73,9 @@ class Lifecycle:
         self._running: list[_Running] = []
 
     async def start(self) -> None:
-        """Start every step; when one fails, stop those before it in reverse and raise StartError naming it.
+        """Start every step; when one fails, stop those before it in reverse order and raise StartError naming it.
 
-        The same happens when :meth:`end_start` says that none is wanted any more.
+        Also raises StartError after :meth:`cancel_start`.
         """
         await self._begin(self._start_and_notify())
 
@@ -86,7 +85,7 @@ class Lifecycle:
         self._drained = False
         try:
             if not await _unless(self._start_cancelled, starting):
-                raise StartError("the start was ended before it was complete")
+                raise StartError("the start was cancelled before it was complete")
         except BaseException as error:
             self.start_failure = error
             await self.stop()
@@ -95,11 +94,11 @@ class Lifecycle:
             self.phase = Phase.READY
 
     def cancel_start(self) -> None:
-        """End a start that is not complete, or the next one; nothing when all has started."""
+        """Cancel the current or next start; do nothing once every step has started."""
         self._start_cancelled.set()
 
     def force_stop(self) -> None:
-        """Wait no longer for what drains or stops: it is cut, here and in what is still to stop."""
+        """Cancel the steps that drain or stop now, and those that stop later, without waiting for them."""
         self._start_cancelled.set()
         self._stop_forced.set()
 
@@ -121,9 +120,9 @@ class Lifecycle:
         await _unless(self._stop_forced, self._call_all("drain", lambda lifespan: lifespan.drain))
 
     async def stop(self) -> list[str]:
-        """Stop what is running, in reverse; return the names of the steps that had to be cut.
+        """Stop the running steps in reverse order; return the names of those that had to be cancelled.
 
-        Exceptions of steps that failed to stop are logged and are in ``stop_failures``.
+        Exceptions of steps that failed to stop are logged and added to ``stop_failures``.
         """
         cancelled: list[str] = []
         self.stop_failures = []
@@ -142,9 +141,9 @@ class Lifecycle:
 
     @asynccontextmanager
     async def running(self, *keys: Key[Any]) -> AsyncGenerator[None, None]:
-        """Start every step, or those that provide *keys* and their dependencies, and stop them on leaving.
+        """Start every step, or those that provide *keys* and their dependencies, and stop them on exit.
 
-        `ready` is not awaited: nothing is served.
+        The ``ready`` callbacks are not called, since no requests are served.
         """
         chosen = providing([step.lifespan for step in self.steps], keys)
         await self._begin(self._start_all([step for step in self.steps if not keys or step.lifespan in chosen]))
@@ -155,9 +154,9 @@ class Lifecycle:
 
     @asynccontextmanager
     async def start_independently(self) -> AsyncGenerator[dict[str, StartError | None], None]:
-        """Start every step that can be started, and stop them on leaving.
+        """Start each step whose requirements have started, and stop all on exit.
 
-        Gives what failed by plugin; None stands for a step that was left out, since it requires what has not started.
+        Yields the error by plugin of each step that failed, or None when a requirement of the step has not started.
         """
         failed: dict[str, StartError | None] = {}
         try:
@@ -187,12 +186,12 @@ class Lifecycle:
         await running.start()
         for key in step.lifespan.provides:
             if not self._context.has(key):
-                raise StartError(f"{step.name} says that it provides {key.name!r}, and started without providing it")
+                raise StartError(f"{step.name} declares that it provides {key.name!r} but started without providing it")
 
     def _on_failure(self, name: str, reason: str) -> None:
         reason = self._context.redact(reason)
         self.failed[name] = reason
-        logger.error("%s stopped by itself: %s", name, reason)
+        logger.error("%s stopped unexpectedly: %s", name, reason)
 
     async def _call_all(self, callback_name: str, choose: Callable[[Lifespan], Callback | None]) -> None:
         calls = [(running.step, choose(running.step.lifespan)) for running in self._running]
@@ -204,13 +203,13 @@ async def _call(step: Step, callback_name: str, callback: Callback) -> None:
         async with asyncio.timeout(step.stop_timeout):
             await callback()
     except TimeoutError:
-        logger.error("%s: %s did not finish within %gs and was cut", step.name, callback_name, step.stop_timeout)
+        logger.error("%s: %s did not finish within %gs and was cancelled", step.name, callback_name, step.stop_timeout)
     except Exception:
         logger.exception("%s: %s failed", step.name, callback_name)
 
 
 class _Running:
-    """One step, entered and left in a task of its own."""
+    """One step in a task of its own."""
 
     def __init__(self, step: Step, on_failure: Callable[[str, str], None], redact: Callable[[str], str]) -> None:
         self.step = step
@@ -225,11 +224,11 @@ class _Running:
             async with self.step.lifespan.run():
                 self._started.set()
                 await self._leave.wait()
-        except SystemExit as error:  # asyncio would end the event loop with it, before anything else is stopped
+        except SystemExit as error:  # it would end the event loop before the other steps have stopped
             raise (StopError if self._started.is_set() else StartError)(describe_error(error)) from error
 
     async def start(self) -> None:
-        """Wait until the step has started; raises StartError when it fails or takes too long."""
+        """Wait until the step has started; raises StartError when it fails or exceeds its timeout."""
         started = asyncio.ensure_future(self._started.wait())
         try:
             timeout = self.step.start_timeout
@@ -239,18 +238,18 @@ class _Running:
         if self._task.done():
             raise _start_error(self.step.name, self._task, self._redact)
         if not self._started.is_set():
-            raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cut")
+            raise StartError(f"{self.step.name} did not start within {timeout:g}s and was cancelled")
         self._task.add_done_callback(self._report_failure)
 
     async def stop(self, forced: asyncio.Event) -> bool:
-        """Leave the step; return False when it did not end in time, or before *hurried*, and was cut."""
+        """Stop the step; return False when it exceeded its timeout, or *forced* was set, and it was cancelled."""
         self._leave.set()
         if not self._started.is_set():
             self._task.cancel()
         await _unless(forced, asyncio.wait({self._task}, timeout=self.step.stop_timeout))
         if not self._task.done():
             when = "at once" if forced.is_set() else f"within {self.step.stop_timeout:g}s"
-            logger.error("%s did not stop %s and was cut", self.step.name, when)
+            logger.error("%s did not stop %s and was cancelled", self.step.name, when)
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CANCEL_GRACE)
             return False
@@ -259,7 +258,7 @@ class _Running:
         return True
 
     def failure(self) -> BaseException | None:
-        """Return the exception with which a step that had started ended, or None."""
+        """Return the exception of a step that has started and ended, or None."""
         ended = self._started.is_set() and self._task.done() and not self._task.cancelled()
         return self._task.exception() if ended else None
 
@@ -293,6 +292,6 @@ def _start_error(name: str, task: asyncio.Task[None], redact: Callable[[str], st
 
 def _describe(error: BaseException | None) -> str:
     if error is None:
-        return "it ended at once"
+        return "it ended before it had started"
     known = isinstance(error, StartError | ResourceError)
     return str(error) if known else f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""What a plugin runs around the application's life, and the order in which plugins start."""
+"""The start and stop of plugins, and the order in which they start."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ Verify = Callable[[Container[Key[Any]]], None]
 
 @dataclass(frozen=True, slots=True)
 class Lifespan:
-    """A plugin's start and stop, what it gives and what it needs.
+    """A plugin's start and stop, and the resources that it provides and requires.
 
-    *run* is entered to start and left to stop. *provides* names the keys it provides while it runs. A plugin starts
-    after whoever provides a key of its *requires*, which must exist, or of its *after*, which need not, and before
-    whoever provides a key of its *before*, which must exist. *ready* is awaited once everything has started, except for
-    a command, which serves nothing; *drain* as soon as the process has been asked to end, while it still serves.
-    A plugin that exports what is recorded in TELEMETRY says in *series_budget* how many series each metric may have;
-    while no plugin does, nothing is recorded. A plugin that is *outermost* needs no other, starts before all others and
-    stops after them, so that it can tell how they did. *verify* is called with the keys that enabled plugins provide,
-    by `scalekit check` and before every start; it connects to nothing, and raises ConfigError, StartError or
-    ImportError for what would keep the plugin from starting whatever its servers do. *asked_by* names the key of the
-    plugin's table because of which it needs a key of another plugin.
+    The context manager of *run* starts the plugin on entry and stops it on exit. The plugin provides the keys of
+    *provides* while it runs. It starts after the providers of *requires*, which must exist, and of *after*, which are
+    optional, and before the providers of *before*, which must exist. *required_by_key* names, for messages, the key of
+    the plugin's table that requires a resource.
+
+    *ready* is called once all plugins have started, except in commands, which serve no requests; *drain* when the
+    process begins to drain and still serves requests. An *outermost* plugin requires no other, starts first and stops
+    last, so that it can report on the others. *series_budget* is set by exporters of TELEMETRY: the maximum number of
+    series per metric; without an exporter nothing is recorded.
+
+    ``scalekit check`` and every start call *verify* with the keys that enabled plugins provide. It connects to no
+    server, and raises ConfigError, StartError or ImportError when the plugin cannot start.
     """
 
     run: Run
@@ -46,12 +48,12 @@ class Lifespan:
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
-    """Return how many series each metric may have, or None when no plugin exports any."""
+    """Return the maximum number of series per metric, or None without an exporter."""
     return max((item.series_budget for item in lifespans.values() if item.series_budget is not None), default=None)
 
 
 def with_dependencies(lifespans: Mapping[str, Lifespan], only: Iterable[str]) -> dict[str, Lifespan]:
-    """Return the lifespans of *only*, of the plugins whose resources these use, and of those that tell how it goes."""
+    """Return the lifespans of *only*, of their dependencies, and of outermost plugins and exporters of metrics."""
     providers = _providers(lifespans)
     wanted = [name for name, item in lifespans.items() if item.outermost or item.series_budget is not None]
     wanted += [name for name in only if name in lifespans]
@@ -65,7 +67,7 @@ def with_dependencies(lifespans: Mapping[str, Lifespan], only: Iterable[str]) ->
 
 
 def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[Lifespan]:
-    """Return, of *lifespans* in start order, those that provide one of *keys*, and their dependencies."""
+    """Return the *lifespans*, in start order, that provide one of *keys*, and their dependencies."""
     wanted = set(keys)
     found: list[Lifespan] = []
     for item in reversed(lifespans):
@@ -89,9 +91,9 @@ def missing_requirements(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, .
 
 
 def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
-    """Return the plugins' names such that each comes after those whose resources it uses.
+    """Return the plugins' names, each after the providers of the resources that it uses.
 
-    Raises PluginError when a key is provided twice or plugins wait for each other.
+    Raises PluginError when two plugins provide one key, or plugins depend on each other in a cycle.
     """
     providers = _providers(lifespans)
     outermost = {name for name, item in lifespans.items() if item.outermost}
@@ -107,7 +109,7 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
     try:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        raise PluginError(f"plugins wait for each other: {' -> '.join(error.args[1])}") from None
+        raise PluginError(f"plugins depend on each other in a cycle: {' -> '.join(error.args[1])}") from None
 
 
 def _providers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:

@@ -1,13 +1,13 @@
-"""Whether an application that raised at a lifespan scope is broken, or only says that it knows no such scope.
+"""Distinguish an application without support for lifespan scopes from one that fails to start.
 
-ASGI leaves both to one sign, an exception. Servers that take every exception for the second start an application whose
-middleware cannot be built, and each of its requests fails. An application speaks of the scope when the line that raises
-has the scope, or its message, at hand and the exception is one of those that such lines raise:
+In ASGI both raise an exception. Servers that take every exception for missing support start an application whose
+middleware cannot be built, and each of its requests fails. An exception means missing support when the raising frame
+has the scope, or a lifespan message, in a local variable and the exception is one of these:
 
 * NotImplementedError
-* AssertionError or KeyError, of a line that reads the scope or a message, such as ``assert scope["type"] == "http"``
-* any exception but a TypeError, AttributeError or OSError whose text speaks of scopes, protocols or HTTP, or that a
-  ``raise`` right below a line such as ``if scope["type"] != "http":`` raises
+* AssertionError or KeyError from a line that reads the scope or a message, such as ``assert scope["type"] == "http"``
+* any exception but TypeError, AttributeError and OSError whose text mentions scopes, protocols or HTTP, or whose
+  ``raise`` follows a line such as ``if scope["type"] != "http":``
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from starlette.types import Scope
 
 MAX_LINES = 200
-"""How far above a ``raise`` the condition of its branch may stand."""
+"""Lines above a ``raise`` that are searched for the condition of its branch."""
 _WORDS = re.compile(r"lifespan|scope|protocol|https?\b(?!:)|asgi|websocket|not supported|unsupported", re.IGNORECASE)
 _TYPE = re.compile(r"""["']type["']|scope_type""")
 _FIELDS = frozenset(
@@ -44,11 +44,11 @@ _FIELDS = frozenset(
         "bytes",
     ]
 )
-"""What an application for HTTP alone misses in a lifespan scope or its messages."""
+"""Keys that an application for HTTP alone reads and a lifespan scope or its messages lack."""
 
 
 def is_unsupported_scope(error: BaseException, scope: Scope) -> bool:
-    """Return whether *error*, which an application raised at the lifespan *scope*, says that it knows no such scope."""
+    """Return whether *error*, raised at the lifespan *scope*, means that the application does not support lifespans."""
     if isinstance(error, NotImplementedError):
         return True
     *_, (frame, line) = traceback.walk_tb(error.__traceback__)
@@ -66,7 +66,7 @@ def is_unsupported_scope(error: BaseException, scope: Scope) -> bool:
 
 
 def _refuses_type(file: str, number: int) -> bool:
-    """Return whether line *number* of *file* raises on a condition that is about the type of a scope or message."""
+    """Return whether line *number* of *file* raises on a condition on the type of a scope or message."""
     line = linecache.getline(file, number)
     if not line.lstrip().startswith("raise"):
         return "raise" in line and bool(_TYPE.search(line))

@@ -1,4 +1,4 @@
-"""Remember what was worked out for two arguments, such as a path and a method, as long as there is room."""
+"""Memoize a function of two arguments, such as a path and a method, up to a maximum size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_KEYS = 4096
 
 
 class Memo(dict[tuple[A, B], V]):
-    """The values that *make* returns, by both of its arguments; it forgets all when it is full."""
+    """Results of *make* by its two arguments; cleared when it holds MAX_KEYS."""
 
     def __init__(self, make: Callable[[A, B], V]) -> None:
         super().__init__()

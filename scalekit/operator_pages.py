@@ -1,4 +1,4 @@
-"""The host's own pages for operators, below ``/-/``: an index of all of them, and memory."""
+"""The host's operator pages below ``/-/``: the index, and memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Content = Callable[[Request], Awaitable[bytes]]
 
 
 def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[ManagementRoute]:
-    """Return the pages, where the file says who operators are; the index lists those of *by_plugin* too."""
+    """Return the pages, none unless the file names operators; the index also lists pages of *by_plugin*."""
     server = settings.server
     if server.management_address is not None:
         admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731
@@ -54,7 +54,7 @@ def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> Manag
     async def page(request: Request) -> Response:
         if not admits(request.scope):
             return ProblemResponse(
-                403, "for operators: come from a network of server.operator_networks, or send server.operator_token"
+                403, "operators only: connect from server.operator_networks, or send server.operator_token"
             )
         return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
 

@@ -1,4 +1,4 @@
-"""The one dialect of path patterns in the file: ``*`` within a segment, ``**`` across segments."""
+"""Path patterns of the file: ``*`` matches within a segment, ``**`` across segments."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import unquote
 from scalekit.config.types import TextValue
 
 MAX_DECODINGS = 3
-"""How often a path that was percent-encoded several times is decoded."""
+"""Rounds of percent-decoding of a path that was encoded several times."""
 
 PADDING = "\x00 \t\n\v\f\r"
-"""Characters at the end of a segment that some do not look at."""
+"""Characters at the end of a segment that some frameworks ignore."""
 
 _ENCODED_SLASH = re.compile(r"%2f|%5c|%2e(?:%2e)?(?=/|$)", re.IGNORECASE)
 _UNENCODED = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -26,18 +26,18 @@ Matches = Callable[[str], re.Match[str] | None]
 class PathGlob(TextValue, str):
     """A pattern of paths: ``/shops/*/items``, ``/static/**``.
 
-    ``*`` stands for any characters within a segment, ``**`` for any number of segments, none included: ``/api/**`` is
-    ``/api`` too. A slash at the end does not count. ``%2A`` is the character, as in every path.
+    ``*`` matches any characters within a segment, ``**`` any number of segments, including none: ``/api/**`` matches
+    ``/api`` too. A trailing slash is ignored. ``%2A`` is the character itself.
     """
 
     JSON_SCHEMA = {"type": "string", "pattern": "^/"}
     expression: str
-    """The regular expression that stands for it."""
+    """The equivalent regular expression."""
     matches: Matches
-    """Whether a path, as it is after decoding, matches the whole pattern."""
+    """Match a decoded path against the whole pattern."""
 
     def __new__(cls, text: str) -> Self:
-        """Read *text*; raises ValueError, with the remedy, for what is no pattern."""
+        """Parse *text*; raises ValueError with the remedy when *text* is not a pattern."""
         if isinstance(text, cls):
             return text
         glob = super().__new__(cls, _validate(text))
@@ -47,15 +47,15 @@ class PathGlob(TextValue, str):
 
     @property
     def segments(self) -> list[str]:
-        """The pieces between its slashes, as they are written; none for ``/``."""
+        """The segments between slashes, not decoded; empty for ``/``."""
         return [segment for segment in self.split("/") if segment]
 
 
 def path_variants(path: str) -> tuple[str, ...]:
-    """Return *path* and, where it differs, how a framework that tidies paths up may read it.
+    """Return *path* and, when it differs, the normalized path that some frameworks route by.
 
-    What is to be protected or limited is looked for under both: a doubled slash, a dot segment, a backslash or a second
-    percent-encoding hides nothing, nor does a line feed at the end, before which ``$`` matches in a regular expression.
+    Rules that protect or limit paths match both, so that a doubled slash, a dot segment, a backslash, a second
+    percent-encoding or a trailing line feed (before which ``$`` of a regular expression matches) evades no rule.
     """
     normalized = _normalize(path)
     return (path,) if normalized == path else (path, normalized)
@@ -77,12 +77,12 @@ def _validate(text: object) -> str:
 
 
 def _faults(text: str) -> list[tuple[object, str]]:
-    """Return what would be wrong with *text*, where it is, and the remedy."""
+    """Return each possible mistake of *text*, true when it is present, with its remedy."""
     segments = text.split("/")[1:]
     mixed = next((each for each in segments if "**" in each and each != "**"), "")
     return [
-        ("?" in text, "has a question mark; a pattern is of the path alone, so leave the query out, or write %3F"),
-        ("#" in text, "has a fragment, which no server sees; leave it out, or write %23"),
+        ("?" in text, "has a question mark; leave the query out, or write %3F for the character"),
+        ("#" in text, "has a fragment, which clients do not send; leave it out, or write %23 for the character"),
         (
             re.search(r"[\[\]]", text),
             "has brackets; write * for any characters, or %5B %5D",
@@ -100,9 +100,9 @@ def _faults(text: str) -> list[tuple[object, str]]:
 
 
 def _expression(segments: list[str]) -> str:
-    """Return a regular expression whose time grows no faster than the square of a path's length.
+    """Return a regular expression that matches in at most quadratic time of the path's length.
 
-    The first place that fits what stands between two stars is always good enough, so none is given up again: atomic.
+    The first match of a run between two stars is sufficient, so the groups are atomic and never backtrack.
     """
     if segments == ["**"]:
         return ".*"

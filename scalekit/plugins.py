@@ -1,6 +1,6 @@
 """Find and load plugins and call their hooks. Only this module uses the pluggy manager.
 
-pluggy returns results without plugin names, last registered first, and one failure loses all of them; so hooks are
+pluggy returns results without plugin names, last registered first, and one failure discards all of them; so hooks are
 called for one plugin at a time. Each application has its own manager. Only enabled plugins are imported.
 """
 
@@ -38,17 +38,17 @@ class InstalledPlugin:
 
     @property
     def name(self) -> str:
-        """The name of its table in the file."""
+        """The name of the plugin's table in the file."""
         return self.point.name
 
     @property
     def module(self) -> str:
-        """The module of its hooks."""
+        """The module of the plugin's hooks."""
         return self.point.value
 
     @property
     def distribution(self) -> str:
-        """The distribution that declares it; slow, because each access reads the distribution's metadata."""
+        """The distribution that declares the plugin; slow, because each access reads the distribution's metadata."""
         return self.point.dist.name if self.point.dist else ""
 
     @property
@@ -68,9 +68,9 @@ def installed() -> dict[str, list[InstalledPlugin]]:
 
 
 class Plugins:
-    """The enabled plugins of one application that loaded, in alphabetical order.
+    """The loaded plugins of one application in alphabetical order.
 
-    *placed* adds file and line to a problem that a plugin reports.
+    *locate* adds file and line to a problem that a plugin reports.
     """
 
     def __init__(self, locate: Callable[[Problem], Problem] = lambda problem: problem) -> None:
@@ -100,7 +100,7 @@ class Plugins:
         self._loaded[plugin.name] = module
 
     def keep(self, names: Container[str]) -> None:
-        """Leave out, from now on, every plugin that is not among *names*."""
+        """Unload every plugin that is not among *names*."""
         for name in self.names:
             if name not in names:
                 self._manager.unregister(self._loaded.pop(name))
@@ -154,7 +154,7 @@ class Plugins:
         for name in self._loaded:
             try:
                 found = self._call_hook(name, hook, context=context)
-            except ConfigError as error:  # what only shows beside other tables
+            except ConfigError as error:  # mistakes that show only together with other tables
                 problems += map(self._locate, error.problems)
                 continue
             if items := [item for result in found for item in _items(name, hook, kind, result)]:
@@ -216,6 +216,6 @@ def _reject_malformed(module: ModuleType) -> None:
     for name, function in inspect.getmembers(module, inspect.isfunction):
         marked = hasattr(function, f"{hookspecs.GROUP}_impl")
         if marked and inspect.iscoroutinefunction(function):
-            raise PluginError(f"hook {name} must not be async: return what is to be awaited")
+            raise PluginError(f"hook {name} must not be async: return the awaitable or the lifespan instead")
         if not marked and hasattr(hookspecs, name) and name.startswith(hookspecs.GROUP):
             raise PluginError(f"hook {name} is not marked with @hookimpl")

@@ -1,4 +1,4 @@
-"""Which server runs the application, and the addresses it is bound to."""
+"""The server that runs the application, and its bound addresses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OTHER_SERVER: Key[bool] = Key("other server")
 
 
 def warn_about_multiple_processes(context: Context, state: str, consequence: str, remedy: str) -> None:
-    """Log a warning when each process of another server would keep its own *state*.
+    """Log a warning when each process of another server would have its own *state*.
 
     ``scalekit run`` knows the number of workers and refuses such a start.
     """

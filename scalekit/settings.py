@@ -1,4 +1,4 @@
-"""Everything the file says, checked: the host's tables, the plugins it turns on and their tables."""
+"""The parsed file: the host's tables, the enabled plugins and their tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOP_LEVEL = ("app", "server", "health", "plugins")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The tables of one application and its plugins, loaded; mistakes are in ``document.problems``."""
+    """The tables of one application and its plugins; mistakes are in ``document.problems``."""
 
     document: Document
     app: App
@@ -32,23 +32,23 @@ class Settings:
     disabled: tuple[str, ...] = ()
 
     def raise_problems(self) -> None:
-        """Raise ConfigError with every mistake, in the order of the file, if there is any."""
+        """Raise ConfigError with every mistake in the order of the file, if there is any."""
         if self.document.problems:
             problems = sorted(self.document.problems, key=lambda problem: (problem.file, problem.line))
             raise ConfigError(problems) from self.document.cause
 
     def context(self) -> Context:
-        """Return a new context that holds these tables and no resources."""
+        """Return a new context with these tables and no resources."""
         configs = {type(table): table for table in self.tables.values()}
         tables = [self.app, self.server, self.health, *self.tables.values()]
         return Context(self.server, configs, redactor(tables), self.app.name)
 
 
 def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Settings:
-    """Read *source* with *overrides*, load the plugins that it turns on and check every table.
+    """Read *source* with *overrides*, load the enabled plugins and check every table.
 
-    *only* names the plugins that are wanted, with those that they need; without it all are. Raises ConfigError when a
-    file cannot be read; other mistakes are collected, so that one run shows all of them.
+    *only* names the plugins to start, with their dependencies; the default is all. Raises ConfigError when a file
+    cannot be read; other mistakes are collected in ``document.problems``.
     """
     document = read(source, overrides)
     for name in document.data:
@@ -73,12 +73,12 @@ def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()
 
 
 def _load_plugins(document: Document) -> tuple[Plugins, list[str]]:
-    """Return the plugins that are on, loaded, and the names of those that are switched off."""
+    """Return the loaded plugins, and the names of those that are switched off."""
     plugins, disabled = Plugins(document.with_location), []
     wanted = document.table("plugins")
     if not isinstance(document.data.get("plugins", wanted), dict):
         document.report(("plugins",), "expected tables; write [plugins.NAME] for each plugin")
-    available = installed() if wanted else {}  # looking through all that is installed takes its time
+    available = installed() if wanted else {}  # listing installed distributions is slow
     for name, table in sorted(wanted.items()):
         if isinstance(table, dict) and not pop_enabled(document, name):
             disabled.append(name)
@@ -106,7 +106,7 @@ def _not_a_table(name: str, value: object, literal: object) -> str:
 
 
 def _report_unknown_keys(document: Document, name: str, candidates: Sequence[InstalledPlugin]) -> None:
-    """Report the unknown keys of a plugin that is switched off, whose values and packages do not matter."""
+    """Report the unknown keys of a plugin that is switched off; its values and packages are not checked."""
     path = ("plugins", name)
     if not value_at(document.data, path):
         return

@@ -1,4 +1,4 @@
-"""Encode values as JSON without losing any of them in silence."""
+"""Encode values as JSON, and refuse those that JSON cannot represent."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pydantic import BaseModel
 
 
 def encode_json(value: Any) -> bytes:
-    """Return *value*, a pydantic model or what JSON can represent, as JSON (RFC 8259).
+    """Return *value*, a pydantic model or a JSON-compatible value, as JSON (RFC 8259).
 
-    Raises ValueError for NaN and Infinity, which JSON cannot represent and encoders write as null, and for other types.
+    Raises ValueError for NaN and Infinity, which encoders write as null, and for types that JSON cannot represent.
     """
     if isinstance(value, BaseModel):
         encoded = value.model_dump_json().encode()
-        if b"NaN" in encoded or b"Infinity" in encoded:  # as a text, or, with ser_json_inf_nan="constants", as no JSON
+        if b"NaN" in encoded or b"Infinity" in encoded:  # in a string, or invalid JSON of ser_json_inf_nan="constants"
             _refuse_invalid(value, encoded)
     else:
         try:
             encoded = orjson.dumps(value)
         except TypeError as error:
             raise ValueError(f"JSON cannot represent the value: {error}") from None
-    if b"null" in encoded:  # the only sign of a number that was lost; most values never pay for the walk
+    if b"null" in encoded:  # NaN and Infinity are encoded as null; without one the walk is skipped
         _refuse_non_finite(value)
     return encoded
 

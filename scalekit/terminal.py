@@ -1,4 +1,4 @@
-"""Tables and errors for a terminal and for a pipe."""
+"""Print tables and errors to a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scalekit.config.mask import mask_passwords
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print *rows* in columns under *headings*; colours go away by themselves when no terminal reads."""
+    """Print *rows* in columns under *headings*, in colour only on a terminal."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
     click.secho(_line(headings, widths), bold=True)
@@ -24,10 +24,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def print_error(message: str) -> None:
-    """Print *message* to standard error, without passwords of addresses."""
+    """Print *message* to standard error with passwords in addresses masked."""
     click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
 
 
 def print_traceback(error: BaseException) -> None:
-    """Print where *error* and its causes were raised to standard error, without passwords of addresses."""
+    """Print the traceback of *error* to standard error with passwords in addresses masked."""
     click.echo(mask_passwords("".join(format_exception(error))), err=True, nl=False)

@@ -30,4 +30,4 @@ def test_a_filter_that_writes_into_the_scope_is_told_how_to_replace_headers(monk
 
     monkeypatch.setattr(TestVisits, "host", host)
     with pytest.raises(AssertionError, match=r"exchange\.replace_headers"):
-        TestVisits().test_filters_further_in_see_the_request_headers_that_the_application_sees()
+        TestVisits().test_inner_filters_and_the_application_see_the_same_request_headers()

@@ -1,4 +1,4 @@
-"""What is kept for a while."""
+"""Contract of the cache of values."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TTL = "1h"
 
 
 class Cache(Protocol):
-    """Values by key, and what forgets them and the answers that are kept.
+    """Stores values by key with a TTL, and purges values and stored responses.
 
-    A value is bytes, or what JSON can hold. *ttl* is in seconds or a duration such as ``"5m"``. Raises ValueError for
-    what is neither.
+    A value is bytes or JSON-compatible. *ttl* is in seconds or a duration such as ``"5m"``. Raises ValueError for
+    other values and durations.
     """
 
     async def get(self, key: str, default: Any = None) -> Any:
@@ -28,40 +28,40 @@ class Cache(Protocol):
         ...
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
-        """Return the values under those of *keys* that have one."""
+        """Return the values of those *keys* that have one, by key."""
         ...
 
     async def set(self, key: str, value: Any, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
-        """Keep *value* under *key* for *ttl*."""
+        """Store *value* under *key* for *ttl*."""
         ...
 
     async def set_many(self, values: Values, ttl: str | float = TTL, tags: Sequence[str] = ()) -> None:
-        """Keep all of *values* by key for *ttl*."""
+        """Store all *values* by key for *ttl*."""
         ...
 
     async def delete(self, *keys: str) -> None:
-        """Forget what is under *keys*."""
+        """Delete the values under *keys*."""
         ...
 
     async def get_or_set(
         self, key: str, ttl: str | float, make: Callable[[], Awaitable[T]], tags: Sequence[str] = ()
     ) -> T:
-        """Return the value under *key*, or the result of *make*, which runs once for concurrent misses."""
+        """Return the value under *key*, or store the result of *make*, which runs once for concurrent misses."""
         ...
 
     async def purge(self, *, tag: str | Iterable[str] = (), path: str | Iterable[str] = ()) -> None:
-        """Forget, at once, everything that has one of the tags, and the answers of the paths.
+        """Purge all values and responses with one of the tags, and the responses of the paths, in all processes.
 
-        A path is one such as ``/shop``, those in it as ``/shop/*``, or it and all below it as ``/shop/**``.
+        A path is exact (``/shop``), or a glob: ``/shop/*`` for the next segment, ``/shop/**`` for all levels.
         """
         ...
 
 
 CACHE: Key[Cache] = Key("cache", plugin="cache")
-"""Values that are kept for a while, and the way to forget what is kept."""
+"""The cache of values, which also purges stored responses."""
 
 CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
-"""Values that all processes share, on a cluster."""
+"""The cache of values on a Redis Cluster, which all processes share."""
 
 CLUSTER_STORE: Key[SharedStore] = Key("nodes of the cluster cache", plugin="cluster-cache")
-"""The shared store of the cluster cache, for another cache that keeps its items there too."""
+"""The shared store of the cluster cache, which another cache may use."""

@@ -1,7 +1,7 @@
-"""What one client has written, so that it reads it back wherever it reads.
+"""The position of a client's last write, so that the client reads its own writes from any replica.
 
-The pool notes that something was written; the replica plugin records the position and returns it to the client. A
-message or a call on behalf of a request carries it along. Without replicas CONSISTENCY is not set.
+The pool records that a request writes; the replica plugin adds the position and returns it to the client. Messages and
+calls of the request propagate it. Without replicas CONSISTENCY is not set.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from contextvars import ContextVar
 
 
 class Consistency:
-    """What the client of one request, or the cause of one message, has written until now.
+    """The last write of the client of one request or message.
 
-    *position* is in bytes of the primary's write-ahead log, 0 where none is known; *until*, in seconds since the epoch,
-    is how long reads go to the primary where no position tells. *wrote* is set by each write that may have come to
-    last and was not yet given a position, and *pending* is how many transactions that wrote are still open.
+    *position* is an LSN in bytes, 0 when unknown. *until*, in seconds since the epoch, is the end of the time in which
+    reads go to the primary when the position is unknown. *wrote* is true after a write that may be committed and has no
+    position yet. *pending* is the number of open transactions that have written.
     """
 
     __slots__ = ("pending", "position", "until", "wrote")
@@ -27,7 +27,7 @@ class Consistency:
 
 
 CONSISTENCY: ContextVar[Consistency | None] = ContextVar("scalekit.contracts.consistency", default=None)
-"""The consistency of what is served here and now."""
+"""The consistency of the current request or message."""
 
 CONSISTENCY_HEADER = b"scalekit-consistency"
-"""The header in which a signed token of it travels, in lower case."""
+"""The lower-case name of the header with the consistency token."""

@@ -1,4 +1,4 @@
-"""Consumers: how an application declares handlers of queue messages.
+"""Consumers: declare handlers of queue messages.
 
     consumers = Consumers()
 
@@ -6,7 +6,7 @@
     async def count(message: Message[Created]) -> None:
         await message.context.get(DATABASE).execute(COUNT, {"value": message.body.value})
 
-This module evaluates its annotations, and so must one that has handlers whose types are defined inside a function.
+This module evaluates its annotations; so must a module whose handlers use types defined inside a function.
 """
 
 import inspect
@@ -26,11 +26,11 @@ Handler = Callable[[Any], Awaitable[None]]
 Decorated = TypeVar("Decorated", bound=Handler)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-LONGEST_DELAY = 30 * 86400.0
+MAX_DELAY = 30 * 86400.0
 
 
 class PublishFailed(Unavailable):
-    """A message was not confirmed; *maybe_sent* says whether the broker may have it nevertheless."""
+    """The broker has not confirmed a message; *maybe_sent* is whether the broker may have it."""
 
     def __init__(self, reason: str, maybe_sent: bool) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class PublishFailed(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Message(Generic[Body]):
-    """What a handler gets: *attempt* begins at 1, *published* and *deadline* are in seconds since the epoch."""
+    """A delivered message; *attempt* starts at 1, *published* and *deadline* are in seconds since the epoch."""
 
     name: str
     id: str
@@ -53,7 +53,7 @@ class Message(Generic[Body]):
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """One handler and how it is fed; times are in seconds."""
+    """One handler and its options; times are in seconds."""
 
     name: str
     handler: Handler
@@ -66,7 +66,7 @@ class Consumer:
 
 
 class Consumers:
-    """The consumers of an application; the file names them as ``consumers = "shop.events:consumers"``."""
+    """The consumers of an application, which the file names: ``consumers = "shop.events:consumers"``."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Consumer] = {}
@@ -87,25 +87,25 @@ class Consumers:
         timeout: str | float = "30s",
         dedupe: str | float | None = None,
     ) -> Callable[[Decorated], Decorated]:
-        """Let the asynchronous function below take the messages *name*, at least once each.
+        """Register the decorated asynchronous function as the handler of messages *name*, delivered at least once.
 
-        At most *concurrency* run at a time, and *prefetch* are held. One that raises, or takes longer than *timeout*,
-        is tried again after each delay of *retry*, then becomes a dead letter. With *dedupe* a message whose id was
-        seen within that time is dropped, in the transaction that the handler writes in. Raises ValueError for what
-        does not fit, and for a name that has a consumer.
+        At most *concurrency* handlers run at a time, and the broker delivers up to *prefetch* messages ahead. A message
+        whose handler raises or exceeds *timeout* is retried after each delay of *retry*, then becomes a dead letter.
+        With *dedupe*, a message whose id was handled within that time is dropped, in the transaction of the handler's
+        writes. Raises ValueError for invalid options, and for a name that has a consumer.
         """
 
         def decorate(function: Decorated) -> Decorated:
             self._add(
                 Consumer(
                     validate_message_name(name),
-                    _checked_handler(function),
+                    _validate_handler(function),
                     TypeAdapter(body_of(function)),
                     _at_least_one("prefetch", prefetch),
                     _at_least_one("concurrency", concurrency),
                     tuple(to_seconds("retry", delay) for delay in retry),
-                    _some_time("timeout", timeout),
-                    None if dedupe is None else _some_time("dedupe", dedupe),
+                    _positive_seconds("timeout", timeout),
+                    None if dedupe is None else _positive_seconds("dedupe", dedupe),
                 )
             )
             return function
@@ -116,40 +116,40 @@ class Consumers:
         other = self._by_name.get(consumer.name)
         if other is not None:
             raise ValueError(
-                f"{consumer.name!r} has a consumer already, {_place(other.handler)}, and {_place(consumer.handler)}"
-                " would be another; let one function do both, or publish two messages"
+                f"{consumer.name!r} has two consumers, {_place(other.handler)} and {_place(consumer.handler)};"
+                " handle it in one function, or publish two messages"
             )
         if consumer.prefetch < consumer.concurrency:
             raise ValueError(
                 f"{consumer.name!r}: prefetch {consumer.prefetch} is less than concurrency {consumer.concurrency};"
-                " raise one or lower one"
+                " raise prefetch or lower concurrency"
             )
         self._by_name[consumer.name] = consumer
 
 
 def validate_message_name(name: str) -> str:
-    """Return *name*; raises ValueError when it cannot name messages."""
+    """Return *name*; raises ValueError when it is not a valid message name."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"expected a name of letters, digits and . _ : - such as 'data.created', got {name!r}")
     return name
 
 
-def to_seconds(what: str, value: str | float) -> float:
-    """Return *value*, seconds or a duration such as ``"5m"``, in seconds; raises ValueError for what is neither."""
+def to_seconds(option: str, value: str | float) -> float:
+    """Return *value*, seconds or a duration such as ``"5m"``, in seconds; raises ValueError outside 0 to 30 days."""
     number = float(Duration(value)) if isinstance(value, str) else float(value)
-    if not 0 <= number <= LONGEST_DELAY:
-        raise ValueError(f"{what} {value!r} is not between 0 and 30 days")
+    if not 0 <= number <= MAX_DELAY:
+        raise ValueError(f"{option} {value!r} is not between 0 and 30 days")
     return number
 
 
 def body_of(handler: Handler) -> Any:
-    """Return the type of the bodies that *handler* takes, by the annotation of its message."""
+    """Return the body type in the message annotation of *handler*, Any without one."""
     annotations = [hint for name, hint in get_type_hints(handler).items() if name != "return"]
     arguments = get_args(annotations[0]) if annotations and get_origin(annotations[0]) is Message else ()
     return arguments[0] if arguments and not isinstance(arguments[0], TypeVar) else Any
 
 
-def _checked_handler(function: Any) -> Handler:
+def _validate_handler(function: Any) -> Handler:
     name = getattr(function, "__qualname__", repr(function))
     if not inspect.iscoroutinefunction(function):
         raise ValueError(f"{name} is not asynchronous; write async def")
@@ -163,14 +163,14 @@ def _place(function: Any) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 
-def _at_least_one(what: str, number: int) -> int:
+def _at_least_one(option: str, number: int) -> int:
     if number < 1:
-        raise ValueError(f"{what} must be at least 1, got {number}")
+        raise ValueError(f"{option} must be at least 1, got {number}")
     return number
 
 
-def _some_time(what: str, value: str | float) -> float:
-    number = to_seconds(what, value)
+def _positive_seconds(option: str, value: str | float) -> float:
+    number = to_seconds(option, value)
     if not number:
-        raise ValueError(f"{what} must be greater than zero")
+        raise ValueError(f"{option} must be greater than zero")
     return number

@@ -1,4 +1,4 @@
-"""A database, and reading from its replicas."""
+"""Contracts of the database and its read replicas."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Values = Mapping[str, Any]
 """Parameters of a statement by name."""
 
 Tables = frozenset[str] | None
-"""Names of tables of a database, without schema and in lower case; None where they are not known."""
+"""Lower-case names of tables without schema, or None when they are unknown."""
 
 
 class Row(Protocol):
-    """One row: ``row["name"]``, ``row.name``, ``row[0]`` and ``dict(row)``; iterating gives its values."""
+    """One row: ``row["name"]``, ``row.name``, ``row[0]`` and ``dict(row)``; iteration yields its values."""
 
     def __getitem__(self, key: Any) -> Any: ...
     def __getattr__(self, name: str) -> Any: ...
@@ -31,8 +31,8 @@ class Row(Protocol):
 class Statements(Protocol):
     """The statements of a database or of one of its connections.
 
-    A query is text with ``:name`` for each value, or a SQLAlchemy Core expression. Raises Unavailable, which is a 503,
-    when no connection can be had in time, and the driver's own errors.
+    A query is text with a ``:name`` for each value, or a SQLAlchemy Core expression. Methods raise Unavailable (503)
+    when no connection is available within the timeout, and the driver's errors.
     """
 
     async def fetch_all(self, query: Any, values: Values | None = None) -> Sequence[Row]:
@@ -48,19 +48,19 @@ class Statements(Protocol):
         ...
 
     async def execute(self, query: Any, values: Values | None = None) -> Any:
-        """Run a statement; return the first column of what it returns, on SQLite else the last row's id."""
+        """Run a statement; return the first column of its first row; on SQLite, without rows, the last row's id."""
         ...
 
     async def execute_many(self, query: Any, values: Sequence[Values]) -> None:
-        """Run a statement once for each of *values*, all or nothing."""
+        """Run a statement once for each of *values*, in one transaction."""
         ...
 
     def iterate(self, query: Any, values: Values | None = None) -> AsyncIterator[Row]:
-        """Yield rows as they come; what is written meanwhile does not depend on how the loop ends."""
+        """Stream rows; writes inside the loop do not depend on how the loop ends."""
         ...
 
     def transaction(self, *, force_rollback: bool = False, **options: Any) -> AbstractAsyncContextManager[Any]:
-        """Return a transaction, or a savepoint inside one, of the current task.
+        """Return a transaction of the current task, or a savepoint inside a transaction.
 
         *options* are PostgreSQL's: ``isolation``, ``readonly``, ``deferrable``.
         """
@@ -93,7 +93,7 @@ class Statements(Protocol):
 
 
 class Session(Statements, Protocol):
-    """One connection that a task keeps for a while."""
+    """One connection, held by the current task."""
 
     @property
     def raw_connection(self) -> Any:
@@ -111,46 +111,46 @@ class Database(Statements, Protocol):
 
     @property
     def connections_opened(self) -> int:
-        """How many connections have been opened: while it stays, every result comes from one run of the server."""
+        """The number of connections opened so far; a server restart increases it."""
         ...
 
     @property
     def unreachable_reason(self) -> str:
-        """Why it cannot be reached now, without secrets; empty while a connection is open or nothing is known."""
+        """Why the server is unreachable, without secrets; empty while a connection is open or the reason is unknown."""
         ...
 
     def connection(self) -> AbstractAsyncContextManager[Session]:
-        """Return the connection that the current task keeps while it is inside."""
+        """Return a connection that the current task holds inside the block."""
         ...
 
     async def insert_soon(self, table: Any, row: Values) -> Any:
-        """Insert *row* together with those of other tasks in one statement; return its primary key, where there is one.
+        """Insert *row* in one statement with rows of other tasks; return its primary key, or None without one.
 
-        Each caller gets its own error. Inside a transaction it is an insert like any other.
+        Each caller receives the error of its own row. Inside a transaction, *row* is inserted at once.
         """
         ...
 
 
 class Databases(Protocol):
-    """Opens further databases in the way of the pool: same options, same metrics, another address."""
+    """Opens further databases with the options and metrics of the pool."""
 
     def open(self, url: str, name: str, *, read_only: bool) -> AbstractAsyncContextManager[Database]:
-        """Return the database at *url*, open while inside, under *name* in metrics and errors.
+        """Return the database at *url*, open inside the block; *name* identifies it in metrics and errors.
 
-        One that is *read_only* raises ReadOnlyError for every statement that is not known to only read.
+        A *read_only* database raises ReadOnlyError for every statement that is not known to be read-only.
         """
         ...
 
 
 class ConsistencyTokens(Protocol):
-    """Turns what a client has written into a signed text that it, a message or a call carries along, and back."""
+    """Issues and reads signed consistency tokens, which clients, messages and calls propagate."""
 
     async def issue(self, consistency: Consistency) -> str:
-        """Return the token for *consistency*, empty where nothing was written; gives its writes a position."""
+        """Return the token of *consistency*, empty without a write; sets the position of its writes."""
         ...
 
     def read(self, token: str) -> Consistency | None:
-        """Return what *token* says; None where it is not ours, or so old that every replica has what it stands for."""
+        """Return the consistency in *token*, or None when it is invalid, or expired so that all replicas have it."""
         ...
 
 
@@ -158,29 +158,29 @@ class TableObserver(Protocol):
     """Observes which tables are read and written; called by the providers of DATABASE, READS and DATABASES."""
 
     def read(self, tables: Tables) -> None:
-        """Take note that *tables* are about to be read for what is served here and now."""
+        """Record that the current request reads *tables*; called before the read."""
         ...
 
     async def wrote(self, tables: Tables) -> None:
-        """Act on a change of *tables* that others see from now on; return when that is done, or cannot be now."""
+        """Handle a committed change of *tables*; return when it is handled, or is pending because of a failure."""
         ...
 
     def may_have_written(self, tables: Tables) -> None:
-        """Act in the background on a change of *tables* that others may see from now on, soon, or never."""
+        """Handle, in the background, a change of *tables* whose commit is uncertain."""
         ...
 
 
 DATABASE: Key[Database] = Key("database", plugin="pool")
-"""The database that is written to."""
+"""The primary database."""
 
 READS: Key[Statements] = Key("reads", plugin="replica")
-"""The database for reading: a replica that has what this client has written, else the one that is written to."""
+"""The database for reads: a replica that has replayed the client's writes, else the primary."""
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
 
 TABLE_OBSERVER: Key[TableObserver] = Key("observer of tables", plugin="cache")
-"""Provided only by a plugin that observes tables, before the database is provided."""
+"""Provided by a plugin that observes tables, before DATABASE is provided."""
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
-"""Provided only where there are replicas: elsewhere nothing has to be carried along."""
+"""Provided only with replicas."""

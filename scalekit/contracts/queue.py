@@ -1,4 +1,4 @@
-"""Messages."""
+"""Contract of the message queue."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scalekit.contracts.database import Statements
 
 
 class Queue(Protocol):
-    """Sends messages that are not lost once a call has returned.
+    """Publishes durable messages: a message is stored by the broker when the call returns.
 
-    A body is a pydantic model or what JSON can hold. *key* becomes the message's id, so that what is published twice
-    under one key has its effect once where the consumer dedupes. *delay* and *timeout* are in seconds or durations such
-    as ``"5m"``. Raises ValueError for what cannot be a message.
+    A body is a pydantic model or JSON-compatible. *key* becomes the message's id, so that a message published twice has
+    its effect once when its consumer dedupes. *delay* and *timeout* are in seconds or durations such as ``"5m"``.
+    Methods raise ValueError for an invalid name or body.
     """
 
     async def publish(
@@ -27,7 +27,7 @@ class Queue(Protocol):
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Publish a message and return its id once it is safe; raises PublishFailed when it is not within *timeout*."""
+        """Publish a message and return its id once confirmed; raises PublishFailed when *timeout* passes before."""
         ...
 
     async def publish_many(
@@ -39,7 +39,7 @@ class Queue(Protocol):
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """Publish a message for each of *bodies*, all on their way at once; return their ids once all are safe."""
+        """Publish a message for each of *bodies* concurrently; return their ids once all are confirmed."""
         ...
 
     async def publish_after(
@@ -52,12 +52,12 @@ class Queue(Protocol):
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Store a message in the transaction of *database* that the task is in; return its id.
+        """Store a message in the outbox, in the current transaction of *database*; return its id.
 
-        It is published soon after that is committed, and never when it is rolled back.
+        The message is published soon after the commit, and never after a rollback.
         """
         ...
 
 
 QUEUE: Key[Queue] = Key("queue", plugin="queue")
-"""Messages to consumers, here or in other processes."""
+"""The message queue, whose consumers run in this or other processes."""

@@ -1,4 +1,4 @@
-"""Other services, as applications find and call them; :mod:`scalekit.contracts` has these names too."""
+"""Contract of service discovery: find and call other services."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ class Instance(Protocol):
 
     @property
     def id(self) -> str:
-        """Its unique id within the service."""
+        """The id of the instance, unique within the service."""
         ...
 
     @property
     def address(self) -> str:
-        """Its IP address or host name."""
+        """The IP address or host name."""
         ...
 
     @property
     def port(self) -> int:
-        """Its port."""
+        """The port."""
         ...
 
     @property
     def url(self) -> str:
-        """Its address without a path, such as ``http://10.0.0.5:8000``."""
+        """The base URL, such as ``http://10.0.0.5:8000``."""
         ...
 
     @property
     def tags(self) -> Sequence[str]:
-        """The tags that it is registered with."""
+        """The tags of the registration."""
         ...
 
     @property
     def meta(self) -> Mapping[str, str]:
-        """What else is known of it."""
+        """The metadata of the registration."""
         ...
 
     @property
     def weight(self) -> int:
-        """Its share of calls beside the others."""
+        """The weight for load balancing; calls are distributed in proportion."""
         ...
 
 
 class ServiceClient(Protocol):
-    """The requests of an aiohttp session, to paths of one service; options are aiohttp's.
+    """Sends requests to paths of one service; options are those of an aiohttp session.
 
-    ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``. *timeout* is seconds for the
-    call with all its attempts. Raises Unavailable, which is an aiohttp.ClientError too, when no instance answers.
+    ``async with client.get("/stock/1") as response:`` or ``await client.get("/stock/1")``. The option *timeout* is in
+    seconds and covers all attempts. Raises Unavailable, also an aiohttp.ClientError, when no instance responds.
     """
 
     def request(self, method: str, path: str, **options: Any) -> Any:
@@ -71,7 +71,7 @@ class ServiceClient(Protocol):
         ...
 
     def post(self, path: str, **options: Any) -> Any:
-        """Send a POST, which is retried only if it was not sent."""
+        """Send a POST; it is retried only when no byte of it was sent."""
         ...
 
     def put(self, path: str, **options: Any) -> Any:
@@ -79,7 +79,7 @@ class ServiceClient(Protocol):
         ...
 
     def patch(self, path: str, **options: Any) -> Any:
-        """Send a PATCH, which is retried only if it was not sent."""
+        """Send a PATCH; it is retried only when no byte of it was sent."""
         ...
 
     def delete(self, path: str, **options: Any) -> Any:
@@ -88,15 +88,15 @@ class ServiceClient(Protocol):
 
 
 class Services(Protocol):
-    """Other services, by name."""
+    """Finds other services by name."""
 
     @property
     def own(self) -> str:
-        """The name under which others find this service; empty when they do not."""
+        """The registered name of this service, empty when it is not registered."""
         ...
 
     def client(self, name: str) -> ServiceClient:
-        """Return what calls the service *name*, each time at one of its healthy instances."""
+        """Return a client of the service *name*, which sends each request to one healthy instance."""
         ...
 
     async def instances(self, name: str) -> Sequence[Instance]:
@@ -109,4 +109,4 @@ class Services(Protocol):
 
 
 SERVICES: Key[Services] = Key("services", plugin="discovery")
-"""Other services, found and called by name."""
+"""Finds and calls other services by name."""

@@ -16,32 +16,32 @@ class IssuedTokens(Protocol):
 
     @property
     def access(self) -> str:
-        """What it sends with each request, as ``Authorization: Bearer``, or whatever *token_type* is."""
+        """The access token, which the client sends in ``Authorization`` with the scheme *token_type*."""
         ...
 
     @property
     def refresh(self) -> str:
-        """What it gets the next pair for, once."""
+        """The refresh token, which is exchanged once for the next pair."""
         ...
 
     @property
     def expires_in(self) -> int:
-        """Lifetime of the access token in seconds."""
+        """The lifetime of the access token in seconds."""
         ...
 
     @property
     def token_type(self) -> str:
-        """How it is sent: ``Bearer``, or ``DPoP`` when it is bound to a key of the client's."""
+        """The authentication scheme: ``Bearer``, or ``DPoP`` for a token that is bound to a key of the client."""
         ...
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers of the response that delivers them: the fingerprint cookie and ``Cache-Control: no-store``."""
+        """Headers for the response with the tokens: the fingerprint cookie and ``Cache-Control: no-store``."""
         ...
 
 
 class Tokens(Protocol):
-    """Issues and ends this service's own tokens. Raises Unavailable, a 503, when the session store is unavailable."""
+    """Issues and revokes this service's tokens. Raises Unavailable (503) when the session store is unavailable."""
 
     async def issue(
         self,
@@ -50,20 +50,20 @@ class Tokens(Protocol):
         scopes: Sequence[str] = (),
         request: HTTPConnection | None = None,
     ) -> IssuedTokens:
-        """Return the first pair of a new session of *subject*; raises ValueError for claims that the issuer sets.
+        """Return the first token pair of a new session of *subject*; raises ValueError for claims that the issuer sets.
 
-        Sender-constrained tokens need the *request*; raises HTTPException 401 when it has no proof of possession.
+        Sender-constrained tokens need the *request*; raises HTTPException (401) when it has no proof of possession.
         """
         ...
 
     async def revoke(self, jti: str, issuer: str = "") -> None:
-        """End the one token that has this *jti*, of this service's own where no *issuer* is named."""
+        """Revoke the token with this *jti* of *issuer*, by default this service."""
         ...
 
     async def revoke_all(self, subject: str) -> None:
-        """End every session of *subject* at once."""
+        """Revoke all sessions of *subject*."""
         ...
 
 
 TOKENS: Key[Tokens] = Key("tokens", plugin="jwt")
-"""Issues and ends this service's own tokens."""
+"""Issues and revokes this service's tokens."""

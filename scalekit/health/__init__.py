@@ -1,1 +1,1 @@
-"""Health: checks in the background, pages that only read memory."""
+"""Health: checks that run in the background, and pages that read their results from memory."""

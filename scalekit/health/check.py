@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A probe that returns while things are well and raises when they are not.
+    """A *probe* that returns when a dependency is healthy and raises when it is not.
 
-    *timeout* is in seconds. When a *critical* check fails, the instance is not ready; another only degrades it.
+    *timeout* is in seconds. A failed *critical* check makes the instance not ready; other checks only degrade it.
     """
 
     name: str

@@ -34,7 +34,7 @@ async def probe(url: str) -> None:
     finally:
         writer.transport.abort()
     if not 200 <= status < 400:
-        raise ConnectionError(f"answered {status}")
+        raise ConnectionError(f"responded with {status}")
 
 
 def _request(url: UrlParts) -> bytes:
@@ -48,5 +48,5 @@ def _request(url: UrlParts) -> bytes:
 def _status(line: bytes) -> int:
     words = line.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise ConnectionError("the answer is not HTTP")
+        raise ConnectionError("the response is not HTTP")
     return int(words[1])

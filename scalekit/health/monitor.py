@@ -1,4 +1,4 @@
-"""Run every check again and again in the background, so that a probe only reads memory."""
+"""Run every check periodically in the background, so that requests for health pages only read memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from enum import StrEnum
 from scalekit.health.check import Check
 
 STALE_INTERVALS = 3
-"""A check that has said nothing for so many rounds counts as failed: its probe hangs and cannot be cut."""
+"""Intervals without a result after which a check counts as failed: its probe hangs and cannot be cancelled."""
 
 
 class Status(StrEnum):
-    """What is said of a check, and of everything together."""
+    """The status of a check, or of the instance."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -25,7 +25,7 @@ class Status(StrEnum):
 
 @dataclass(slots=True)
 class Result:
-    """The latest result of one check. *latency* and *at* are in seconds, *at* on the event loop's clock."""
+    """The latest result of one check; *latency* is in seconds, *at* in seconds of the event loop's clock."""
 
     check: Check
     status: Status = Status.UNKNOWN
@@ -44,7 +44,7 @@ class Monitor:
 
     @asynccontextmanager
     async def run(self) -> AsyncGenerator[None, None]:
-        """Run every check in a loop of its own until left."""
+        """Run every check in a task of its own until exit."""
         now = asyncio.get_running_loop().time()
         for result in self.results.values():
             result.status, result.at = Status.UNKNOWN, now
@@ -58,12 +58,12 @@ class Monitor:
                 await asyncio.wait(tasks, timeout=1.0)
 
     async def check_once(self, names: Iterable[str] | None = None) -> None:
-        """Run the checks *names*, or all, once, all at the same time."""
+        """Run the checks *names*, or all, once and concurrently."""
         chosen = self.results if names is None else names
         await asyncio.gather(*(self._check(self.results[name]) for name in chosen))
 
     def status(self, name: str) -> Status:
-        """Return the status of the check *name* now; one that has been silent for too long is unhealthy."""
+        """Return the status of the check *name* now, unhealthy when its latest result is too old."""
         result = self.results[name]
         age = asyncio.get_running_loop().time() - result.at
         if result.status is not Status.UNHEALTHY and age > STALE_INTERVALS * (self._interval + result.check.timeout):
@@ -72,7 +72,7 @@ class Monitor:
         return result.status
 
     def failing(self, *, critical: bool) -> list[str]:
-        """Return the names of the checks, critical or not, that are not healthy now."""
+        """Return the names of the checks, *critical* or other, that are not healthy now."""
         return [
             name
             for name, result in self.results.items()
@@ -80,7 +80,7 @@ class Monitor:
         ]
 
     def overall(self) -> Status:
-        """Return unhealthy when a critical check fails, degraded when another does, else healthy."""
+        """Return UNHEALTHY when a critical check fails, DEGRADED when another one fails, else HEALTHY."""
         if self.failing(critical=True):
             return Status.UNHEALTHY
         return Status.DEGRADED if self.failing(critical=False) else Status.HEALTHY
@@ -107,7 +107,7 @@ async def _error_of(check: Check) -> str:
         async with deadline:
             await check.probe()
     except TimeoutError as error:
-        return f"no answer within {check.timeout:g}s" if deadline.expired() else _describe(error)
+        return f"no result within {check.timeout:g}s" if deadline.expired() else _describe(error)
     except Exception as error:
         return _describe(error)
     return ""

@@ -1,4 +1,4 @@
-"""The three health pages. They read memory and nothing else."""
+"""The three health pages, which only read memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Page = Callable[[bool], tuple[int, dict[str, Any]]]
 
 
 class HealthPages(Filter):
-    """Serve the health pages outside of every layer: no log, rate limit or dependency stands between them and a probe.
+    """Serve the health pages outside of all layers, without access log and rate limit.
 
     *admits* returns whether the client may see details; other clients see only the status.
     """
@@ -35,12 +35,12 @@ class HealthPages(Filter):
         self.pages: dict[str, Page] = {path: self._summary, f"{path}/live": self._live, f"{path}/ready": self._ready}
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Respond with a health page to a request for one."""
+        """Respond to requests for health pages."""
         page = self.pages.get(exchange.route_path)
         if page is None:
             return None
         if exchange.scope["method"] not in ("GET", "HEAD"):
-            return local_problem(405, "health pages are read with GET", headers={"allow": "GET, HEAD"})
+            return local_problem(405, "use GET for health pages", headers={"allow": "GET, HEAD"})
         status, content = page(self.admits(exchange.scope))
         body = orjson.dumps(content)
         return LocalResponse(status, [*HEADERS, (b"content-length", b"%d" % len(body))], body)
@@ -77,7 +77,7 @@ class HealthPages(Filter):
         if self.lifecycle.phase is not Phase.READY:
             return str(self.lifecycle.phase.value)
         if failed := self.lifecycle.failed:
-            return f"stopped by itself: {', '.join(failed)}" if details else "a plugin stopped by itself"
+            return f"stopped unexpectedly: {', '.join(failed)}" if details else "a plugin stopped unexpectedly"
         if failing := self.monitor.failing(critical=True):
             return f"critical checks fail: {', '.join(failing)}" if details else "a critical check fails"
         return ""

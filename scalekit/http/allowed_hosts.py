@@ -1,4 +1,4 @@
-"""Refuse requests whose Host is not on the list."""
+"""Reject requests whose Host is not allowed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOST = b"host"
 
 
 class AllowedHosts(Filter):
-    """Serve only the hosts of an exact list; a name without a port allows every port."""
+    """Serve only *hosts*, compared exactly; a name without a port allows every port."""
 
     request_headers = (HOST,)
 
@@ -20,10 +20,10 @@ class AllowedHosts(Filter):
         self.hosts = frozenset(host.lower().encode("idna" if not host.isascii() else "ascii") for host in hosts)
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Respond with 400 to a missing or repeated Host, with 421 to one that is not on the list."""
+        """Respond with 400 to a missing or repeated Host, with 421 to a Host that is not allowed."""
         host = exchange.headers.get(HOST)
         if host is None or HOST in exchange.repeated:
-            return local_problem(400, "exactly one Host header is needed")
+            return local_problem(400, "exactly one Host header is required")
         if self._allows(host.lower()):
             return None
         return local_problem(421, "this host is not served here")

@@ -1,4 +1,4 @@
-"""List the routes of an application, whatever framework it is written in, and find those that never get a request."""
+"""List the routes of an application of any framework, and find routes that plugins or the host hide."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from scalekit.http.router import path_of
 logger = logging.getLogger("scalekit")
 
 MAX_DEPTH = 20
-"""Levels of mounts, routers and middleware that are looked into."""
+"""Levels of mounts, routers and middleware that are searched."""
 MAX_ROUTES = 10_000
-"""Routes that are listed: a tree that contains itself has no end."""
+"""Routes that are listed, since a tree that contains itself is infinite."""
 
 
 class AppRoute(NamedTuple):
-    """One route: its template, and its methods as a text."""
+    """One route: its template, and its methods separated by commas."""
 
     path: str
     methods: str
 
 
 class AppMount(AppRoute):
-    """A mount whose routes are unknown: it serves all paths below its own."""
+    """A mount whose routes are unknown; it serves every path below its own."""
 
     __slots__ = ()
 
 
 def list_routes(app: ASGIApp) -> list[AppRoute]:
-    """Return the routes of *app*, in their order: of Starlette, FastAPI, Litestar, Django or Quart."""
+    """Return the routes of *app* in order. Supports Starlette, FastAPI, Litestar, Django and Quart."""
     return list(islice(_walk_app(app, "", MAX_DEPTH), MAX_ROUTES))
 
 
@@ -46,7 +46,9 @@ def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
     routes = getattr(app, "routes", None)
     if isinstance(routes, list | tuple):
         yield from _walk(routes, prefix, depth)
-    elif isinstance(by_kind := getattr(app, "application_mapping", None), Mapping):  # Channels, by kind of scope
+    elif isinstance(
+        by_kind := getattr(app, "application_mapping", None), Mapping
+    ):  # Channels: applications by scope type
         for inner in by_kind.values():
             yield from _walk_app(inner, prefix, depth - 1)
     elif (rules := getattr(getattr(app, "url_map", None), "iter_rules", None)) is not None:  # Quart
@@ -60,7 +62,7 @@ def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
 
 def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
     for route in routes if depth else ():
-        if hasattr(route, "effective_route_contexts"):  # what FastAPI's include_router leaves in place of the routes
+        if hasattr(route, "effective_route_contexts"):  # FastAPI's include_router replaces routes by it
             contexts = route.effective_route_contexts()
             yield from _walk((each.starlette_route or each for each in contexts), prefix, depth - 1)
             continue
@@ -79,7 +81,7 @@ def _methods(route: Any) -> str:
 
 def _walk_django(resolver: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
     for pattern in resolver.url_patterns if depth else ():
-        path = prefix + str(pattern.pattern).removeprefix("^")  # each regular expression begins with it
+        path = prefix + str(pattern.pattern).removeprefix("^")  # the first character of each regular expression
         if hasattr(pattern, "url_patterns"):
             yield from _walk_django(pattern, path, depth - 1)
         else:
@@ -91,12 +93,14 @@ def warn_of_hidden_routes(app: ASGIApp, by_owner: Mapping[str, Sequence[BaseRout
     own = list_routes(app)
     for path in sorted({route.path for route in own}.intersection(health)):
         remedy = 'set another path in [health], such as path = "/-/health", or remove the route'
-        logger.warning("the application's route %s never gets a request: the host answers it; %s", path, remedy)
+        logger.warning(
+            "the application's route %s never receives a request: the host serves this path; %s", path, remedy
+        )
     for owner, routes in by_owner.items():
         for route in routes:
             for path in sorted({each.path for each in own if _hides(route, each)}):
                 logger.warning(
-                    "the application's route %s never gets a request: %r answers %s; give one of them another path",
+                    "the application's route %s never receives a request: %r serves %s; change one of the two paths",
                     path,
                     owner,
                     path_of(route),

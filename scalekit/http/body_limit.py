@@ -1,4 +1,4 @@
-"""Bound the request body: its size, and the time that a client may take over it."""
+"""Limit the size of request bodies and the time that clients take to send them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from scalekit.http.response import local_problem
 CONTENT_LENGTH, TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
 
 MINIMUM_RATE = 1024
-"""Bytes that buy a client one more second: a large upload over a slow line goes through, a trickle does not."""
+"""Bytes per second that extend the timeout: a large upload over a slow line succeeds, a trickle fails."""
 
 MAX_LENGTH_DIGITS = 18
-"""Digits of a Content-Length that are worth reading."""
+"""Digits of the longest Content-Length that is parsed."""
 
 
 class BodyLimit(Filter):
-    """Refuse bodies above *max_body* bytes with 413, and those that keep the application waiting with 408.
+    """Reject bodies above *max_body* bytes with 413, and bodies that arrive slower than *timeout* allows with 408.
 
-    A body is never buffered here. What is refused in the middle looks to the application like a client that left.
+    Bodies are not buffered. When a body is rejected midway, the application receives ``http.disconnect``. *timeout* is
+    in seconds, plus one second per MINIMUM_RATE bytes.
     """
 
     request_headers = (CONTENT_LENGTH, TRANSFER_ENCODING)
@@ -35,7 +36,7 @@ class BodyLimit(Filter):
         self.timeout = timeout
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Let a request without a body pass; watch the body of one that has one."""
+        """Pass a request without a body; limit the body of others."""
         headers = exchange.headers
         if CONTENT_LENGTH not in headers and TRANSFER_ENCODING not in headers:
             if exchange.scope.get("http_version", "1.1")[0] == "1":

@@ -17,15 +17,15 @@ from scalekit.http.problem import ProblemError, ProblemResponse, on_problem
 logger = logging.getLogger("scalekit")
 
 MAX_APPS = 1000
-"""How many routes, applications and middleware are looked into."""
+"""Routes, applications and middleware that are searched."""
 DEFAULTS = ("starlette.", "fastapi.")
-"""Modules of the frameworks' default handlers."""
+"""Prefixes of modules of the frameworks' default handlers."""
 
 
 def add_exception_handlers(app: ASGIApp) -> None:
     """Register handlers of Unavailable and ProblemError in *app* and its mounted applications.
 
-    Only an application of Starlette's, such as FastAPI, is told so, and none that has a handler of its own for it.
+    Only Starlette applications, such as FastAPI, are changed, and handlers of the application are not replaced.
     """
     for each in _applications(app, set()):
         handlers: dict[Any, Any] = each.exception_handlers
@@ -41,13 +41,13 @@ def _has_no_custom_handler(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
 
 
 def problem_of(error: Unavailable) -> ProblemResponse:
-    """Return the response to *gone*; its reason goes to the log only."""
+    """Return the response for *error*; log its reason, which the client does not receive."""
     logger.info("responded with 503: %s", error.reason)
     return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))
 
 
 async def on_unavailable(connection: HTTPConnection, error: Exception) -> ProblemResponse:
-    """Return Unavailable as a problem: a Starlette exception handler."""
+    """Return an Unavailable as a problem response: a Starlette exception handler."""
     if not isinstance(error, Unavailable):
         raise error
     return problem_of(error)

@@ -1,7 +1,7 @@
-"""The record of one request or websocket, on which filters work.
+"""The record of one request or websocket that all filters share.
 
-The chain that serves the request makes it. Filters read the request in it, decide, and add to the response; the
-application sends and receives through it. TraceContext, route and path are computed when a filter first reads them.
+The chain creates it. Filters read the request, decide, and add to the response; the application sends and receives
+through it. Trace context, route and path are computed on first use.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ T = TypeVar("T")
 logger = logging.getLogger("scalekit")
 
 SWITCHING_PROTOCOLS = 101
-"""The status of a websocket that was accepted."""
+"""The status of an accepted websocket."""
 FORBIDDEN = 403
-"""What servers respond when a websocket is closed before it was accepted."""
+"""The status with which servers respond to a websocket that is closed before it is accepted."""
 
 
 class Exchange:
     """One HTTP request and its response.
 
-    ``scope`` is the request as ASGI has it, ``path`` its path before the application could write another one there.
-    ``headers`` has the first value of each request header that a filter of the chain looks up, ``repeated`` all values
-    of those that came more than once. ``added_headers`` go out with the response; while it starts, ``response_headers``
-    is the list that is sent. ``status`` is 0 until a response starts; ``response_bytes`` and ``request_bytes`` are of
-    bodies. ``disconnected`` tells whether the client is gone, ``disconnected_early`` whether it was when the response
-    started. At the end ``seconds`` is the time from the request to the last byte of the response.
+    ``scope`` is the ASGI scope, ``path`` its path before the application can change it. ``headers`` has the first value
+    of each request header that a filter of the chain reads, ``repeated`` all values of repeated headers.
+    ``added_headers`` are added to the response; ``response_headers`` is the complete list during
+    ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
+    bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
+    response started. In ``on_complete``, ``seconds`` is the time from the request to the last byte of the response.
     """
 
-    # On the class, so that a request sets only what differs.
+    # On the class, so that a request sets only values that differ.
     status = 0
     response_bytes = 0
     request_bytes = 0
@@ -60,7 +60,7 @@ class Exchange:
     _route: str | None = None
     _trace_context: TraceContext | None = None
     _replaced: list[Token[Any]] | None = None
-    # Of the chain that serves it: how far its filters have decided, and what they have.
+    # State of the chain: the next filter to decide, and the decisions so far.
     next_decision = 0
     depth = 0
     pending: list[tuple[int, Pending]] | None = None
@@ -81,7 +81,7 @@ class Exchange:
 
     @property
     def route_path(self) -> str:
-        """The path below what a proxy or a mount has taken off: rules for paths go by it."""
+        """The path without the prefix that a proxy or a mount has removed: rules match this path."""
         path = self._route_path
         if path is None:
             path = self._route_path = route_path(self.scope) if self.scope.get("root_path") else self.path
@@ -89,7 +89,7 @@ class Exchange:
 
     @property
     def trace_context(self) -> TraceContext:
-        """The ids of the request: its own and its trace's."""
+        """The ids of the request and of its trace."""
         found = self._trace_context
         if found is None:
             found = self.scope.get(TRACE_CONTEXT_KEY)
@@ -100,7 +100,7 @@ class Exchange:
 
     @property
     def route(self) -> str:
-        """The template of the route that has served the request, empty when there is none."""
+        """The template of the route that served the request, empty without one."""
         route = self._route
         if route is None:
             templates, scope = self.stage.templates, self.scope
@@ -113,34 +113,34 @@ class Exchange:
 
     @property
     def templates(self) -> RouteTemplates:
-        """What knows the routes of the application."""
+        """The route templates of the application."""
         return self.stage.templates
 
     def values(self, name: bytes) -> list[bytes]:
-        """Return every value of the request header *name*, which the filter lists in ``request_headers``."""
+        """Return every value of the request header *name*, which ``request_headers`` of the filter must list."""
         several = self.repeated.get(name)
         if several is not None:
             return several
         return [self.headers[name]] if name in self.headers else []
 
     def replace_headers(self, headers: list[Header]) -> None:
-        """Let the request have *headers*, which filters further in and the application see."""
+        """Replace the request headers by *headers* for inner filters and the application."""
         self.scope["headers"] = headers
         self.headers, self.repeated = index_headers(headers, self.stage.indexed_names)
 
     def set_context(self, variable: ContextVar[T], value: T) -> None:
-        """Set a context *variable* for the application; it has its value of before once the request is complete."""
+        """Set a context *variable* for the application, and reset it when the request is complete."""
         if self._replaced is None:
             self._replaced = []
         self._replaced.append(variable.set(value))
 
     def defer_headers(self, count: int) -> None:
-        """Keep all but the first *count* of ``added_headers`` until nothing is pending: the refused do not get them."""
+        """Defer all but the first *count* of ``added_headers`` until no decision is pending."""
         self.early_headers = [*self.early_headers, *self.added_headers[count:]]
         del self.added_headers[count:]
 
     def start_response(self, response: LocalResponse) -> list[Header]:
-        """Take note that *response* is sent, and return the headers to send it with."""
+        """Record that *response* starts, and return the headers to send."""
         self.status = response.status
         self.response_bytes = len(response.body)
         self.response_headers = [*response.headers, *self.added_headers]
@@ -149,22 +149,22 @@ class Exchange:
         return self.response_headers
 
     def complete(self, error: BaseException | None) -> None:
-        """Call ``on_complete`` of the filters; *error* is the exception of the application, if any."""
+        """Call ``on_complete`` of the filters; *error* is the exception of the application, or None."""
         self.seconds = (self._ended or perf_counter()) - self.began
         for complete in self.stage.completions[self.depth]:
             try:
                 complete(self, error)
-            except Exception:  # the others have to be told, and the client has its response
-                logger.exception("a filter failed once a request was complete")
+            except Exception:  # the other filters must run, and the client has its response
+                logger.exception("a filter failed in on_complete or on_close")
         if self._replaced is not None:
             self._restore_context(self._replaced)
 
     def _restore_context(self, replaced: list[Token[Any]]) -> None:
-        self._replaced = None  # a token refers to its context, and that to whatever is set in it
+        self._replaced = None  # a token refers to its context and so to all values in it
         for token in reversed(replaced):
             try:
                 token.var.reset(token)
-            except ValueError:  # where a coroutine is closed elsewhere, its context is gone with it
+            except ValueError:  # a coroutine that another context closes: nothing to reset here
                 return
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -207,7 +207,7 @@ class Exchange:
 
 
 class WebSocketExchange(Exchange):
-    """One websocket. ``status`` is the status of its handshake, ``code`` how it was closed."""
+    """One websocket. ``status`` is the status of its handshake, ``code`` its close code (RFC 6455)."""
 
     code = 0
 
@@ -237,7 +237,7 @@ class WebSocketExchange(Exchange):
         return message
 
     async def respond(self, response: LocalResponse) -> None:
-        """Refuse the websocket with *response*, or close it where the server cannot send one."""
+        """Reject the websocket with *response*, or close it when the server cannot send a response."""
         if "websocket.http.response" not in self.scope.get("extensions", {}):
             await self.send({"type": "websocket.close", "code": 1008, "reason": response.detail})
             return

@@ -1,4 +1,4 @@
-"""What a plugin contributes to the request's path."""
+"""The base class of filters, and the decisions that they return."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from scalekit.http.exchange import Exchange, WebSocketExchange
 
 Takeover = Callable[[ASGIApp], Awaitable[None]]
-"""Serves the rest of a request: called with the application that the filters further in and the target make up."""
+"""Serves the rest of a request; called with the inner application: the inner filters and the target."""
 
 
 class Pending:
-    """A decision that waits for *reply*; *decide* makes it once the reply has a result or an exception.
+    """A decision that waits for *reply*; *decide* returns it once the reply has a result or an exception.
 
-    A reply that is cancelled becomes a 503: what was asked is gone.
+    A cancelled reply becomes a 503, because its server is unavailable.
     """
 
     __slots__ = ("decide", "reply")
@@ -31,22 +31,22 @@ class Pending:
 
 
 class Later:
-    """Type of LATER."""
+    """The type of LATER."""
 
 
 LATER = Later()
-"""Returned by a filter that runs while decisions are pending, and has to be asked again once none is."""
+"""Returned by a filter that runs while decisions are pending, to be called again when none is pending."""
 
 Decision = LocalResponse | Pending | Takeover | Later | None
 """What ``Filter.on_request`` returns: None continues, a response ends the chain, the others wait or take over."""
 
 
 class Filter:
-    """Takes part in requests and websockets at one layer. A method that a subclass leaves out costs nothing.
+    """Takes part in requests and websockets at one layer. A method that a subclass does not override costs nothing.
 
-    ``request_headers`` are the names, in lower case, that it looks up in ``exchange.headers``. With
-    ``runs_while_pending`` it is asked while filters further out wait for their decisions: it may then look, ask a
-    server and remember, but nothing that it does may have an effect on a request that is refused.
+    ``request_headers`` are the lower-case names that the filter reads in ``exchange.headers``. A filter with
+    ``runs_while_pending`` is called while decisions of outer filters are pending: it may read and send a query to a
+    server, but must have no effect on a request that an outer filter rejects.
     """
 
     request_headers: Container[bytes] = ()
@@ -55,23 +55,23 @@ class Filter:
     def on_request(self, exchange: Exchange) -> Decision:
         """Decide on a request without waiting.
 
-        Return None to continue; a response to stop; a Pending whose reply is on its way; or a function that serves the
-        rest of the request, given the application further in.
+        Return None to continue, a local response to stop, a Pending to wait for a reply that is under way, or a
+        function that serves the rest of the request and receives the inner application.
         """
         return None
 
     def on_open(self, exchange: WebSocketExchange) -> Decision:
-        """Decide on a websocket before it is opened, as ``on_request`` does on a request."""
+        """Decide on a websocket before it is accepted, as ``on_request`` does on a request."""
         return None
 
     def on_application(self, exchange: Exchange) -> None:
-        """Set context variables, with ``exchange.set_context``: the application is about to run in this context."""
+        """Set context variables with ``exchange.set_context``; the application runs next, in this context."""
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Add to or change ``exchange.response_headers``, which no other code keeps."""
+        """Change ``exchange.response_headers`` in place."""
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Record how the request ended; *error* is what came out of the application."""
+        """Record how the request ended; *error* is the exception of the application, or None."""
 
     def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
-        """Record how the websocket ended; *error* is what came out of the application."""
+        """Record how the websocket ended; *error* is the exception of the application, or None."""

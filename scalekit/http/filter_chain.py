@@ -1,9 +1,9 @@
-"""Run filters that stand side by side, as one ASGI application.
+"""Run adjacent filters as one ASGI application.
 
-Filters decide in a plain loop, from the outermost on, without waiting. A decision that is pending does not stop the
-loop while the next filter only looks, so that a rate limit and a cache that ask the same server share a trip without
-knowing of each other; all of them are made before anything takes effect, leaves, or the application runs. A server that
-calls ``decide`` itself, such as ``scalekit run``, needs a task only for what the application has to serve.
+Filters decide in a plain loop, the outermost first, without waiting. The loop continues after a pending decision while
+the next filters have ``runs_while_pending``, so that a rate limit and a cache on one server share a round trip. All
+decisions are made before a response is sent or the application runs. A server that calls ``decide`` itself, such as
+``scalekit run``, creates a task only for requests that the application serves.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.http.trace_context import HEADERS
 
 Progress = LocalResponse | asyncio.Future[Any] | None
-"""What is to be done: send a response, wait for a reply and decide again, or serve in a task."""
+"""The next step: send a local response, wait for a reply and decide again, or (None) serve in a task."""
 
 EXCHANGE_TYPES = frozenset({"http", "websocket"})
 
 
 class FilterChain:
-    """*filters*, the first outermost, before *app*; *templates* knows the routes of the application."""
+    """*filters*, the first outermost, before *app*; *templates* has the routes of the application."""
 
     def __init__(self, filters: Sequence[Filter], app: ASGIApp, templates: RouteTemplates) -> None:
         self.filters = filters
@@ -43,19 +43,19 @@ class FilterChain:
         self._inner: dict[int, ASGIApp] = {}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve a request or a websocket; pass on every other scope."""
+        """Serve a request or websocket; forward every other scope to the application."""
         if scope["type"] in EXCHANGE_TYPES:
             return _complete(self.exchange(scope, receive, send))
         return self.app(scope, receive, send)
 
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """Return the record of a request or websocket that has just come."""
+        """Return the record of a new request or websocket."""
         if scope["type"] == "http":
             return Exchange(scope, receive, send, self, self._requests)
         return WebSocketExchange(scope, receive, send, self, self._websockets)
 
     def serve(self, exchange: Exchange) -> Awaitable[None]:
-        """Serve what *exchange* is about, to its end."""
+        """Serve the request or websocket of *exchange*."""
         try:
             progress = self.decide(exchange)
         except BaseException:
@@ -78,7 +78,7 @@ class FilterChain:
         await (self.run(exchange) if progress is None else exchange.respond(progress))
 
     def decide(self, exchange: Exchange) -> Progress:
-        """Let filters decide until there is a response, a reply to wait for, or only the application is left."""
+        """Call filters until one responds or waits for a reply, or return None when the application is next."""
         if exchange.pending:
             return self._decide_pending(exchange)
         stage, number = exchange.stage, exchange.next_decision
@@ -99,13 +99,13 @@ class FilterChain:
         return None
 
     def run(self, exchange: Exchange) -> Awaitable[None]:
-        """Serve by the application, or by the filter that has taken over: what is left when all have decided."""
+        """Serve by the application, or by the filter that has taken over, once all filters have decided."""
         for prepare in exchange.stage.applications[exchange.depth]:
             prepare(exchange)
         takeover = exchange.takeover
         if takeover is None:
             return self.app(exchange.scope, exchange.receive, exchange.send)
-        exchange.takeover = None  # which may refer to the exchange
+        exchange.takeover = None  # it may refer to the exchange
         return takeover(self._inner_app(exchange.depth))
 
     def cancel_pending(self, exchange: Exchange) -> None:
@@ -115,7 +115,7 @@ class FilterChain:
         exchange.pending = exchange.decided = None
 
     def _apply(self, exchange: Exchange, number: int, decision: Decision) -> Progress:
-        """Act on the decision of the filter *number*, with none pending further out."""
+        """Apply the decision of the filter *number* when no outer decision is pending."""
         if isinstance(decision, Pending):
             exchange.pending = [(number, decision)]
             self._run_early_filters(exchange, exchange.pending)
@@ -124,20 +124,20 @@ class FilterChain:
         if isinstance(decision, LocalResponse):
             return decision
         if isinstance(decision, Later) or not callable(decision):
-            raise TypeError(f"{exchange.stage.decisions[number]!r} decided {decision!r} with nothing pending")
+            raise TypeError(f"{exchange.stage.decisions[number]!r} returned {decision!r} with no decision pending")
         exchange.takeover = decision
         return None
 
     def _decide_pending(self, exchange: Exchange) -> Progress:
-        """Make the pending decisions from the outermost on, as far as their replies are there."""
+        """Make the pending decisions, the outermost first, until a reply is missing."""
         pending = exchange.pending or []
         while pending:
             number, outermost = pending[0]
-            exchange.depth = exchange.stage.places[number]  # those who have looked ahead take no part yet
+            exchange.depth = exchange.stage.places[number]  # filters that ran early take no part yet
             if not outermost.reply.done():
                 return outermost.reply
             del pending[0]
-            if outermost.reply.cancelled():  # its connection was closed meanwhile
+            if outermost.reply.cancelled():  # its connection was closed
                 raise Unavailable("the connection of a pending reply was closed")
             decision = outermost.decide()
             if isinstance(decision, Pending):
@@ -154,7 +154,7 @@ class FilterChain:
         return self.decide(exchange)
 
     def _run_early_filters(self, exchange: Exchange, pending: list[tuple[int, Pending]]) -> None:
-        """Let the next filters decide as long as they may while decisions are pending."""
+        """Call the next filters as long as they have ``runs_while_pending``."""
         stage = exchange.stage
         while exchange.decided is None and exchange.next_decision < len(stage.decisions):
             number = exchange.next_decision
@@ -163,7 +163,7 @@ class FilterChain:
             added = len(exchange.added_headers)
             try:
                 decision = stage.decisions[number](exchange)
-            except Exception:  # a refused request must not meet it: it is raised again when nothing is pending
+            except Exception:  # a rejected request must not raise it: the filter is called again later
                 return
             finally:
                 if len(exchange.added_headers) > added:
@@ -177,7 +177,7 @@ class FilterChain:
                 exchange.decided = (number, decision)
 
     def _inner_app(self, place: int) -> ASGIApp:
-        """Return what stands further in than the filter at *place*."""
+        """Return the filters inside the one at *place*, and the application."""
         found = self._inner.get(place)
         if found is None:
             found = self._inner[place] = FilterChain(self.filters[place + 1 :], self.app, self._templates)
@@ -197,14 +197,14 @@ async def _complete(exchange: Exchange) -> None:
 
 
 async def respond_unavailable(exchange: Exchange, gone: Unavailable) -> None:
-    """Send the 503 of *gone*; raise it when the response has started, and for a websocket."""
+    """Send the 503 of *error*; raise *error* when the response has started, and for a websocket."""
     if exchange.status or exchange.scope["type"] != "http":
         raise gone
     await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)
 
 
 async def _wait_for(reply: asyncio.Future[Any]) -> None:
-    """Wait until *reply* is there, whatever it is."""
+    """Wait until *reply* is done, whatever its outcome."""
     try:
         await reply
     except asyncio.CancelledError:

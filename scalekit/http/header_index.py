@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_NAMES = 4096
-"""Header names of which it is remembered whether a filter reads them."""
+"""Header names whose look-up is memoized."""
 NOT_REPEATED: Mapping[bytes, list[bytes]] = {}
 
 
@@ -26,7 +26,7 @@ class IndexedNames(dict[bytes, bool]):
 
 
 def index_headers(headers: Headers, names: IndexedNames) -> tuple[dict[bytes, bytes], Mapping[bytes, list[bytes]]]:
-    """Return the first value of each header of *names*, and all values of those that come more than once."""
+    """Return the first value of each header of *names*, and all values of repeated headers."""
     found: dict[bytes, bytes] = {}
     repeated = NOT_REPEATED
     for name, value in headers:

@@ -1,4 +1,4 @@
-"""Authorize operators, who may see health details and operator pages."""
+"""Authorize operators to see health details and operator pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scalekit.http.proxy_headers import RESOLVED_PORT, forwarding_header, parse_
 
 
 class OperatorAccess:
-    """Clients in trusted networks, and bearers of the token."""
+    """Authorize clients in *networks*, and clients with the bearer *token*."""
 
     def __init__(self, networks: Sequence[Network], token: Secret | None) -> None:
         self.networks = networks
@@ -37,8 +37,8 @@ class OperatorAccess:
         client = scope.get("client")
         if not client or not self.networks:
             return False
-        # A request that some proxy passed on, but none that is trusted, shows the proxy's address: on a machine
-        # with nginx in front that would make everyone local.
+        # A request through a proxy that is not trusted has the proxy's address: behind a local nginx every client would
+        # have a loopback address.
         if client[1] != RESOLVED_PORT and forwarding_header(scope["headers"]):
             return False
         address = parse_address(client[0].encode())

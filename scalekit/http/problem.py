@@ -17,7 +17,7 @@ BODY_HEADERS = frozenset({"content-length", "content-type"})
 
 
 class ProblemResponse(Response):
-    """An error response: *status*, *detail* for people, and extension *members* for programs."""
+    """An error response: *status*, *detail* for people, and extension *members* for programs (RFC 9457)."""
 
     media_type = MEDIA_TYPE
 
@@ -47,12 +47,12 @@ def phrase(status: int) -> str:
 
 
 async def send_problem(scope: Scope, send: Send, status: int, detail: str, **members: Any) -> None:
-    """Send a problem response; a websocket is rejected before it opens, with the same response if the server can."""
+    """Send a problem response; reject a websocket with it, or close the websocket when the server cannot send one."""
     await send_problem_response(scope, send, ProblemResponse(status, detail, **members), detail)
 
 
 async def send_problem_response(scope: Scope, send: Send, response: ProblemResponse, detail: str = "") -> None:
-    """Send *response*; a websocket is rejected before it opens, with *response* if the server can."""
+    """Send *response*; reject a websocket with it, or close the websocket when the server cannot send one."""
     if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1008, "reason": detail})
     else:
@@ -60,7 +60,7 @@ async def send_problem_response(scope: Scope, send: Send, response: ProblemRespo
 
 
 class ProblemError(HTTPException):
-    """Ends a handler with *response*, a problem, whatever the framework makes of other exceptions of its status."""
+    """Ends a handler with *response*, a problem, whichever framework the application uses."""
 
     def __init__(self, response: ProblemResponse) -> None:
         detail = str(orjson.loads(response.body).get("detail", ""))
@@ -70,7 +70,7 @@ class ProblemError(HTTPException):
 
 
 async def on_problem(connection: HTTPConnection, error: Exception) -> Response | None:
-    """Return the response of a ProblemError: a Starlette exception handler."""
+    """Return the response of a ProblemError, or None for a websocket: a Starlette exception handler."""
     if not isinstance(error, ProblemError):
         raise error
     problem = error.response
@@ -91,7 +91,7 @@ async def _deny(socket: WebSocket, response: Response, detail: str) -> None:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Return a Starlette HTTPException as a problem: the exception handler of plugins' routes."""
+    """Return an HTTPException as a problem response: the exception handler of plugins' routes."""
     if not isinstance(error, HTTPException):
         raise error
     return ProblemResponse(error.status_code, error.detail, headers=dict(error.headers or {}))

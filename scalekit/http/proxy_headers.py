@@ -1,10 +1,9 @@
 """Resolve the client address, scheme and host from the headers of trusted proxies.
 
-A header can be forged by anyone, so only what a trusted proxy wrote is believed. Proxies append: the rightmost entry
-was written by the nearest one. The walk starts there and goes left for as long as the address that it meets is a
-trusted proxy's too; the first that is not is the client. What stands further left is the client's own invention. An
-entry that is no address ends the walk at the proxy that passed it on. Scheme and host are taken from the place in
-their lists that belongs to the same hop.
+Any client can forge a header, so only entries of trusted proxies are used. Proxies append: the nearest one wrote the
+rightmost entry. The walk starts there and continues to the left while the address is a trusted proxy's; the first other
+address is the client's, and entries further left are ignored as forgeable. An entry that is not an address ends the
+walk at the proxy that forwarded it. Scheme and host are taken from the entries of the same hop.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ X_FORWARDED = frozenset((X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST))
 FORWARDING_HEADERS = X_FORWARDED | {FORWARDED}
 
 RESOLVED_PORT = 0
-"""The port of a client whose address came from a header: the header has no port."""
+"""The port of a client whose address comes from a header, which has no port."""
 
 SECURE = {b"https": True, b"wss": True, b"http": False, b"ws": False}
 SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
@@ -41,14 +40,14 @@ _CACHE_SIZE = 4096
 _MAX_ADDRESS_LENGTH = 128
 _MAX_ELEMENT_LENGTH = 512
 _HOST = re.compile(rb"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
-# Possessive throughout: what does not match is given up after one look at each byte.
+# Possessive quantifiers: a mismatch fails after one pass, without backtracking.
 _PAIR = re.compile(rb'[\s;]*+([^\s;,="]++)=(?:"((?:\\.|[^"\\])*+)"|([^\s;,"]*+))\s*+(?:;|$)')
 
 
 class Hop(NamedTuple):
-    """What the proxies say of the client: its address, and perhaps whether it came over TLS and to which host.
+    """The client as proxies report it: its address, and optionally whether it uses TLS, and the requested host.
 
-    Where an entry was no address, it is not the client that was found but the proxy that passed the entry on.
+    *is_client* is false when an entry is not an address; *address* is then that of the proxy that forwarded it.
     """
 
     address: str
@@ -58,7 +57,7 @@ class Hop(NamedTuple):
 
 
 class TrustedProxies(Filter):
-    """Replace client, scheme and Host of a scope by what the trusted proxies in front say."""
+    """Replace client, scheme and Host of a scope by the values that trusted proxies report."""
 
     def __init__(self, networks: Sequence[Network], forwarded: str) -> None:
         self.networks = networks
@@ -115,7 +114,7 @@ class TrustedProxies(Filter):
     def _x_forwarded(self, values: dict[bytes, bytes], peer: str) -> Hop:
         if X_FORWARDED_FOR in values:
             address, is_client, distance = self._walk(_from_right(values[X_FORWARDED_FOR]), peer)
-        else:  # a proxy that leaves the address to others, such as one behind PROXY protocol
+        else:  # the proxy reports no address, for example behind the PROXY protocol
             address, is_client, distance = peer, False, 0
         scheme = _at_distance(values.get(X_FORWARDED_PROTO, b""), distance)
         host = _at_distance(values.get(X_FORWARDED_HOST, b""), distance)
@@ -128,7 +127,7 @@ class TrustedProxies(Filter):
         return Hop(address, is_client, _secure(pairs.get(b"proto", b"")), _valid_host(pairs.get(b"host", b"")))
 
     def _walk(self, entries: Iterator[bytes], peer: str) -> tuple[str, bool, int]:
-        """Return the address that was reached, whether it is the client's, and how many entries from the right."""
+        """Return the address, whether it is the client's, and the number of its entry from the right."""
         reached, distance = peer, 0
         for number, entry in enumerate(entries):
             address = parse_address(entry)
@@ -141,7 +140,7 @@ class TrustedProxies(Filter):
 
 
 def parse_address(text: bytes) -> str | None:
-    """Return the address in *text*, without port, brackets, zone or IPv4 mapping; None when it is not one."""
+    """Return the address in *text* without port, brackets, zone or IPv4 mapping, or None when it is not an address."""
     return _parse_address(text) if len(text) <= _MAX_ADDRESS_LENGTH else None
 
 
@@ -161,7 +160,7 @@ def _parse_address(text: bytes) -> str | None:
 
 
 def forwarding_header(headers: Headers) -> bytes | None:
-    """Return the name of a header that says that a proxy, trusted or not, passed the request on; None without one."""
+    """Return the name of a header that any proxy added to the request, or None without one."""
     for name, _ in headers:
         if name[:12] == b"x-forwarded-" or name == FORWARDED:
             return name
@@ -169,14 +168,14 @@ def forwarding_header(headers: Headers) -> bytes | None:
 
 
 def _merge(hop: Hop, other: Hop) -> Hop:
-    """Return *hop* with what only *other* says of scheme and host."""
+    """Return *hop* with the scheme and host of *other* where it has none."""
     return hop._replace(
         secure=other.secure if hop.secure is None else hop.secure, host=other.host if hop.host is None else hop.host
     )
 
 
 def _forwarding_values(headers: Headers) -> dict[bytes, bytes]:
-    """Return what stands in the headers that proxies write; one that comes several times is one list."""
+    """Return the values of the headers that proxies write; repeated headers are joined to one list."""
     values: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in FORWARDING_HEADERS:
@@ -200,7 +199,7 @@ def _at_distance(entries: bytes, distance: int) -> bytes:
 
 
 def _pairs(element: bytes) -> dict[bytes, bytes]:
-    """Return the pairs of *element*, up to the first that is none; an element that is too long has none."""
+    """Return the pairs of *element* up to the first malformed one; none for an element that is too long."""
     pairs: dict[bytes, bytes] = {}
     at = 0
     while len(element) <= _MAX_ELEMENT_LENGTH and (found := _PAIR.match(element, at)):

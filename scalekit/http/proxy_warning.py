@@ -1,7 +1,7 @@
-"""Log one warning when a proxy forwards requests that ``trusted_proxies`` does not name.
+"""Log one warning when a proxy that ``trusted_proxies`` does not name forwards requests.
 
-Without its name every client behind it has the proxy's address: all of them share one limit, and none is an operator.
-Only the first requests of a process are looked at, so that the others pay nothing.
+Every client behind such a proxy has the proxy's address: all of them share one rate limit, and none is an operator.
+Only the first requests of a process are checked, so that later ones cost nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ MAX_REQUESTS = 10_000
 
 
 class ProxyWarning(Filter):
-    """Looks at the first requests, and calls *finished* when it needs to see no more."""
+    """Checks the first requests, and calls *finished* after a warning or MAX_REQUESTS."""
 
     def __init__(self, finished: Callable[[], None]) -> None:
         self._finished = finished
         self._left = MAX_REQUESTS
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Look at one request or websocket."""
+        """Check one request or websocket."""
         if self._left:
             self._left -= 1
             name = forwarding_header(exchange.scope["headers"])
@@ -44,10 +44,10 @@ class ProxyWarning(Filter):
 
 
 def _is_near(scope: Scope) -> bool:
-    """Return whether the peer is this machine, or in a network that is not public; a proxy further away is a client."""
+    """Return whether the peer is local or has a private address; a public address counts as a client."""
     client = scope.get("client")
     if not client:
-        return True  # a local socket
+        return True  # a Unix socket
     address = parse_address(client[0].encode())
     return address is not None and not ip_address(address).is_global
 

@@ -1,4 +1,4 @@
-"""A complete response that a filter gives in place of the application."""
+"""Local responses: complete responses that a filter returns instead of the application."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Header = tuple[bytes, bytes]
 
 
 class LocalResponse:
-    """*status*, *headers* with a Content-Length among them, and *body*; the list of headers is not changed.
+    """A complete response; *headers* include Content-Length and are not modified.
 
-    One that is sent again and again is encoded once: ``encoded`` is what a server remembers of it, None until it is
-    sent. A websocket whose server cannot send it is closed with *detail* as the reason.
+    A response that is sent repeatedly is encoded once: ``encoded`` is the server's memo, None until it is sent. When a
+    server cannot send it to a websocket, it closes the websocket with the reason *detail*.
     """
 
     __slots__ = ("body", "detail", "encoded", "headers", "status")
@@ -27,10 +27,10 @@ class LocalResponse:
 
 
 def local_response(response: ProblemResponse, detail: str = "") -> LocalResponse:
-    """Return *response* for a filter to give."""
+    """Return *response* as a local response."""
     return LocalResponse(response.status_code, response.raw_headers, bytes(response.body), detail)
 
 
 def local_problem(status: int, detail: str, **members: Any) -> LocalResponse:
-    """Return a problem (RFC 9457) with *status* and *detail*; *members* are those of ProblemResponse."""
+    """Return a problem (RFC 9457) with *status*, *detail* and the *members* of ProblemResponse."""
     return local_response(ProblemResponse(status, detail, **members), detail)

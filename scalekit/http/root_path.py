@@ -1,7 +1,7 @@
-"""The prefix that an application takes off its paths by itself, as FastAPI does with ``root_path``.
+"""The prefix that an application removes from its paths, such as FastAPI's ``root_path``.
 
-Such an application serves ``/v1/admin`` as ``/admin``, whether or not a proxy has taken ``/v1`` off. What
-goes by paths, such as what is protected or limited, has to take the prefix off in the same way.
+Such an application serves ``/v1/admin`` as ``/admin``, whether or not a proxy has removed ``/v1``. Rules for paths must
+remove the prefix in the same way.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 
 MAX_DEPTH = 20
-"""Levels of middleware and mounts that are looked into."""
-
+"""Levels of middleware and mounts that are searched."""
 
 ADDED_KEY = "scalekit.root_path"
-"""Stands in a scope whose root_path is not the server's."""
+"""The key of a scope whose root_path AddRootPath has set."""
 
 
 class AddRootPath(Filter):
@@ -30,7 +29,7 @@ class AddRootPath(Filter):
         self.prefix = prefix
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Put the prefix where servers put theirs."""
+        """Set ``root_path`` when the server has not."""
         scope = exchange.scope
         if not scope.get("root_path"):
             scope["root_path"] = self.prefix
@@ -41,16 +40,16 @@ class AddRootPath(Filter):
 
 
 class RemoveRootPath(Filter):
-    """Give the application the scope as the server made it."""
+    """Restore the scope of the server for the application."""
 
     def on_application(self, exchange: Exchange) -> None:
-        """Take away what was put there."""
+        """Reset the ``root_path`` that AddRootPath has set."""
         if exchange.scope.pop(ADDED_KEY, False):
             exchange.scope["root_path"] = ""
 
 
 def root_path_of(app: ASGIApp) -> str:
-    """Return what *app* takes off its paths by itself; empty when it is nothing."""
+    """Return the prefix that *app* removes from its paths, empty without one."""
     return _find(app, MAX_DEPTH)
 
 

@@ -1,10 +1,9 @@
-"""Name the route that served a request by its template, such as ``/shops/{shop}/orders/{id}``.
+"""Find the template of the route that served a request, such as ``/shops/{shop}/orders/{id}``.
 
-A path holds ids and so has no bound; its template has one for each route. Starlette and FastAPI leave in the scope
-which endpoint was chosen, but only the innermost piece of its path. So the tree of routes is walked, once, from the
-outermost router in the scope, and the whole template of each endpoint is kept. An endpoint that is reached by several
-templates is told apart by the path. Litestar leaves its template itself; an application that leaves nothing, such as
-Django, has none.
+Paths contain ids and are unbounded in number; there is one template per route. Starlette and FastAPI store in the scope
+the chosen endpoint, but only the innermost part of its template. So the tree of routes is walked once, from the
+outermost router in the scope, and the template of each endpoint is stored. When an endpoint has several templates, the
+path decides. Litestar stores the template itself; Django stores neither, and its requests have no template.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from starlette.types import Scope
 from scalekit.http.request_line import route_path
 
 MAX_WALKS = 100
-"""How often the tree is walked, at most: each time an endpoint comes that is not known yet."""
+"""Walks of the tree at most; each unknown endpoint causes one."""
 MAX_ENDPOINTS = 10_000
 MAX_DEPTH = 32
 
@@ -31,7 +30,7 @@ _GROUP = re.compile(r"\(\?P<\w+>")
 
 @dataclass(frozen=True)
 class _Node:
-    """Where one endpoint is; *inner* tells for a mount whether routes are known below it, None for a route."""
+    """The template of one endpoint; *inner* is None for a route, and for a mount whether its routes are known."""
 
     template: str
     pattern: str
@@ -39,12 +38,12 @@ class _Node:
 
     @cached_property
     def expression(self) -> re.Pattern[str]:
-        # Levels may repeat a parameter's name, which a regular expression may not.
+        # Levels may repeat a parameter's name; a regular expression must not repeat a group's.
         nameless = _GROUP.sub("(?:", self.pattern)
         return re.compile(nameless if self.inner is None else f"{nameless}(?:/.*)?")
 
     def of(self, scope: Scope) -> str:
-        """Return the template of *scope*, which came to this place."""
+        """Return the template of *scope*, which this endpoint served."""
         if self.inner is None:
             return self.template
         below = scope.get("path_template")
@@ -54,28 +53,28 @@ class _Node:
 
 
 class PluginRouteTable(Protocol):
-    """The routes of plugins: *exact* paths, and those with parameters, by the first of their *segments*."""
+    """The routes of plugins: *exact* paths, and *patterns* with the first *segments* of their paths."""
 
     exact: set[str]
-    open: list[BaseRoute]
+    patterns: list[BaseRoute]
     segments: set[str]
 
 
 class RouteTemplates:
-    """The templates of an application's routes, and of those that *plugins* bring.
+    """The templates of the routes of an application and of *plugins*.
 
-    ``known`` has the template of each endpoint that has only one, by the endpoint's id: for those who are in a hurry.
+    ``by_endpoint_id`` has the template of each endpoint with exactly one, by ``id(endpoint)``, for fast look-ups.
     """
 
     def __init__(self, plugins: PluginRouteTable | None = None) -> None:
         self._plugins = plugins
         self.by_endpoint_id: dict[int, str] = {}
         self._nodes: dict[int, dict[str, _Node]] = {}
-        self._referenced: list[object] = []  # an id is an object's own only as long as that is there
+        self._referenced: list[object] = []  # keeps ids unique: an id may be reused once its object is deleted
         self._walks = 0
 
     def of(self, scope: Scope) -> str:
-        """Return the template of the route that served *scope*, once it has been served; empty when none did."""
+        """Return the template of the route that served *scope*, empty without one."""
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return self._without_endpoint(scope)
@@ -99,14 +98,14 @@ class RouteTemplates:
         return next((node.of(scope) for node in nodes.values() if node.expression.fullmatch(path)), "")
 
     def _walk(self, scope: Scope, endpoint: object) -> None:
-        """Learn the places of every endpoint that the router of *scope* leads to."""
+        """Store the templates of every endpoint of the router of *scope*."""
         if self._walks >= MAX_WALKS:
             return
         self._walks += 1
         tree = _walk(getattr(scope.get("router"), "routes", ()), "", "", MAX_DEPTH)
-        for found, node in islice(tree, MAX_ENDPOINTS):  # a tree that contains itself has no end
+        for found, node in islice(tree, MAX_ENDPOINTS):  # a tree that contains itself is infinite
             self._add(found, node)
-        if id(endpoint) not in self._nodes:  # not in the tree: look no more
+        if id(endpoint) not in self._nodes:  # not in the tree: do not walk again
             self._referenced.append(endpoint)
             self.by_endpoint_id[id(endpoint)] = ""
 
@@ -122,9 +121,9 @@ class RouteTemplates:
 
 
 def _walk(routes: Iterable[Any], prefix: str, pattern: str, depth: int) -> Iterator[tuple[object, _Node]]:
-    """Yield each endpoint below *routes* with its place, which *prefix* and *pattern* lead to."""
+    """Yield each endpoint below *routes* with its node; *prefix* and *pattern* are those of the outer mounts."""
     for route in routes if depth else ():
-        if hasattr(route, "effective_route_contexts"):  # what FastAPI's include_router leaves in place of the routes
+        if hasattr(route, "effective_route_contexts"):  # FastAPI's include_router replaces routes by it
             included = [each.starlette_route or each for each in route.effective_route_contexts()]
             yield from _walk(included, prefix, pattern, depth - 1)
         elif isinstance(route, Mount | Host):
@@ -144,7 +143,7 @@ def _walk_below(route: Mount | Host, prefix: str, pattern: str, depth: int) -> I
 
 
 def _routes_of(app: Any) -> list[BaseRoute]:
-    """Return the routes of *app*, which may be inside middleware; none when it is no application of Starlette's."""
+    """Return the routes of *app*, which middleware may wrap; empty when it is not a Starlette application."""
     for _ in range(MAX_DEPTH):
         routes = getattr(app, "routes", None)
         if isinstance(routes, list):
@@ -154,7 +153,7 @@ def _routes_of(app: Any) -> list[BaseRoute]:
 
 
 def _path(scope: Scope) -> str:
-    """Return the path of *scope* below what a proxy has taken off; mounts have made root_path longer since."""
+    """Return the path of *scope* without the proxy's prefix; mounts have extended ``root_path`` meanwhile."""
     return route_path({"path": scope["path"], "root_path": scope.get("app_root_path", scope.get("root_path", ""))})
 
 
@@ -164,5 +163,5 @@ def _of_plugins(plugins: PluginRouteTable, scope: Scope) -> str:
         return path
     if path.partition("/")[2].partition("/")[0] not in plugins.segments:
         return ""
-    matching = (route for route in plugins.open if route.matches(scope)[0] is not Match.NONE)
+    matching = (route for route in plugins.patterns if route.matches(scope)[0] is not Match.NONE)
     return next((getattr(route, "path_format", "") for route in matching), "")

@@ -1,8 +1,8 @@
-"""Send plugins' routes to a small application of their own, and everything else straight to the author's.
+"""Route requests for plugins' paths to a small application, and all others directly to the user's application.
 
-Routers try one route after the other, which costs a request that matches none of them more than all of the host does.
-So the way is chosen by a table: exact paths of plugins, and for their routes with parameters the first segment. What is
-not there never meets a router of ours, and its scope is not touched.
+A router tries one route after the other, which costs a request that matches none more than the rest of the host. So a
+table decides: exact paths of plugins, and the first segment of paths with parameters. Other requests reach the
+application with their scope unchanged.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from scalekit.http.problem import on_http_exception
 
 
 class ManagementRoute(Route):
-    """A page for operators: on the management address where there is one, else on the public one."""
+    """A page for operators, served on the management address, or on the public one without it."""
 
 
 class ManagementListener(Filter):
-    """Serve operators' *pages*, and nothing else, on the management *port*."""
+    """Serve only the operators' *pages* on the management *port*."""
 
     def __init__(self, pages: ASGIApp, port: int) -> None:
         self.pages = pages
         self.port = port
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Choose by the port that the connection came in on, which no header can change."""
+        """Decide by the port of the connection, which no header can change."""
         server = exchange.scope.get("server")
         if server is None or server[1] != self.port:
             return None
@@ -44,7 +44,7 @@ class ManagementListener(Filter):
 
 
 OPERATORS = "/-"
-"""Below it are pages for operators, outside of every plugin's layer: what refuses a visitor does not shut them out."""
+"""The prefix of operator pages, outside of all layers: no plugin can reject an operator's request."""
 
 
 def is_for_operators(route: BaseRoute) -> bool:
@@ -53,16 +53,16 @@ def is_for_operators(route: BaseRoute) -> bool:
 
 
 class PluginRoutes(Filter):
-    """Serve *routes*, with *app* where that stands before them."""
+    """Serve *routes* with *app*, by default a Starlette application of these routes."""
 
     def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp | None = None) -> None:
         self.app = plugin_app(routes) if app is None else app
         self.exact = {path_of(route) for route in routes if "{" not in path_of(route) and not isinstance(route, Mount)}
-        self.open = [route for route in routes if path_of(route) not in self.exact]
-        self.segments = {path_of(route).split("/", 2)[1] for route in self.open}
+        self.patterns = [route for route in routes if path_of(route) not in self.exact]
+        self.segments = {path_of(route).split("/", 2)[1] for route in self.patterns}
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Choose by the path; a plugin's application gets a scope of its own to write on."""
+        """Decide by the path; the plugins' application receives a copy of the scope that it may change."""
         path = exchange.route_path
         if path in self.exact or (self.segments and self._matches(path, exchange.scope)):
             return partial(_serve, self.app, exchange, dict(exchange.scope))
@@ -73,16 +73,16 @@ class PluginRoutes(Filter):
     def _matches(self, path: str, scope: Scope) -> bool:
         if path.partition("/")[2].partition("/")[0] not in self.segments:
             return False
-        return any(route.matches(scope)[0] is not Match.NONE for route in self.open)
+        return any(route.matches(scope)[0] is not Match.NONE for route in self.patterns)
 
 
 def _serve(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:
-    """Serve with *own* in place of *app*, which stands further in."""
+    """Serve with *own* instead of the inner application *app*."""
     return own(scope, exchange.receive, exchange.send)
 
 
 def plugin_app(routes: Sequence[BaseRoute]) -> Starlette:
-    """Return an application of nothing but *routes*, whose errors are problems."""
+    """Return a Starlette application of *routes* whose errors are problem responses."""
     handlers = {HTTPException: on_http_exception, Unavailable: on_unavailable}
     application = Starlette(routes=routes, exception_handlers=handlers)
     application.router.redirect_slashes = False
@@ -90,12 +90,12 @@ def plugin_app(routes: Sequence[BaseRoute]) -> Starlette:
 
 
 def path_of(route: BaseRoute) -> str:
-    """Return the path of *route* as its plugin wrote it."""
+    """Return the path of *route* as its plugin declares it."""
     return getattr(route, "path", "")
 
 
 def refuse_conflicts(routes: Mapping[str, Iterable[BaseRoute]], host_paths: Mapping[str, str]) -> None:
-    """Raise PluginError when two plugins, or a plugin and the host (*taken*), claim the same path."""
+    """Raise PluginError when two plugins, or a plugin and the host (*host_paths*), have the same path."""
     owners = dict(host_paths)
     for plugin, items in routes.items():
         for route in items:
@@ -103,6 +103,6 @@ def refuse_conflicts(routes: Mapping[str, Iterable[BaseRoute]], host_paths: Mapp
                 raise PluginError(f"plugin {plugin!r}: routes must be Route, WebSocketRoute or Mount, got {route!r}")
             path = path_of(route)
             if not path.startswith("/") or path == "/":
-                raise PluginError(f"plugin {plugin!r}: {path!r} is the application's own; choose a path below it")
+                raise PluginError(f"plugin {plugin!r}: {path!r} belongs to the application; choose a path below it")
             if owners.setdefault(path, plugin) != plugin:
-                raise PluginError(f"the path {path} is claimed by both {owners[path]!r} and {plugin!r}; turn one off")
+                raise PluginError(f"both {owners[path]!r} and {plugin!r} have a route {path}; turn one off")

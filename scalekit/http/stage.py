@@ -1,4 +1,4 @@
-"""What the filters of a chain do with one kind of scope: requests, or websockets."""
+"""The bound methods of a chain's filters for one scope type: requests or websockets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Completion = Callable[[Any, BaseException | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """The methods of filters, bound, in the order in which they are called.
+    """The bound methods of filters in the order of their calls.
 
-    ``decisions`` are made from the outermost filter on; ``places`` are those of their filters in the chain, and
-    ``early`` tells which of them are made while others are pending. The rest is by depth, the number of filters that
-    take part in a request: all of them where the application serves it, else those further out than who did.
+    ``decisions`` are called from the outermost filter on; ``places`` are the positions of their filters in the chain,
+    and ``early`` is true for those that run while decisions are pending. The other methods are by depth, the number of
+    filters that take part in a request: all when the application serves it, else those outside of the filter that did.
     """
 
     decisions: Sequence[Callable[[Any], Decision]]
@@ -34,12 +34,12 @@ class Stage:
 
 
 def request_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
-    """Return what *filters* do with HTTP requests."""
+    """Return the stage of *filters* for HTTP requests."""
     return _stage(filters, "on_request", "on_complete", names, templates)
 
 
 def websocket_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
-    """Return what *filters* do with websockets."""
+    """Return the stage of *filters* for websockets."""
     return _stage(filters, "on_open", "on_close", names, templates)
 
 
@@ -60,7 +60,7 @@ def _stage(
 
 
 def _by_depth(filters: Sequence[Filter], name: str, *, inwards: bool) -> list[Sequence[Any]]:
-    """Return for each depth the methods *name* of the filters that take part, in the order of their calls."""
+    """Return the methods *name* of the filters that take part, by depth, in the order of their calls."""
     found: list[Sequence[Any]] = []
     for depth in range(len(filters) + 1):
         methods = [getattr(each, name) for each in filters[:depth] if _has(each, name)]
@@ -69,5 +69,5 @@ def _by_depth(filters: Sequence[Filter], name: str, *, inwards: bool) -> list[Se
 
 
 def _has(each: Filter, name: str) -> bool:
-    """Return whether the class of *each* has a method *name* of its own."""
+    """Return whether the class of *each* overrides the method *name*."""
     return getattr(type(each), name) is not getattr(Filter, name)

@@ -32,11 +32,11 @@ def _folders(document: Document, path: str, entries: Sequence[str]) -> Iterator[
 
 
 def _folder(entry: str) -> Path:
-    """Return the folder that *entry* names: a path, or ``package:folder``; raises ValueError when it is not there."""
+    """Return the folder that *entry* names: a path, or ``package:folder``; raises ValueError when it does not exist."""
     package, colon, inside = entry.rpartition(":")
     folder = _package_folder(package) / inside if colon else Path(entry)
     if not folder.is_dir():
-        raise ValueError(f"there is no folder {str(folder)!r}; create it, or name another, or package:folder")
+        raise ValueError(f"folder {str(folder)!r} does not exist; create it, or name another folder or package:folder")
     return folder
 
 
@@ -46,5 +46,5 @@ def _package_folder(package: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or spec.origin is None:
-        raise ValueError(f"there is no package {package!r}; install it, or name a folder without a colon")
+        raise ValueError(f"package {package!r} is not installed; install it, or name a folder without a colon")
     return Path(spec.origin).parent

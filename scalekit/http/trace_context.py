@@ -1,7 +1,7 @@
 """The request id and the trace context of a request (W3C Trace Context).
 
-The id is the client's ``X-Request-ID`` when that is well formed, else a new one. The trace is that of the client's
-``traceparent`` when that is valid, else one that begins here. Both are parsed once, on first use.
+The request id is the client's ``X-Request-ID`` when it is well formed, else a new one. The trace is that of a valid
+``traceparent``, else a new one. Both are parsed once, on first use.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ TRACESTATE = b"tracestate"
 SCOPE_KEY = "scalekit.trace_context"
 
 KNOWN_FLAGS = 0x03
-"""Whether the caller samples, and whether the trace id is random (W3C Trace Context level 2)."""
+"""The flags sampled and random-trace-id (W3C Trace Context level 2)."""
 RANDOM = "02"
-"""The flags of a trace that begins here."""
+"""The flags of a new trace."""
 
 MAX_CALLS = 100
-"""Calls of one request whose spans are remembered."""
+"""Outgoing calls of one request whose span ids are recorded."""
 WHITESPACE = b" \t"
 
 HEADERS = frozenset((REQUEST_ID, TRACEPARENT, TRACESTATE))
-"""The request headers that say it."""
+"""The request headers that are read."""
 _BATCH_SIZE = 128
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,128}")
-# W3C Trace Context, section 3.2.2: version 00 ends after the flags, a later one may go on after a dash.
+# W3C Trace Context, section 3.2.2: version 00 ends after the flags; later versions may continue after a dash.
 _VALID_TRACE = re.compile(
     rb"(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))"
     rb"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
@@ -45,9 +45,9 @@ _VALID_TRACE = re.compile(
 
 
 class TraceContext(NamedTuple):
-    """The ids of one request; *parent_id* is the caller's span and empty where the trace begins here.
+    """The ids of one request; *parent_id* is the span id of the client, empty for a new trace.
 
-    *calls* has the span ids of the calls made on its behalf, the first MOST_CALLS: the access log reports them.
+    *calls* has the span ids of the request's first MAX_CALLS outgoing calls; the access log reports them.
     """
 
     request_id: str
@@ -58,9 +58,9 @@ class TraceContext(NamedTuple):
     tracestate: str = ""
 
     def headers(self) -> dict[str, str]:
-        """Return what to send along with one call to another service on behalf of this request.
+        """Return the headers that propagate the ids to one outgoing call, with a new span id.
 
-        Each call has a span of its own (W3C Trace Context, section 3.2.2.4: a parent id is that of one request).
+        A parent id identifies one outgoing request (W3C Trace Context, section 3.2.2.4).
         """
         span = os.urandom(8).hex()
         if len(self.calls) < MAX_CALLS:
@@ -69,7 +69,7 @@ class TraceContext(NamedTuple):
         return {**headers, "tracestate": self.tracestate} if self.tracestate else headers
 
 
-# Asking the kernel for each costs more than all the rest. A process that is forked must not give the same ones out.
+# One system call per id would dominate the cost. A forked process must not reuse the ids of its parent.
 _unused: list[TraceContext] = []
 os.register_at_fork(after_in_child=_unused.clear)
 
@@ -100,7 +100,7 @@ def parse_trace_context(headers: Sequence[tuple[bytes, bytes]]) -> TraceContext:
 
 
 def trace_context_from_index(headers: Mapping[bytes, bytes], repeated: Mapping[bytes, list[bytes]]) -> TraceContext:
-    """Return the same from an index of the headers, with those that came more than once in *repeated*."""
+    """Return the trace context from the header index and the *repeated* headers."""
     if REQUEST_ID not in headers and TRACEPARENT not in headers and TRACESTATE not in headers:
         return _new_trace_context()
     return _read({name: repeated.get(name) or [headers[name]] for name in HEADERS if name in headers})
@@ -128,7 +128,7 @@ def _read(values: Mapping[bytes, list[bytes]]) -> TraceContext:
 
 
 def _single_value(values: list[bytes] | None) -> bytes:
-    """Return the one value of a header, empty when there is none, or there are several."""
+    """Return the value of a header, empty when it is missing or repeated."""
     return values[0] if values is not None and len(values) == 1 else b""
 
 
@@ -141,9 +141,9 @@ def _generate_batch() -> Iterator[TraceContext]:
     digits = os.urandom(16 * _BATCH_SIZE).hex()
     for place in range(0, len(digits), 32):
         new = digits[place : place + 32]
-        yield tuple.__new__(TraceContext, (new, new, [], "", RANDOM, ""))  # which takes half the time
+        yield tuple.__new__(TraceContext, (new, new, [], "", RANDOM, ""))  # half the time of TraceContext(...)
 
 
 def _flags(flags: bytes) -> str:
-    """Return the flags to pass on: those that are known, of which one says whether the caller samples."""
+    """Return the known flags, to be propagated."""
     return f"{int(flags, 16) & KNOWN_FLAGS:02x}"

@@ -1,4 +1,4 @@
-"""The header ``tracestate`` of W3C Trace Context: what its list may hold, and what of it is passed on."""
+"""Validate and truncate the header ``tracestate`` of W3C Trace Context."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterable
 
 MAX_MEMBERS = 32
 MAX_LENGTH = 512
-"""Characters that are passed on, commas included."""
+"""Characters that are propagated, commas included."""
 LONG_MEMBER = 128
-"""Members that are longer than this go first where the whole is too long."""
+"""Members above this length are removed first when the list is too long."""
 MAX_INPUT_LENGTH = MAX_MEMBERS * 520
-"""Bytes beyond which no list can be valid, blanks aside."""
+"""Bytes above which no list is valid, apart from whitespace."""
 
-# Level 2, section 3.3.1.3.1: an at sign may stand anywhere but in front.
+# Level 2, section 3.3.1.3.1: an at sign is allowed anywhere but first.
 _KEY = rb"[a-z0-9][a-z0-9_*/@-]{0,255}"
 _VALUE = rb"[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
 _MEMBER = re.compile(rb"(" + _KEY + rb")=" + _VALUE)
 
 
 def parse_tracestate(state: bytes | None) -> str:
-    """Return what to pass on of *state*, the values of all headers as one list; nothing of a list that is not valid.
+    """Return the list to propagate of *state*, the values of all headers; empty when *state* is not valid.
 
-    Of members with one key the first, which is the newest, is passed on.
+    Of several members with one key only the first, which is the newest, is propagated.
     """
     if state is None or len(state) > MAX_INPUT_LENGTH:
         return ""
@@ -39,7 +39,7 @@ def parse_tracestate(state: bytes | None) -> str:
 
 
 def _truncate(members: Iterable[bytes]) -> list[bytes]:
-    """Return *members* that fit together; whole ones are left out, the large first, then those at the end."""
+    """Return *members* without the long ones, then without the last ones, until they fit."""
     members = list(members)
     if _size(members) > MAX_LENGTH:
         members = [member for member in members if len(member) <= LONG_MEMBER]

@@ -1,9 +1,9 @@
 """Metrics: declare counters, gauges and histograms, and record values.
 
 A module declares an instrument once; its values belong to one application, so that two applications in one process are
-independent. ``INSTRUMENT(request, *labels)`` returns the series to record in from a handler of the application;
-``context.get(TELEMETRY).series(INSTRUMENT, *labels)`` returns it to a plugin, which keeps it. Without an exporter (the
-metrics plugin) nothing is recorded.
+independent. ``INSTRUMENT(request, *labels)`` returns a series in a handler of the application;
+``context.get(TELEMETRY).series(INSTRUMENT, *labels)`` returns it to a plugin, which holds a reference. Without an
+exporter (the metrics plugin) nothing is recorded.
 """
 
 from scalekit.telemetry.instruments import (

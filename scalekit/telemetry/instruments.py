@@ -56,8 +56,8 @@ class Alert:
 class Instrument(Generic[S]):
     """A metric's name, help and label names; calling it with a request returns a series.
 
-    *alert* says when its numbers need attention. *group* names the group of dashboards and alerts that the metric
-    belongs to; without it, that is the plugin that records it.
+    *alert* is the alerting threshold. *group* names the metric's group in dashboards and alerts; the default is the
+    plugin that records it.
     """
 
     kind: ClassVar[str]
@@ -108,8 +108,8 @@ class Counter(Instrument[CounterSeries]):
 class Gauge(Instrument[GaugeSeries]):
     """A gauge: a value that rises and falls.
 
-    *multiprocess_mode* says how the values of several workers are combined: ``sum``, ``max`` or ``min`` of them,
-    or ``all``, which keeps one series per worker under the label ``worker``.
+    *multiprocess_mode* combines the values of workers: ``sum``, ``max``, ``min``, or ``all`` for one series per worker
+    with the label ``worker``.
     """
 
     kind = "gauge"
@@ -146,7 +146,7 @@ class Histogram(Instrument[HistogramSeries]):
 
 
 def instruments_in(*modules: ModuleType) -> list[Instrument[Any]]:
-    """Return every instrument that *modules* declare, for a plugin's ``scalekit_metrics``."""
+    """Return every instrument that *modules* declare, for the hook ``scalekit_metrics``."""
     return [value for module in modules for value in vars(module).values() if isinstance(value, Instrument)]
 
 

@@ -44,8 +44,8 @@ class Telemetry:
     def series(self, instrument: Instrument[S], *values: str) -> S:
         """Return the series of *instrument* with the label *values*, in the order of its labels.
 
-        Beyond the budget it is the series ``other``. Raises PluginError when another instrument has the same name, and
-        ValueError when the number of values differs from the number of labels.
+        Beyond the budget, return the series ``other``. Raises PluginError when another instrument has the same name,
+        and ValueError when the number of values differs from the number of labels.
         """
         known = self._series.get(instrument.name)
         if known is None or self._declared[instrument.name] is not instrument:
@@ -64,9 +64,9 @@ class Telemetry:
 
     @contextmanager
     def with_collector(self, source: Source) -> Generator[None, None, None]:
-        """Add the families that *source* returns to each snapshot; on exit, keep the last ones.
+        """Add the families that *source* returns to each snapshot; on exit, retain the last ones.
 
-        *source* is not called, not even on exit, before the first snapshot: it may have to import a large library.
+        *source* is not called before the first snapshot, not even on exit, since it may import a large library.
         """
         self._sources.append(source)
         try:

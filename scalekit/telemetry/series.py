@@ -1,6 +1,6 @@
-"""One line of numbers: what is recorded under one combination of label values.
+"""Series: the values of a metric for one combination of label values.
 
-Recording is two or three bytecodes on plain attributes, without a lock: under the GIL no other thread gets in between.
+Recording changes plain attributes in two or three bytecodes without a lock; under the GIL no other thread interrupts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class CounterSeries:
-    """A number that only grows."""
+    """A number that only increases."""
 
     __slots__ = ("value",)
 
@@ -29,7 +29,7 @@ class CounterSeries:
 
 
 class GaugeSeries:
-    """A number that goes up and down."""
+    """A number that increases and decreases."""
 
     __slots__ = ("value",)
 
@@ -37,7 +37,7 @@ class GaugeSeries:
         self.value: float = 0
 
     def set(self, value: float) -> None:
-        """Replace the number."""
+        """Set the number to *value*."""
         self.value = value
 
     def inc(self, amount: float = 1) -> None:
@@ -45,7 +45,7 @@ class GaugeSeries:
         self.value += amount
 
     def dec(self, amount: float = 1) -> None:
-        """Take *amount* away."""
+        """Subtract *amount*."""
         self.value -= amount
 
     def data(self) -> Any:
@@ -54,7 +54,7 @@ class GaugeSeries:
 
 
 class HistogramSeries:
-    """How many observations fell below each bound, and their sum."""
+    """The number of observations per bucket, and their sum."""
 
     __slots__ = ("bounds", "counts", "exemplars", "sum")
 
@@ -65,24 +65,24 @@ class HistogramSeries:
         self.exemplars: dict[str, list[Any]] = {}
 
     def observe(self, value: float) -> None:
-        """Count *value*."""
+        """Add the observation *value*."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def observe_traced(self, value: float, trace_id: str) -> None:
-        """Count *value* and remember *trace_id* as the latest example of its bucket."""
+        """Add the observation *value* and store *trace_id* as the exemplar of its bucket."""
         bucket = bisect_left(self.bounds, value)
         self.counts[bucket] += 1
         self.sum += value
         self.exemplars[str(bucket)] = [trace_id, value, time.time()]
 
     def data(self) -> Any:
-        """Return the sum, the count of each bucket by itself, and the examples by bucket."""
+        """Return the sum, the count of each bucket (not cumulative), and the exemplars by bucket."""
         return [self.sum, self.counts.copy(), self.exemplars.copy()]
 
 
 class NoCounter(CounterSeries):
-    """Records nothing."""
+    """A counter that records nothing."""
 
     __slots__ = ()
 
@@ -91,7 +91,7 @@ class NoCounter(CounterSeries):
 
 
 class NoGauge(GaugeSeries):
-    """Records nothing."""
+    """A gauge that records nothing."""
 
     __slots__ = ()
 
@@ -106,7 +106,7 @@ class NoGauge(GaugeSeries):
 
 
 class NoHistogram(HistogramSeries):
-    """Records nothing."""
+    """A histogram that records nothing."""
 
     __slots__ = ()
 

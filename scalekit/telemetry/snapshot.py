@@ -1,4 +1,4 @@
-"""A snapshot of metrics, serializable to send it between processes."""
+"""Snapshots of metrics, and their encoding between processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LabelValues = tuple[str, ...]
 
 @dataclass(slots=True)
 class MetricFamily:
-    """All series of one metric; *data* is what the series' ``data()`` returned, by label values."""
+    """All series of one metric; *data* has the result of each series' ``data()`` by label values."""
 
     kind: str
     help: str
@@ -24,7 +24,7 @@ class MetricFamily:
     data: dict[LabelValues, Any] = field(default_factory=dict)
 
     def alike(self, other: MetricFamily) -> bool:
-        """Return whether *other* has the same type, labels and buckets, so that the two can be added."""
+        """Return whether *other* has the same type, labels and buckets, so that both can be summed."""
         mine = (self.kind, self.labels, self.multiprocess_mode, self.bounds)
         return mine == (other.kind, other.labels, other.multiprocess_mode, other.bounds)
 
@@ -35,7 +35,7 @@ MetricFamilies = dict[str, MetricFamily]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The metrics of one process by name, and how many series each may have."""
+    """The metrics of one process by name, and the maximum number of series of each."""
 
     budget: int
     families: MetricFamilies
@@ -51,7 +51,7 @@ def encode(snapshot: Snapshot) -> bytes:
 
 
 def decode(text: bytes) -> Snapshot:
-    """Return the snapshot that :func:`encode` wrote."""
+    """Return the snapshot that :func:`encode` has encoded."""
     budget, families = orjson.loads(text)
     return Snapshot(budget, {name: _family(parts) for name, parts in families.items()})
 

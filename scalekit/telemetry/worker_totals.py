@@ -1,7 +1,7 @@
 """Sum the metrics of all worker processes so that counters never decrease.
 
-Each worker sends a snapshot periodically. The counters of exited workers stay in one sum. The label values of a metric
-are admitted here, once for all workers, so that a series never moves into ``other``.
+Each worker sends a snapshot periodically. One sum holds the counters of exited workers. The budget of label values is
+applied here for all workers together, so that a series never moves into ``other``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Totals:
         self._latest[worker, generation] = families
 
     def end(self, worker: str, generation: int = 0) -> None:
-        """Keep the counters and histograms of *worker*, which has exited, and drop its gauges."""
+        """Add the counters and histograms of the exited *worker* to the sum, and drop its gauges."""
         for name, family in self._latest.pop((worker, generation), {}).items():
             if family.kind != "gauge":
                 _add(self._exited, name, family)
@@ -85,10 +85,10 @@ def _sum(family: MetricFamily, one: Any, other: Any) -> Any:
     if family.kind != "histogram":
         return _COMBINED[family.multiprocess_mode](one, other)
     counts = list(map(add, one[1], other[1]))
-    return [one[0] + other[0], counts, _latest_examples(one[2], other[2])]
+    return [one[0] + other[0], counts, _latest_exemplars(one[2], other[2])]
 
 
-def _latest_examples(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _latest_exemplars(one: dict[str, list[Any]], other: dict[str, list[Any]]) -> dict[str, list[Any]]:
     if not one or not other:
         return one or other
     newer = {bucket: each for bucket, each in other.items() if bucket not in one or each[2] > one[bucket][2]}

@@ -1,4 +1,4 @@
-"""What tests of applications and plugins need."""
+"""Helpers for tests of applications and plugins."""
 
 from scalekit.testing.conformance import PluginConformance
 from scalekit.testing.inprocess import TestResponse, request, running

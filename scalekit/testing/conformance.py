@@ -1,4 +1,4 @@
-"""What the host may rely on, checked of any plugin: its tests subclass :class:`PluginConformance`."""
+"""Conformance tests of plugins: tests of a plugin subclass :class:`PluginConformance`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z0-9_.]+)` \| (?P<default>[^|]+) \|", 
 
 
 async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer every request with 200 and the path: the application around which plugins are tried."""
+    """Respond to every request with 200 and the path."""
     if scope["type"] != "http":
         raise ValueError(f"no {scope['type']} here")
     body = scope["path"].encode()
@@ -40,9 +40,9 @@ async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class PluginConformance:
-    """Tests of the plugin *name*, turned on with *table*; pytest collects them from a subclass called ``Test...``.
+    """Tests of the plugin *name* with the configuration *table*; pytest collects them from a subclass ``Test...``.
 
-    *beside* has the tables of other plugins that it requires, by name.
+    *beside* has the tables of required plugins by name.
     """
 
     name: ClassVar[str]
@@ -57,11 +57,11 @@ class PluginConformance:
 
     @property
     def readme(self) -> str:
-        """The README that lies in the plugin's folder."""
+        """The README in the plugin's folder."""
         return Path(str(self.module.__file__)).with_name("README.md").read_text(encoding="utf-8")
 
     def host(self, app: ASGIApp = bare_application) -> Host:
-        """Return a new application with this plugin, and those that it requires, around *app*."""
+        """Return a new host of *app* with this plugin and the plugins that it requires."""
         return create_app({"plugins": {**self.beside, self.name: dict(self.table)}}, app=app)
 
     def test_hooks_have_the_signature_that_the_host_declares(self) -> None:
@@ -85,7 +85,7 @@ class PluginConformance:
             default = "required" if field.is_required() else str(field.default)
             in_toml = str(list(field.default)) if isinstance(field.default, tuple) else default
             found = any(form.lower() in documented[name].lower() for form in (default, in_toml))
-            assert found, f"the README gives another default for `{name}`"
+            assert found, f"the README has another default for `{name}`"
 
     def test_the_readme_has_its_sections_in_order(self) -> None:
         found = re.findall(r"^## (.+)$", self.readme, re.MULTILINE)
@@ -94,14 +94,14 @@ class PluginConformance:
     def test_every_example_of_the_readme_starts_and_stops(self, tmp_path: Path) -> None:
         examples = toml_blocks(self.readme)
         assert examples, "the README has no example"
-        with contextlib.chdir(tmp_path):  # where those that write leave what they write
+        with contextlib.chdir(tmp_path):  # some examples write files
             for number, example in enumerate(examples):
                 file = tmp_path / f"example{number}.toml"
                 file.write_text(example, encoding="utf-8")
                 assert self.name in read(file).table("plugins"), f"example {number} does not turn {self.name} on"
                 asyncio.run(_start_and_stop(create_app(file, app=bare_application)))
 
-    def test_it_starts_and_stops_again_and_again_and_leaves_no_task(self) -> None:
+    def test_it_starts_and_stops_repeatedly_and_leaves_no_task(self) -> None:
         async def twice() -> None:
             host = self.host()
             before = asyncio.all_tasks()
@@ -119,7 +119,7 @@ class PluginConformance:
 
         asyncio.run(both())
 
-    def test_middleware_passes_on_every_kind_of_scope_untouched(self) -> None:
+    def test_middleware_forwards_every_scope_type_unchanged(self) -> None:
         for kind in ("lifespan", "websocket", "of-the-future"):
             reached: list[Scope] = []
 
@@ -128,9 +128,9 @@ class PluginConformance:
 
             scope: Scope = {"type": kind, "path": "/", "headers": [], "client": ("127.0.0.1", 1), "state": {}}
             asyncio.run(self._through_middleware(inner, scope))
-            assert [each["type"] for each in reached] == [kind], f"a {kind} scope did not get through"
+            assert [each["type"] for each in reached] == [kind], f"a {kind} scope was not forwarded"
 
-    def test_middleware_passes_on_messages_as_they_come_and_unknown_ones_too(self) -> None:
+    def test_middleware_streams_messages_and_forwards_unknown_ones(self) -> None:
         sent: list[Message] = [
             {"type": "http.response.start", "status": 200, "headers": [], "trailers": True},
             {"type": "http.response.body", "body": b"first", "more_body": True},
@@ -144,15 +144,15 @@ class PluginConformance:
             for number, message in enumerate(sent, 1):
                 before = deepcopy(message)
                 await send(message)
-                assert message == before, f"{message['type']} was changed: copy it instead"
-                assert len(seen) == number, f"{message['type']} was held back"
+                assert message == before, f"{message['type']} was modified: copy the message instead"
+                assert len(seen) == number, f"{message['type']} was buffered"
 
         asyncio.run(self._through_middleware(stream, _http_scope(), seen))
         assert seen == [message["type"] for message in sent]
 
-    def test_filters_further_in_see_the_request_headers_that_the_application_sees(self) -> None:
+    def test_inner_filters_and_the_application_see_the_same_request_headers(self) -> None:
         async def closes(scope: Scope, receive: Receive, send: Send) -> None:
-            """Take the request as it is."""
+            """Return without a response."""
 
         for kind in ("http", "websocket"):
             checks = _HeaderCheck()
@@ -167,7 +167,7 @@ class PluginConformance:
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Message) -> None:
-            assert seen is not None, f"{self.name} answered a {scope['type']} scope by itself"
+            assert seen is not None, f"{self.name} responded to a {scope['type']} scope"
             seen.append(message["type"])
 
         host = self.host()
@@ -177,21 +177,21 @@ class PluginConformance:
             await build_chain([*own, *inner], app, host.templates)(scope, receive, send)
 
 
-class _EveryName:
+class _AllNames:
     def __contains__(self, name: object) -> bool:
         return True
 
 
 class _HeaderCheck(Filter):
-    """Notes the headers that the record of a request and its scope do not have in common."""
+    """Records headers that differ between an exchange and its scope."""
 
-    request_headers = _EveryName()
+    request_headers = _AllNames()
 
     def __init__(self) -> None:
         self.differing: list[object] = []
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Compare them."""
+        """Compare the headers of *exchange* and its scope."""
         named = {name for name, _ in exchange.scope["headers"]}
         for name in named | set(exchange.headers):
             values = [value for each, value in exchange.scope["headers"] if each == name]

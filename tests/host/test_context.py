@@ -27,7 +27,7 @@ def test_a_key_gives_the_resource_of_the_application_that_serves_the_request() -
 
 
 def test_what_nobody_provides_is_told_with_its_remedy() -> None:
-    with pytest.raises(ResourceError, match=r"nothing provides 'number': turn on \[plugins.numbers\]"):
+    with pytest.raises(ResourceError, match=r"no started plugin provides 'number': turn on \[plugins.numbers\]"):
         context().get(NUMBER)
 
 

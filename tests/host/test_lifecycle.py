@@ -100,7 +100,7 @@ async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwou
 async def test_a_step_that_hangs_in_start_is_cut_and_named(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=hang))
-    with pytest.raises(StartError, match=r"b did not start within 0\.2s and was cut"):
+    with pytest.raises(StartError, match=r"b did not start within 0\.2s and was cancelled"):
         await lifecycle.start()
     assert story.events == ["a+", "a-"]
     assert caplog.text == "", "it is not left to hang in its stop too"
@@ -116,7 +116,7 @@ async def test_a_step_that_hangs_in_stop_is_cut_and_named(
     await lifecycle.start()
     assert await lifecycle.stop() == ["b"]
     assert story.events == ["a+", "b+", "c+", "c-", "a-"]
-    assert "b did not stop within 0.2s and was cut" in caplog.text
+    assert "b did not stop within 0.2s and was cancelled" in caplog.text
     await _release_the_hanging()
 
 
@@ -161,7 +161,7 @@ async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFi
     while not lifecycle.failed:
         await asyncio.sleep(0)
     assert "OSError" in lifecycle.failed["a"]
-    assert "a stopped by itself" in caplog.text
+    assert "a stopped unexpectedly" in caplog.text
     await lifecycle.stop()
     crash.clear()
     await lifecycle.start()
@@ -171,7 +171,7 @@ async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFi
 
 async def test_what_a_step_promises_it_must_provide() -> None:
     story = Story()
-    with pytest.raises(StartError, match="a says that it provides 'gold', and started without providing it"):
+    with pytest.raises(StartError, match="a declares that it provides 'gold' but started without providing it"):
         await story.lifecycle(story.step("a", provides=(GOLD,))).start()
 
 
@@ -274,7 +274,7 @@ async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
     while "a+" not in story.events:
         await asyncio.sleep(0)
     lifecycle.cancel_start()
-    with pytest.raises(StartError, match="the start was ended before it was complete"):
+    with pytest.raises(StartError, match="the start was cancelled before it was complete"):
         await asyncio.wait_for(task, 60)
     assert story.events == ["a+", "a-"]
     assert phase_of(lifecycle) is Phase.STOPPED
@@ -300,7 +300,7 @@ async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCa
     lifecycle.force_stop()
     await asyncio.wait_for(draining, 60)
     assert "b" in await asyncio.wait_for(lifecycle.stop(), 60)
-    assert "b did not stop at once and was cut" in caplog.text
+    assert "b did not stop at once and was cancelled" in caplog.text
 
 
 async def test_a_stop_that_has_begun_can_be_hurried() -> None:

@@ -72,7 +72,7 @@ def test_two_providers_are_refused() -> None:
 
 
 def test_a_circle_is_refused_with_its_names() -> None:
-    with pytest.raises(PluginError, match=r"plugins wait for each other: (a -> b -> a|b -> a -> b)"):
+    with pytest.raises(PluginError, match=r"plugins depend on each other in a cycle: (a -> b -> a|b -> a -> b)"):
         start_order(
             {
                 "a": lifespan(provides=(POOL,), requires=(QUEUE,)),

@@ -27,7 +27,7 @@ def refusal(*names: str) -> str:
 
 def test_an_async_hook_is_refused(install: Install) -> None:
     install("asy", NOTHING + "@hookimpl\nasync def scalekit_routes(context): return []")
-    assert "plugins.asy: hook scalekit_routes must not be async: return what is to be awaited" in refusal("asy")
+    assert "plugins.asy: hook scalekit_routes must not be async: return the awaitable or the lifespan instead" in refusal("asy")
 
 
 def test_a_plugin_that_does_not_import_is_named_and_the_others_are_still_checked(install: Install) -> None:
@@ -223,7 +223,7 @@ def test_what_is_no_filter_is_refused(install: Install) -> None:
     )
     install("number", source.format("7"))
     install("class", source.format("Notes"))
-    remedy = "is no filter; make it an instance of a subclass of scalekit.Filter, or a Middleware"
+    remedy = "is not a filter; make it an instance of a subclass of scalekit.Filter, or a Middleware"
     assert refusal("number") == f"plugin 'number': 7 {remedy}"
     assert refusal("class").endswith(f".Notes'> {remedy}")
 

@@ -144,7 +144,7 @@ CASES = {
     "an unknown plugin": invalid("plugins.metric: no such plugin is installed", toml="[plugins.metric]\n"),
     "two routes at one path": Case(
         toml="[plugins.routed]\n[plugins.routing]\n",
-        says=("the path /taken is claimed by both 'routed' and 'routing'",),
+        says=("both 'routed' and 'routing' have a route /taken",),
         status=1,
         plugins={"routed": ROUTED, "routing": ROUTED},
     ),

@@ -36,10 +36,10 @@ async def test_a_service_that_answers_well_is_well(status: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (b"HTTP/1.1 500 No\r\n\r\n", "answered 500"),
-        (b"HTTP/1.1 404 No\r\n\r\n", "answered 404"),
-        (b"SSH-2.0-OpenSSH\r\n", "the answer is not HTTP"),
-        (b"", "the answer is not HTTP"),
+        (b"HTTP/1.1 500 No\r\n\r\n", "responded with 500"),
+        (b"HTTP/1.1 404 No\r\n\r\n", "responded with 404"),
+        (b"SSH-2.0-OpenSSH\r\n", "the response is not HTTP"),
+        (b"", "the response is not HTTP"),
     ],
 )
 async def test_a_service_that_does_not_is_not(answer: bytes, message: str) -> None:

@@ -67,7 +67,7 @@ async def test_a_check_that_hangs_is_cut_and_holds_up_no_other() -> None:
     watched = monitor(a=Check("a", hang, timeout=0.01), b=Check("b", well, timeout=10))
     async with watched.run():
         await until(lambda: watched.results["a"].status is Status.UNHEALTHY)
-        assert watched.results["a"].last_error == "no answer within 0.01s"
+        assert watched.results["a"].last_error == "no result within 0.01s"
         assert watched.results["b"].status is Status.HEALTHY
 
 

@@ -83,7 +83,7 @@ async def test_operators_see_every_check_with_status_latency_age_and_last_error(
 
 
 async def test_a_plugin_that_died_is_named_to_operators_only() -> None:
-    for operator, reason in ((True, "stopped by itself: queue"), (False, "a plugin stopped by itself")):
+    for operator, reason in ((True, "stopped unexpectedly: queue"), (False, "a plugin stopped unexpectedly")):
         instance = Instance(operator=operator)
         await instance.lifecycle.start()
         instance.lifecycle.failed["queue"] = "OSError"
@@ -106,7 +106,7 @@ async def test_a_probe_reads_memory_even_while_a_dependency_hangs() -> None:
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
 async def test_health_is_read_with_get(method: str) -> None:
     status, content = await Instance().ask("/health", method=method)
-    assert (status, content["detail"]) == (405, "health pages are read with GET")
+    assert (status, content["detail"]) == (405, "use GET for health pages")
 
 
 async def test_everything_else_goes_to_the_application() -> None:

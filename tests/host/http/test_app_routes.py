@@ -100,7 +100,7 @@ def test_a_route_of_the_application_that_the_health_pages_hide_is_warned_of(
     create_app({}, app=make())
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        "the application's route /health never gets a request: the host answers it; set"
+        "the application's route /health never receives a request: the host serves this path; set"
     )
     caplog.clear()
     create_app({"health": {"path": "/-/health"}}, app=make())
@@ -114,7 +114,7 @@ def test_a_route_of_the_application_that_a_plugin_answers_is_warned_of(caplog: p
     warned = [record.getMessage() for record in caplog.records]
     assert len(warned) == 2
     assert warned[0].startswith(
-        "the application's route /visits/today never gets a request: 'visits' answers /visits/{name}"
+        "the application's route /visits/today never receives a request: 'visits' serves /visits/{name}"
     )
     assert "/visits/{who}" in warned[1]
 
@@ -128,4 +128,4 @@ def test_a_mount_of_the_application_below_a_static_folder_is_warned_of(
         create_app({"app": {"static": {"/static": [str(tmp_path)]}}}, app=application)
         assert len(caplog.records) == warnings
     create_app({"app": {"static": {"/static": [str(tmp_path)]}}}, app=Starlette(routes=routes))
-    assert "route /static never gets a request: 'host' answers /static; give one" in caplog.text
+    assert "route /static never receives a request: 'host' serves /static; change one" in caplog.text

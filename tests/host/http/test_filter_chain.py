@@ -175,7 +175,7 @@ async def test_the_innermost_filter_may_take_over_too() -> None:
 @pytest.mark.parametrize("decision", [LATER, 7])
 async def test_what_is_no_decision_is_a_mistake(decision: Any) -> None:
     notes: list[Note] = []
-    with pytest.raises(TypeError, match=r"on_request.* decided .* with nothing pending"):
+    with pytest.raises(TypeError, match=r"on_request.* returned .* with no decision pending"):
         await ask(behind(page, Recorder("a", notes), Recorder("b", notes, decision)))
     assert notes[-1] == ("a", "complete", 0, "TypeError")
 
@@ -201,7 +201,7 @@ async def test_one_that_fails_at_the_end_keeps_nobody_from_being_told(caplog: py
     client = await ask(behind(page, Recorder("a", notes), Fails(), Recorder("c", notes)))
     assert client.body == b"page"
     assert calls(notes, "complete") == ["c", "a"]
-    assert "a filter failed once a request was complete" in caplog.text
+    assert "a filter failed in on_complete or on_close" in caplog.text
 
 
 async def test_middleware_of_others_stands_between_two_runs_of_filters() -> None:

@@ -111,14 +111,14 @@ async def socket_page(socket: WebSocket) -> None:
 
 
 def test_one_path_belongs_to_one_plugin() -> None:
-    with pytest.raises(PluginError, match="the path /x is claimed by both 'a' and 'b'; turn one off"):
+    with pytest.raises(PluginError, match="both 'a' and 'b' have a route /x; turn one off"):
         refuse_conflicts({"a": [Route("/x", page)], "b": [WebSocketRoute("/x", socket_page)]}, {})
-    with pytest.raises(PluginError, match="the path /health is claimed by both 'the host' and 'a'"):
+    with pytest.raises(PluginError, match="both 'the host' and 'a' have a route /health"):
         refuse_conflicts({"a": [ManagementRoute("/health", page)]}, {"/health": "the host"})
     refuse_conflicts({"a": [Route("/x", page), WebSocketRoute("/x", socket_page)]}, {})
 
 
 @pytest.mark.parametrize("route", [Route("/", page), Mount("", routes=[])])
 def test_the_root_is_the_applications(route: BaseRoute) -> None:
-    with pytest.raises(PluginError, match="is the application's own"):
+    with pytest.raises(PluginError, match="belongs to the application"):
         refuse_conflicts({"a": [route]}, {})

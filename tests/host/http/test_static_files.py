@@ -30,7 +30,7 @@ async def test_static_files_are_served_from_folders_and_packages(folders: Any, t
 
 @pytest.mark.parametrize(
     ("entry", "message"),
-    [("no/such/folder", "there is no folder 'no/such/folder'"), ("no_such_package:static", "there is no package")],
+    [("no/such/folder", "folder 'no/such/folder' does not exist"), ("no_such_package:static", "package 'no_such_package' is not installed")],
 )
 def test_static_folders_that_are_missing_are_a_mistake_of_the_file(entry: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -260,7 +260,7 @@ def test_telemetry_is_there_only_after_every_plugin_has_described_itself(install
             "    return", "    from scalekit.telemetry import TELEMETRY; context.get(TELEMETRY)\n    return"
         ),
     )
-    with pytest.raises(PluginError, match="nothing provides 'telemetry'") as caught:
+    with pytest.raises(PluginError, match="no started plugin provides 'telemetry'") as caught:
         create_app({"plugins": {"eager": {}}}, app=bare_application)
     assert isinstance(caught.value.__cause__, ResourceError)
 

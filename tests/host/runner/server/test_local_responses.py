@@ -289,7 +289,7 @@ async def test_an_exception_in_on_complete_is_logged_and_the_connection_stays_op
         assert bodies(await client.receive(b"/3")) == [b"/local/1", b"/local/2", b"/3"]
         await until(lambda: len(ends.notes) == 3)
     assert [note[0] for note in ends.notes] == ["/local/1", "/local/2", "/3"]
-    assert caplog.text.count("a filter failed once a request was complete") == 3
+    assert caplog.text.count("a filter failed in on_complete or on_close") == 3
 
 
 @pytest.mark.parametrize(
