@@ -9,11 +9,11 @@ import pytest
 from tests.api_reference import PACKAGES, PAGE, public_names, reference
 
 
-def test_the_page_is_the_one_that_the_docstrings_make() -> None:
+def test_the_page_is_generated_from_the_docstrings() -> None:
     assert PAGE.read_text() == reference(), "run python -m tests.api_reference"
 
 
-def test_the_handbook_leads_to_the_page() -> None:
+def test_the_handbook_links_to_the_page() -> None:
     assert "(../docs/api.md)" in (PAGE.parent.parent / "plugins" / "README.md").read_text()
 
 

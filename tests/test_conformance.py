@@ -22,7 +22,7 @@ class Writes(Filter):
         return None
 
 
-def test_a_filter_that_writes_into_the_scope_is_told_how_to_replace_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_that_changes_headers_in_the_scope_fails_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def host(self: PluginConformance) -> Host:
         built = create_app({}, app=bare_application)
         built.links = [ChainLink("RESOURCES", "visits", Writes())]

@@ -63,9 +63,9 @@ def by_name_only() -> None:
 @pytest.mark.parametrize(
     "function", [direct, through_another, in_a_lambda, in_a_box, in_a_service, in_a_property, in_a_generator]
 )
-def test_what_starts_a_process_is_known(function: Callable[[], object]) -> None:
+def test_a_function_that_starts_a_process_is_found(function: Callable[[], object]) -> None:
     assert starts_process(function)
 
 
-def test_what_only_names_a_place_or_waits_is_quick() -> None:
+def test_a_function_that_only_names_a_helper_starts_no_process() -> None:
     assert not starts_process(by_name_only)

@@ -111,7 +111,7 @@ def test_files_and_functions_are_short_and_check_users_without_assert(path: Path
     assert may_assert or not module.asserts, f"lines {module.asserts}: assert vanishes under -O; raise instead"
 
 
-def test_the_public_names_are_those_that_are_there() -> None:
+def test_all_lists_every_public_name() -> None:
     visible = {name for name, value in vars(scalekit).items() if not name.startswith("_") and hasattr(value, "__doc__")}
     modules = {name for name in visible if type(getattr(scalekit, name)).__name__ == "module"}
     assert set(scalekit.__all__) == visible - modules
@@ -149,7 +149,7 @@ def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str,
         assert documented[name] == ("none" if field.default is None else f"`{in_toml(field.default)}`"), name
 
 
-def test_the_changelog_is_kept_and_the_version_is_in_it_or_to_come() -> None:
+def test_the_changelog_has_the_version_or_is_unreleased() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
     assert headings[0] == "Unreleased"
@@ -165,7 +165,7 @@ def test_links_between_documents_lead_somewhere() -> None:
                 assert (document.parent / target).exists(), f"{document}: {target}"
 
 
-def test_nothing_names_a_place_of_one_machine() -> None:
+def test_no_file_has_a_path_of_one_machine() -> None:
     for path in [*CODE, *ROOT.glob("*.*"), *ROOT.glob("k6/**/*.js"), ROOT / "Makefile", ROOT / ".ci/run"]:
         if path.is_file() and path.name != ".git":
             assert not re.search(r"/(root|home|work)/", path.read_text(errors="replace")), path

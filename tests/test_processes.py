@@ -61,16 +61,14 @@ def test_a_forked_process_gets_ports_of_its_own() -> None:
     assert parent // BLOCK != child // BLOCK
 
 
-def test_a_port_comes_again_only_after_all_others(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
+def test_a_port_is_reused_only_after_all_others(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
     one, _ = blocks
     first = [one.take(1)[0] for _ in range(4)]
     assert sorted(first) == sorted(ports[:4])
     assert one.take(4) == first
 
 
-def test_a_full_block_is_followed_by_another_that_nobody_has(
-    blocks: tuple[PortBlocks, PortBlocks], ports: list[int]
-) -> None:
+def test_a_full_block_is_followed_by_an_unused_one(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
     one, other = blocks
     assert set(one.take(4)) == set(ports[:4])
     assert set(other.take(4)) == set(ports[4:8])
@@ -79,19 +77,19 @@ def test_a_full_block_is_followed_by_another_that_nobody_has(
         other.take(8)
 
 
-def test_what_an_ended_process_had_is_free_again(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
+def test_ports_of_an_exited_process_are_reused(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
     one, other = blocks
     one.take(1)
     one.close()
     assert other.take(1) == [ports[0]]
 
 
-def test_ports_that_something_holds_are_left_out(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
+def test_ports_in_use_are_left_out(blocks: tuple[PortBlocks, PortBlocks], ports: list[int]) -> None:
     one, _ = blocks
     with socket.create_server((HOST, ports[1])), socket.socket(type=socket.SOCK_DGRAM) as datagrams:
         datagrams.bind((HOST, ports[2]))
         assert one.take(2) == [ports[0], ports[3]]
 
 
-def test_what_takes_long_is_asked_for_less_often() -> None:
+def test_long_waits_poll_less_often() -> None:
     assert [pause_after(waited, 0.02, 0.1) for waited in (0.0, 0.4, 1.0, 60.0)] == [0.02, 0.02, 0.05, 0.1]

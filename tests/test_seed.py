@@ -21,7 +21,7 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *person, *words], cwd=folder, check=True, capture_output=True)
 
 
-def test_each_commit_has_its_own_and_keeps_it(tmp_path: Path) -> None:
+def test_each_commit_has_a_fixed_seed(tmp_path: Path) -> None:
     git(tmp_path, "init")
     git(tmp_path, "commit", "--allow-empty", "-m", "one")
     first = seed(tmp_path)
@@ -30,14 +30,14 @@ def test_each_commit_has_its_own_and_keeps_it(tmp_path: Path) -> None:
     assert seed(tmp_path) != first
 
 
-def test_without_a_checkout_it_is_always_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_checkout_the_seed_is_fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert seed(tmp_path) == 0
     monkeypatch.setenv("PATH", str(tmp_path))  # no git either
     assert seed(tmp_path) == 0
 
 
-def test_it_can_be_given_or_random(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_seed_can_be_set_or_random(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "17")
     assert seed() == 17
     monkeypatch.setenv(VARIABLE, "random")
@@ -54,7 +54,7 @@ def test_drawn(number): assert number < 100
 """
 
 
-def test_a_failure_says_how_to_draw_the_same_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_reports_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "17")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "test_drawn.py").write_text(FAILS)

@@ -70,7 +70,7 @@ def redis_line(port: int, command: bytes) -> bytes:
         pytest.param("valkey-server", marks=pytest.mark.needs("valkey")),
     ],
 )
-def test_redis_answers_and_comes_back_on_its_port_and_data(binary: str) -> None:
+def test_redis_restarts_on_its_port_with_its_data(binary: str) -> None:
     with Redis("--appendonly", "yes", binary=binary) as redis:
         assert redis_line(redis.port, b"SET greeting hello") == b"+OK\r\n"
         redis.kill()
@@ -82,7 +82,7 @@ def test_redis_answers_and_comes_back_on_its_port_and_data(binary: str) -> None:
 
 
 @pytest.mark.needs("redis")
-def test_paused_server_keeps_connections_open_and_unanswered() -> None:
+def test_a_paused_server_keeps_connections_open_without_replies() -> None:
     with Redis() as redis, create_connection((HOST, redis.port)) as connection:
         redis.pause()
         connection.sendall(b"PING\r\n")
@@ -138,7 +138,7 @@ def test_postgres_replica_follows_refuses_writes_and_takes_over() -> None:
 
 
 @pytest.mark.needs("postgres", "pgbouncer")
-def test_pgbouncer_passes_queries_on() -> None:
+def test_pgbouncer_forwards_queries() -> None:
     with Postgres() as postgres, PgBouncer(postgres, pool_size=2) as bouncer:
         assert bouncer.sql("select inet_server_port()") == str(postgres.port)
         bouncer.kill()
@@ -218,7 +218,7 @@ def test_rabbitmq_keeps_what_it_confirmed() -> None:
 
 
 @pytest.mark.needs("consul")
-def test_consul_keeps_what_it_was_told() -> None:
+def test_consul_keeps_its_registrations() -> None:
     with Consul() as consul:
         assert ask(consul.port, "PUT", "/v1/kv/greeting", "hello").strip() == "true"
         consul.kill()
@@ -227,7 +227,7 @@ def test_consul_keeps_what_it_was_told() -> None:
 
 
 @pytest.mark.needs("nginx")
-def test_nginx_goes_on_with_the_upstream_that_is_left() -> None:
+def test_nginx_continues_with_the_remaining_upstream() -> None:
     with backend("one") as one, backend("two") as two, Nginx(one, two) as nginx:
         assert {ask(nginx.port, "GET", "/") for _ in range(4)} == {"one", "two"}
     (dead,) = free_ports(1)
@@ -247,7 +247,7 @@ def test_killed_nginx_takes_its_workers_along() -> None:
 
 
 @pytest.mark.needs("prometheus", "promtool")
-def test_prometheus_scrapes_and_promtool_complains() -> None:
+def test_prometheus_scrapes_and_promtool_reports_errors() -> None:
     metrics = "# HELP visits_total Visits.\n# TYPE visits_total counter\nvisits_total 42\n"
     assert promtool("check", "metrics", text=metrics).returncode == 0
     assert "no help text" in promtool("check", "metrics", text="visits_total 42\n").stderr
@@ -258,7 +258,7 @@ def test_prometheus_scrapes_and_promtool_complains() -> None:
 
 
 @pytest.mark.needs("haproxy", "nginx")
-def test_haproxy_leaves_out_what_is_not_ready() -> None:
+def test_haproxy_leaves_out_servers_that_are_not_ready() -> None:
     ready = f'server {{ listen {HOST}:@port@; location / {{ return 200 "ready"; }} }}'
     ill = f'server {{ listen {HOST}:@port@; location / {{ return 503 "ill"; }} }}'
     with Nginx(http=ready) as good, Nginx(http=ill) as bad, HAProxy(good.port, bad.port) as balancer:

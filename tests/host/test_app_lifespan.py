@@ -109,14 +109,14 @@ async def test_an_application_that_is_broken_does_not_start(app: ASGIApp) -> Non
         assert failure.value.__cause__ is not None
 
 
-async def test_a_setting_that_is_missing_is_no_part_of_the_scope() -> None:
+async def test_a_key_error_of_a_missing_setting_fails_the_start() -> None:
     with pytest.raises(ApplicationStartError, match=r"KeyError: 'server' .*test_app_lifespan.py:\d+"):
         async with app_lifespan(misses_a_setting, {}):
             pass
 
 
 @pytest.mark.parametrize("app", [raises, returns, reads_and_raises, raises_otherwise, answers_http])
-async def test_to_verify_an_application_tells_it_nothing(app: ASGIApp) -> None:
+async def test_verification_sends_no_lifespan_event(app: ASGIApp) -> None:
     async with verifying(app):
         pass
 
@@ -127,7 +127,7 @@ async def verifying(app: ASGIApp) -> AsyncGenerator[None]:
     yield
 
 
-async def test_the_application_gets_its_messages_in_order_and_adds_to_the_state() -> None:
+async def test_the_application_receives_events_in_order_and_adds_to_the_state() -> None:
     received: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +144,7 @@ async def test_the_application_gets_its_messages_in_order_and_adds_to_the_state(
     assert received == ["lifespan.startup", "lifespan.shutdown"]
 
 
-async def test_a_failed_start_is_told_in_the_applications_words() -> None:
+async def test_a_failed_start_is_reported_with_the_applications_message() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no licence"})
@@ -154,7 +154,7 @@ async def test_a_failed_start_is_told_in_the_applications_words() -> None:
             pytest.fail("it did not start")
 
 
-async def test_a_starlette_application_that_fails_to_start_is_told_with_its_traceback() -> None:
+async def test_a_starlette_application_that_fails_to_start_is_reported_with_its_traceback() -> None:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
         if app is not None:
@@ -167,7 +167,7 @@ async def test_a_starlette_application_that_fails_to_start_is_told_with_its_trac
     assert isinstance(failure.value.__cause__, OSError)
 
 
-async def test_a_failed_stop_is_told_in_the_applications_words() -> None:
+async def test_a_failed_stop_is_reported_with_the_applications_message() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -211,7 +211,7 @@ async def test_a_task_of_a_starlette_application_that_fails_while_served_is_logg
     assert "the feed is gone" in caplog.text
 
 
-async def test_a_lifespan_that_raises_when_told_to_stop_keeps_the_type_of_its_error() -> None:
+async def test_an_error_of_the_stop_keeps_its_type() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -223,7 +223,7 @@ async def test_a_lifespan_that_raises_when_told_to_stop_keeps_the_type_of_its_er
             pass
 
 
-async def test_a_lifespan_that_just_ends_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lifespan_that_returns_early_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.complete"})
@@ -266,7 +266,7 @@ async def test_an_application_that_exits_at_its_start_does_not_start(app: ASGIAp
             pass
 
 
-async def test_to_verify_an_application_that_exits_tells_why() -> None:
+async def test_verification_reports_an_application_that_exits() -> None:
     with pytest.raises(ApplicationStartError, match=r"SystemExit: no licence \(.*test_app_lifespan.py:\d+\)"):
         await verify_lifespan(exits_at_once, Context(Server(), {}), 60)
 
@@ -284,7 +284,7 @@ async def test_an_application_that_exits_at_its_stop_has_failed_to_stop() -> Non
 
 
 @pytest.mark.parametrize("message", [{}, {"message": None}, {"message": " "}])
-async def test_a_failed_start_without_words_is_told_by_its_exception(message: dict[str, Any]) -> None:
+async def test_a_failed_start_without_a_message_is_reported_with_its_exception(message: dict[str, Any]) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", **message})
@@ -295,7 +295,7 @@ async def test_a_failed_start_without_words_is_told_by_its_exception(message: di
             pass
 
 
-async def test_a_failed_start_without_words_or_exception_is_told_by_its_message() -> None:
+async def test_a_failed_start_without_message_and_exception_is_reported_by_its_event() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": None})

@@ -68,11 +68,11 @@ def test_a_factory_is_called() -> None:
         ("async def make(): pass", "make", "the factory target_module:make is asynchronous; make it with def"),
     ],
 )
-def test_what_is_wrong_with_a_target_is_said(source: str, name: str, message: str, module: Module) -> None:
+def test_a_mistake_in_a_target_is_reported(source: str, name: str, message: str, module: Module) -> None:
     with pytest.raises(ValueError, match=message):
         load_target(f"{module(source)}:{name}")
 
 
-def test_a_module_that_is_not_there_is_told_apart_from_one_that_it_imports() -> None:
+def test_a_missing_module_is_distinguished_from_a_missing_import_of_it() -> None:
     with pytest.raises(ValueError, match=r"there is no module 'no_such_thing.app' on the import path"):
         load_target("no_such_thing.app:app")

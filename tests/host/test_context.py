@@ -18,7 +18,7 @@ def context() -> Context:
     return Context(Server(), {Numbers: Numbers(start=7)})
 
 
-def test_a_key_gives_the_resource_of_the_application_that_serves_the_request() -> None:
+def test_a_key_returns_the_resource_of_the_application_that_serves_the_request() -> None:
     one, other = context(), context()
     one.provide(NUMBER, 1)
     other.provide(NUMBER, 2)
@@ -26,12 +26,12 @@ def test_a_key_gives_the_resource_of_the_application_that_serves_the_request() -
     assert NUMBER(Request({**http_scope(), "scalekit": other})) == 2
 
 
-def test_what_nobody_provides_is_told_with_its_remedy() -> None:
+def test_a_resource_without_a_provider_is_reported_with_the_remedy() -> None:
     with pytest.raises(ResourceError, match=r"no started plugin provides 'number': turn on \[plugins.numbers\]"):
         context().get(NUMBER)
 
 
-def test_a_request_that_no_started_application_serves_is_told_so() -> None:
+def test_a_request_without_a_started_application_is_an_error() -> None:
     with pytest.raises(ResourceError, match="did its lifespan run"):
         NUMBER(Request(http_scope()))
 
@@ -46,7 +46,7 @@ def test_a_resource_is_provided_once_at_a_time() -> None:
     assert shared.get(NUMBER) == 2
 
 
-def test_two_keys_of_one_name_are_two_keys() -> None:
+def test_keys_of_one_name_are_distinct() -> None:
     shared = context()
     shared.provide(NUMBER, 1)
     assert not shared.has(Key("number"))

@@ -85,7 +85,7 @@ async def test_steps_start_in_order_and_stop_in_reverse(caplog: pytest.LogCaptur
     assert (lifecycle.failed, caplog.text) == ({}, ""), "what was stopped has not died"
 
 
-async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwound_in_reverse(
+async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_stopped_in_reverse(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     story = Story()
@@ -97,7 +97,7 @@ async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_unwou
     assert phase_of(lifecycle) is Phase.STOPPED
 
 
-async def test_a_step_that_hangs_in_start_is_cut_and_named(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_step_that_hangs_in_start_is_cancelled_and_named(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=hang))
     with pytest.raises(StartError, match=r"b did not start within 0\.2s and was cancelled"):
@@ -107,7 +107,7 @@ async def test_a_step_that_hangs_in_start_is_cut_and_named(caplog: pytest.LogCap
 
 
 @pytest.mark.parametrize("stopping", [hang, hang_for_good])
-async def test_a_step_that_hangs_in_stop_is_cut_and_named(
+async def test_a_step_that_hangs_in_stop_is_cancelled_and_named(
     stopping: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit.lifecycle.CANCEL_GRACE", 0.05)
@@ -130,7 +130,7 @@ async def _release_the_hanging() -> None:
     _released.clear()
 
 
-async def test_a_step_that_fails_to_stop_keeps_none_of_the_others_from_stopping(
+async def test_a_step_that_fails_to_stop_does_not_prevent_others_from_stopping(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     story = Story()
@@ -141,7 +141,7 @@ async def test_a_step_that_fails_to_stop_keeps_none_of_the_others_from_stopping(
     assert "b failed to stop" in caplog.text
 
 
-async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_step_that_stops_unexpectedly_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     crash = asyncio.Event()
 
     @asynccontextmanager
@@ -169,13 +169,13 @@ async def test_a_step_that_ends_by_itself_is_noticed(caplog: pytest.LogCaptureFi
     await lifecycle.stop()
 
 
-async def test_what_a_step_promises_it_must_provide() -> None:
+async def test_a_step_must_provide_the_keys_that_it_declares() -> None:
     story = Story()
     with pytest.raises(StartError, match="a declares that it provides 'gold' but started without providing it"):
         await story.lifecycle(story.step("a", provides=(GOLD,))).start()
 
 
-async def test_what_a_step_provided_is_gone_when_it_has_stopped() -> None:
+async def test_a_resource_is_withdrawn_when_its_step_has_stopped() -> None:
     story = Story()
 
     async def provide() -> None:
@@ -210,7 +210,7 @@ async def test_ready_and_drain_are_called_once_and_in_their_phase() -> None:
 
 
 @pytest.mark.parametrize("callback", [fail, hang])
-async def test_a_drain_that_fails_or_hangs_holds_nothing_up(
+async def test_a_drain_that_fails_or_hangs_does_not_block_others(
     callback: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.ERROR)
@@ -249,7 +249,7 @@ async def test_readiness_that_was_turned_off_while_starting_stays_off() -> None:
     await lifecycle.stop()
 
 
-async def test_a_start_that_is_cancelled_unwinds() -> None:
+async def test_a_cancelled_start_task_stops_the_started_steps() -> None:
     story = Story()
     lifecycle = story.lifecycle(
         story.step("a"), Step("b", Lifespan(story.step("b", starting=hang).lifespan.run), None, 1)
@@ -267,7 +267,7 @@ def unhurried(step: Step) -> Step:
     return Step(step.name, step.lifespan, None, 600)
 
 
-async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
+async def test_cancel_start_stops_the_started_steps() -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), unhurried(story.step("b", starting=hang)))
     task = asyncio.create_task(lifecycle.start())
@@ -280,7 +280,7 @@ async def test_a_start_that_is_not_wanted_any_more_unwinds() -> None:
     assert phase_of(lifecycle) is Phase.STOPPED
 
 
-async def test_the_end_of_a_start_ends_nothing_that_has_started() -> None:
+async def test_cancel_start_after_a_complete_start_does_nothing() -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"))
     await lifecycle.start()
@@ -291,7 +291,7 @@ async def test_the_end_of_a_start_ends_nothing_that_has_started() -> None:
     await lifecycle.stop()
 
 
-async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+async def test_force_stop_cancels_steps_that_drain_or_stop(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
     lifecycle = story.lifecycle(unhurried(story.step("a", drain=hang)), unhurried(story.step("b", stopping=hang)))
     await lifecycle.start()
@@ -303,7 +303,7 @@ async def test_in_a_hurry_what_drains_and_what_stops_is_cut(caplog: pytest.LogCa
     assert "b did not stop at once and was cancelled" in caplog.text
 
 
-async def test_a_stop_that_has_begun_can_be_hurried() -> None:
+async def test_a_running_stop_can_be_forced() -> None:
     stopping = asyncio.Event()
 
     async def stop() -> None:
@@ -322,7 +322,7 @@ async def leave() -> None:
     raise SystemExit("no licence")
 
 
-async def test_a_step_that_exits_at_its_start_has_failed_to_start_and_those_before_it_are_unwound() -> None:
+async def test_a_step_that_exits_at_its_start_has_failed_to_start_and_those_before_it_are_stopped() -> None:
     story = Story()
     lifecycle = story.lifecycle(story.step("a"), story.step("b", starting=leave))
     with pytest.raises(StartError, match=r"b did not start: SystemExit: no licence \(.*test_lifecycle.py:\d+\)"):
@@ -330,7 +330,7 @@ async def test_a_step_that_exits_at_its_start_has_failed_to_start_and_those_befo
     assert story.events == ["a+", "a-"]
 
 
-async def test_a_step_that_exits_at_its_stop_does_not_keep_the_others_from_stopping(
+async def test_a_step_that_exits_at_its_stop_does_not_prevent_others_from_stopping(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     story = Story()

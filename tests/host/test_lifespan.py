@@ -18,7 +18,7 @@ def lifespan(**arguments: Any) -> Lifespan:
     return Lifespan(nullcontext, **arguments)
 
 
-def test_who_provides_starts_before_who_requires() -> None:
+def test_a_provider_starts_before_the_plugins_that_require_it() -> None:
     order = start_order(
         {
             "a": lifespan(requires=(QUEUE,)),
@@ -29,14 +29,14 @@ def test_who_provides_starts_before_who_requires() -> None:
     assert order == ["b", "c", "a"]
 
 
-def test_after_orders_only_when_the_other_is_there() -> None:
+def test_after_orders_only_when_a_provider_exists() -> None:
     after = lifespan(after=(POOL,))
     assert start_order({"a": after, "b": lifespan(provides=(POOL,))}) == ["b", "a"]
     assert start_order({"a": after, "b": lifespan()}) == ["a", "b"]
     assert missing_requirements({"a": after}) == {}
 
 
-def test_before_orders_and_needs_the_other() -> None:
+def test_before_orders_and_requires_a_provider() -> None:
     before = lifespan(before=(POOL,))
     assert start_order({"z": before, "a": lifespan(provides=(POOL,))}) == ["z", "a"]
     assert missing_requirements({"z": before}) == {
@@ -44,12 +44,12 @@ def test_before_orders_and_needs_the_other() -> None:
     }
 
 
-def test_a_requirement_is_told_of_the_key_that_asks_for_it() -> None:
+def test_a_missing_requirement_names_the_key_of_the_table() -> None:
     asking = lifespan(before=(POOL,), required_by_key={POOL: "tags"})
     assert list(missing_requirements({"z": asking})) == [("z", "tags")]
 
 
-def test_one_that_is_outermost_starts_before_all_others() -> None:
+def test_an_outermost_plugin_starts_before_all_others() -> None:
     items = {"a": lifespan(), "b": lifespan(provides=(POOL,)), "c": lifespan(requires=(POOL,))}
     assert start_order({**items, "z": lifespan(outermost=True)}) == ["z", "a", "b", "c"]
 
@@ -59,7 +59,7 @@ def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
     assert start_order(items) == start_order(dict(reversed(items.items()))) == ["a", "b", "c"]
 
 
-def test_a_requirement_that_nobody_meets_is_told_with_its_remedy() -> None:
+def test_a_requirement_without_a_provider_is_reported_with_the_remedy() -> None:
     assert missing_requirements({"a": lifespan(requires=(POOL,)), "b": lifespan(requires=(QUEUE,))}) == {
         ("a",): "requires 'pool', which no enabled plugin provides; turn on [plugins.pool]",
         ("b",): "requires 'queue', which no enabled plugin provides",
@@ -71,7 +71,7 @@ def test_two_providers_are_refused() -> None:
         start_order({"a": lifespan(provides=(POOL,)), "b": lifespan(provides=(POOL,))})
 
 
-def test_a_circle_is_refused_with_its_names() -> None:
+def test_a_cycle_is_refused_with_its_names() -> None:
     with pytest.raises(PluginError, match=r"plugins depend on each other in a cycle: (a -> b -> a|b -> a -> b)"):
         start_order(
             {
@@ -81,7 +81,7 @@ def test_a_circle_is_refused_with_its_names() -> None:
         )
 
 
-def test_the_file_is_blamed_for_what_is_not_turned_on(install: Install) -> None:
+def test_a_missing_requirement_is_a_mistake_of_the_file(install: Install) -> None:
     source = (
         "from contextlib import nullcontext\n"
         "from scalekit import Key, Lifespan, hookimpl\n"

@@ -40,7 +40,7 @@ def scalekit_routes(context):
 """
 
 
-async def test_pages_for_operators_stand_outside_of_every_layer_and_within_the_hosts_own_limits(
+async def test_operator_pages_are_outside_of_all_layers_and_inside_the_hosts_limits(
     install: Install,
 ) -> None:
     install("maintenance", MAINTENANCE)

@@ -103,7 +103,7 @@ def test_these_match_and_those_do_not(glob: str, good: list[str], bad: list[str]
         ("/a\nb", "has a control character"),
     ],
 )
-def test_whatever_else_is_refused_with_the_remedy(glob: str, remedy: str) -> None:
+def test_other_texts_are_refused_with_the_remedy(glob: str, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         PathGlob(glob)
 
@@ -115,16 +115,16 @@ TIDIED = (
 
 
 @pytest.mark.parametrize("path", TIDIED)
-def test_a_path_that_a_framework_may_tidy_up_is_looked_for_under_both_spellings(path: str) -> None:
+def test_a_path_that_a_framework_may_normalize_has_two_variants(path: str) -> None:
     assert path_variants(path) == (path, "/a/b")
 
 
 @given(PATHS)
-def test_a_tidy_path_has_one_spelling(path: str) -> None:
+def test_a_normalized_path_has_one_variant(path: str) -> None:
     assert len(path_variants(path_variants(path)[-1])) == 1
 
 
-def test_a_hostile_path_costs_no_more_than_its_square() -> None:
+def test_a_hostile_path_takes_at_most_quadratic_time() -> None:
     glob = PathGlob("/**/*a*a*a*a*b/**/*a*a*a*a*b/**/*a*a*a*b")
     assert not glob.matches("/" + "a" * 2000)
     assert not glob.matches("/a" * 1000 + "/" + "a" * 1000)

@@ -27,7 +27,10 @@ def refusal(*names: str) -> str:
 
 def test_an_async_hook_is_refused(install: Install) -> None:
     install("asy", NOTHING + "@hookimpl\nasync def scalekit_routes(context): return []")
-    assert "plugins.asy: hook scalekit_routes must not be async: return the awaitable or the lifespan instead" in refusal("asy")
+    assert (
+        "plugins.asy: hook scalekit_routes must not be async: return the awaitable or the lifespan instead"
+        in refusal("asy")
+    )
 
 
 def test_a_plugin_that_does_not_import_is_named_and_the_others_are_still_checked(install: Install) -> None:
@@ -39,7 +42,7 @@ def test_a_plugin_that_does_not_import_is_named_and_the_others_are_still_checked
     assert "visits" not in message
 
 
-def test_a_missing_extra_says_which_pip_install_mends_it(install: Install) -> None:
+def test_a_missing_extra_is_reported_with_the_pip_install_command(install: Install) -> None:
     install("needy", "import nothing_here", distribution="acme-plugins", extras=("needy",))
     assert "pip install 'acme-plugins[needy]'" in refusal("needy")
 
@@ -112,7 +115,7 @@ def test_a_failing_hook_names_plugin_and_hook(install: Install) -> None:
     assert refusal("boom").startswith("plugin 'boom' failed in scalekit_routes: KeyError: 'no routes today' (")
 
 
-def test_what_several_plugins_find_wrong_is_told_at_once(install: Install) -> None:
+def test_mistakes_that_several_plugins_find_are_reported_together(install: Install) -> None:
     source = (
         "from scalekit import ConfigError, hookimpl\nfrom scalekit.errors import Problem\n"
         "@hookimpl\ndef scalekit_lifespan(context):\n    raise ConfigError([Problem('{} is alone', 'plugins.{}')])\n"
@@ -124,7 +127,7 @@ def test_what_several_plugins_find_wrong_is_told_at_once(install: Install) -> No
     assert [problem.message for problem in caught.value.problems] == ["first is alone", "second is alone"]
 
 
-def test_every_plugin_that_would_keep_something_in_each_worker_is_named_at_once() -> None:
+def test_all_plugins_with_state_per_worker_are_reported_together() -> None:
     tables = {"cache": {}, "cluster-cache": {}, "ratelimit": {"default": "5/s"}}
     with pytest.raises(ConfigError) as caught:
         create_app({"server": {"workers": 4}, "plugins": tables}, app=bare_application)
@@ -143,12 +146,12 @@ def test_every_plugin_that_would_keep_something_in_each_worker_is_named_at_once(
         ("scalekit_health(context)", "{}", "scalekit_health must return Check, got {}"),
     ],
 )
-def test_an_answer_of_the_wrong_type_is_refused(hook: str, answer: str, message: str, install: Install) -> None:
+def test_a_hook_result_of_the_wrong_type_is_refused(hook: str, answer: str, message: str, install: Install) -> None:
     install("odd", NOTHING + f"@hookimpl\ndef {hook}: return {answer}")
     assert f"plugin 'odd': {message}" in refusal("odd")
 
 
-def test_answers_keep_the_names_of_their_plugins_also_when_some_give_none(install: Install) -> None:
+def test_hook_results_are_assigned_to_their_plugins_when_some_return_none(install: Install) -> None:
     source = NOTHING + "from scalekit import Check\n@hookimpl\ndef scalekit_health(context): return {}"
     install("first", source.format("[Check('a', print)]"))
     install("second", source.format("None"))
@@ -163,7 +166,7 @@ def test_a_plugin_without_a_model_takes_an_empty_table_only(install: Install) ->
         build(plain={"x": 1})
 
 
-def test_a_plugin_that_is_switched_on_with_a_value_is_told_to_write_a_table() -> None:
+def test_a_value_in_place_of_a_plugins_table_is_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"expected a table, got bool; write \[plugins.visits\]"):
         build(visits=True)
 
@@ -186,7 +189,7 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
     )
 
 
-def test_what_two_plugins_bring_alike_stands_in_the_chain_once(install: Install) -> None:
+def test_equal_middleware_of_two_plugins_is_in_the_chain_once(install: Install) -> None:
     source = NOTHING + (
         "from scalekit import Layer, LayeredFilter, Middleware\n"
         "from tests.host.spans import Trace\n"
@@ -214,7 +217,7 @@ def test_a_base_http_middleware_is_refused(install: Install) -> None:
     assert refusal("slow") == "plugin 'slow': Slow is a BaseHTTPMiddleware; write a pure ASGI class"
 
 
-def test_what_is_no_filter_is_refused(install: Install) -> None:
+def test_an_object_that_is_not_a_filter_is_refused(install: Install) -> None:
     source = NOTHING + (
         "from scalekit import Filter, Layer, LayeredFilter\n"
         "class Notes(Filter): pass\n"

@@ -34,14 +34,14 @@ async def warnings(caplog: pytest.LogCaptureFixture, served: bool = False, **plu
     return [record.getMessage() for record in caplog.records if HINT in record.getMessage()]
 
 
-async def test_limits_in_memory_under_another_server_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_limits_in_memory_under_another_server_log_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = await warnings(caplog, ratelimit=LIMITS)
     assert message.startswith("plugins.ratelimit.url is memory:")
     assert "each of them allows the whole limit" in message
     assert "per_worker = true" in message
 
 
-async def test_sessions_in_memory_under_another_server_are_warned_of_once(
+async def test_sessions_in_memory_under_another_server_log_one_warning(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     (message,) = await warnings(caplog, jwt={"key_file": str(tmp_path / "keys.json")})
@@ -49,15 +49,15 @@ async def test_sessions_in_memory_under_another_server_are_warned_of_once(
 
 
 @pytest.mark.parametrize("plugin", [{"default": "10/m", "per_worker": True}, {}])
-async def test_what_is_wanted_or_counts_nothing_is_not_warned_of(
+async def test_explicit_memory_and_plugins_without_state_log_no_warning(
     plugin: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert await warnings(caplog, ratelimit=plugin) == []
 
 
-async def test_a_cache_in_memory_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cache_in_memory_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert await warnings(caplog, cache={}) == []
 
 
-async def test_under_scalekit_run_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+async def test_scalekit_run_logs_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert await warnings(caplog, served=True, ratelimit=LIMITS) == []

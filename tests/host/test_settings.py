@@ -13,12 +13,12 @@ def problems(data: dict[str, Any]) -> list[str]:
     return [str(problem) for problem in load(data).document.problems]
 
 
-def test_plugins_that_are_no_tables_are_a_mistake() -> None:
+def test_plugins_must_be_tables() -> None:
     assert problems({"plugins": 3}) == ["configuration: plugins: expected tables; write [plugins.NAME] for each plugin"]
 
 
 @pytest.mark.parametrize("value", ["postgres://u:hunter2@h/d", "hunter2", ["hunter2"]])
-def test_what_stands_where_a_plugins_table_should_is_not_shown(value: Any) -> None:
+def test_a_value_in_place_of_a_plugins_table_is_not_shown(value: Any) -> None:
     (problem,) = problems({"plugins": {"visits": value}})
     assert f"expected a table, got {type(value).__name__}; write [plugins.visits]" in problem
     assert "hunter2" not in problem
@@ -39,13 +39,13 @@ def test_every_plugin_is_switched_off_in_place(plugin: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("plugin", EVERY_PLUGIN)
-def test_every_plugin_may_say_that_it_is_on(plugin: str) -> None:
+def test_every_plugin_accepts_enabled_true(plugin: str) -> None:
     settings = load({"plugins": {plugin: {"enabled": True}}})
     assert (settings.plugins.names, settings.disabled) == ([plugin], ())
     assert not [each for each in settings.document.problems if "enabled" in each.key]
 
 
-def test_values_and_packages_of_a_plugin_that_is_off_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_and_packages_of_a_disabled_plugin_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOT_SET", raising=False)
     tables: dict[str, Any] = {
         "pool": {"enabled": False, "max_size": "${NOT_SET}", "min_size": "many", "url": "postgresql://"},
@@ -55,24 +55,24 @@ def test_values_and_packages_of_a_plugin_that_is_off_do_not_matter(monkeypatch: 
 
 
 @pytest.mark.parametrize("value", ["no", 0, [], "${NOT_SET}"])
-def test_what_switches_a_plugin_is_true_or_false(value: object) -> None:
+def test_enabled_must_be_true_or_false(value: object) -> None:
     (problem,) = problems({"plugins": {"visits": {"enabled": value}}})
     assert problem.startswith("configuration: plugins.visits.enabled: ")
 
 
 @pytest.mark.parametrize("overrides", [(), ("plugins.metrics=false",)])
-def test_false_in_place_of_a_table_tells_how_to_switch_a_plugin_off(overrides: tuple[str, ...]) -> None:
+def test_false_in_place_of_a_table_is_refused_with_the_remedy(overrides: tuple[str, ...]) -> None:
     (problem,) = load({"plugins": {"metrics": False}}, overrides).document.problems
     assert "; write [plugins.metrics] enabled = false, which switches it off" in problem.message
     assert load({}, ("plugins.metrics.enabled=false",)).disabled == ("metrics",)
 
 
-def test_only_wants_no_plugin_that_is_off() -> None:
+def test_only_refuses_a_disabled_plugin() -> None:
     (problem,) = load({"plugins": {"metrics": {"enabled": False}}}, only=("metrics",)).document.problems
     assert "is not turned on, but --only wants it" in problem.message
 
 
-def test_the_schema_knows_the_switch() -> None:
+def test_the_schema_has_the_key_enabled() -> None:
     plugins = Plugins()
     for name in EVERY_PLUGIN:
         plugins.load(installed()[name])

@@ -41,7 +41,7 @@ class Words(Reading):
 
 
 @given(VALUES)
-def test_what_json_can_represent_comes_back_as_it_was(value: Any) -> None:
+def test_values_that_json_can_represent_survive_a_round_trip(value: Any) -> None:
     assert orjson.loads(encode_json(value)) == value
 
 
@@ -56,26 +56,26 @@ def test_what_json_can_represent_comes_back_as_it_was(value: Any) -> None:
         lambda number: Constants(values={"a": [1.0, number]}),
     ],
 )
-def test_a_number_that_json_cannot_represent_is_refused_wherever_it_is(number: float, wrap: Any) -> None:
+def test_nan_and_infinity_are_refused_at_any_depth(number: float, wrap: Any) -> None:
     with pytest.raises(ValueError, match=r"JSON cannot represent -?(nan|inf); send None, a finite number or a string"):
         encode_json(wrap(number))
 
 
-def test_the_value_of_an_enum_is_looked_at_too() -> None:
+def test_the_value_of_an_enum_is_checked() -> None:
     with pytest.raises(ValueError, match="JSON cannot represent nan"):
         encode_json({"level": Level.UNKNOWN})
 
 
-def test_a_model_may_say_how_it_writes_them() -> None:
+def test_a_model_may_configure_their_serialization() -> None:
     assert encode_json(Words(values={"a": [math.inf]})) == b'{"values":{"a":["Infinity"]}}'
     assert encode_json(Constants(values={"NaN": [1.0]})) == b'{"values":{"NaN":[1.0]}}'
 
 
-def test_none_and_the_text_null_are_no_reason_to_refuse() -> None:
+def test_none_and_the_text_null_are_accepted() -> None:
     assert encode_json(Point(1.5)) == b'{"x":1.5,"name":null}'
     assert encode_json("null") == b'"null"'
 
 
-def test_a_type_that_json_does_not_have_is_refused() -> None:
+def test_a_type_that_json_cannot_represent_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON cannot represent the value: Type is not JSON serializable"):
         encode_json(object())

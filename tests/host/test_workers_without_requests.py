@@ -26,7 +26,7 @@ async def nothing():  # type: ignore[no-untyped-def]
     yield
 
 
-def test_what_is_wanted_brings_what_it_uses_and_what_tells_how_it_goes() -> None:
+def test_selected_plugins_include_their_dependencies_and_exporters() -> None:
     lifespans = {
         "giver": Lifespan(nothing, provides=(ONE,)),
         "user": Lifespan(nothing, provides=(TWO,), requires=(ONE,)),
@@ -39,7 +39,7 @@ def test_what_is_wanted_brings_what_it_uses_and_what_tells_how_it_goes() -> None
     assert list(with_dependencies(lifespans, ["follower"])) == ["giver", "user", "follower", "log", "export"]
 
 
-def test_a_worker_listens_for_operators_alone() -> None:
+def test_a_worker_without_requests_listens_only_on_the_management_address() -> None:
     assert listen(Server(role="worker")) == []
     (management,) = free_ports(1)
     (only,) = listen(Server(role="worker", management_address=f"{HOST}:{management}"))
@@ -48,7 +48,7 @@ def test_a_worker_listens_for_operators_alone() -> None:
     assert WorkerArgs.read(str(WorkerArgs("1", 5, 6, ()))) == WorkerArgs("1", 5, 6, ())
 
 
-async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted() -> None:
+async def test_a_worker_without_requests_has_no_application_and_only_selected_plugins() -> None:
     file = {"server": {"role": "worker"}, "plugins": {"visits": {}, "metrics": {}, "cache": {}}}
     host = create_app(file, only=["cache"])
     async with running(host):
@@ -57,6 +57,6 @@ async def test_a_worker_needs_no_application_and_leaves_out_what_is_not_wanted()
         assert not {link.owner for link in host.links} & {"visits"}
 
 
-def test_a_plugin_that_is_not_on_is_explained() -> None:
+def test_a_selected_plugin_that_is_not_enabled_is_reported() -> None:
     with pytest.raises(ConfigError, match="is not turned on, but --only wants it"):
         create_app({"server": {"role": "worker"}, "plugins": {"metrics": {}}}, only=["cash"])

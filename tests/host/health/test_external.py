@@ -28,7 +28,7 @@ async def service(answer: bytes, requests: list[bytes] | None = None) -> AsyncGe
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content", "302 Found", "200"])
-async def test_a_service_that_answers_well_is_well(status: str) -> None:
+async def test_a_service_with_a_successful_response_is_healthy(status: str) -> None:
     async with service(f"HTTP/1.1 {status}\r\n\r\n".encode()) as url:
         await probe(url)
 
@@ -42,7 +42,7 @@ async def test_a_service_that_answers_well_is_well(status: str) -> None:
         (b"", "the response is not HTTP"),
     ],
 )
-async def test_a_service_that_does_not_is_not(answer: bytes, message: str) -> None:
+async def test_a_service_with_another_response_is_unhealthy(answer: bytes, message: str) -> None:
     async with service(answer) as url:
         with pytest.raises(ConnectionError, match=message):
             await probe(url)
@@ -62,7 +62,7 @@ async def test_the_request_is_for_the_address_without_its_password() -> None:
     assert b"hunter2" not in requests[0]
 
 
-async def test_a_service_that_is_not_there_is_not_well() -> None:
+async def test_an_unreachable_service_is_unhealthy() -> None:
     with pytest.raises(OSError, match="Connect call failed"):
         await probe("http://127.0.0.1:1/")
 
@@ -79,6 +79,6 @@ def test_services_become_checks() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "localhost:80", ""])
-def test_only_http_addresses_are_taken(url: str) -> None:
+def test_only_http_urls_are_accepted(url: str) -> None:
     with pytest.raises(ConfigError, match=r"health.external.a"):
         create_app({"health": {"external": {"a": url}}}, app=bare_application)

@@ -43,7 +43,7 @@ async def until(condition: Any) -> None:
         (hang, False, Status.DEGRADED),
     ],
 )
-async def test_a_critical_check_that_fails_makes_unhealthy_another_degraded(
+async def test_a_failed_critical_check_is_unhealthy_another_degraded(
     probe: Any, critical: bool, overall: Status
 ) -> None:
     watched = monitor(a=Check("a", probe, critical, 0.01), b=Check("b", well))
@@ -52,18 +52,18 @@ async def test_a_critical_check_that_fails_makes_unhealthy_another_degraded(
     assert watched.failing(critical=critical) == ([] if probe is well else ["a"])
 
 
-async def test_nothing_to_check_is_healthy() -> None:
+async def test_no_checks_are_healthy() -> None:
     assert monitor().overall() is Status.HEALTHY
 
 
-async def test_before_the_first_answer_a_critical_check_counts_as_failing() -> None:
+async def test_a_critical_check_without_a_result_counts_as_failing() -> None:
     watched = monitor(a=Check("a", hang, timeout=10))
     async with watched.run():
         assert watched.status("a") is Status.UNKNOWN
         assert watched.overall() is Status.UNHEALTHY
 
 
-async def test_a_check_that_hangs_is_cut_and_holds_up_no_other() -> None:
+async def test_a_check_that_hangs_is_cancelled_and_delays_no_other() -> None:
     watched = monitor(a=Check("a", hang, timeout=0.01), b=Check("b", well, timeout=10))
     async with watched.run():
         await until(lambda: watched.results["a"].status is Status.UNHEALTHY)
@@ -71,7 +71,7 @@ async def test_a_check_that_hangs_is_cut_and_holds_up_no_other() -> None:
         assert watched.results["b"].status is Status.HEALTHY
 
 
-async def test_a_probe_that_cannot_be_cut_counts_as_failed_when_it_has_been_silent_too_long() -> None:
+async def test_a_probe_that_cannot_be_cancelled_fails_when_its_result_is_too_old() -> None:
     release = asyncio.Event()
 
     async def stubborn() -> None:
@@ -88,7 +88,7 @@ async def test_a_probe_that_cannot_be_cut_counts_as_failed_when_it_has_been_sile
         release.set()
 
 
-async def test_a_check_that_failed_and_then_fell_silent_keeps_the_error_that_tells_why() -> None:
+async def test_a_failed_check_whose_probe_hangs_later_keeps_its_error() -> None:
     watched = monitor(a=Check("a", ill))
     await watched.check_once()
     watched.results["a"].at -= 1000
@@ -96,7 +96,7 @@ async def test_a_check_that_failed_and_then_fell_silent_keeps_the_error_that_tel
     assert watched.results["a"].last_error == "OSError: cannot reach redis://:***@h"
 
 
-async def test_checks_go_on_and_recover_and_keep_the_last_error() -> None:
+async def test_checks_repeat_and_recover_and_keep_the_last_error() -> None:
     answers = [ill, ill, well]
 
     async def probe() -> None:
@@ -115,7 +115,7 @@ async def test_no_task_is_left() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_a_time_out_that_the_probe_itself_raises_is_not_taken_for_ours() -> None:
+async def test_a_timeout_error_of_the_probe_is_distinguished_from_the_checks_timeout() -> None:
     async def probe() -> None:
         raise TimeoutError("the driver gave up")
 

@@ -52,7 +52,7 @@ async def test_an_instance_is_alive_in_every_phase_and_ready_in_one() -> None:
     assert await instance.ask("/health/live") == (200, {"status": "alive"})
 
 
-async def test_a_critical_check_turns_readiness_and_strangers_learn_no_more() -> None:
+async def test_a_failed_critical_check_is_not_ready_and_only_operators_see_details() -> None:
     instance = Instance(Check("database", ill))
     await instance.lifecycle.start()
     await instance.monitor.check_once()
@@ -82,7 +82,7 @@ async def test_operators_see_every_check_with_status_latency_age_and_last_error(
     assert check["age_s"] >= 0
 
 
-async def test_a_plugin_that_died_is_named_to_operators_only() -> None:
+async def test_a_plugin_that_stopped_unexpectedly_is_named_to_operators_only() -> None:
     for operator, reason in ((True, "stopped unexpectedly: queue"), (False, "a plugin stopped unexpectedly")):
         instance = Instance(operator=operator)
         await instance.lifecycle.start()
@@ -104,7 +104,7 @@ async def test_a_probe_reads_memory_even_while_a_dependency_hangs() -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
-async def test_health_is_read_with_get(method: str) -> None:
+async def test_health_pages_accept_only_get_and_head(method: str) -> None:
     status, content = await Instance().ask("/health", method=method)
     assert (status, content["detail"]) == (405, "use GET for health pages")
 
@@ -114,11 +114,11 @@ async def test_everything_else_goes_to_the_application() -> None:
         assert await Instance().ask(path) == (200, path.encode())
 
 
-async def test_a_prefix_that_a_proxy_took_off_does_not_hide_the_pages() -> None:
+async def test_the_prefix_of_a_proxy_does_not_hide_the_pages() -> None:
     assert await Instance().ask("/shop/health/live", root_path="/shop") == (200, {"status": "alive"})
 
 
-async def test_answers_are_never_stored() -> None:
+async def test_responses_are_no_store() -> None:
     client = Conversation()
     scope: Scope = http_scope("/health/ready")
     await client.run(Instance().app, scope)

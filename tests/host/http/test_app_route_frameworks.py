@@ -127,7 +127,7 @@ def test_regular_expressions_of_django_are_listed_as_paths() -> None:
     assert "/old/(?P<year>[0-9]{4})/$" in paths
 
 
-def test_rules_of_werkzeug_are_listed() -> None:
+def test_werkzeug_rules_are_listed() -> None:
     rules = [
         SimpleNamespace(rule="/items/<int:number>", methods={"GET", "HEAD"}, websocket=False),
         SimpleNamespace(rule="/socket", methods=set(), websocket=True),
@@ -136,16 +136,16 @@ def test_rules_of_werkzeug_are_listed() -> None:
     assert list_routes(app) == [("/items/<int:number>", "GET, HEAD"), ("/socket", "WEBSOCKET")]
 
 
-def test_applications_by_kind_of_scope_are_listed() -> None:
+def test_applications_by_scope_type_are_listed() -> None:
     app: Any = SimpleNamespace(application_mapping={"http": CORSMiddleware(starlette()), "websocket": opaque})
     assert list_routes(app) == list_routes(starlette())
 
 
-def test_an_application_that_tells_nothing_has_none() -> None:
+def test_an_application_without_a_route_table_has_no_routes() -> None:
     assert list_routes(opaque) == list_routes(bare_asgi.app) == []
 
 
-def test_a_tree_that_contains_itself_has_an_end() -> None:
+def test_a_tree_that_contains_itself_is_cut_off() -> None:
     router = Router()
     router.routes.append(Mount("/again", app=router))
     assert list_routes(router)

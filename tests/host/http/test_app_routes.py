@@ -94,9 +94,7 @@ def test_the_routes_of_litestar_and_django_are_listed_and_a_bare_application_has
 
 
 @pytest.mark.parametrize("make", [starlette, litestar])
-def test_a_route_of_the_application_that_the_health_pages_hide_is_warned_of(
-    make: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_route_hidden_by_a_health_page_logs_a_warning(make: Any, caplog: pytest.LogCaptureFixture) -> None:
     create_app({}, app=make())
     (record,) = caplog.records
     assert record.getMessage().startswith(
@@ -108,7 +106,7 @@ def test_a_route_of_the_application_that_the_health_pages_hide_is_warned_of(
     assert caplog.text == ""
 
 
-def test_a_route_of_the_application_that_a_plugin_answers_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_route_hidden_by_a_plugin_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     routes = [Route(path, page) for path in ("/visits/today", "/visits/{who}", "/visits", "/other")]
     create_app({"plugins": {"visits": {}}}, app=Starlette(routes=routes))
     warned = [record.getMessage() for record in caplog.records]
@@ -119,9 +117,7 @@ def test_a_route_of_the_application_that_a_plugin_answers_is_warned_of(caplog: p
     assert "/visits/{who}" in warned[1]
 
 
-def test_a_mount_of_the_application_below_a_static_folder_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_mount_hidden_by_a_static_folder_logs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     routes = [Mount("/static", bare_application), Route("/static", page), Mount("/statics", bare_application)]
     for application, warnings in ((Starlette(routes=routes), 1), (Starlette(routes=routes[1:]), 0)):
         caplog.clear()

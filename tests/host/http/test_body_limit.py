@@ -21,7 +21,7 @@ def declared(length: int | str) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(length).encode())]
 
 
-async def test_a_body_within_the_limit_is_read_as_it_is() -> None:
+async def test_a_body_within_the_limit_is_unchanged() -> None:
     client = Conversation()
     client.chunk(b"12345", more=True)
     client.chunk(b"67890")
@@ -29,7 +29,7 @@ async def test_a_body_within_the_limit_is_read_as_it_is() -> None:
     assert client.body == b"10"
 
 
-async def test_a_body_that_is_declared_too_large_is_refused_before_the_application_sees_it() -> None:
+async def test_a_body_declared_too_large_is_rejected_before_the_application() -> None:
     client = Conversation()
     await client.run(behind(echo_length, BodyLimit(LIMIT, 1)), http_scope(headers=declared(11)))
     assert client.status == 413
@@ -37,20 +37,20 @@ async def test_a_body_that_is_declared_too_large_is_refused_before_the_applicati
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "1" * 19])
-async def test_an_absurd_length_is_too_large(length: str) -> None:
+async def test_a_very_long_content_length_is_too_large(length: str) -> None:
     client = Conversation()
     await client.run(behind(echo_length, BodyLimit(LIMIT, 1)), http_scope(headers=declared(length)))
     assert client.status == 413
 
 
 @pytest.mark.parametrize("length", ["", "-1", "1x", "+5", "1 2", "0x10"])
-async def test_a_length_that_is_no_number_is_refused(length: str) -> None:
+async def test_a_content_length_that_is_not_a_number_is_rejected(length: str) -> None:
     client = Conversation()
     await client.run(behind(echo_length, BodyLimit(LIMIT, 1)), http_scope(headers=declared(length)))
     assert client.status == 400
 
 
-async def test_a_streamed_body_is_refused_as_soon_as_it_is_too_large() -> None:
+async def test_a_streamed_body_is_rejected_as_soon_as_it_is_too_large() -> None:
     client = Conversation()
     client.chunk(b"123456", more=True)
     client.chunk(b"123456", more=True)  # and no end: the answer does not wait for it
@@ -66,7 +66,7 @@ async def test_http_2_bodies_need_no_header_to_be_counted() -> None:
     assert client.status == 413
 
 
-async def test_what_the_application_says_after_a_refusal_is_dropped() -> None:
+async def test_the_applications_response_after_a_rejection_is_dropped() -> None:
     async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
@@ -79,7 +79,7 @@ async def test_what_the_application_says_after_a_refusal_is_dropped() -> None:
     assert [message.get("status") for message in client.sent] == [413, None]
 
 
-async def test_a_body_that_grows_too_large_after_the_answer_began_cuts_it_short() -> None:
+async def test_a_body_that_exceeds_the_limit_after_the_response_started_truncates_it() -> None:
     async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         while (message := await receive())["type"] == "http.request":
@@ -93,14 +93,14 @@ async def test_a_body_that_grows_too_large_after_the_answer_began_cuts_it_short(
     assert client.sent[-1]["more_body"] is True, "the server is left to cut the connection"
 
 
-async def test_a_body_that_does_not_come_is_refused_in_time() -> None:
+async def test_a_body_that_does_not_arrive_is_rejected_after_the_timeout() -> None:
     client = Conversation()
     async with asyncio.timeout(60):
         await client.run(behind(echo_length, BodyLimit(LIMIT, 0.01)), http_scope(headers=declared(5)))
     assert client.status == 408
 
 
-async def test_a_trickle_does_not_prolong_the_time() -> None:
+async def test_a_trickle_does_not_extend_the_timeout() -> None:
     client = Conversation()
 
     async def trickle() -> None:
@@ -115,7 +115,7 @@ async def test_a_trickle_does_not_prolong_the_time() -> None:
     assert client.status == 408
 
 
-async def test_only_the_time_spent_waiting_counts_not_the_time_the_application_takes() -> None:
+async def test_only_time_spent_in_receive_counts() -> None:
     async def slow_reader(scope: Scope, receive: Receive, send: Send) -> None:
         for _ in range(5):
             await asyncio.sleep(0.03)
@@ -129,7 +129,7 @@ async def test_only_the_time_spent_waiting_counts_not_the_time_the_application_t
     assert client.status == 200
 
 
-async def test_data_buys_time() -> None:
+async def test_received_bytes_extend_the_timeout() -> None:
     """At a KiB a second, 100 KiB that have come buy far more than the wait that follows."""
     client = Conversation()
     client.chunk(b"x" * 102400, more=True)
@@ -158,7 +158,7 @@ async def test_waiting_for_a_disconnect_after_the_body_is_not_limited() -> None:
     await running
 
 
-async def test_an_error_of_the_application_is_not_taken_for_a_refusal() -> None:
+async def test_an_error_of_the_application_is_raised() -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         raise KeyError("mine")
@@ -169,7 +169,7 @@ async def test_an_error_of_the_application_is_not_taken_for_a_refusal() -> None:
         await client.run(behind(broken, BodyLimit(LIMIT, 1)), http_scope(headers=declared(1)))
 
 
-async def test_a_request_without_a_body_meets_no_watch() -> None:
+async def test_a_request_without_a_body_is_not_wrapped() -> None:
     received: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

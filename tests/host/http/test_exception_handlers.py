@@ -75,7 +75,7 @@ APPLICATIONS = {
 
 
 @pytest.mark.parametrize("app", APPLICATIONS.values(), ids=APPLICATIONS)
-async def test_it_is_a_503_with_the_time_to_wait_whose_reason_only_the_log_has(
+async def test_unavailable_is_a_503_with_retry_after_and_its_reason_only_in_the_log(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "scalekit")
@@ -97,7 +97,7 @@ async def test_it_is_a_503_with_the_time_to_wait_whose_reason_only_the_log_has(
         assert REASON in caplog.text
 
 
-async def test_a_detail_for_clients_is_told() -> None:
+async def test_a_detail_for_clients_is_sent() -> None:
     async def closed(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
         raise Unavailable(REASON, detail="the shop opens at nine")
@@ -109,7 +109,7 @@ async def test_a_detail_for_clients_is_told() -> None:
 
 
 @pytest.mark.parametrize("kind", [503, HTTPException, Unavailable])
-async def test_a_handler_of_the_application_is_left_to_answer(kind: Any) -> None:
+async def test_a_handler_of_the_application_is_not_replaced(kind: Any) -> None:
     def on_error(request: object, error: Exception) -> PlainTextResponse:
         return PlainTextResponse("come again", 503)
 
@@ -119,7 +119,7 @@ async def test_a_handler_of_the_application_is_left_to_answer(kind: Any) -> None
     assert answer.body == b"come again"
 
 
-async def test_what_observes_sees_an_answer_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_metrics_count_a_response_and_no_exception(caplog: pytest.LogCaptureFixture) -> None:
     host = create_app({"plugins": {"metrics": {}}}, app=bare)
     async with running(host) as state:
         await request(host, "/", state=state)
@@ -129,7 +129,7 @@ async def test_what_observes_sees_an_answer_and_no_error(caplog: pytest.LogCaptu
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_after_the_answer_has_begun_the_connection_is_cut() -> None:
+async def test_after_the_response_has_started_the_connection_is_closed() -> None:
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise Unavailable("gone in the middle")

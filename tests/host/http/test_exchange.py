@@ -76,7 +76,7 @@ async def test_the_record_of_a_request() -> None:
     assert record.seconds > 0
 
 
-async def test_rules_go_by_the_path_below_what_was_taken_off() -> None:
+async def test_the_route_path_lacks_the_removed_prefix() -> None:
     ends = Ends()
     await serve(behind(page, ends), path="/shop/cart", root_path="/shop")
     assert (ends.exchange.path, ends.exchange.route_path) == ("/shop/cart", "/cart")
@@ -91,7 +91,7 @@ async def test_every_value_of_a_header() -> None:
         assert b"x-other" not in ends.exchange.headers
 
 
-async def test_the_identity_is_that_of_the_scope_whoever_asks_first() -> None:
+async def test_exchange_and_scope_have_one_trace_context() -> None:
     ends = Ends()
     seen: list[Any] = []
 
@@ -112,7 +112,7 @@ async def test_the_identity_is_that_of_the_scope_whoever_asks_first() -> None:
     assert [each.request_id for each in seen] == ["abc"] * 3
 
 
-async def test_the_size_of_a_response_given_by_a_filter() -> None:
+async def test_the_size_of_a_local_response() -> None:
     class Gives(Filter):
         def on_request(self, exchange: Exchange) -> Decision:
             return response(404, b"none")
@@ -123,7 +123,7 @@ async def test_the_size_of_a_response_given_by_a_filter() -> None:
 
 
 @pytest.mark.parametrize("early", [True, False])
-async def test_a_client_that_left_is_told_from_one_that_left_before_the_response(early: bool) -> None:
+async def test_a_disconnect_before_the_response_is_distinguished_from_a_later_one(early: bool) -> None:
     ends = Ends()
 
     async def reads(scope: Scope, receive: Receive, send: Send) -> None:
@@ -181,7 +181,7 @@ async def test_context_variables_are_as_before_after_an_exception_too() -> None:
     assert COLOUR.get() == "none"
 
 
-def test_one_that_is_closed_in_another_context_is_told_so() -> None:
+def test_an_exchange_closed_in_another_context_is_completed() -> None:
     ends = Ends()
 
     async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
@@ -204,7 +204,7 @@ def records() -> int:
     return sum(issubclass(type(each), Exchange) for each in gc.get_objects())
 
 
-async def test_an_exception_is_told_and_passed_on_and_leaves_nothing_behind() -> None:
+async def test_an_exception_reaches_on_complete_and_is_raised_and_context_variables_are_reset() -> None:
     ends, mine = Ends(), LookupError("mine")
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
@@ -227,7 +227,7 @@ async def test_an_exception_is_told_and_passed_on_and_leaves_nothing_behind() ->
 
 
 @pytest.mark.parametrize("kind", ["none", "response", "takeover", "pending", "looking", "looking takeover"])
-async def test_a_request_leaves_no_circle_for_the_garbage_collector(kind: str) -> None:
+async def test_a_request_creates_no_reference_cycle(kind: str) -> None:
     notes: list[Note] = []
     asker = Asker()
 
@@ -290,7 +290,7 @@ async def test_the_record_of_a_websocket() -> None:
     assert (ends.exchange.status, ends.exchange.response_bytes, ends.exchange.code) == (101, 5, 4000)
 
 
-async def test_the_code_of_a_websocket_is_that_of_who_closed_it_first() -> None:
+async def test_the_close_code_of_a_websocket_is_the_first_one() -> None:
     ends = Ends()
 
     async def closes(scope: Scope, receive: Receive, send: Send) -> None:
@@ -322,7 +322,7 @@ async def test_a_websocket_that_its_client_closes() -> None:
 
 
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
-async def test_a_websocket_is_refused_as_the_server_can(extensions: dict[str, Any]) -> None:
+async def test_a_websocket_is_rejected_with_a_response_or_a_close(extensions: dict[str, Any]) -> None:
     notes: list[Note] = []
     outer, inner = Looking("a", notes), Looking("c", notes)
     chain = behind(page, outer, Looking("b", notes, response(421)), inner)
@@ -339,7 +339,7 @@ async def test_a_websocket_is_refused_as_the_server_can(extensions: dict[str, An
         assert notes == [("a", "open"), ("b", "open"), ("a", "close", 403, 1008)]
 
 
-async def test_a_websocket_that_needs_what_is_gone_fails() -> None:
+async def test_a_websocket_that_raises_unavailable_fails() -> None:
     ends = Ends()
 
     def gone(exchange: Exchange) -> Decision:

@@ -61,7 +61,7 @@ async def ask(app: ASGIApp, *messages: Message, **more: Any) -> Conversation:
     return client
 
 
-async def test_filters_are_asked_inwards_and_told_outwards() -> None:
+async def test_filters_decide_inwards_and_complete_outwards() -> None:
     notes: list[Note] = []
     client = await ask(behind(page, *[Recorder(name, notes) for name in "abc"]))
     assert client.body == b"page"
@@ -74,13 +74,13 @@ async def test_filters_are_asked_inwards_and_told_outwards() -> None:
     assert notes[-1] == ("a", "complete", 200, "")
 
 
-async def test_a_filter_costs_nothing_where_it_has_no_method() -> None:
+async def test_a_method_that_a_filter_does_not_override_is_not_called() -> None:
     stage = behind(page, Filter(), Seen([])).exchange(http_scope(), None, None).stage  # type: ignore[arg-type]
     assert [len(each) for each in (stage.decisions, stage.applications[2], stage.response_starts[2])] == [1, 0, 0]
     assert stage.completions[2] == ()
 
 
-async def test_a_response_stops_and_those_further_in_take_no_part() -> None:
+async def test_a_local_response_stops_and_inner_filters_take_no_part() -> None:
     notes: list[Note] = []
     answer = response(404, b"none")
     client = await ask(behind(page, *[Recorder(name, notes, answer if name == "b" else None) for name in "abc"]))
@@ -88,7 +88,7 @@ async def test_a_response_stops_and_those_further_in_take_no_part() -> None:
     assert notes == [("a", "request"), ("b", "request"), ("a", "start", 404), ("a", "complete", 404, "")]
 
 
-async def test_a_response_gets_the_headers_that_were_added_and_stays_as_it_is_for_the_next_request() -> None:
+async def test_added_headers_do_not_modify_the_local_response() -> None:
     shared = response(200, b"shared", (b"x-own", b"1"))
 
     class Adding(Filter):
@@ -127,7 +127,7 @@ async def test_headers_are_added_to_a_copy_of_the_applications_message() -> None
     assert mine["headers"] == [(b"x-mine", b"1")]
 
 
-async def test_a_takeover_gets_what_is_further_in_and_takes_no_part_itself() -> None:
+async def test_a_takeover_receives_the_inner_application() -> None:
     notes: list[Note] = []
 
     def takes_over(exchange: Exchange) -> Any:
@@ -173,14 +173,14 @@ async def test_the_innermost_filter_may_take_over_too() -> None:
 
 
 @pytest.mark.parametrize("decision", [LATER, 7])
-async def test_what_is_no_decision_is_a_mistake(decision: Any) -> None:
+async def test_an_invalid_decision_is_a_type_error(decision: Any) -> None:
     notes: list[Note] = []
     with pytest.raises(TypeError, match=r"on_request.* returned .* with no decision pending"):
         await ask(behind(page, Recorder("a", notes), Recorder("b", notes, decision)))
     assert notes[-1] == ("a", "complete", 0, "TypeError")
 
 
-async def test_an_exception_of_a_filter_is_told_to_those_further_out() -> None:
+async def test_an_exception_of_a_filter_reaches_on_complete_of_outer_filters() -> None:
     notes: list[Note] = []
 
     def fails(exchange: Exchange) -> Decision:
@@ -191,7 +191,7 @@ async def test_an_exception_of_a_filter_is_told_to_those_further_out() -> None:
     assert notes == [("a", "request"), ("b", "request"), ("a", "complete", 0, "LookupError")]
 
 
-async def test_one_that_fails_at_the_end_keeps_nobody_from_being_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_on_complete_does_not_prevent_the_others(caplog: pytest.LogCaptureFixture) -> None:
     notes: list[Note] = []
 
     class Fails(Filter):
@@ -204,7 +204,7 @@ async def test_one_that_fails_at_the_end_keeps_nobody_from_being_told(caplog: py
     assert "a filter failed in on_complete or on_close" in caplog.text
 
 
-async def test_middleware_of_others_stands_between_two_runs_of_filters() -> None:
+async def test_third_party_middleware_runs_between_two_filter_chains() -> None:
     notes: list[Note] = []
     client = await ask(chain_of(page, Recorder("a", notes), [Shouting], Recorder("c", notes), Recorder("d", notes)))
     assert client.body == b"page!"
@@ -224,7 +224,7 @@ async def test_middleware_of_others_stands_between_two_runs_of_filters() -> None
     ]
 
 
-async def test_each_filter_sees_the_headers_and_the_bytes_that_pass_at_its_place() -> None:
+async def test_each_filter_sees_the_headers_and_bytes_at_its_position() -> None:
     ends: list[Any] = []
 
     class Ends(Seen):
@@ -237,7 +237,7 @@ async def test_each_filter_sees_the_headers_and_the_bytes_that_pass_at_its_place
     assert ends == [4, 5, 6]
 
 
-async def test_headers_that_a_filter_replaces_are_seen_further_in() -> None:
+async def test_inner_filters_see_replaced_request_headers() -> None:
     class Replaces(Seen):
         def on_request(self, exchange: Exchange) -> Decision:
             super().on_request(exchange)

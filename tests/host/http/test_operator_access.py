@@ -17,7 +17,7 @@ def admits(networks: Any = LOOPBACK, token: str | None = None, **scope: Any) -> 
     return OperatorAccess(networks, Secret(token) if token else None).admits(http_scope(**scope))
 
 
-def test_nobody_is_an_operator_by_default() -> None:
+def test_no_client_is_an_operator_by_default() -> None:
     assert not admits(networks=())
 
 
@@ -29,19 +29,19 @@ def test_trusted_addresses_are_operators(address: str, expected: bool) -> None:
     assert admits(client=(address, 5000)) is expected
 
 
-def test_a_client_without_an_address_is_none() -> None:
+def test_a_client_without_an_address_is_not_an_operator() -> None:
     assert not admits(client=None)
 
 
 @pytest.mark.parametrize(
     "header", [b"x-forwarded-for", b"forwarded", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"]
 )
-def test_behind_a_proxy_that_is_not_declared_nobody_is_local(header: bytes) -> None:
+def test_behind_an_untrusted_proxy_no_client_is_local(header: bytes) -> None:
     assert not admits(headers=[(header, b"1.2.3.4")])
     assert admits(headers=[(header, b"1.2.3.4")], client=("127.0.0.1", RESOLVED_PORT)), "that one was worked out"
 
 
-def test_the_token_opens_from_anywhere() -> None:
+def test_the_token_authorizes_any_address() -> None:
     stranger = ("9.9.9.9", 1)
     for value in (b"Bearer t0k", b"bearer t0k", b"BEARER t0k"):
         assert admits(token="t0k", client=stranger, headers=[(b"authorization", value)])

@@ -33,7 +33,7 @@ class Request:
         return self.client
 
 
-async def test_those_who_look_are_asked_while_a_decision_is_pending_and_the_next_is_not() -> None:
+async def test_filters_that_run_while_pending_are_called_and_others_are_not() -> None:
     notes: list[Note] = []
     asker = Asker()
     chain = behind(page, Looking("a", notes, asker), Looking("b", notes), Recorder("c", notes), Looking("d", notes))
@@ -59,7 +59,7 @@ async def test_the_application_does_not_run_before_every_decision_is_made() -> N
     assert (await request.ends()).body == b"page"
 
 
-async def test_one_that_has_to_wait_is_asked_again_when_nothing_is_pending() -> None:
+async def test_a_filter_that_returned_later_is_called_again_when_nothing_is_pending() -> None:
     notes: list[Note] = []
     asker = Asker()
 
@@ -76,7 +76,7 @@ async def test_one_that_has_to_wait_is_asked_again_when_nothing_is_pending() -> 
 
 
 @pytest.mark.parametrize("first", ["outer", "inner"])
-async def test_the_refusal_of_the_outer_one_wins_and_nobody_waits_for_the_inner_reply(first: str) -> None:
+async def test_an_outer_rejection_wins_without_waiting_for_the_inner_reply(first: str) -> None:
     notes: list[Note] = []
     outer, inner = Asker(response(429)), Asker(response(200))
     chain = behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner))
@@ -93,7 +93,7 @@ async def test_the_refusal_of_the_outer_one_wins_and_nobody_waits_for_the_inner_
     assert calls(notes, "complete") == ["a"]
 
 
-async def test_a_response_found_while_looking_ahead_is_given_once_those_further_out_have_decided() -> None:
+async def test_an_early_response_is_sent_after_the_outer_decisions() -> None:
     notes: list[Note] = []
     outer = Asker()
     request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, response()), Looking("c", notes)))
@@ -105,7 +105,7 @@ async def test_a_response_found_while_looking_ahead_is_given_once_those_further_
     assert calls(notes, "complete") == ["a"]
 
 
-async def test_a_takeover_found_while_looking_ahead_serves_once_those_further_out_have_decided() -> None:
+async def test_an_early_takeover_serves_after_the_outer_decisions() -> None:
     notes: list[Note] = []
     outer = Asker()
 
@@ -124,7 +124,7 @@ async def test_a_takeover_found_while_looking_ahead_serves_once_those_further_ou
     assert [note[0] for note in notes if note[1] in ("serves", "complete")] == ["b", "c", "a"]
 
 
-async def test_the_headers_of_one_that_looks_ahead_reach_nobody_who_is_refused() -> None:
+async def test_headers_of_an_early_filter_are_not_sent_with_a_rejection() -> None:
     notes: list[Note] = []
 
     def adds(exchange: Exchange) -> Decision:
@@ -170,7 +170,7 @@ async def test_a_decision_may_be_pending_again() -> None:
     assert (await request.ends()).status == 418
 
 
-async def test_whatever_the_reply_is_the_decision_is_made() -> None:
+async def test_a_decision_is_made_for_every_outcome_of_the_reply() -> None:
     notes: list[Note] = []
     asker = Asker(response(418))
     request = Request(behind(page, Looking("a", notes, asker)))
@@ -179,7 +179,7 @@ async def test_whatever_the_reply_is_the_decision_is_made() -> None:
     assert (await request.ends()).status == 418
 
 
-async def test_where_the_reply_is_cancelled_what_was_asked_is_gone() -> None:
+async def test_a_cancelled_reply_becomes_a_503() -> None:
     notes: list[Note] = []
     outer, inner = Asker(response(418)), Asker()
     request = Request(behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner)))
@@ -190,7 +190,7 @@ async def test_where_the_reply_is_cancelled_what_was_asked_is_gone() -> None:
     assert notes[-1] == ("a", "complete", 503, "")
 
 
-async def test_a_request_that_is_cancelled_cancels_the_replies_and_is_told_to_those_further_out() -> None:
+async def test_a_cancelled_request_cancels_its_replies_and_reaches_outer_filters() -> None:
     notes: list[Note] = []
     outer, inner = Asker(), Asker()
     request = Request(
@@ -206,7 +206,7 @@ async def test_a_request_that_is_cancelled_cancels_the_replies_and_is_told_to_th
     assert notes[-1] == ("a", "complete", 0, "CancelledError")
 
 
-async def test_an_exception_of_a_decision_cancels_the_other_replies_and_is_told_to_those_further_out() -> None:
+async def test_an_exception_of_a_decision_cancels_other_replies_and_reaches_outer_filters() -> None:
     notes: list[Note] = []
 
     def fails() -> Decision:
@@ -225,7 +225,7 @@ async def test_an_exception_of_a_decision_cancels_the_other_replies_and_is_told_
     assert notes[-1] == ("a", "complete", 0, "LookupError")
 
 
-async def test_an_exception_of_a_decision_whose_reply_was_there_cancels_the_other_replies_too() -> None:
+async def test_an_exception_of_a_decision_with_a_done_reply_cancels_other_replies() -> None:
     notes: list[Note] = []
 
     def fails() -> Decision:
@@ -242,7 +242,7 @@ async def test_an_exception_of_a_decision_whose_reply_was_there_cancels_the_othe
     assert inner.reply.cancelled()
 
 
-async def test_an_exception_of_one_that_looks_ahead_is_met_only_by_those_who_come_so_far() -> None:
+async def test_an_exception_of_an_early_filter_is_raised_only_when_its_turn_comes() -> None:
     notes: list[Note] = []
 
     def fails(exchange: Exchange) -> Decision:
@@ -262,7 +262,7 @@ async def test_an_exception_of_one_that_looks_ahead_is_met_only_by_those_who_com
         assert notes[-1] == ("a", "complete", 0, "LookupError")
 
 
-async def test_replies_that_are_there_already_need_no_turn_of_the_loop() -> None:
+async def test_done_replies_need_no_iteration_of_the_event_loop() -> None:
     def is_there(exchange: Exchange) -> Decision:
         reply = asyncio.get_running_loop().create_future()
         reply.set_result(None)

@@ -65,11 +65,11 @@ def client(fields: Fields, **arguments: Any) -> str | None:
         ("1.2.3.4, ::ffff:10.0.0.7", "1.2.3.4"),
     ],
 )
-def test_the_first_address_from_the_right_that_is_no_proxys_is_the_client(chain: str, expected: str) -> None:
+def test_the_rightmost_address_that_is_not_a_proxy_is_the_client(chain: str, expected: str) -> None:
     assert client([("x-forwarded-for", chain)]) == expected
 
 
-def test_several_headers_are_one_list() -> None:
+def test_repeated_headers_are_one_list() -> None:
     assert (
         client([("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "10.0.0.9")])
         == "1.2.3.4"
@@ -77,13 +77,13 @@ def test_several_headers_are_one_list() -> None:
 
 
 @pytest.mark.parametrize("peer", ["9.9.9.9", "2001:db8::9", "testclient", ""])
-def test_a_peer_that_is_not_trusted_says_nothing(peer: str) -> None:
+def test_headers_of_an_untrusted_peer_are_ignored(peer: str) -> None:
     fields = [("x-forwarded-for", "1.2.3.4"), ("forwarded", "for=1.2.3.4;proto=https"), ("x-forwarded-proto", "https")]
     fields.append(("x-forwarded-host", "evil"))
     assert resolved(fields, peer=peer or "9.9.9.9") == (peer or "9.9.9.9", "http", "here")
 
 
-def test_a_local_socket_is_a_proxys() -> None:
+def test_a_unix_socket_is_a_trusted_proxy() -> None:
     assert client([("x-forwarded-for", "1.2.3.4")], peer=None) == "1.2.3.4"
     assert client([], peer=None) is None
     assert client([("x-forwarded-for", "unknown")], peer=None) is None
@@ -104,7 +104,7 @@ def test_a_local_socket_is_a_proxys() -> None:
         ("forwarded", "proto=https", False),
     ],
 )
-def test_a_proxy_that_does_not_name_its_client_makes_nobody_an_operator(
+def test_a_proxy_that_does_not_report_the_address_makes_no_client_an_operator(
     header: str, value: str, admitted: bool
 ) -> None:
     operators = OperatorAccess([ip_network("10.0.0.0/8")], None)
@@ -127,7 +127,7 @@ def test_a_proxy_that_does_not_name_its_client_makes_nobody_an_operator(
         ("<script>", "10.0.0.1"),
     ],
 )
-def test_what_is_no_address_ends_the_walk_at_the_proxy_that_passed_it_on(chain: str, expected: str) -> None:
+def test_an_entry_that_is_not_an_address_ends_the_walk_at_the_last_proxy(chain: str, expected: str) -> None:
     assert client([("x-forwarded-for", chain)]) == expected
 
 
@@ -137,7 +137,7 @@ def test_very_long_headers_are_walked_no_further_than_needed() -> None:
 
 
 @pytest.mark.parametrize("size", [600, 64_000])
-def test_an_element_that_is_too_long_is_no_element(size: int) -> None:
+def test_an_element_that_is_too_long_is_ignored(size: int) -> None:
     assert client([("forwarded", "for=1.2.3.4;x=" + "a" * 400)]) == "1.2.3.4"
     assert client([("forwarded", "for=1.2.3.4;x=" + "a" * size)]) == "10.0.0.1"
 
@@ -169,12 +169,12 @@ def test_the_forwarded_header_is_walked_the_same_way(header: str, expected: tupl
 @pytest.mark.parametrize(
     ("forwarded", "expected"), [("auto", "1.1.1.1"), ("x-forwarded", "1.1.1.1"), ("forwarded", "2.2.2.2")]
 )
-def test_where_both_families_arrive_the_file_says_which_is_the_proxys(forwarded: str, expected: str) -> None:
+def test_of_both_header_families_the_configured_one_is_used(forwarded: str, expected: str) -> None:
     assert client([("x-forwarded-for", "1.1.1.1"), ("forwarded", "for=2.2.2.2")], forwarded=forwarded) == expected
 
 
 @pytest.mark.parametrize(("forwarded", "name"), [("forwarded", "x-forwarded-for"), ("x-forwarded", "forwarded")])
-def test_the_other_family_is_never_looked_at(forwarded: str, name: str) -> None:
+def test_the_other_header_family_is_ignored(forwarded: str, name: str) -> None:
     assert client([(name, "for=6.6.6.6" if name == "forwarded" else "6.6.6.6")], forwarded=forwarded) == "10.0.0.1"
 
 
@@ -193,7 +193,7 @@ def test_the_scheme_is_the_one_of_the_clients_hop(proto: str, scheme: str) -> No
     assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", proto)])[1] == scheme
 
 
-def test_of_two_proxies_each_says_its_own_scheme() -> None:
+def test_each_of_two_proxies_reports_its_own_scheme() -> None:
     fields = [("x-forwarded-for", "1.2.3.4, 10.0.0.7"), ("x-forwarded-proto", "https, http")]
     assert resolved(fields)[1] == "https"
 
@@ -204,12 +204,12 @@ def test_a_websocket_gets_a_websocket_scheme() -> None:
 
 
 @pytest.mark.parametrize("host", ["shop.example", "shop.example:8443", "[2001:db8::1]:80", "localhost"])
-def test_the_host_is_the_one_that_the_client_asked_for(host: str) -> None:
+def test_the_host_is_the_one_that_the_client_requested(host: str) -> None:
     assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", host)])[2] == host
 
 
 @pytest.mark.parametrize("host", ["a b", "shop.example/x", "a@b", "<x>", "", "x" * 300, "a\r\nb"])
-def test_a_host_that_is_none_is_left_out(host: str) -> None:
+def test_an_invalid_host_is_ignored(host: str) -> None:
     assert resolved([("x-forwarded-for", "1.2.3.4"), ("x-forwarded-host", host)])[2] == "here"
 
 
@@ -233,7 +233,7 @@ def test_a_host_that_is_none_is_left_out(host: str) -> None:
         ([("forwarded", "proto=https;host=shop.example")], ("10.0.0.1", "https", "shop.example")),
     ],
 )
-def test_scheme_and_host_count_without_an_address(fields: Fields, expected: tuple[str, str, str]) -> None:
+def test_scheme_and_host_are_used_without_an_address(fields: Fields, expected: tuple[str, str, str]) -> None:
     assert resolved(fields) == expected
     assert resolved(fields, kind="websocket")[1] == {"http": "ws", "https": "wss"}[expected[1]]
     assert resolved(fields, peer="9.9.9.9") == ("9.9.9.9", "http", "here")
@@ -248,7 +248,7 @@ def test_scheme_and_host_count_without_an_address(fields: Fields, expected: tupl
         ("x-forwarded", [("forwarded", "proto=https;host=evil")]),
     ],
 )
-def test_scheme_and_host_of_the_other_family_do_not_count(forwarded: str, fields: Fields) -> None:
+def test_scheme_and_host_of_the_other_header_family_are_ignored(forwarded: str, fields: Fields) -> None:
     assert resolved(fields, forwarded=forwarded) == ("10.0.0.1", "http", "here")
 
 
@@ -261,7 +261,7 @@ HOSTILE = st.one_of(
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
-def test_whatever_arrives_the_client_is_an_address(chain: str, forwarded: str, proto: str) -> None:
+def test_the_client_is_an_address_for_any_header(chain: str, forwarded: str, proto: str) -> None:
     fields = [("x-forwarded-for", chain), ("forwarded", forwarded), ("x-forwarded-proto", proto)]
     found, scheme, _ = resolved(fields)
     assert found is not None
@@ -270,12 +270,12 @@ def test_whatever_arrives_the_client_is_an_address(chain: str, forwarded: str, p
 
 
 @given(HOSTILE)
-def test_nothing_a_client_writes_changes_what_the_trusted_proxy_appended(forged: str) -> None:
+def test_client_entries_do_not_change_the_entry_of_the_trusted_proxy(forged: str) -> None:
     assert client([("x-forwarded-for", f"{forged}, 1.2.3.4")]) == "1.2.3.4"
     assert client([("forwarded", f"{forged}, for=1.2.3.4")]) == "1.2.3.4"
 
 
-def test_the_memory_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memoized_peers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit.http.proxy_headers._CACHE_SIZE", 10)
     proxies = TrustedProxies(PROXIES, "auto")
     for number in range(100):
@@ -284,5 +284,5 @@ def test_the_memory_of_peers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     assert proxies.trusts("10.1.2.3")
 
 
-def test_an_address_is_told_in_one_spelling() -> None:
+def test_an_address_is_normalized() -> None:
     assert parse_address(b"[2001:DB8::0:1]:80") == parse_address(b"2001:db8::1") == "2001:db8::1"

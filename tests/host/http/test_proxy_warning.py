@@ -56,7 +56,7 @@ def ask(host: Host, peer: Peer, *names: bytes) -> None:
         (None, "127.0.0.1"),
     ],
 )
-def test_forwarded_headers_from_near_are_told_of_once_with_the_remedy(
+def test_forwarded_headers_from_a_private_address_log_one_warning_with_the_remedy(
     name: bytes, peer: Peer, named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = host()
@@ -70,18 +70,18 @@ def test_forwarded_headers_from_near_are_told_of_once_with_the_remedy(
 
 
 @pytest.mark.parametrize("peer", [("8.8.8.8", 5000), ("2600::1", 5000), ("testclient", 5000)])
-def test_forwarded_headers_from_afar_are_a_clients_own(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
+def test_forwarded_headers_from_a_public_address_log_no_warning(peer: Peer, caplog: pytest.LogCaptureFixture) -> None:
     ask(host(), peer, b"x-forwarded-for")
     assert HINT not in caplog.text
 
 
 @pytest.mark.parametrize("name", [b"x-forwardedness", b"x-real-name", b"x-request-id"])
-def test_other_headers_are_none_of_a_proxy(name: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_other_headers_log_no_warning(name: bytes, caplog: pytest.LogCaptureFixture) -> None:
     ask(host(), ("127.0.0.1", 5000), name)
     assert HINT not in caplog.text
 
 
-def test_where_proxies_are_named_nothing_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_configured_proxies_log_no_warning(caplog: pytest.LogCaptureFixture) -> None:
     ask(host(trusted_proxies=["10.0.0.0/8"]), ("127.0.0.1", 5000), b"x-forwarded-for")
     assert HINT not in caplog.text
 
@@ -90,7 +90,7 @@ def stands_before(host: Host) -> bool:
     return any(isinstance(each, ProxyWarning) for each in host.chain.filters)
 
 
-def test_once_it_is_told_and_after_many_requests_nothing_stands_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_check_is_removed_after_a_warning_or_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_warning, "MAX_REQUESTS", 3)
     told, silent = host(), host()
     ask(told, ("127.0.0.1", 5000), b"x-forwarded-for")

@@ -28,7 +28,7 @@ async def seen(scope: Scope) -> tuple[str, float | None]:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_the_identity_and_the_deadline_are_those_of_the_request_and_are_gone_after_it(kind: str) -> None:
+async def test_trace_context_and_deadline_are_set_during_a_request_and_reset_after_it(kind: str) -> None:
     headers = [(b"x-request-id", b"request-7"), (b"x-request-timeout-ms", b"5000")]
     began = time()
     identifier, deadline = await seen({"type": kind, "headers": headers})
@@ -38,7 +38,7 @@ async def test_the_identity_and_the_deadline_are_those_of_the_request_and_are_go
     assert (TRACE_CONTEXT.get(), DEADLINE.get()) == (None, None)
 
 
-async def test_what_a_request_before_left_behind_is_nobodys() -> None:
+async def test_values_of_an_earlier_request_are_not_inherited() -> None:
     identity, deadline = TRACE_CONTEXT.set(TraceContext("before", "0" * 32, [])), DEADLINE.set(time() + 60)
     try:
         assert await seen({"type": "http", "headers": [(b"x-request-id", b"after")]}) == ("after", None)
@@ -47,5 +47,5 @@ async def test_what_a_request_before_left_behind_is_nobodys() -> None:
         TRACE_CONTEXT.reset(identity)
 
 
-async def test_what_is_no_request_is_passed_on_as_it_is() -> None:
+async def test_other_scopes_are_forwarded_unchanged() -> None:
     assert await seen({"type": "lifespan"}) == ("", None)

@@ -146,7 +146,7 @@ async def test_starlette_across_mounts_and_what_they_share(path: str, expected: 
     assert await template(Passing(app), root_path + path, root_path=root_path) == expected
 
 
-async def test_a_refused_method_has_the_template_of_its_route() -> None:
+async def test_a_method_not_allowed_has_the_template_of_its_route() -> None:
     status, scope = await served(starlette(), "/files/a", method="POST")
     assert (status, RouteTemplates().of(scope)) == (405, "/files/{path}")
 
@@ -200,7 +200,7 @@ async def test_litestar_mounted_in_starlette() -> None:
     assert await template(app, "/lite/t/v1/items/3") == "/lite/{tenant}/v1/items/{item}"
 
 
-async def test_applications_that_leave_nothing_have_none() -> None:
+async def test_applications_without_an_endpoint_in_the_scope_have_no_template() -> None:
     assert await template(bare, "/anything") == ""
     assert await template(on_django.make(), "/inner/5") == ""
 
@@ -222,7 +222,7 @@ async def test_routes_of_plugins_are_found_behind_their_filter() -> None:
     assert await template(app, "/prefix/metrics", templates, root_path="/prefix") == "/metrics"
 
 
-async def test_routes_added_while_it_runs_are_found() -> None:
+async def test_routes_added_at_run_time_are_found() -> None:
     app = starlette()
     templates = RouteTemplates()
     assert await template(app, "/users/1", templates) == "/users/{user}"
@@ -240,7 +240,7 @@ async def test_a_function_that_gets_a_second_route_keeps_its_first() -> None:
     assert await template(app, "/two/1", templates) == "/two/{x}"
 
 
-async def test_endpoints_made_anew_for_each_request_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endpoints_created_per_request_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "MAX_WALKS", 5)
     templates = RouteTemplates()
     kept = []
@@ -252,7 +252,7 @@ async def test_endpoints_made_anew_for_each_request_do_not_add_up(monkeypatch: p
     assert len(templates._referenced) == 5
 
 
-async def test_a_tree_without_end_is_walked_to_some_depth() -> None:
+async def test_an_infinite_tree_is_walked_to_a_maximum_depth() -> None:
     app = Starlette(routes=[Route("/leaf", page)])
     app.mount("/again", app)
     app.mount("/and-again", app)

@@ -56,7 +56,7 @@ async def ask(path: str, method: str = "GET", **more: object) -> Conversation:
         ("*", "OPTIONS", 200, b"application"),
     ],
 )
-async def test_the_path_decides_who_answers(path: str, method: str, status: int, body: bytes) -> None:
+async def test_the_path_decides_which_application_responds(path: str, method: str, status: int, body: bytes) -> None:
     client = await ask(path, method)
     assert (client.status, client.body) == (status, body)
 
@@ -72,18 +72,18 @@ async def test_errors_of_plugin_routes_are_problems() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/auth/x/y", "/authx"])
-async def test_a_scope_that_goes_to_the_application_is_not_touched(path: str) -> None:
+async def test_the_scope_of_the_application_is_unchanged(path: str) -> None:
     await ask(path)
     assert scopes == [http_scope(path)]
 
 
-async def test_a_scope_that_a_plugin_answered_is_not_written_on_either() -> None:
+async def test_a_plugins_application_changes_only_a_copy_of_the_scope() -> None:
     scope = http_scope("/metrics")
     await Conversation().run(behind(application, PluginRoutes(ROUTES)), scope)
     assert scope == http_scope("/metrics")
 
 
-async def test_a_prefix_that_a_proxy_took_off_is_left_out_of_the_decision() -> None:
+async def test_the_prefix_of_a_proxy_is_ignored() -> None:
     assert (await ask("/shop/metrics", root_path="/shop")).body.startswith(b"plugin")
     assert (await ask("/metrics", root_path="/shop")).body.startswith(b"plugin")
     assert (await ask("/shopmetrics", root_path="/shop")).body == b"application"
@@ -110,7 +110,7 @@ async def socket_page(socket: WebSocket) -> None:
     raise AssertionError
 
 
-def test_one_path_belongs_to_one_plugin() -> None:
+def test_two_plugins_with_one_path_are_refused() -> None:
     with pytest.raises(PluginError, match="both 'a' and 'b' have a route /x; turn one off"):
         refuse_conflicts({"a": [Route("/x", page)], "b": [WebSocketRoute("/x", socket_page)]}, {})
     with pytest.raises(PluginError, match="both 'the host' and 'a' have a route /health"):
@@ -119,6 +119,6 @@ def test_one_path_belongs_to_one_plugin() -> None:
 
 
 @pytest.mark.parametrize("route", [Route("/", page), Mount("", routes=[])])
-def test_the_root_is_the_applications(route: BaseRoute) -> None:
+def test_plugins_must_not_claim_the_root(route: BaseRoute) -> None:
     with pytest.raises(PluginError, match="belongs to the application"):
         refuse_conflicts({"a": [route]}, {})

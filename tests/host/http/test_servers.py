@@ -31,7 +31,7 @@ def told(line: dict[str, Any], server: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("server", ["uvicorn", "granian", "hypercorn"])
-def test_another_server_gives_the_same(server: str, expected: Outcome) -> None:
+def test_other_servers_send_the_same_responses(server: str, expected: Outcome) -> None:
     found = outcome(Foreign(server, TOML.format(store="memory:"), {"service": SHOP}))
     assert found.responses == expected.responses
     assert [told(line, server) for line in found.lines] == [told(line, server) for line in expected.lines]

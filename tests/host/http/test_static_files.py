@@ -30,8 +30,11 @@ async def test_static_files_are_served_from_folders_and_packages(folders: Any, t
 
 @pytest.mark.parametrize(
     ("entry", "message"),
-    [("no/such/folder", "folder 'no/such/folder' does not exist"), ("no_such_package:static", "package 'no_such_package' is not installed")],
+    [
+        ("no/such/folder", "folder 'no/such/folder' does not exist"),
+        ("no_such_package:static", "package 'no_such_package' is not installed"),
+    ],
 )
-def test_static_folders_that_are_missing_are_a_mistake_of_the_file(entry: str, message: str) -> None:
+def test_missing_static_folders_are_a_mistake_of_the_file(entry: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_app({"app": {"static": {"/static": entry}}}, app=Starlette())

@@ -30,13 +30,13 @@ PASSED_ON = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-0[0-3]")
         (b'"quoted"', False),
     ],
 )
-def test_a_request_id_is_taken_when_it_is_well_formed(value: bytes, accepted: bool) -> None:
+def test_a_well_formed_request_id_is_used(value: bytes, accepted: bool) -> None:
     found = parse_trace_context([(b"x-request-id", value)]).request_id
     assert (found == value.decode("latin-1")) is accepted
     assert accepted or re.fullmatch("[0-9a-f]{32}", found)
 
 
-def test_two_request_ids_are_none() -> None:
+def test_a_repeated_request_id_is_replaced() -> None:
     assert parse_trace_context([(b"x-request-id", b"a"), (b"x-request-id", b"b")]).request_id not in ("a", "b")
 
 
@@ -58,7 +58,7 @@ def test_two_request_ids_are_none() -> None:
         (f"0-{TRACE}-{PARENT}-01", False),
     ],
 )
-def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> None:
+def test_a_valid_traceparent_continues_its_trace(value: str, valid: bool) -> None:
     identity = parse_trace_context([(b"traceparent", value.encode()), (b"tracestate", b"vendor=1")])
     assert (identity.trace_id == TRACE) is valid
     assert identity.parent_id == (PARENT if valid else "")
@@ -66,7 +66,7 @@ def test_a_trace_is_joined_when_its_parent_is_valid(value: str, valid: bool) -> 
 
 
 @pytest.mark.parametrize("given", [[], [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]])
-def test_each_call_names_a_span_of_its_own_that_the_request_remembers(given: list[tuple[bytes, bytes]]) -> None:
+def test_each_outgoing_call_has_a_new_recorded_span_id(given: list[tuple[bytes, bytes]]) -> None:
     identity = parse_trace_context([(b"x-request-id", b"abc"), *given])
     sent = [identity.headers() for _ in range(3)]
     assert {each["x-request-id"] for each in sent} == {"abc"}
@@ -77,7 +77,7 @@ def test_each_call_names_a_span_of_its_own_that_the_request_remembers(given: lis
     assert len({PARENT, *spans}) == 4
 
 
-def test_the_spans_that_a_request_remembers_have_a_bound() -> None:
+def test_the_recorded_span_ids_are_bounded() -> None:
     identity = parse_trace_context([])
     for _ in range(2 * MAX_CALLS):
         identity.headers()
@@ -89,18 +89,18 @@ def test_the_spans_that_a_request_remembers_have_a_bound() -> None:
     ("flags", "sent"), [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("ff", "03"), ("fc", "00")]
 )
 @pytest.mark.parametrize("version", ["00", "01", "cc"])
-def test_known_flags_are_passed_on_and_others_are_zero(version: str, flags: str, sent: str) -> None:
+def test_known_flags_are_propagated_and_others_are_zero(version: str, flags: str, sent: str) -> None:
     identity = parse_trace_context([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
     assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", identity.headers()["traceparent"])
 
 
 @pytest.mark.parametrize("blanks", [" {}", "\t{}", "{} ", "{}\t", "\t {} \t"])
-def test_blanks_around_a_parent_are_not_its_own(blanks: str) -> None:
+def test_whitespace_around_a_traceparent_is_ignored(blanks: str) -> None:
     value = blanks.format(f"00-{TRACE}-{PARENT}-01").encode()
     assert parse_trace_context([(b"traceparent", value)]).trace_id == TRACE
 
 
-def test_ids_are_new_each_time_also_in_a_process_that_was_forked() -> None:
+def test_ids_are_unique_also_in_a_forked_process() -> None:
     ids = {new_request_id() for _ in range(1000)}
     assert len(ids) == 1000
     assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
@@ -120,7 +120,7 @@ def test_ids_are_new_each_time_also_in_a_process_that_was_forked() -> None:
     )
 
 
-def test_tracestate_of_several_headers_is_one_list_and_is_sent_along() -> None:
+def test_repeated_tracestate_headers_are_propagated_as_one_list() -> None:
     headers = [
         (b"traceparent", f"00-{TRACE}-{PARENT}-01".encode()),
         (b"tracestate", b"a=1"),
@@ -129,14 +129,14 @@ def test_tracestate_of_several_headers_is_one_list_and_is_sent_along() -> None:
     assert parse_trace_context(headers).headers()["tracestate"] == "a=1,b=2"
 
 
-def test_a_request_keeps_its_identity() -> None:
+def test_a_request_has_one_trace_context() -> None:
     scope = http_scope()
     assert request_id(scope) == request_id(scope) == trace_context_of(scope).request_id
     assert request_id(http_scope()) != request_id(scope)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-request-id", b"traceparent", b"tracestate"]), st.binary(max_size=80))))
-def test_whatever_comes_in_well_formed_ids_go_out(headers: list[tuple[bytes, bytes]]) -> None:
+def test_outgoing_ids_are_well_formed_for_any_header(headers: list[tuple[bytes, bytes]]) -> None:
     out = parse_trace_context(headers).headers()
     assert PASSED_ON.fullmatch(out["traceparent"])
     assert all(value.isascii() and value.isprintable() for value in out.values())

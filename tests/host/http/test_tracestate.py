@@ -56,7 +56,7 @@ def sent(*values: str) -> str:
         (["foo=" + "v" * 256], "foo=" + "v" * 256),
     ],
 )
-def test_a_valid_list_is_passed_on(values: list[str], expected: str) -> None:
+def test_a_valid_list_is_propagated(values: list[str], expected: str) -> None:
     assert sent(*values) == expected
 
 
@@ -87,16 +87,16 @@ def test_a_valid_list_is_passed_on(values: list[str], expected: str) -> None:
         ["," * 60_000],
     ],
 )
-def test_of_a_list_that_is_not_valid_nothing_is_passed_on(values: list[str]) -> None:
+def test_an_invalid_list_is_dropped(values: list[str]) -> None:
     assert sent(*values) == ""
 
 
-def test_without_a_valid_parent_nothing_is_passed_on() -> None:
+def test_without_a_valid_traceparent_the_list_is_dropped() -> None:
     for parent in ([], [(b"traceparent", PARENT), (b"traceparent", PARENT)], [(b"traceparent", b"00")]):
         assert "tracestate" not in parse_trace_context([*parent, (b"tracestate", b"foo=1")]).headers()
 
 
-def test_of_a_list_that_is_too_long_whole_members_go_the_large_ones_first() -> None:
+def test_a_list_that_is_too_long_loses_long_members_first() -> None:
     small = [f"k{number}=" + "v" * 90 for number in range(6)]
     large = "large=" + "v" * 200
     assert sent(large, *small[:4]) == ",".join(small[:4])
@@ -107,7 +107,7 @@ def test_of_a_list_that_is_too_long_whole_members_go_the_large_ones_first() -> N
 @given(
     st.binary(max_size=600) | st.lists(st.sampled_from([b"a=1", b"b=2", b",", b" ", b"\t", b"=", b"@"])).map(b"".join)
 )
-def test_whatever_comes_what_is_passed_on_is_valid_and_stays_as_it_is(state: bytes) -> None:
+def test_a_propagated_list_is_valid_and_stable(state: bytes) -> None:
     once = parse_tracestate(state)
     assert len(once) <= MAX_LENGTH
     assert parse_tracestate(once.encode()) == once

@@ -40,7 +40,7 @@ def test_an_instrument_of_a_group_is_listed_once_and_an_owner_without_instrument
     assert known == {"guests": [SHARED], "two": [other]}
 
 
-def test_an_application_knows_what_its_plugins_and_the_host_record(install: Install) -> None:
+def test_the_catalogue_lists_the_metrics_of_plugins_and_host(install: Install) -> None:
     install("greeting", PLUGIN.format(answer='[Counter("greeted", "Greeted.")]'))
     install("remembering", PLUGIN.format(answer="REDIS_INSTRUMENTS"))
     install("silent", PLUGIN.format(answer="[]"))
@@ -52,12 +52,12 @@ def test_an_application_knows_what_its_plugins_and_the_host_record(install: Inst
     assert "scalekit_workers" not in {each.name for each in known["host"]}
 
 
-def test_the_workers_are_counted_where_there_are_any() -> None:
+def test_the_catalogue_has_worker_metrics_only_with_workers() -> None:
     app = create_app({"server": {"workers": 2}}, app=bare_application)
     assert "scalekit_workers" in {each.name for each in app.context.get(TELEMETRY).catalogue["host"]}
 
 
-def test_a_plugin_that_names_something_else_is_refused(install: Install) -> None:
+def test_a_plugin_that_returns_no_instrument_is_refused(install: Install) -> None:
     install("wrong", PLUGIN.format(answer='["greeted"]'))
     with pytest.raises(PluginError, match="plugin 'wrong': scalekit_metrics must return Instrument"):
         create_app({"plugins": {"wrong": {}}}, app=bare_application)

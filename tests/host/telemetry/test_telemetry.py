@@ -53,7 +53,7 @@ def recorded(budget: int = 10) -> Telemetry:
     return telemetry
 
 
-def test_a_series_is_the_same_each_time_it_is_asked_for() -> None:
+def test_a_series_is_created_once() -> None:
     telemetry = Telemetry(10)
     assert telemetry.series(GREETED, "hello") is telemetry.series(GREETED, "hello")
     assert telemetry.series(GREETED, "hello") is not telemetry.series(GREETED, "good day")
@@ -74,7 +74,7 @@ def test_beyond_the_budget_everything_is_one_series_and_one_warning(caplog: pyte
     assert "greeted" in warning
 
 
-def test_what_is_declared_in_two_ways_is_refused() -> None:
+def test_two_different_declarations_of_one_metric_are_refused() -> None:
     telemetry = Telemetry(10)
     telemetry.series(GREETED, "hello")
     with pytest.raises(PluginError, match="greeted"):
@@ -96,12 +96,12 @@ def test_names_that_prometheus_refuses_are_refused(name: str, labels: tuple[str,
 
 
 @pytest.mark.parametrize("buckets", [(), (2.0, 1.0), (1.0, 1.0)])
-def test_buckets_rise(buckets: tuple[float, ...]) -> None:
+def test_buckets_must_be_ascending(buckets: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="buckets must be non-empty and ascending"):
         Histogram("good", "Help.", buckets=buckets)
 
 
-def test_gauges_are_sampled_and_sources_included_while_they_are_entered() -> None:
+def test_callbacks_and_collectors_run_while_they_are_registered() -> None:
     telemetry = Telemetry(10)
     series = telemetry.series(WAITING)
     foreign = {"foreign": MetricFamily("counter", "From elsewhere.", (), data={(): 7})}
@@ -115,7 +115,7 @@ def test_gauges_are_sampled_and_sources_included_while_they_are_entered() -> Non
     assert telemetry.snapshot().families["foreign"].data == {(): 7}, "what was counted stays counted"
 
 
-def test_a_source_that_fails_is_told_of_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_collector_is_logged_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     telemetry = recorded()
 
     def failing() -> None:
@@ -128,7 +128,7 @@ def test_a_source_that_fails_is_told_of_once_and_left_out(caplog: pytest.LogCapt
     assert "failing" in caplog.text
 
 
-def test_threads_lose_nothing() -> None:
+def test_concurrent_threads_lose_no_increment() -> None:
     telemetry = Telemetry(10)
 
     def count() -> None:
@@ -146,7 +146,7 @@ def test_threads_lose_nothing() -> None:
     assert families["stayed"].data[()][1] == [0, 160_000, 0]
 
 
-def test_a_snapshot_travels() -> None:
+def test_a_snapshot_survives_encoding() -> None:
     snapshot = recorded().snapshot()
     assert decode(encode(snapshot)) == snapshot
 
@@ -168,7 +168,7 @@ def test_workers_add_up_and_gauges_combine_as_declared() -> None:
     assert families["stayed"].data[()] == [24.0, [4, 2, 2], {}]
 
 
-def test_what_a_worker_counted_stays_when_it_ends_and_its_gauges_go() -> None:
+def test_an_exited_worker_keeps_its_counters_and_loses_its_gauges() -> None:
     totals = Totals()
     totals.update("1", recorded().snapshot())
     totals.end("1")
@@ -181,7 +181,7 @@ def test_what_a_worker_counted_stays_when_it_ends_and_its_gauges_go() -> None:
     assert totals.total().families == families
 
 
-def test_a_metric_that_a_new_worker_declares_otherwise_starts_anew() -> None:
+def test_a_metric_that_a_new_worker_declares_differently_is_reset() -> None:
     totals = Totals()
     totals.update("1", recorded().snapshot())
     totals.end("1")
@@ -191,7 +191,7 @@ def test_a_metric_that_a_new_worker_declares_otherwise_starts_anew() -> None:
     assert totals.total().families["stayed"].data == {(): [1, [1, 0], {}]}
 
 
-def test_the_latest_example_of_a_bucket_stays() -> None:
+def test_the_latest_exemplar_of_a_bucket_is_retained() -> None:
     totals = Totals()
     for worker, trace, at in (("1", "old", 1.0), ("2", "new", 2.0), ("3", "older", 0.5)):
         data: dict[LabelValues, Any] = {(): [0.5, [1, 0, 0], {"0": [trace, 0.5, at]}]}
@@ -203,7 +203,7 @@ words = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 
 @given(st.lists(st.tuples(words, st.booleans()), max_size=12))
-def test_counters_never_run_backwards_and_lose_nothing(history: list[tuple[list[str], bool]]) -> None:
+def test_counters_never_decrease_and_lose_no_increment(history: list[tuple[list[str], bool]]) -> None:
     """Workers count, report and end; no series of the total ever falls, and the sum is what was counted."""
     totals = Totals()
     telemetry, worker, counted = Telemetry(3), 0, 0
@@ -253,7 +253,7 @@ async def test_an_application_records_in_its_own_telemetry(install: Install) -> 
         assert "greeted" not in (await other.context.get(TELEMETRY).total()).families
 
 
-def test_telemetry_is_there_only_after_every_plugin_has_described_itself(install: Install) -> None:
+def test_telemetry_is_provided_after_all_hooks_for_metrics(install: Install) -> None:
     install(
         "eager",
         EXPORTER.replace(
@@ -265,6 +265,6 @@ def test_telemetry_is_there_only_after_every_plugin_has_described_itself(install
     assert isinstance(caught.value.__cause__, ResourceError)
 
 
-def test_totals_of_one_process_name_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_totals_of_one_process_have_its_worker_label(caplog: pytest.LogCaptureFixture) -> None:
     families = asyncio.run(recorded().total()).families
     assert families["resident"].data == {("first", "1"): 2}

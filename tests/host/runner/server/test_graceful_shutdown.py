@@ -233,7 +233,8 @@ def test_a_plugin_that_hangs_while_stopping_is_cancelled_and_named() -> None:
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
         assert (
-            "plugin 'clingy' ([plugins.clingy], scalekit.toml:4) did not stop within 0.2s and was cancelled" in service.log()
+            "plugin 'clingy' ([plugins.clingy], scalekit.toml:4) did not stop within 0.2s and was cancelled"
+            in service.log()
         )
 
 
