@@ -80,7 +80,7 @@ def prepare(settings: Settings) -> Prepared:
     lifespans = settings.plugins.lifespans(context)
     if settings.only:
         lifespans = with_dependencies(lifespans, settings.only)
-        settings.plugins.keep(lifespans)
+        settings.plugins.retain(lifespans)
     _verify(settings, lifespans)
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]

@@ -99,7 +99,7 @@ class Plugins:
             raise PluginError(f"has an unknown hook: {' '.join(str(error).split())}") from None
         self._loaded[plugin.name] = module
 
-    def keep(self, names: Container[str]) -> None:
+    def retain(self, names: Container[str]) -> None:
         """Unload every plugin that is not among *names*."""
         for name in self.names:
             if name not in names:

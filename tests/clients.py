@@ -1,4 +1,4 @@
-"""The smallest blocking clients of Redis and PostgreSQL: a connection for each call, and no process."""
+"""Minimal blocking clients of Redis and PostgreSQL: one connection per call, and no process."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ PROTOCOL_3 = 3 << 16
 
 
 class StatementError(OSError):
-    """PostgreSQL refused a statement, or the login."""
+    """PostgreSQL rejected a statement or the login."""
 
 
 def redis_reply(port: int, *words: object, password: str = "", timeout: float = 10.0) -> str:
-    """Send one command and return its reply as ``redis-cli`` prints it: an element a line, errors as text."""
+    """Send one command and return its reply as ``redis-cli`` prints it: one element per line, errors as text."""
     login = _command("AUTH", password) if password else b""
     with create_connection((HOST, port), timeout) as connection, connection.makefile("rb") as stream:
         connection.sendall(login + _command(*words))
@@ -65,7 +65,7 @@ def _messages(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
             fields = {field[:1]: field[1:].decode() for field in body.split(b"\0")}
             raise StatementError(f"{fields[b'S']}: {fields[b'M']}")
         if kind == b"R" and body != pack(">I", 0):
-            raise StatementError("the server asks for a password")
+            raise StatementError("the server requires a password")
         if kind == b"Z":
             return
         yield kind, body

@@ -1,7 +1,7 @@
-"""The ``scalekit`` command for tests: a process of its own for each run, at the price of a fork.
+"""The ``scalekit`` command for tests: one forked process per run.
 
-One process imports all that the commands import, and waits. For each run it forks a child with the folder, environment
-and arguments that are given; what a command changes (modules, signals, logging, the garbage collector) ends with it.
+One process imports all modules of the commands and waits. For each run it forks a child with the folder, environment
+and arguments of the request; changes of a command (modules, signals, logging, the garbage collector) end with it.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _become(words: list[str], folder: str, environment: dict[str, str], descript
 
 
 def _run_and_exit() -> NoReturn:
-    """Run the command, and exit without taking apart all that was imported, which costs more than most commands."""
+    """Run the command, and exit without the interpreter's teardown, which takes longer than most commands."""
     status = 1
     try:
         runpy.run_module("scalekit", run_name="__main__", alter_sys=True)
@@ -137,7 +137,7 @@ def _run_and_exit() -> NoReturn:
 
 
 def _import_all() -> None:
-    """Import every module of the host and of the plugins, and so what those import."""
+    """Import every module of the host and of the plugins."""
     packages = ["scalekit", *(point.module.partition(".")[0] for point in entry_points(group="scalekit"))]
     for name in packages:
         package = importlib.import_module(name)
@@ -148,6 +148,6 @@ def _import_all() -> None:
 
 if __name__ == "__main__":
     _import_all()
-    gc.freeze()  # else each child walks all that is imported, and copies its memory
+    gc.freeze()  # else the collector of each child copies the memory of all modules
     _fork_for_each_request(int(sys.argv[1]))
     _run_and_exit()

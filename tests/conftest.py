@@ -1,4 +1,4 @@
-"""What every test shares: the event loop, marks, the seed of hypothesis, and a note of the servers that are missing."""
+"""Shared by all tests: the event loop, marks, the seed of hypothesis, and a report of missing servers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]")
 MISSING = "missing servers"
 ENDED = pytest.StashKey[int]()
 
-# A busy machine is slow, which is no failure.
+# Slowness of a busy machine is not a failure.
 settings.register_profile(
     "scalekit", deadline=None, derandomize=False, print_blob=False, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in MARKS:
         config.addinivalue_line("markers", line)
     if config.option.hypothesis_seed is None:
-        config.option.hypothesis_seed = seed()  # pytest-xdist hands it on to its workers
+        config.option.hypothesis_seed = seed()  # pytest-xdist passes it to its workers
     config.pluginmanager.register(MissingServers())
 
 
@@ -55,7 +55,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect without the garbage collector: nearly all that is made stays."""
+    """Collect without the garbage collector, since nearly all new objects stay."""
     gc.disable()
     try:
         return (yield)
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the half a million objects of the collected tests out of each later run of the garbage collector."""
+    """Exclude the half a million objects of the collected tests from garbage collection."""
     gc.collect()
     gc.freeze()
 
@@ -92,7 +92,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    # The teardown is that of the module's fixtures too, after its last test.
+    # The last teardown of a module includes that of its fixtures.
     is_judged = report.passed and report.when != "teardown" and item.get_closest_marker("unit")
     if is_judged and _ended_processes() != item.stash[ENDED]:
         report.outcome, report.longrepr = "failed", "it starts a process: mark it with pytest.mark.process"
@@ -106,12 +106,12 @@ def _how_to_repeat(config: pytest.Config) -> str:
 
 
 def _ended_processes() -> int:
-    """Return a number that changes when a process that this one has started ends."""
+    """Return a number that changes when a child process ends."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 class MissingServers:
-    """Names at the end the servers that tests went without; it hears of those in other processes too."""
+    """Reports the missing servers at the end, including those of pytest-xdist workers."""
 
     def __init__(self) -> None:
         self._tests: dict[str, list[str]] = {}

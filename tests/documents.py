@@ -8,11 +8,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NOT_OURS = {".venv", "node_modules", ".git", "__pycache__"}
-"""Folders that are not walked: they hold tens of thousands of files."""
+"""Folders that are skipped; they have tens of thousands of files."""
 
 
 def documents() -> Iterator[Path]:
-    """Yield the documents, in the same order each time."""
+    """Yield the documents in a fixed order."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = sorted(set(folders) - NOT_OURS)
         yield from (Path(folder, name) for name in sorted(files) if name.endswith(".md"))

@@ -29,7 +29,7 @@ NAMES = {"fork", "forkpty", "create_subprocess_exec", "create_subprocess_shell",
 
 
 def mark(item: pytest.Item) -> None:
-    """Add the marks ``unit`` and ``load`` where they are due."""
+    """Add the marks ``unit`` and ``load``."""
     needed = {name for marker in item.iter_markers("needs") for name in marker.args}
     if needed & LOAD:
         item.add_marker("load")
@@ -38,7 +38,7 @@ def mark(item: pytest.Item) -> None:
 
 
 def _takes_long(item: pytest.Item) -> bool:
-    """Tell whether the test is marked as slow, or tries hundreds of examples."""
+    """Return whether the test is marked as slow, or runs hundreds of examples."""
     return bool(item.get_closest_marker("slow")) or is_hypothesis_test(getattr(item, "obj", None))
 
 
@@ -48,7 +48,7 @@ def _starts_process(item: pytest.Item) -> bool:
 
 @cache
 def starts_process(function: Callable[..., object]) -> bool:
-    """Tell whether the function, or one of the tests' own that it names, can start a process."""
+    """Return whether *function*, or a function of the tests that it names, can start a process."""
     seen: set[int] = set()
     waiting: list[object] = [function]
     while waiting:
@@ -103,7 +103,7 @@ def _codes(value: object) -> Iterator[tuple[CodeType, dict[str, Any]]]:
 
 
 def _words(code: CodeType) -> Iterator[str]:
-    """Yield the names that the code uses, those of functions inside it too."""
+    """Yield the names that the code and its inner functions use."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -111,7 +111,7 @@ def _words(code: CodeType) -> Iterator[str]:
 
 
 def _parts(value: object) -> list[object]:
-    """Return what belongs to a class: its methods, what properties call, and its bases."""
+    """Return the methods, the getters of properties, and the bases of a class."""
     if not isinstance(value, type):
         return []
     members = [member.fget if isinstance(member, property) else member for member in vars(value).values()]

@@ -1,4 +1,4 @@
-"""Plugins of which a test writes the source."""
+"""Plugins whose source is part of a test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Install(Protocol):
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a plugin of the given source for one test, and give the name of its module."""
+    """Return a function that installs a plugin with *source* for one test and returns its module name."""
     modules: list[str] = []
 
     def install(name: str, source: str, *, distribution: str = "", extras: tuple[str, ...] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Real processes for the tests: free ports, waiting on conditions, boxes that clean up after themselves."""
+"""Real processes for tests: free ports, waiting for conditions, and boxes that clean up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 HOST = "127.0.0.1"
-# Below the kernel's ephemeral range (32768-60999): no outgoing connection takes one between check and start.
+# Below the kernel's ephemeral range (32768-60999): no outgoing connection takes a port between check and start.
 PORTS = range(20000, 32000)
 BLOCK = 400
 # The kernel ends a process when the *thread* that started it ends. This one lives as long as the tests do.
@@ -33,13 +33,13 @@ Value = TypeVar("Value")
 
 
 class ExitedError(Exception):
-    """A process ended before it did what was waited for."""
+    """A process ended before the awaited condition was true."""
 
 
 class PortBlocks:
-    """Blocks of ports that belong to this process alone, whatever other tests run on the machine.
+    """Blocks of ports that belong to this process alone, also while other tests run on the machine.
 
-    An abstract unix socket marks a block as taken: the kernel lets one process have the name, and frees it at its end.
+    An abstract Unix socket reserves a block: one process can bind its name, and the kernel frees it when that exits.
     """
 
     def __init__(self, ports: Sequence[int] = PORTS, size: int = BLOCK) -> None:
@@ -50,7 +50,7 @@ class PortBlocks:
         self._ports = ports
 
     def take(self, count: int) -> list[int]:
-        """Return ports that nothing uses now, those that were given longest ago first."""
+        """Return unused ports, the least recently returned first."""
         with self._lock:
             ports: list[int] = []
             tries = len(self._own)
@@ -65,7 +65,7 @@ class PortBlocks:
             return ports
 
     def close(self) -> None:
-        """Leave the blocks to others."""
+        """Release the blocks."""
         for mark in self._marks:
             os.close(mark)
         self._marks.clear()
@@ -82,14 +82,14 @@ class PortBlocks:
             self._marks.append(mark.detach())
             self._own.extendleft(reversed(block))
             return len(block)
-        raise OSError(f"{wanted} more ports are wanted and none is free in {self._ports}: end what holds them")
+        raise OSError(f"no free port in {self._ports}, {wanted} more needed: end the processes that use them")
 
 
 _ports = PortBlocks()
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing on the loopback address uses now, for TCP or UDP, and no other process is given."""
+    """Return ports that are unused on the loopback address, for TCP and UDP, and reserved for this process."""
     return _ports.take(count)
 
 
@@ -111,8 +111,8 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def wait_for(what: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 90.0) -> Value:
-    """Ask until the answer is true and return it; a connection or command that fails means not yet."""
+def wait_for(name: str, condition: Callable[[], Value], process: Process | None = None, limit: float = 90.0) -> Value:
+    """Poll *condition* until its value is true and return it; a failing connection or command counts as false."""
     began = time.monotonic()
     while True:
         problem: Exception | None = None
@@ -122,25 +122,25 @@ def wait_for(what: str, condition: Callable[[], Value], process: Process | None 
         except NOT_YET as error:
             problem = error
         if process is not None and process.poll() is not None:
-            raise ExitedError(f"{what}: the process ended with {process.returncode}") from problem
+            raise ExitedError(f"{name}: the process ended with {process.returncode}") from problem
         waited = time.monotonic() - began
         if waited > limit:
-            raise TimeoutError(f"{what}: not within {limit:g} s") from problem
+            raise TimeoutError(f"{name}: not within {limit:g} s") from problem
         time.sleep(pause_after(waited, 0.02, 0.1))
 
 
 def pause_after(waited: float, shortest: float, longest: float) -> float:
-    """Return how long to wait before the next question, a twentieth of the time *waited* within limits."""
+    """Return the seconds until the next poll: a twentieth of the time *waited*, within limits."""
     return min(longest, max(shortest, waited / 20))
 
 
 def alive(pid: int) -> bool:
-    """Tell whether the process is there, and not only a zombie that nobody has waited for yet."""
+    """Return whether the process exists and is not a zombie."""
     return _state_and_parent(pid)[0] not in "XZ"
 
 
 def family(pid: int) -> list[int]:
-    """Return the process and all its descendants, elders first."""
+    """Return the process and all its descendants, parents first."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         _, parent = _state_and_parent(int(name))
@@ -152,13 +152,13 @@ def family(pid: int) -> list[int]:
 
 
 def parent_of(pid: int) -> int:
-    """Return the process id of the parent, 0 when the process is not there."""
+    """Return the process id of the parent, 0 when the process does not exist."""
     return _state_and_parent(pid)[1]
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # often: no Path and no decoding
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # called often: no Path and no decoding
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return "X", 0
@@ -175,17 +175,17 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _quick_folder() -> str:
-    """Return a folder in memory where much is free, for a database is a thousand files; else that of all systems."""
+    """Return a folder in memory when it has enough space, since a database has a thousand files; else /tmp."""
     in_memory = "/dev/shm"
     ample = Path(in_memory).is_dir() and shutil.disk_usage(in_memory).free > 4 << 30
     return in_memory if ample and os.access(in_memory, os.W_OK) else "/tmp"
 
 
 class Box:
-    """A short directory and the processes started in it; closing it ends and removes them all."""
+    """A directory with a short path and its processes; close() ends and removes them."""
 
     def __init__(self, name: str, user: str | None = None) -> None:
-        # Not pytest's tmp_path: no other user can pass through that, and unix sockets allow 107 bytes.
+        # Not pytest's tmp_path: other users cannot traverse it, and paths of Unix sockets have at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix=f"scalekit-{name}-", dir=_quick_folder()))
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -195,10 +195,10 @@ class Box:
         }
         self._cleanup = ExitStack()
         self._cleanup.callback(shutil.rmtree, self.directory)
-        # Only root can, and must, run a server that refuses root as somebody else.
+        # Root must run a server that refuses root as another user; only root can.
         self.user = user if os.geteuid() == 0 else None
         self._group = pwd.getpwnam(self.user).pw_gid if self.user else None
-        self._give_away(self.directory)
+        self._chown(self.directory)
 
     def __enter__(self) -> Self:
         return self
@@ -213,7 +213,7 @@ class Box:
     def spawn(
         self, *command: object, log: str = "server.log", death_signal: signal.Signals = signal.SIGKILL
     ) -> Process:
-        """Start a process that gets the signal when the box is closed or this process ends, however it ends."""
+        """Start a process that receives *death_signal* when the box is closed or this process ends in any way."""
         process = SPAWNER.submit(self._spawn, _tied_to_this_process(command, death_signal), log).result()
         self._cleanup.callback(self._end, process, death_signal)
         return process
@@ -221,7 +221,7 @@ class Box:
     def run(
         self, *command: object, text: str = "", check: bool = True, limit: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, with `text` as its input."""
+        """Run a command to its end with the input *text*."""
         try:
             return subprocess.run(
                 _tied_to_this_process(command, signal.SIGKILL),
@@ -244,20 +244,20 @@ class Box:
         """Write a file for the server to read."""
         path = self.directory / name
         path.write_text(text)
-        self._give_away(path)
+        self._chown(path)
         return path
 
     def stop(self, process: Process, number: signal.Signals = signal.SIGTERM, limit: float = 60.0) -> None:
-        """Ask the process to end, and kill it when it does not."""
+        """Send the signal *number*, and kill the process when it does not end within *limit* seconds."""
         process.send_signal(number)
-        self.resume(process)  # a paused process hears nothing else
+        self.resume(process)  # a paused process handles no other signal
         try:
             process.wait(limit)
         except subprocess.TimeoutExpired:
             self.kill(process)
 
     def kill(self, process: Process) -> None:
-        """End the process and its descendants without a warning (kill -9) and wait until they are gone."""
+        """Kill the process and its descendants (kill -9) and wait until they have exited."""
         pids = self.pause(process)
         for pid in pids:
             _send(pid, signal.SIGKILL)
@@ -265,10 +265,10 @@ class Box:
         wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))
 
     def pause(self, process: Process) -> list[int]:
-        """Stop the process and its descendants where they stand: connections stay open, nobody answers."""
+        """Pause the process and its descendants: connections stay open without replies."""
         if process.poll() is not None:
             return []
-        # The parent first, which must not start another child meanwhile.
+        # The parent first, so that it starts no more children.
         process.send_signal(signal.SIGSTOP)
         pids = family(process.pid)
         for pid in pids:
@@ -276,7 +276,7 @@ class Box:
         return pids
 
     def resume(self, process: Process) -> None:
-        """Let a paused process and its descendants go on."""
+        """Resume a paused process and its descendants."""
         if process.poll() is None:
             for pid in family(process.pid):
                 _send(pid, signal.SIGCONT)
@@ -290,8 +290,8 @@ class Box:
         self._cleanup.close()
 
     def _end(self, process: Process, number: signal.Signals) -> None:
-        """End the process, and wait for its descendants: until they notice they may write into the directory."""
-        if number is signal.SIGKILL:  # its descendants too, which would finish what they do first
+        """End the process and wait for its descendants, which may write into the directory until they exit."""
+        if number is signal.SIGKILL:  # descendants too, which would first finish their work
             self.kill(process)
             return
         pids = family(process.pid)
@@ -307,15 +307,15 @@ class Box:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A group of its own keeps Ctrl-C away. Not a session: the kernel wakes stopped processes
-                # whose parent dies, so that they get the signal, only within a session.
+                # A process group of its own, against Ctrl-C. Not a session: only within a session does the kernel
+                # wake stopped processes whose parent has exited, so that they receive the signal.
                 process_group=0,
                 user=self.user,
                 group=self._group,
                 extra_groups=[] if self.user else None,
             )
 
-    def _give_away(self, path: Path) -> None:
+    def _chown(self, path: Path) -> None:
         if self.user is not None:
             shutil.chown(path, self.user, self._group)
 

@@ -1,6 +1,6 @@
-"""The sample application with all that it uses, on this machine: ``make production``.
+"""The sample application with all its servers on this machine: ``make production``.
 
-Every server runs on a free port of the loopback address, in a folder of its own that is gone with it.
+Every server runs on a free port of the loopback address, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ NEEDED = ("consul", "nginx", "postgres", "rabbitmq", "redis")
 
 
 class Instance(Server):
-    """``scalekit run`` of a *file* of the sample, with an *environment* that says where everything is."""
+    """``scalekit run`` of a *file* of the sample, with addresses in *environment*."""
 
     name = "sample"
-    death_signal = signal.SIGTERM  # a killed supervisor would leave its workers for a while
+    death_signal = signal.SIGTERM  # a killed supervisor would leave its workers running
 
     def __init__(
         self, file: str, port_name: str, environment: Mapping[str, str], overrides: Sequence[str] = ()
@@ -51,12 +51,12 @@ class Instance(Server):
     def command(self) -> list[object]:
         return [sys.executable, "-m", "scalekit", "run", self.file, *self.options]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 
 class Proxy(Nginx):
-    """nginx with the configuration that ``scalekit nginx config --watch --reload`` keeps up to date."""
+    """nginx with the configuration that ``scalekit nginx config --watch --reload`` updates."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Proxy(Nginx):
         self.box.environment |= {**self.environment, **here}
         file = FOLDER / "production.toml"
         command = [sys.executable, "-m", "scalekit", "nginx", "config", "-c", file, "--output", "nginx.conf"]
-        # The folder is its owner's alone: workers of another user could not put large bodies there.
+        # Only the owner may write to the folder: workers of another user could not buffer large bodies there.
         user = ["--set", "plugins.nginx.user=root"] if os.geteuid() == 0 else []
         self.watcher = self.box.spawn(*command, *user, "--watch", "--reload", log="watcher.log")
         wait_for("a configuration", (self.box.directory / "nginx.conf").exists, self.watcher)
@@ -76,12 +76,12 @@ class Proxy(Nginx):
         folder = self.box.directory
         return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return len(family(self.process.pid)) > 1 and ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 
 class Servers:
-    """What the instances use."""
+    """The servers that the instances use."""
 
     def __init__(self) -> None:
         self.database, self.redis, self.cluster = Postgres(), Redis(), RedisCluster()
@@ -89,7 +89,7 @@ class Servers:
         self.standby = self.database.replica("standby")
 
     def start(self, stack: ExitStack) -> dict[str, str]:
-        """Start them, all at the same time, and return where each is."""
+        """Start the servers concurrently and return their addresses as environment variables."""
         _enter_all(stack, [self.database, self.redis, self.cluster, self.rabbit, self.consul])
         stack.enter_context(self.standby)
         nodes = ",".join(url.removeprefix("redis://").partition("/")[0] for url in self.cluster.urls)
@@ -107,7 +107,7 @@ class Servers:
 
 
 class Production:
-    """All of it: servers, two instances of the sample, one of the inventory, nginx in front.
+    """All servers, two instances of the sample and one of the inventory behind nginx.
 
     *overrides* are keys of the sample's file, as after ``--set``.
     """
@@ -124,17 +124,20 @@ class Production:
             inventory = Instance("production_inventory.toml", "INVENTORY_PORT", environment)
             first, second = (Instance("production.toml", "PORT", environment, self.overrides) for _ in range(2))
             _enter_all(stack, [inventory, first])
-            stack.enter_context(second)  # once the tables are there
+            stack.enter_context(second)  # when the tables exist
             self.inventory, self.instances = inventory, [first, second]
             consul = int(environment["CONSUL_HTTP_ADDR"].rpartition(":")[2])
-            wait_for("both in Consul", lambda: _registered(consul, "sample") == 2 and _registered(consul, "inventory"))
+            wait_for(
+                "the registrations in Consul",
+                lambda: _registered(consul, "sample") == 2 and _registered(consul, "inventory"),
+            )
             self.proxy = stack.enter_context(Proxy(environment))
             self._exit = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
         for each in (*self.instances, self.inventory):
-            each.process.send_signal(signal.SIGINT)  # ends at once, where SIGTERM waits for balancers
+            each.process.send_signal(signal.SIGINT)  # ends at once; SIGTERM waits for drain_delay
         self._exit.__exit__(*error)
 
     @property
@@ -164,7 +167,7 @@ def main() -> int:
     print("starting PostgreSQL with a standby, Redis, a Redis Cluster, RabbitMQ, Consul ...", flush=True)
     with Production() as production:
         print(f"the sample application is on {production.url}", flush=True)
-        print(f"try: curl {production.url}/ which tells how to log in", flush=True)
+        print(f"try: curl {production.url}/ which shows how to log in", flush=True)
         print("Ctrl-C ends it all", flush=True)
         over.wait()
         print("stopping", flush=True)

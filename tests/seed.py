@@ -1,6 +1,6 @@
-"""From where hypothesis draws its examples: others for each commit, the same ones again for the same commit.
+"""The seed of hypothesis: it differs between commits and is fixed for each.
 
-HYPOTHESIS_SEED is a number to draw from, or `random`.
+HYPOTHESIS_SEED overrides it: a number, or `random`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VARIABLE = "HYPOTHESIS_SEED"
 FALLBACK = 0
-"""For sources that are no git checkout."""
+"""The seed without a git checkout."""
 
 
 def seed(folder: Path = ROOT) -> int:
-    """Return the number that the environment or, without it, the commit gives."""
-    given = os.environ.get(VARIABLE, "")
-    if given == "random":
+    """Return the seed from the environment, else from the commit."""
+    value = os.environ.get(VARIABLE, "")
+    if value == "random":
         return secrets.randbits(32)
-    if given:
-        if not given.isdecimal():
-            raise ValueError(f"{VARIABLE}={given}: write a number, or random")
-        return int(given)
+    if value:
+        if not value.isdecimal():
+            raise ValueError(f"{VARIABLE}={value}: write a number, or random")
+        return int(value)
     return int(commit(folder)[:8] or str(FALLBACK), 16)
 
 
 def commit(folder: Path) -> str:
-    """Return the id of the commit that is checked out; empty where there is none."""
-    # safe.directory: a checkout of another user's, as in a container, is read all the same.
+    """Return the id of the checked-out commit, empty without one."""
+    # safe.directory: read a checkout of another user too, as in a container.
     command = ["git", "-c", f"safe.directory={folder}", "rev-parse", "--verify", "HEAD"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)

@@ -1,14 +1,13 @@
-"""The real servers and tools that the tests run against, each for itself and gone without a trace.
+"""Real servers and tools for tests; each one removes its files when it stops.
 
     with Redis() as redis, RabbitMQ() as rabbit:
         ...
         redis.kill()
         redis.start()
 
-A server's ports are known inside the block. `start` comes back when the server answers, and starts it again on
-the same ports and data after `kill` (kill -9) or `stop` (as an operator would). `pause` leaves its connections open
-and unanswered until `resume`. All of them block: an async test calls the slow ones in a thread.
-`install_servers.sh` installs what is missing.
+A server's ports are set inside the block. `start` returns when the server is ready, and restarts it with the same
+ports and data after `kill` (kill -9) or `stop` (graceful). `pause` leaves its connections open without replies until
+`resume`. All methods block: an async test calls the slow ones in a thread. `install_servers.sh` installs the servers.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from urllib.parse import urlencode
 from tests.clients import redis_reply, rows
 from tests.processes import HOST, Box, ExitedError, Process, family, free_ports, wait_for
 
-# What a test may ask for with `@pytest.mark.needs(...)`, and the program that shows that it is there.
+# Names for `@pytest.mark.needs(...)`, and the program by which a server is found.
 CATALOGUE = {
     "chromium": "chromium",
     "consul": "consul",
@@ -50,17 +49,17 @@ CATALOGUE = {
     "valkey": "valkey-server",
     "wrk": "wrk",
 }
-# For Erlang: one scheduler, and no thread turns round and round until there is something to do.
+# For Erlang: one scheduler, without busy waiting.
 FRUGAL = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none"
 PORT_TAKEN = re.compile("address already in use|eaddrinuse|port already in use", re.IGNORECASE)
 
 
 class PortTakenError(ExitedError):
-    """Somebody took the port between the check and the start."""
+    """Another process has bound the port between the check and the start."""
 
 
 def find(program: str) -> str:
-    """Return where a program is, or say how to get it."""
+    """Return the path of a program; raises FileNotFoundError with the remedy."""
     path = shutil.which(program, path=_search_path())
     if path is None:
         raise FileNotFoundError(f"{program} is not installed: run tests/install_servers.sh")
@@ -68,9 +67,9 @@ def find(program: str) -> str:
 
 
 def missing(*names: str) -> list[str]:
-    """Return those of the named servers and tools that are not installed."""
+    """Return the names of servers and tools that are not installed."""
     if unknown := sorted(set(names) - set(CATALOGUE)):
-        raise ValueError(f"no server is named {', '.join(unknown)}: the catalogue has {', '.join(CATALOGUE)}")
+        raise ValueError(f"unknown server {', '.join(unknown)}: the catalogue has {', '.join(CATALOGUE)}")
     programs = {name: CATALOGUE[name] for name in names} | {"setpriv": "setpriv"}
     path = _search_path()
     return [name for name, program in programs.items() if shutil.which(program, path=path) is None]
@@ -91,7 +90,7 @@ def _version(folder: Path) -> int:
 
 
 def ask(port: int, method: str, path: str, body: str = "") -> str:
-    """Send one HTTP request to this machine, past the proxies that the environment may name."""
+    """Send one HTTP request to this machine, bypassing proxies of the environment."""
     connection = HTTPConnection(HOST, port, timeout=60)
     try:
         connection.request(method, path, body)
@@ -105,13 +104,13 @@ def ask(port: int, method: str, path: str, body: str = "") -> str:
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody takes connections on the port."""
+    """Return whether a server accepts connections on the port."""
     create_connection((HOST, port), timeout=60).close()
     return True
 
 
 class Server:
-    """What all servers share. A subclass says what to run, and when it answers."""
+    """Base class of servers. A subclass defines the command, and when the server is ready."""
 
     name: ClassVar[str]
     user: ClassVar[str | None] = None
@@ -127,22 +126,22 @@ class Server:
         """Return the command that runs the server in the foreground."""
         raise NotImplementedError
 
-    def answers(self) -> bool:
-        """Tell whether the server does its work; an error means not yet."""
+    def is_ready(self) -> bool:
+        """Return whether the server is ready; an error counts as not ready."""
         return listens(self.port)
 
     def prepare(self) -> None:
-        """Write what the server needs before its first start."""
+        """Write the files that the server needs before its first start."""
 
     @property
     def port(self) -> int:
         return self.ports[0]
 
     def start(self) -> Self:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it is ready."""
         self.process = self.box.spawn(*self.command(), death_signal=self.death_signal)
         try:
-            wait_for(f"an answer of {self.name}", self.answers, self.process, self.start_limit)
+            wait_for(f"readiness of {self.name}", self.is_ready, self.process, self.start_limit)
         except ExitedError as error:
             if PORT_TAKEN.search(self.box.logs()):
                 raise PortTakenError(f"{self.name}: a port of {self.ports} is taken") from error
@@ -150,19 +149,19 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Stop the server as an operator would."""
+        """Stop the server gracefully."""
         self.box.stop(self.process, self.stop_signal)
 
     def kill(self) -> None:
-        """End the server without a warning (kill -9)."""
+        """Kill the server (kill -9)."""
         self.box.kill(self.process)
 
     def pause(self) -> None:
-        """Leave connections open and unanswered."""
+        """Pause the server: connections stay open without replies."""
         self.box.pause(self.process)
 
     def resume(self) -> None:
-        """Answer again."""
+        """Resume the paused server."""
         self.box.resume(self.process)
 
     def __enter__(self) -> Self:
@@ -189,7 +188,7 @@ class Server:
 
 
 class Redis(Server):
-    """A Redis that keeps nothing on disk, or a Valkey with `binary="valkey-server"`; arguments add settings."""
+    """A Redis without persistence, or a Valkey with `binary="valkey-server"`; arguments add settings."""
 
     name = "redis"
     password: ClassVar[str] = ""
@@ -207,11 +206,11 @@ class Redis(Server):
         memory_only = ["--save", "", "--appendonly", "no", "--maxmemory", "64mb"]
         return [find(self.binary), *where, *memory_only, *self.arguments]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.cli("PING") == "PONG"
 
     def cli(self, *words: object) -> str:
-        """Return the reply as the command line client prints it; errors of the server are text too."""
+        """Return the reply as redis-cli prints it; errors of the server are text too."""
         return redis_reply(self.port, *words, password=self.password)
 
 
@@ -228,15 +227,15 @@ class ClusterNode(Redis):
         return [*super().command(), *cluster, *haste, "--repl-ping-replica-period", 1]
 
     def running(self) -> bool:
-        """Tell whether the process is there."""
+        """Return whether the process runs."""
         return self.process.poll() is None
 
     def view(self) -> list[list[str]]:
-        """Return the node's view: a line a node of id, address, flags, master's id, ..., slots."""
+        """Return the node's view, one line per node: id, address, flags, id of the master, ..., slots."""
         return [line.split() for line in self.cli("CLUSTER", "NODES").splitlines()]
 
     def agrees(self) -> bool:
-        """Tell whether the node sees three masters, three replicas and no trouble, and shows them to clients."""
+        """Return whether the node sees three masters and three replicas, all healthy, and shows them to clients."""
         view = self.view()
         flags = [line[2].split(",") for line in view]
         roles = [flag for line in flags for flag in line if flag not in {"myself", "nofailover"}]
@@ -244,9 +243,9 @@ class ClusterNode(Redis):
         return (
             "cluster_state:ok" in self.cli("CLUSTER", "INFO")
             and sorted(roles) == ["master"] * 3 + ["slave"] * 3
-            # A master's word counts too: it may still keep back writes from a replica that says it is up.
+            # Ask the masters too: one may still hold back writes from a replica that reports to be up.
             and ("state=online" in replication or "master_link_status:up" in replication)
-            # No replica is shown of which the node does not know yet how far it is.
+            # A replica is not shown while its offset is unknown.
             and {_port(line[1]) for line in view} <= set(self.cli("CLUSTER", "SLOTS").split())
         )
 
@@ -289,7 +288,7 @@ class RedisCluster:
             node.stop()
 
     def kill(self) -> None:
-        """End every node without a warning (kill -9)."""
+        """Kill every node (kill -9)."""
         for node in self.nodes:
             node.kill()
 
@@ -304,7 +303,7 @@ class RedisCluster:
             node.resume()
 
     def owner(self, key: str) -> ClusterNode:
-        """Return the master that has the key, as a running node sees it."""
+        """Return the master of the key's slot, as a running node sees it."""
         witness = next(node for node in self.nodes if node.running())
         slot = int(witness.cli("CLUSTER", "KEYSLOT", key))
         for line in witness.view():
@@ -313,27 +312,27 @@ class RedisCluster:
         raise LookupError(f"no master has slot {slot}: wait until the cluster agrees")
 
     def replica(self, key: str) -> ClusterNode:
-        """Return the replica of the master that has the key."""
+        """Return the replica of the key's master."""
         owner = self.owner(key)
         identity = owner.cli("CLUSTER", "MYID")
         return next(self._node_at(line[1]) for line in owner.view() if line[3] == identity)
 
     def hand_over(self, key: str) -> None:
-        """Let the key's master and its replica change places: the topology changes and no node is lost."""
+        """Swap the key's master and its replica: the topology changes without a lost node."""
         replica = self.replica(key)
         replica.cli("CLUSTER", "FAILOVER")
-        wait_for("the handing over", lambda: self.owner(key) is replica)
+        wait_for("the failover", lambda: self.owner(key) is replica)
         self.wait_until_agreed()
 
     def clear(self) -> Self:
-        """Delete every key, so that the cluster is as new for the next tests."""
+        """Delete every key."""
         self.wait_until_agreed()
         for node in self.nodes:
-            node.cli("FLUSHALL")  # a replica refuses, and follows its master
+            node.cli("FLUSHALL")  # a replica refuses it and follows its master
         return self
 
     def wait_until_agreed(self) -> None:
-        """Wait until every node is up and sees the same."""
+        """Wait until every node is up and all agree on the topology."""
         wait_for("the nodes' agreement", lambda: all(node.agrees() for node in self.nodes))
 
     def _create(self) -> None:
@@ -341,7 +340,7 @@ class RedisCluster:
         node = self.nodes[0]
         client = find(node.binary.replace("-server", "-cli"))
         node.box.run(client, "--cluster", "create", *addresses, "--cluster-replicas", 1, "--cluster-yes")
-        # The command comes back before the nodes know who is whose replica.
+        # The command returns before the nodes know their replicas.
         self.wait_until_agreed()
 
     def _node_at(self, address: str) -> ClusterNode:
@@ -357,13 +356,13 @@ def _holds(slots: str, slot: int) -> bool:
     return not slots.startswith("[") and int(first) <= slot <= int(last or first)
 
 
-# Clusters that are made one after the other differ in their system identifiers, as those of strangers do.
+# New clusters differ in their system identifiers, as unrelated clusters do.
 _CLUSTERS = cycle(range(3))
 
 
 @cache
 def _new_cluster(number: int) -> Path:
-    """Make the data of a new cluster, once for all servers: copying it takes a tenth of the time."""
+    """Create the data directory of a new cluster once for all servers; a copy takes a tenth of the time."""
     box = Box("postgres-data", Postgres.user)
     atexit.register(box.close)
     data = box.directory / f"data{number}"
@@ -378,7 +377,7 @@ class Postgres(Server):
     name = "postgres"
     user = "postgres"
     stop_signal = signal.SIGINT  # fast; SIGTERM waits for the clients
-    death_signal = signal.SIGQUIT  # at once; it takes its children and its shared memory along
+    death_signal = signal.SIGQUIT  # immediate; children and shared memory end with it
     settings_for_tests = (
         f"listen_addresses={HOST}",
         "unix_socket_directories=",
@@ -411,25 +410,25 @@ class Postgres(Server):
         options = [part for setting in (*self.settings_for_tests, *self.settings) for part in ("-c", setting)]
         return [find("postgres"), "-D", self.data, "-p", self.port, *options]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.sql("select 1") == "1"
 
     def sql(self, query: str) -> str:
-        """Return the rows, one a line, columns between bars."""
+        """Return the rows, one per line, columns separated by bars."""
         return rows(self.port, query)
 
     def replica(self, name: str) -> Replica:
-        """Return a streaming replica that is yet to be entered."""
+        """Return a streaming replica that is not started."""
         return Replica(self, name)
 
     def kill(self) -> None:
         pid_file = (self.data / "postmaster.pid").read_text().splitlines()
         super().kill()
-        # The killed server's System V segment: nobody else would ever drop it.
+        # Remove the System V segment of the killed server.
         self.box.run("ipcrm", "-m", pid_file[6].split()[1])
 
     def crash(self) -> None:
-        """End all sessions at once with a farewell, leaving recovery to the next start (immediate shutdown)."""
+        """End all sessions at once; the next start recovers (immediate shutdown)."""
         self.box.stop(self.process, signal.SIGQUIT)
 
 
@@ -485,12 +484,12 @@ default_pool_size = {self.pool_size}
         return [find("pgbouncer"), self.box.directory / "pgbouncer.ini"]
 
     def sql(self, query: str) -> str:
-        """Like the database's, but through the pool."""
+        """Return the rows of a query through PgBouncer."""
         return rows(self.port, query)
 
 
 class RabbitMQ(Server):
-    """A RabbitMQ; use a queue name or a virtual host a test, for it takes seconds to start."""
+    """A RabbitMQ; use one queue name or virtual host per test, since it takes seconds to start."""
 
     name = "rabbitmq"
     port_count = 3
@@ -509,7 +508,7 @@ class RabbitMQ(Server):
             "vm_memory_high_watermark.absolute = 512MB\n",
         )
         self.box.environment |= self._environment(*self.ports)
-        # Our own port mapper: else the first Erlang node leaves one behind on its standard port for ever.
+        # A port mapper of our own: the first Erlang node would leave one running on its standard port.
         self.box.spawn(find("epmd"), "-port", self.ports[2], "-address", HOST, log="epmd.log")
 
     def _environment(self, port: int, distribution: int, mapper: int) -> dict[str, str]:
@@ -536,22 +535,22 @@ class RabbitMQ(Server):
     def command(self) -> list[object]:
         return [find("rabbitmq-server")]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         with create_connection((HOST, self.port), timeout=2) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(1) == b"\x01"
 
     def ctl(self, *words: object) -> str:
-        """Return what rabbitmqctl prints, such as `list_queues`."""
+        """Return the output of a rabbitmqctl command such as `list_queues`."""
         return self.box.run(find("rabbitmqctl"), "--quiet", *words).stdout.strip()
 
     def flush(self) -> None:
-        """Have new queues written to disk, which takes RabbitMQ up to 2 s: one killed earlier forgets them."""
+        """Wait until new queues are on disk, up to 2 s; a broker killed earlier loses them."""
         self.ctl("eval", "disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()].")
 
 
 class Consul(Server):
-    """A Consul server of one; what it is told survives `kill`."""
+    """A single Consul server; its data survive `kill`."""
 
     name = "consul"
     port_count = 4
@@ -574,7 +573,7 @@ class Consul(Server):
         hcl = [part for setting in settings for part in ("-hcl", setting)]
         return [find("consul"), "agent", *server, f"-bind={HOST}", f"-client={HOST}", *ports, *closed, *hcl]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         # A write: the status endpoint names a leader before the agent can serve.
         return ask(self.port, "PUT", "/v1/kv/ready", "1").strip() == "true"
 
@@ -609,12 +608,12 @@ class Nginx(Server):
 
     def command(self) -> list[object]:
         folder = self.box.directory
-        # -e: what happens before the configuration is read goes to the distribution's log otherwise.
+        # -e: messages before the configuration is read would go to the distribution's log.
         return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
 
-    def answers(self) -> bool:
-        # The master listens before it has the worker that answers.
-        return len(family(self.process.pid)) > 1 and super().answers()
+    def is_ready(self) -> bool:
+        # The master listens before its worker has started.
+        return len(family(self.process.pid)) > 1 and super().is_ready()
 
 
 def _balanced(upstreams: tuple[int, ...]) -> str:
@@ -646,7 +645,7 @@ server {{
 
 
 class Prometheus(Server):
-    """A Prometheus that scrapes `/metrics` of ports twice a second; the first time 5 s after its start."""
+    """A Prometheus that scrapes `/metrics` of ports twice a second, from 5 s after its start."""
 
     name = "prometheus"
 
@@ -674,18 +673,18 @@ class Prometheus(Server):
         where = [f"--storage.tsdb.path={folder}/data", f"--web.listen-address={HOST}:{self.port}"]
         return [find("prometheus"), f"--config.file={folder}/prometheus.yml", *where, "--log.level=warn"]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return bool(ask(self.port, "GET", "/-/ready"))
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the series that the expression selects now, each with `metric` and `value`."""
-        answer = json.loads(ask(self.port, "GET", f"/api/v1/query?{urlencode({'query': expression})}"))
-        series: list[dict[str, Any]] = answer["data"]["result"]
+        """Return the series that the expression selects, each with `metric` and `value`."""
+        result = json.loads(ask(self.port, "GET", f"/api/v1/query?{urlencode({'query': expression})}"))
+        series: list[dict[str, Any]] = result["data"]["result"]
         return series
 
 
 class HAProxy(Server):
-    """A plain TCP balancer over upstream ports, which leaves out those that are not ready."""
+    """A TCP load balancer of upstream ports that leaves out those that are not ready."""
 
     name = "haproxy"
 

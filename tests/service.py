@@ -33,7 +33,7 @@ async def app(scope, receive, send):
 
 
 def install_plugin(folder: Path, plugin: str, source: str) -> None:
-    """Make *folder*, where it is on the import path, hold a plugin of one module."""
+    """Install a plugin of one module in *folder*, which must be on the import path."""
     information = folder / f"{plugin}-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {plugin}\nVersion: 1.0\n")
@@ -44,7 +44,7 @@ def install_plugin(folder: Path, plugin: str, source: str) -> None:
 class Service(Server):
     """``scalekit run`` with *toml*, modules of the given *sources*, and plugins of one module each.
 
-    The target is ``service:app``, and APPLICATION unless the sources say otherwise.
+    The target is ``service:app``, by default APPLICATION.
     """
 
     name = "scalekit"
@@ -77,7 +77,7 @@ class Service(Server):
         options = ["--set", f"server.port={self.port}", "--set", "app.target=service:app"]
         return [sys.executable, "-m", "scalekit", "run", "scalekit.toml", *options]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.get("/health/ready") == '{"status":"ready"}'
 
     def get(self, path: str) -> str:
@@ -87,7 +87,7 @@ class Service(Server):
         self.process.send_signal(number)
 
     def wait(self, limit: float = 120.0) -> int:
-        """Wait until the process has ended by itself, and return its exit status."""
+        """Wait until the process has exited, and return its exit status."""
         return self.process.wait(limit)
 
     def log(self) -> str:
@@ -98,10 +98,10 @@ class Service(Server):
 
 
 class Foreign(Service):
-    """The same under a *server* that imports ``scalekit.asgi:app``: uvicorn, granian or hypercorn."""
+    """A service under another *server* that imports ``scalekit.asgi:app``: uvicorn, granian or hypercorn."""
 
     name = "foreign"
-    death_signal = signal.SIGTERM  # killed, some would leave their workers
+    death_signal = signal.SIGTERM  # a killed server may leave its workers
 
     def __init__(self, server: str, toml: str = "", sources: Mapping[str, str] | None = None) -> None:
         super().__init__('[app]\ntarget = "service:app"\n' + toml, sources)

@@ -1,4 +1,4 @@
-"""A disk of a few KiB, to be filled by a test."""
+"""A disk of a few KiB that a test can fill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a disk of *size*, such as ``64k``, below *folder*; skip the test where only root could."""
+    """Mount a disk of *size*, such as ``64k``, below *folder*; skip the test without the right to mount."""
     disk = folder / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(disk)]

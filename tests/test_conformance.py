@@ -1,4 +1,4 @@
-"""Every plugin of the project, and the one of the tests, keeps what the host relies on."""
+"""Every plugin of the project, and the plugin of the tests, passes the conformance tests."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ try:
 finally:
     print("imported", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
-"""Starts and stops, and tells what has been imported by then."""
+"""Source that starts and stops an application, and prints the imported modules."""
 
 SECRET = 'secret = "0123456789abcdef0123456789abcdef"\n'
 JWT = f"[plugins.jwt]\n{SECRET}insecure_cookie = true\n"

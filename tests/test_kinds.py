@@ -1,4 +1,4 @@
-"""A test's kind is found from what it uses, at whatever distance."""
+"""The kind of a test follows from the functions that it uses, also indirectly."""
 
 from __future__ import annotations
 

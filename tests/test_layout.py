@@ -1,4 +1,4 @@
-"""The repository keeps its own promises."""
+"""The layout of the repository follows its rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONGEST_FUNCTION = 50
 
 
 class Module(NamedTuple):
-    """What a file holds; its syntax tree would keep the garbage collector busy if it were kept."""
+    """Facts of a file, without its syntax tree, which would slow the garbage collector."""
 
     imports: list[str]
     names: dict[str, set[str]]

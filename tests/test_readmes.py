@@ -29,7 +29,7 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # where those that write leave what they write
+    monkeypatch.chdir(tmp_path)  # some examples write files
     file = tmp_path / "scalekit.toml"
     file.write_text(example)
     app = create_app(file, app=None if "target" in example else bare_application)

@@ -1,4 +1,4 @@
-"""The seed of drawn examples changes with each commit, and can be given."""
+"""The seed of hypothesis changes with each commit and can be set."""
 
 from __future__ import annotations
 

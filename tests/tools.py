@@ -1,4 +1,4 @@
-"""The tools that the tests load, attack and check services with."""
+"""Tools that load, attack and check services."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tests.servers import find
 PATIENCE = 60
 """Seconds that a response may take."""
 LONGEST = 600
-"""Seconds after which a load ends that nobody ends."""
+"""Seconds after which a load ends without a call of finish()."""
 SUMMARY = "summary.json"
 K6_INTERRUPTED = 105
-"""k6's status after SIGINT, whatever came of the run."""
+"""k6's exit status after SIGINT, whatever its result."""
 
 
 @dataclass(frozen=True)
 class WrkResult:
-    """What wrk saw; latencies in seconds."""
+    """A result of wrk; latencies are in seconds."""
 
     requests: int
     requests_per_second: float
@@ -42,7 +42,7 @@ class WrkResult:
 
 
 def wrk(url: str, *options: str, connections: int = 16, seconds: int = 3) -> WrkResult:
-    """Load the URL for so long; options are wrk's own, such as `"-H", "name: value"` or `"-s", script`."""
+    """Load the URL for *seconds*; options are wrk's, such as `"-H", "name: value"` or `"-s", script`."""
     with Box("wrk") as box:
         command = _wrk_command(url, options, connections, seconds)
         return read_wrk(box.run(*command, limit=seconds + PATIENCE).stdout)
@@ -52,7 +52,7 @@ def wrk(url: str, *options: str, connections: int = 16, seconds: int = 3) -> Wrk
 def wrk_load(
     url: str, *options: str, connections: int = 64, at_least: float = 3.0
 ) -> Iterator[Callable[[], WrkResult]]:
-    """Load the URL while inside; the function that is given ends the load, after so many seconds, and reports."""
+    """Load the URL inside the block; yield a function that ends it after *at_least* seconds and returns its result."""
     with Box("wrk") as box:
         began = time.monotonic()
         process = box.spawn(*_wrk_command(url, options, connections, LONGEST), log="report")
@@ -67,12 +67,12 @@ def wrk_load(
 
 def _wrk_command(url: str, options: Sequence[str], connections: int, seconds: int) -> list[object]:
     # On a busy machine a response may take longer than wrk's two seconds.
-    how = ["--latency", "--timeout", f"{PATIENCE}s", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    return [find("wrk"), *how, *options, url]
+    arguments = ["--latency", "--timeout", f"{PATIENCE}s", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    return [find("wrk"), *arguments, *options, url]
 
 
 def read_wrk(report: str) -> WrkResult:
-    """Read wrk's report, which has lines about errors only when there were some."""
+    """Parse wrk's report, which has lines on errors only when there are any."""
     errors = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", report)
     connect, read, write, timeouts = map(int, errors.groups()) if errors else (0, 0, 0, 0)
     return WrkResult(
@@ -92,7 +92,7 @@ def read_wrk(report: str) -> WrkResult:
 def _found(pattern: str, text: str, default: str | None = None) -> str:
     match = re.search(pattern, text)
     if match is None and default is None:
-        raise ValueError(f"nothing in this report matches {pattern!r}:\n{text}")
+        raise ValueError(f"the report has no match of {pattern!r}:\n{text}")
     return match[1] if match else str(default)
 
 
@@ -103,7 +103,7 @@ def _seconds(duration: str) -> float:
 
 @dataclass(frozen=True)
 class K6Result:
-    """How a k6 script ended: passed means no error and every threshold kept."""
+    """The result of a k6 script; *passed* means no error and no crossed threshold."""
 
     passed: bool
     status: int
@@ -113,7 +113,7 @@ class K6Result:
 
 
 def k6(script: Path, *options: str, limit: float = 120.0, **environment: object) -> K6Result:
-    """Run a script, whose `__ENV` has the keywords; the metrics are as `--summary-export` writes them."""
+    """Run a script with the keywords in `__ENV`; metrics are those of `--summary-export`."""
     with Box("k6") as box:
         result = box.run(*_k6_command(box, script, options, environment), check=False, limit=limit)
         return _read_k6(box, result.returncode, result.stdout + result.stderr)
@@ -121,9 +121,9 @@ def k6(script: Path, *options: str, limit: float = 120.0, **environment: object)
 
 @contextmanager
 def k6_load(script: Path, at_least: float = 3.0, **environment: object) -> Iterator[Callable[[], K6Result]]:
-    """Run a script while inside; the function that is given ends it, after so many seconds, and reports.
+    """Run a script inside the block; yield a function that ends it after *at_least* seconds and returns its result.
 
-    Such a run passed when every threshold was kept.
+    The run has passed when it crossed no threshold.
     """
     with Box("k6") as box:
         began = time.monotonic()
@@ -135,7 +135,7 @@ def k6_load(script: Path, at_least: float = 3.0, **environment: object) -> Itera
             box.stop(process, signal.SIGINT)
             status = 0 if process.returncode == K6_INTERRUPTED else process.returncode
             result = _read_k6(box, status, (box.directory / "report").read_text())
-            return replace(result, passed=result.passed and _kept_thresholds(result))
+            return replace(result, passed=result.passed and _within_thresholds(result))
 
         yield finish
 
@@ -154,24 +154,24 @@ def _read_k6(box: Box, status: int, report: str) -> K6Result:
     return K6Result(status == 0, status, exported["metrics"], report, checks)
 
 
-def _kept_thresholds(result: K6Result) -> bool:
-    """Tell whether there were thresholds and all were kept: in this format true means broken."""
-    broken = [each for metric in result.metrics.values() for each in metric.get("thresholds", {}).values()]
-    return bool(broken) and not any(broken)
+def _within_thresholds(result: K6Result) -> bool:
+    """Return whether there are thresholds and none is crossed; in this format true means crossed."""
+    crossed = [each for metric in result.metrics.values() for each in metric.get("thresholds", {}).values()]
+    return bool(crossed) and not any(crossed)
 
 
 def promtool(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run promtool, such as `"check", "metrics"` with the metrics as text; status 0 means nothing to complain of."""
+    """Run promtool, such as `"check", "metrics"` with the metrics as text; status 0 means no complaint."""
     with Box("promtool") as box:
         return box.run(find("promtool"), *arguments, text=text, check=False)
 
 
 def slowhttptest(url: str, *options: object, seconds: int = 5) -> str:
-    """Attack the URL with slow requests for some seconds and return the report; options are its own."""
+    """Attack the URL with slow requests for *seconds* and return the report; options are slowhttptest's."""
     with Box("slowhttptest") as box:
         return box.run(find("slowhttptest"), "-u", url, "-l", seconds, *options, limit=seconds + 30).stdout
 
 
 def chromium_path() -> str:
-    """Return where the browser is."""
+    """Return the path of the browser."""
     return find("chromium")

@@ -1,4 +1,4 @@
-"""Services with several workers, and a look at which processes they are."""
+"""Services with several workers, and their processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import asyncio, os, pathlib, time
 with open("imports", "a") as file:
     file.write(f"{os.getpid()}\\n")
 """
-"""Notes the process that imports it."""
+"""Source that records the process that imports it."""
 COUNTING = """
 import asyncio, os, pathlib, time
 def count():
@@ -30,19 +30,19 @@ async def app(scope, receive, send):
         ...
     await served(scope, receive, send)
 """
-TELLS_ITS_PID = APPLICATION.replace('b"%s %d" % (scope["path"].encode(), length)', 'b"%d" % __import__("os").getpid()')
+SENDS_ITS_PID = APPLICATION.replace('b"%s %d" % (scope["path"].encode(), length)', 'b"%d" % __import__("os").getpid()')
 
 
 def counting(on_start: str, source: str = APPLICATION) -> str:
-    """Return *source* with what runs when a worker starts, after the file ``starts`` has got its process id.
+    """Return *source* with the code *on_start*, which runs when a worker starts; its process id is in ``starts``.
 
-    In *on_start* ``number`` is how many workers have started before.
+    In *on_start*, ``number`` is the number of workers that have started before.
     """
     return COUNTING.replace("...", on_start) + source.replace("async def app(", "async def served(")
 
 
 def pids_in(service: Service, file: str) -> list[int]:
-    """Return the process ids in a file, one a line, that the application has written."""
+    """Return the process ids that the application has written to *file*, one per line."""
     path = service.box.directory / file
     return list(map(int, path.read_text().split())) if path.exists() else []
 
@@ -55,39 +55,39 @@ class Supervisor(Protocol):
 
 
 class Starting(Service):
-    """A service that is not waited for."""
+    """A service whose start is not awaited."""
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
 
 class Supervised(Service):
-    """A service that is there when every worker is."""
+    """A service that is ready when every worker is."""
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         logs = self.box.directory.rglob("*.log")
-        return any(" workers on http" in path.read_text() for path in logs) and super().answers()
+        return any(" workers on http" in path.read_text() for path in logs) and super().is_ready()
 
 
-def supervised(workers: int, more: str = "", source: str = TELLS_ITS_PID, **plugins: str) -> Supervised:
-    """Return a service of so many workers, whose application answers with the worker's process id."""
+def supervised(workers: int, more: str = "", source: str = SENDS_ITS_PID, **plugins: str) -> Supervised:
+    """Return a service of *workers* workers whose application responds with the worker's process id."""
     tables = f"[server]\nworkers = {workers}\n{IN_A_SECOND}\n{more}\n"
     return Supervised(tables, {"service": source}, plugins)
 
 
 def workers_of(service: Supervisor) -> list[int]:
-    """Return the process ids of the workers that are there now."""
+    """Return the process ids of the running workers."""
     return [pid for pid in family(service.pid)[1:] if alive(pid) and _is_worker(pid, service.pid)]
 
 
 def parents_of_workers(service: Supervisor) -> list[int]:
-    """Return the process ids of the fork servers that are there now, the oldest first."""
+    """Return the process ids of the running fork servers, the oldest first."""
     members = [pid for pid in family(service.pid)[1:] if alive(pid) and b"--fork-server" in _command(pid)]
     return sorted(set(members) - set(workers_of(service)))
 
 
 def wait_for_new_workers(service: Service, old: list[int], number: int) -> list[int]:
-    """Wait until there are *number* workers, none of them in *old*, and the last of those has gone."""
+    """Wait until there are *number* workers and all *old* ones have exited; return the new process ids."""
 
     def renewed() -> list[int]:
         now = workers_of(service)
@@ -97,19 +97,19 @@ def wait_for_new_workers(service: Service, old: list[int], number: int) -> list[
 
 
 def serving_pids(service: Service, number: int) -> set[int]:
-    """Ask until so many processes have answered, and return their ids."""
+    """Send requests until *number* processes have responded, and return their ids."""
     seen: set[int] = set()
 
     def enough() -> bool:
         seen.add(int(service.get("/")))
         return len(seen) >= number
 
-    wait_for(f"answers of {number} workers", enough)
+    wait_for(f"responses of {number} workers", enough)
     return seen
 
 
 def stop(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
-    """End the service by a signal to its supervisor; return the exit status when nothing of it is left."""
+    """Send a signal to the supervisor; return the exit status when all processes have exited."""
     pids = family(service.pid)
     service.signal(number)
     status = service.wait()
@@ -118,13 +118,13 @@ def stop(service: Service, number: signal.Signals = signal.SIGTERM) -> int:
 
 
 def sockets_of(pid: int) -> int:
-    """Return how many connections and other sockets the process has open."""
+    """Return the number of open sockets of the process."""
     names = [fd.readlink().name for fd in Path(f"/proc/{pid}/fd").iterdir()]
     return len([name for name in names if re.match(r"socket:", name)])
 
 
 def _is_worker(pid: int, supervisor: int) -> bool:
-    """Tell whether it has a place of its own, or is a fork, which has the command line of its parent."""
+    """Return whether the process is a worker; a forked worker has the command line of its parent."""
     command = _command(pid)
     return b"--worker" in command or (b"--fork-server" in command and parent_of(pid) != supervisor)
 

@@ -188,19 +188,19 @@ async def _complete(exchange: Exchange) -> None:
     try:
         try:
             await exchange.chain.serve(exchange)
-        except Unavailable as gone:
-            await respond_unavailable(exchange, gone)
+        except Unavailable as unavailable:
+            await respond_unavailable(exchange, unavailable)
     except BaseException as error:
         exchange.complete(error)
         raise
     exchange.complete(None)
 
 
-async def respond_unavailable(exchange: Exchange, gone: Unavailable) -> None:
+async def respond_unavailable(exchange: Exchange, error: Unavailable) -> None:
     """Send the 503 of *error*; raise *error* when the response has started, and for a websocket."""
     if exchange.status or exchange.scope["type"] != "http":
-        raise gone
-    await problem_of(gone)(exchange.scope, exchange.client_receive, exchange.send)
+        raise error
+    await problem_of(error)(exchange.scope, exchange.client_receive, exchange.send)
 
 
 async def _wait_for(reply: asyncio.Future[Any]) -> None:

@@ -42,12 +42,12 @@ async def bare_application(scope: Scope, receive: Receive, send: Send) -> None:
 class PluginConformance:
     """Tests of the plugin *name* with the configuration *table*; pytest collects them from a subclass ``Test...``.
 
-    *beside* has the tables of required plugins by name.
+    *other_tables* has the tables of required plugins by name.
     """
 
     name: ClassVar[str]
     table: ClassVar[Mapping[str, Any]] = {}
-    beside: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    other_tables: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
     def module(self) -> ModuleType:
@@ -62,7 +62,7 @@ class PluginConformance:
 
     def host(self, app: ASGIApp = bare_application) -> Host:
         """Return a new host of *app* with this plugin and the plugins that it requires."""
-        return create_app({"plugins": {**self.beside, self.name: dict(self.table)}}, app=app)
+        return create_app({"plugins": {**self.other_tables, self.name: dict(self.table)}}, app=app)
 
     def test_hooks_have_the_signature_that_the_host_declares(self) -> None:
         hooks = {name: function for name, function in vars(self.module).items() if hasattr(function, "scalekit_impl")}

@@ -30,7 +30,7 @@ class Workers(Instance):
         super().prepare()
         self.box.environment["PYTHONPATH"] = str(self.file.parent.parent)
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return any(" workers on http" in log.read_text() for log in self.box.directory.rglob("*.log"))
 
 
@@ -51,7 +51,7 @@ def measure(rounds: int) -> list[Row]:
             for title, preload in ((APART, "false"), (FORKED, "true")):
                 overrides = (f"server.workers={WORKERS}", f"server.preload={preload}", "server.drain_delay=0s")
                 with Workers("production.toml", "PORT", environment, overrides) as service:
-                    wait_for("an answer", service.answers)
+                    wait_for("an answer", service.is_ready)
                     taken[title].append(_taken(family(service.pid)[1:]))
     return list(_rows(taken))
 

@@ -62,7 +62,7 @@ class Served(Server):
         quiet = ["--no-access-log", "--log-level", "warning"]
         return [self.python, "-m", "uvicorn", f"{self.case.module}:app", "--port", self.port, *quiet]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         connection = HTTPConnection(HOST, self.port, timeout=10)
         try:
             connection.request("GET", PATH, headers=self.headers)

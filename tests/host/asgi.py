@@ -1,4 +1,4 @@
-"""Small applications and a way to send them messages one by one."""
+"""Small applications, and a client that sends them messages one by one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def behind(app: ASGIApp, *filters: Filter) -> FilterChain:
 
 
 class Conversation:
-    """What a client sends and gets, message by message."""
+    """The messages that a client sends and receives."""
 
     def __init__(self) -> None:
         self.to_app: asyncio.Queue[Message] = asyncio.Queue()
@@ -70,7 +70,7 @@ async def respond(send: Send, body: bytes = b"ok", status: int = 200) -> None:
 
 
 async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the whole body, as frameworks do, and answer its length; raise when the client leaves."""
+    """Read the whole body and respond with its length; raise when the client disconnects."""
     length = 0
     while True:
         message = await receive()
@@ -82,7 +82,7 @@ async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def http_only(app: ASGIApp) -> ASGIApp:
-    """Return *app* as one that says that it knows no scope but HTTP's."""
+    """Return *app* as an application that raises for other scopes than HTTP."""
 
     async def only(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"

@@ -4,7 +4,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Trace:
-    """Write a name into the response's ``trace`` header, before those of the middleware further in."""
+    """Middleware that prepends its name to the ``trace`` header of the response."""
 
     def __init__(self, app: ASGIApp, name: str) -> None:
         self.app = app

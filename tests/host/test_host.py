@@ -31,7 +31,7 @@ def host(app: ASGIApp, **tables: Any) -> Host:
 
 
 async def serve(app: Host, scope: Scope) -> tuple[Conversation, Exception | None]:
-    """Serve one request as a server would, and return what was sent and what was raised."""
+    """Serve one request as a server does; return the conversation and the exception."""
     client = Conversation()
     client.chunk(b"")
     async with running(app) as state:
@@ -113,14 +113,14 @@ async def test_filters_are_told_though_nobody_takes_the_response() -> None:
         raise Unavailable("a shelf")
 
     async def broken(message: Message) -> None:
-        raise gone
+        raise disconnected
 
-    gone = OSError("the client has gone")
+    disconnected = OSError("the client has disconnected")
     app = host(http_only(needs))
     app.chain = behind(http_only(needs), Ends())
-    with pytest.raises(OSError, match="the client has gone"):
+    with pytest.raises(OSError, match="the client has disconnected"):
         await app(http_scope(), Conversation().to_app.get, broken)
-    assert ended == [(503, gone)]
+    assert ended == [(503, disconnected)]
 
 
 async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) -> None:
@@ -226,14 +226,14 @@ async def test_an_error_of_the_applications_lifespan_keeps_its_type_for_who_driv
         yield
         raise OutOfPaperError("tray 2")
 
-    answers: asyncio.Queue[Any] = asyncio.Queue()
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
     to_app: asyncio.Queue[Any] = asyncio.Queue()
     to_app.put_nowait({"type": "lifespan.startup"})
     to_app.put_nowait({"type": "lifespan.shutdown"})
     app = host(Starlette(lifespan=lifespan), plugins={"visits": {}})
     with pytest.raises(OutOfPaperError, match=r"^tray 2$"):
-        await app({"type": "lifespan"}, to_app.get, answers.put)
-    last = [answers.get_nowait() for _ in range(answers.qsize())][-1]
+        await app({"type": "lifespan"}, to_app.get, from_app.put)
+    last = [from_app.get_nowait() for _ in range(from_app.qsize())][-1]
     kind = "startup" if moment == "start" else "shutdown"
     assert last["type"] == f"lifespan.{kind}.failed"
     assert "the application" in last["message"]
@@ -260,17 +260,17 @@ async def test_a_server_without_lifespan_state_does_not_matter() -> None:
 
     app = host(Starlette(routes=[Route("/", show)]), plugins={"visits": {}})
     to_app: asyncio.Queue[Any] = asyncio.Queue()
-    answers: asyncio.Queue[Any] = asyncio.Queue()
-    living = asyncio.create_task(app({"type": "lifespan"}, to_app.get, answers.put))
+    from_app: asyncio.Queue[Any] = asyncio.Queue()
+    living = asyncio.create_task(app({"type": "lifespan"}, to_app.get, from_app.put))
     to_app.put_nowait({"type": "lifespan.startup"})
-    assert (await answers.get())["type"] == "lifespan.startup.complete"
+    assert (await from_app.get())["type"] == "lifespan.startup.complete"
     client = Conversation()
     scope = http_scope()
     del scope["state"]
     await client.run(app, scope)
     assert client.body == b"1"
     to_app.put_nowait({"type": "lifespan.shutdown"})
-    assert (await answers.get())["type"] == "lifespan.shutdown.complete"
+    assert (await from_app.get())["type"] == "lifespan.shutdown.complete"
     await living
 
 

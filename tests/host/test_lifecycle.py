@@ -22,7 +22,7 @@ async def nothing() -> None:
 
 
 class Story:
-    """Steps that write down what happens to them."""
+    """Steps that record their events."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -82,7 +82,7 @@ async def test_steps_start_in_order_and_stop_in_reverse(caplog: pytest.LogCaptur
     assert await lifecycle.stop() == []
     assert phase_of(lifecycle) is Phase.STOPPED
     assert story.events == ["a+", "b+", "b-", "a-"]
-    assert (lifecycle.failed, caplog.text) == ({}, ""), "what was stopped has not died"
+    assert (lifecycle.failed, caplog.text) == ({}, ""), "a stopped step has not failed"
 
 
 async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_stopped_in_reverse(
@@ -93,7 +93,7 @@ async def test_a_step_that_fails_to_start_is_named_and_those_before_it_are_stopp
     with pytest.raises(StartError, match="c did not start: OSError: no such host"):
         await lifecycle.start()
     assert story.events == ["a+", "b+", "b-", "a-"]
-    assert caplog.text == "", "who started it tells"
+    assert caplog.text == "", "the caller reports the error"
     assert phase_of(lifecycle) is Phase.STOPPED
 
 
@@ -165,7 +165,7 @@ async def test_a_step_that_stops_unexpectedly_is_logged(caplog: pytest.LogCaptur
     await lifecycle.stop()
     crash.clear()
     await lifecycle.start()
-    assert lifecycle.failed == {}, "it lives again"
+    assert lifecycle.failed == {}, "the step runs again"
     await lifecycle.stop()
 
 
@@ -236,7 +236,7 @@ async def test_readiness_can_be_turned_off_from_a_signal_handler() -> None:
     assert phase_of(lifecycle) is Phase.DRAINING
     await lifecycle.stop()
     lifecycle.begin_drain()
-    assert phase_of(lifecycle) is Phase.STOPPED, "what has stopped does not drain"
+    assert phase_of(lifecycle) is Phase.STOPPED, "a stopped lifecycle does not drain"
 
 
 async def test_readiness_that_was_turned_off_while_starting_stays_off() -> None:

@@ -45,8 +45,8 @@ def test_before_orders_and_requires_a_provider() -> None:
 
 
 def test_a_missing_requirement_names_the_key_of_the_table() -> None:
-    asking = lifespan(before=(POOL,), required_by_key={POOL: "tags"})
-    assert list(missing_requirements({"z": asking})) == [("z", "tags")]
+    dependent = lifespan(before=(POOL,), required_by_key={POOL: "tags"})
+    assert list(missing_requirements({"z": dependent})) == [("z", "tags")]
 
 
 def test_an_outermost_plugin_starts_before_all_others() -> None:

@@ -62,8 +62,8 @@ async def test_operator_pages_are_outside_of_all_layers_and_inside_the_hosts_lim
 async def test_the_index_lists_the_pages_for_operators(server: dict[str, Any], status: int) -> None:
     app = create_app({"plugins": {"visits": {}}, "server": server}, app=Starlette())
     async with running(app) as state:
-        answer = await request(app, "/-/", state=state)
-    assert answer.status == status
+        response = await request(app, "/-/", state=state)
+    assert response.status == status
     if status == 200:
         pages = ["/-/memory", "/-/visits", "/health", "/health/live", "/health/ready"]
-        assert orjson.loads(answer.body) == {"pages": pages}
+        assert orjson.loads(response.body) == {"pages": pages}

@@ -66,7 +66,7 @@ def test_two_plugins_of_one_name_are_refused(install: Install) -> None:
     assert "is installed twice" in message
     assert first in message
     assert second in message
-    assert build("visits"), "as long as nobody turns it on, it does no harm"
+    assert build("visits"), "a plugin that is not enabled is not loaded"
 
 
 def test_an_unknown_plugin_is_refused_with_the_nearest_name() -> None:
@@ -137,7 +137,7 @@ def test_all_plugins_with_state_per_worker_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hook", "answer", "message"),
+    ("hook", "result", "message"),
     [
         ("scalekit_config()", "dict", "scalekit_config must return a subclass of scalekit.Table"),
         ("scalekit_lifespan(context)", "3", "scalekit_lifespan must return Lifespan, got 3"),
@@ -146,8 +146,8 @@ def test_all_plugins_with_state_per_worker_are_reported_together() -> None:
         ("scalekit_health(context)", "{}", "scalekit_health must return Check, got {}"),
     ],
 )
-def test_a_hook_result_of_the_wrong_type_is_refused(hook: str, answer: str, message: str, install: Install) -> None:
-    install("odd", NOTHING + f"@hookimpl\ndef {hook}: return {answer}")
+def test_a_hook_result_of_the_wrong_type_is_refused(hook: str, result: str, message: str, install: Install) -> None:
+    install("odd", NOTHING + f"@hookimpl\ndef {hook}: return {result}")
     assert f"plugin 'odd': {message}" in refusal("odd")
 
 
@@ -182,8 +182,8 @@ def test_layers_order_the_chain_whatever_the_order_of_tables_and_plugins(install
     install("zeta", source.format("zeta", ["LOG", "RESOURCES"]))
     install("alpha", source.format("alpha", ["CACHE", "LOG", "LIMIT_SUBJECT"]))
     install("mid", source.format("mid", ["AUTHENTICATE", "METRICS", "LIMIT_CLIENT"]))
-    answer = asyncio.run(once(build("zeta", "mid", "alpha")))
-    assert answer.header("trace") == (
+    response = asyncio.run(once(build("zeta", "mid", "alpha")))
+    assert response.header("trace") == (
         "LOG-alpha LOG-zeta METRICS-mid LIMIT_CLIENT-mid AUTHENTICATE-mid LIMIT_SUBJECT-alpha CACHE-alpha"
         " RESOURCES-zeta"
     )
@@ -201,8 +201,8 @@ def test_equal_middleware_of_two_plugins_is_in_the_chain_once(install: Install) 
     )
     install("one", source.format("one"))
     install("two", source.format("two"))
-    answer = asyncio.run(once(build("one", "two")))
-    assert answer.header("trace") == "shared one two shared one two"
+    response = asyncio.run(once(build("one", "two")))
+    assert response.header("trace") == "shared one two shared one two"
 
 
 def test_a_base_http_middleware_is_refused(install: Install) -> None:
@@ -236,8 +236,8 @@ def test_two_applications_have_nothing_in_common() -> None:
         first, second = build(visits={"limit": 1}), build("visits")
         async with running(first) as one, running(second) as other:
             for app, state in ((first, one), (first, one), (second, other)):
-                answer = await request(app, "/", state=state)
-                seen.append(answer.header("x-visits"))
+                response = await request(app, "/", state=state)
+                seen.append(response.header("x-visits"))
         return seen
 
     seen: list[str | None] = []

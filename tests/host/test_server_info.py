@@ -1,4 +1,4 @@
-"""State that each process keeps for itself, where another server may run several."""
+"""Warnings about state per process under servers that may run several processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def warnings(caplog: pytest.LogCaptureFixture, served: bool = False, **plugins: Any) -> list[str]:
-    """Return what is warned of when an application with *plugins* starts."""
+    """Return the warnings at the start of an application with *plugins*."""
     host = create_app({"plugins": plugins}, app=app)
     if served:
         host.context.provide(WORKER, "")

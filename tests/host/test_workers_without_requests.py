@@ -30,7 +30,7 @@ def test_selected_plugins_include_their_dependencies_and_exporters() -> None:
     lifespans = {
         "giver": Lifespan(nothing, provides=(ONE,)),
         "user": Lifespan(nothing, provides=(TWO,), requires=(ONE,)),
-        "follower": Lifespan(nothing, after=(TWO, Key("of nobody"))),
+        "follower": Lifespan(nothing, after=(TWO, Key("without provider"))),
         "log": Lifespan(nothing, outermost=True),
         "export": Lifespan(nothing, series_budget=10),
         "other": Lifespan(nothing, after=(ONE,)),

@@ -167,7 +167,7 @@ def test_a_bare_application_gets_its_503_from_the_host(postgres: Postgres) -> No
 def test_a_service_starts_without_its_database_and_serves_once_that_is_there(postgres: Postgres) -> None:
     postgres.kill()
     unready = Service(table(postgres.url), {"service": APPLICATION})
-    unready.answers = lambda: ask(unready, "/health/live")[0] == 200  # type: ignore[method-assign]
+    unready.is_ready = lambda: ask(unready, "/health/live")[0] == 200  # type: ignore[method-assign]
     with unready as service:
         assert ask(service, "/health/ready")[0] == 503
         assert ask(service, "/hello")[0] == 200

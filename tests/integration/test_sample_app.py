@@ -47,7 +47,7 @@ class SampleApp(Server):
         self.box.environment |= {"CACHE_URL": self.redis.url, "LIMITS_URL": self.redis.url}
         return [sys.executable, "-m", "scalekit", "run", LOAD, "--set", "server.workers=4"]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 

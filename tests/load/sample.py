@@ -42,7 +42,7 @@ class Sample(Server):
         options = [part for option in self.options for part in ("--set", option)]
         return [sys.executable, "-m", "scalekit", "run", self.file, *options]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 

@@ -116,7 +116,7 @@ def test_a_terminal_gets_rows_in_colour() -> None:
             return b"/shown" in shown
 
         try:
-            wait_for("a response", service.answers, process)
+            wait_for("a response", service.is_ready, process)
             fetch(service, "/shown")
             wait_for("the row", row_is_shown, process)
         finally:
@@ -142,7 +142,7 @@ def test_requests_are_served_while_the_reader_of_standard_error_is_stalled() -> 
         )
         os.close(writer)
         try:
-            wait_for("a response", service.answers, process)
+            wait_for("a response", service.is_ready, process)
             for _ in range(8):
                 assert fetch(service, "/much")[0] == 200
             assert fetch(service, "/last", x_request_id="the-last")[0] == 200
@@ -173,7 +173,7 @@ def test_requests_are_served_when_standard_error_is_full_or_closed(place: str) -
             **error,  # type: ignore[call-overload]  # empty, or the key stderr
         )
         try:
-            wait_for("a response", service.answers, process)
+            wait_for("a response", service.is_ready, process)
             assert fetch(service, "/much")[0] == 200
             logs = service.box.directory / "logs"
             wait_for("the file", lambda: b"request" in (logs / "combined.log").read_bytes())
@@ -192,7 +192,7 @@ def test_under_uvicorn_each_request_and_exception_is_logged_once() -> None:
         service.box.write("file.toml", WITH_FILES + '[app]\ntarget = "service:app"\n')
         command = [sys.executable, "-m", "uvicorn", "scalekit.asgi:app", "--port", str(service.port)]
         process = service.box.spawn(*command, "--no-proxy-headers", log="uvicorn.log")
-        wait_for("a response", service.answers, process)
+        wait_for("a response", service.is_ready, process)
         fetch(service, "/a", x_request_id="one")
         fetch(service, "/fail", x_request_id="two")
         service.box.stop(process)

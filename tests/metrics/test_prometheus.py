@@ -45,7 +45,7 @@ class ManagedService(Service):
     def command(self) -> list[object]:
         return [*super().command(), "--set", f"server.management_address={HOST}:{self.management}"]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return ask(self.management, "GET", "/health/ready") == '{"status":"ready"}'
 
 

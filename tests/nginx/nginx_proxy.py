@@ -42,8 +42,8 @@ class NginxProxy(Nginx):
         folder = self.box.directory
         return [find("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
 
-    def answers(self) -> bool:
-        return len(family(self.process.pid)) > 1 and super().answers()
+    def is_ready(self) -> bool:
+        return len(family(self.process.pid)) > 1 and super().is_ready()
 
     def get(self, path: str) -> str:
         return ask(self.port, "GET", path)

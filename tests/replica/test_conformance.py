@@ -5,4 +5,4 @@ from scalekit.testing import PluginConformance
 
 class TestReplica(PluginConformance):
     name = "replica"
-    beside = {"pool": {"url": "sqlite:///:memory:"}}
+    other_tables = {"pool": {"url": "sqlite:///:memory:"}}

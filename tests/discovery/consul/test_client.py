@@ -42,7 +42,7 @@ class TlsConsul(Consul):
         ]
         return [*super().command(), *(part for setting in settings for part in ("-hcl", setting))]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         command = (find("consul"), "kv", "put", f"-http-addr={HOST}:{self.port}", f"-token={TOKEN}", "ready", "1")
         return self.box.run(*command, check=False, limit=10).returncode == 0
 

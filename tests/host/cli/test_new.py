@@ -159,7 +159,7 @@ class Container(Server):
         self.box.environment |= {"PORT": str(self.port), "PYTHONPATH": str(self.made.site)}
         return ["env", "-C", self.made.image, sys.executable, "-m", program, *arguments]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return bool(ask(self.port, "GET", "/health/ready"))
 
 

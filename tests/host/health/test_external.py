@@ -14,12 +14,12 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def service(answer: bytes, requests: list[bytes] | None = None) -> AsyncGenerator[str, None]:
+async def service(response: bytes, requests: list[bytes] | None = None) -> AsyncGenerator[str, None]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
         if requests is not None:
             requests.append(request)
-        writer.write(answer)
+        writer.write(response)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -34,7 +34,7 @@ async def test_a_service_with_a_successful_response_is_healthy(status: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("response", "message"),
     [
         (b"HTTP/1.1 500 No\r\n\r\n", "responded with 500"),
         (b"HTTP/1.1 404 No\r\n\r\n", "responded with 404"),
@@ -42,8 +42,8 @@ async def test_a_service_with_a_successful_response_is_healthy(status: str) -> N
         (b"", "the response is not HTTP"),
     ],
 )
-async def test_a_service_with_another_response_is_unhealthy(answer: bytes, message: str) -> None:
-    async with service(answer) as url:
+async def test_a_service_with_another_response_is_unhealthy(response: bytes, message: str) -> None:
+    async with service(response) as url:
         with pytest.raises(ConnectionError, match=message):
             await probe(url)
 

@@ -97,10 +97,10 @@ async def test_a_failed_check_whose_probe_hangs_later_keeps_its_error() -> None:
 
 
 async def test_checks_repeat_and_recover_and_keep_the_last_error() -> None:
-    answers = [ill, ill, well]
+    probes = [ill, ill, well]
 
     async def probe() -> None:
-        await (answers.pop(0) if len(answers) > 1 else answers[0])()
+        await (probes.pop(0) if len(probes) > 1 else probes[0])()
 
     watched = monitor(a=Check("a", probe))
     async with watched.run():

@@ -1,4 +1,4 @@
-"""Filters that write down when they are called, and decide as a test says."""
+"""Filters that record their calls and return the decisions of a test."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Note = tuple[Any, ...]
 
 
 def decided(decision: Any, *args: Any) -> Any:
-    """Return *decision*, or what it returns where it is a function."""
+    """Return *decision*, or its result when it is a function."""
     return decision(*args) if callable(decision) else decision
 
 
 class Recorder(Filter):
-    """Notes each call under its *name*, and decides what *decision*, a value or a function of the exchange, says."""
+    """Records each call with its *name*, and returns *decision*, a value or a function of the exchange."""
 
     def __init__(self, name: str, notes: list[Note], decision: Any = None) -> None:
         self.name = name
@@ -50,14 +50,14 @@ class Recorder(Filter):
         self.notes.append((self.name, "close", exchange.status, exchange.code))
 
 
-class Looking(Recorder):
-    """One that is asked while decisions are pending."""
+class EarlyRecorder(Recorder):
+    """A recorder that runs while decisions are pending."""
 
     runs_while_pending = True
 
 
-class Asker:
-    """Decides on nothing until :meth:`answer` is called; *then* is what it decides."""
+class PendingDecision:
+    """A decision that is pending until :meth:`complete` is called, and then is *then*."""
 
     def __init__(self, then: Callable[[], Decision] | Decision = None) -> None:
         self.then = then
@@ -70,11 +70,11 @@ class Asker:
 
     @property
     def reply(self) -> asyncio.Future[Any]:
-        """The reply that was asked for last."""
+        """The latest reply."""
         return self.replies[-1]
 
-    def answer(self) -> None:
-        """Let the reply be there."""
+    def complete(self) -> None:
+        """Complete the reply."""
         self.reply.set_result(None)
 
     def _decide(self) -> Decision:
@@ -88,10 +88,10 @@ def response(status: int = 200, body: bytes = b"local", *headers: tuple[bytes, b
 
 
 async def page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond to every request alike."""
+    """Respond to every request with ``page``."""
     await respond(send, b"page")
 
 
-def calls(notes: list[Note], what: str) -> list[str]:
-    """Return the names of those that were called for *what*, in order."""
-    return [note[0] for note in notes if note[1] == what]
+def calls(notes: list[Note], method: str) -> list[str]:
+    """Return the names of the filters whose *method* was called, in order."""
+    return [note[0] for note in notes if note[1] == method]

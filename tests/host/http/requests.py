@@ -1,4 +1,4 @@
-"""A list of requests of every kind, and what a service makes of them: responses, log lines and metrics."""
+"""Requests of every kind, and their outcome: responses, log lines and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.processes import HOST, wait_for
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 OF_SERVERS = {"connection", "date", "server", "transfer-encoding", "keep-alive"}
-"""Response headers that are the server's own."""
+"""Response headers that servers add."""
 OF_TIME = re.compile(r"(?<=[rt]=)\d\d+|(?<=^)\d{3,}$")
 """Numbers in headers of limits that change while time passes."""
 OF_RUNS = {"timestamp", "duration_ms", "trace_id", "pid", "logger", "exception"}
@@ -31,7 +31,7 @@ Response = tuple[str, int, list[tuple[str, str]], bytes]
 
 @dataclass
 class Outcome:
-    """What a service made of the requests."""
+    """The outcome of the requests."""
 
     responses: list[Response] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Outcome:
 
 
 class Client:
-    """Sends requests one after the other, each under an id of its own, and notes what comes."""
+    """Sends requests one after the other with increasing ids, and records the responses."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -47,7 +47,7 @@ class Client:
         self.count = 0
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> bytes:
-        """Send one request on a connection of its own, and return the body of the response."""
+        """Send one request on a new connection, and return the body of the response."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, {**self._ids(), **fields}, encode_chunked=not isinstance(body, bytes))
@@ -55,12 +55,12 @@ class Client:
         received = response.read()
         connection.close()
         found = sorted((name.lower(), OF_TIME.sub("n", value)) for name, value in response.getheaders())
-        kept = [each for each in found if each[0] not in OF_SERVERS]
-        self.outcome.responses.append((f"{method} {path}", response.status, kept, received))
+        own_headers = [each for each in found if each[0] not in OF_SERVERS]
+        self.outcome.responses.append((f"{method} {path}", response.status, own_headers, received))
         return received
 
     def open(self, path: str) -> None:
-        """Open a websocket and let it return a message."""
+        """Open a websocket and exchange one message."""
         try:
             with connect(f"ws://{HOST}:{self.port}{path}", additional_headers=self._ids(), open_timeout=60) as opened:
                 opened.send("hello")
@@ -69,7 +69,7 @@ class Client:
             self.outcome.responses.append((path, refused.response.status_code, [], bytes(refused.response.body or b"")))
 
     def leave(self, path: str) -> None:
-        """Send a request, and leave when the application reads its body."""
+        """Send a request, and disconnect when the application reads its body."""
         fields = {"host": HOST, "content-length": "5", "expect": "100-continue", **self._ids()}
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         with socket.create_connection((HOST, self.port), timeout=60) as connection:
@@ -101,7 +101,7 @@ def ask_everything(client: Client) -> None:
     client.ask("DELETE", "/cached")
     client.ask("GET", "/cached")
     token = client.ask("GET", "/token").decode()
-    client.outcome.responses.pop()  # which nobody else gets
+    client.outcome.responses.pop()  # the token differs between services
     for path in ("/private/page", "/private/admin"):
         client.ask("GET", path)
         client.ask("GET", path, authorization=f"Bearer {token}")
@@ -123,7 +123,7 @@ def ask_everything(client: Client) -> None:
 
 
 def outcome_of(port: int, log: Path) -> Outcome:
-    """Return what the service on *port*, which logs into *log*, makes of everything."""
+    """Return the outcome of all requests to the service on *port*, which logs to *log*."""
     client = Client(port)
     ask_everything(client)
     wait_for("the last line", lambda: f'"request-{client.count}"'.encode() in log.read_bytes())

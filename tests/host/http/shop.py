@@ -46,7 +46,7 @@ PAGES = {"/cached": CACHED, "/limited": [], "/private/page": [], "/private/admin
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Respond as the path says."""
+    """Respond according to the path."""
     path = scope["path"]
     if scope["type"] == "websocket":
         await converse(receive, send)

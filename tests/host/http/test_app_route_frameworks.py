@@ -1,4 +1,4 @@
-"""`scalekit routes` knows the routes of every framework that tells of them."""
+"""`scalekit routes` lists the routes of every supported framework."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def endpoint(request: Any) -> PlainTextResponse:
 
 
 async def opaque(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand for an application that tells nothing."""
+    """Do nothing, as an application without a route table."""
 
 
 def fastapi() -> FastAPI:

@@ -53,7 +53,7 @@ async def test_a_content_length_that_is_not_a_number_is_rejected(length: str) ->
 async def test_a_streamed_body_is_rejected_as_soon_as_it_is_too_large() -> None:
     client = Conversation()
     client.chunk(b"123456", more=True)
-    client.chunk(b"123456", more=True)  # and no end: the answer does not wait for it
+    client.chunk(b"123456", more=True)  # without an end: the response does not wait for it
     await client.run(behind(echo_length, BodyLimit(LIMIT, 1)), http_scope(headers=CHUNKED))
     assert client.status == 413
     assert [message["type"] for message in client.sent] == ["http.response.start", "http.response.body"]

@@ -1,4 +1,4 @@
-"""What is gone for the moment is answered as 503, whatever the framework."""
+"""Unavailable becomes a 503 in every framework."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ async def test_unavailable_is_a_503_with_retry_after_and_its_reason_only_in_the_
     caplog.set_level(logging.INFO, "scalekit")
     host = create_app({}, app=app)
     async with running(host) as state:
-        answer = await request(host, "/", state=state)
-    assert answer.status == 503
-    assert answer.header("retry-after") == "3"
-    assert REASON.encode() not in answer.body
-    assert DETAIL.encode() in answer.body
-    if not isinstance(app, litestar.Litestar):  # which answers in a form of its own
-        assert answer.header("content-type") == "application/problem+json"
-        assert json.loads(answer.body) == {
+        response = await request(host, "/", state=state)
+    assert response.status == 503
+    assert response.header("retry-after") == "3"
+    assert REASON.encode() not in response.body
+    assert DETAIL.encode() in response.body
+    if not isinstance(app, litestar.Litestar):  # it has its own error format
+        assert response.header("content-type") == "application/problem+json"
+        assert json.loads(response.body) == {
             "type": "about:blank",
             "title": "Service Unavailable",
             "status": 503,
@@ -104,8 +104,8 @@ async def test_a_detail_for_clients_is_sent() -> None:
 
     host = create_app({}, app=closed)
     async with running(host) as state:
-        answer = await request(host, "/", state=state)
-    assert json.loads(answer.body)["detail"] == "the shop opens at nine"
+        response = await request(host, "/", state=state)
+    assert json.loads(response.body)["detail"] == "the shop opens at nine"
 
 
 @pytest.mark.parametrize("kind", [503, HTTPException, Unavailable])
@@ -115,8 +115,8 @@ async def test_a_handler_of_the_application_is_not_replaced(kind: Any) -> None:
 
     host = create_app({}, app=Starlette(routes=[Route("/", handler)], exception_handlers={kind: on_error}))
     async with running(host) as state:
-        answer = await request(host, "/", state=state)
-    assert answer.body == b"come again"
+        response = await request(host, "/", state=state)
+    assert response.body == b"come again"
 
 
 async def test_metrics_count_a_response_and_no_exception(caplog: pytest.LogCaptureFixture) -> None:

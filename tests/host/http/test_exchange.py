@@ -17,7 +17,7 @@ from scalekit.errors import Unavailable
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.trace_context import trace_context_of
 from tests.host.asgi import Conversation, behind, echo_length, http_scope, respond
-from tests.host.http.recorder import Asker, Looking, Note, page, response
+from tests.host.http.recorder import EarlyRecorder, Note, PendingDecision, page, response
 
 pytestmark = pytest.mark.anyio
 
@@ -229,7 +229,7 @@ async def test_an_exception_reaches_on_complete_and_is_raised_and_context_variab
 @pytest.mark.parametrize("kind", ["none", "response", "takeover", "pending", "looking", "looking takeover"])
 async def test_a_request_creates_no_reference_cycle(kind: str) -> None:
     notes: list[Note] = []
-    asker = Asker()
+    pending = PendingDecision()
 
     def takes_over(exchange: Exchange) -> Any:
         async def serve(app: Any) -> None:
@@ -240,17 +240,19 @@ async def test_a_request_creates_no_reference_cycle(kind: str) -> None:
     def decides(exchange: Exchange) -> Any:
         if kind in ("none", "response"):
             return response() if kind == "response" else None
-        return takes_over(exchange) if kind == "takeover" else asker(exchange)
+        return takes_over(exchange) if kind == "takeover" else pending(exchange)
 
     async def ask(client: Conversation) -> None:
-        chain = behind(page, Sets("outer"), Looking("a", notes, decides), Looking("b", notes, inner), Sets("inner"))
+        chain = behind(
+            page, Sets("outer"), EarlyRecorder("a", notes, decides), EarlyRecorder("b", notes, inner), Sets("inner")
+        )
         serving = asyncio.create_task(client.run(chain, http_scope()))
         while not notes:
             await asyncio.sleep(0)
-        if asker.replies:
-            asker.answer()
+        if pending.replies:
+            pending.complete()
         await serving
-        asker.replies.clear()
+        pending.replies.clear()
 
     inner = {"looking": response(), "looking takeover": takes_over}.get(kind)
     gc.collect()
@@ -324,8 +326,8 @@ async def test_a_websocket_that_its_client_closes() -> None:
 @pytest.mark.parametrize("extensions", [{}, {"websocket.http.response": {}}])
 async def test_a_websocket_is_rejected_with_a_response_or_a_close(extensions: dict[str, Any]) -> None:
     notes: list[Note] = []
-    outer, inner = Looking("a", notes), Looking("c", notes)
-    chain = behind(page, outer, Looking("b", notes, response(421)), inner)
+    outer, inner = EarlyRecorder("a", notes), EarlyRecorder("c", notes)
+    chain = behind(page, outer, EarlyRecorder("b", notes, response(421)), inner)
     client = await open_websocket(chain, extensions=extensions)
     if extensions:
         assert [message["type"] for message in client.sent] == [
@@ -346,19 +348,19 @@ async def test_a_websocket_that_raises_unavailable_fails() -> None:
         raise Unavailable("the list of guests")
 
     with pytest.raises(Unavailable):
-        await open_websocket(behind(page, ends, Looking("a", [], gone)))
+        await open_websocket(behind(page, ends, EarlyRecorder("a", [], gone)))
     assert isinstance(ends.error, Unavailable)
 
 
 async def test_a_websocket_waits_for_a_pending_decision_like_a_request() -> None:
     notes: list[Note] = []
-    asker = Asker(response(429))
+    pending = PendingDecision(response(429))
     client = Conversation()
-    chain = behind(page, Looking("a", notes, asker), Looking("b", notes))
+    chain = behind(page, EarlyRecorder("a", notes, pending), EarlyRecorder("b", notes))
     opening = asyncio.create_task(client.run(chain, http_scope(type="websocket")))
     while not notes:
         await asyncio.sleep(0)
     assert notes == [("a", "open"), ("b", "open")]
-    asker.answer()
+    pending.complete()
     await opening
     assert [message["type"] for message in client.sent] == ["websocket.close"]

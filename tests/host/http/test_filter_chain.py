@@ -1,4 +1,4 @@
-"""Filters that decide at once: in which order they are called, who is told, and what the client gets."""
+"""Filters that decide at once: the order of calls, and the response."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Shouting:
-    """A middleware of a third party, which changes what passes."""
+    """Third-party middleware that changes headers and bodies."""
 
     def __init__(self, app: ASGIApp, header: bytes = b"") -> None:
         self.app = app

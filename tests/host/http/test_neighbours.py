@@ -1,4 +1,4 @@
-"""What a filter does is the same whatever stands beside it, and whoever runs the chain."""
+"""A filter behaves the same next to any middleware and under any server."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def separate(host: Host, kind: Any) -> None:
 
 @asynccontextmanager
 async def served(folder: Path, store: str, between: Any, at_once: bool) -> AsyncGenerator[int, None]:
-    """Serve the shop, with connections that respond at once or as uvicorn's own; give the port."""
+    """Serve the shop, with or without local responses from the connection; yield the port."""
     host = create_app(file_in(folder, store), app=app)
     if between is not None:
         separate(host, between)
@@ -98,7 +98,7 @@ def redis() -> Iterator[Redis]:
 
 
 FORMS = (("uvicorn", None, False), ("apart", Passing, True), ("tasks", Apart, False))
-"""Names, what stands between every two filters, and whether responses are given at once."""
+"""Name, middleware between every two filters, and whether the connection sends local responses."""
 
 
 def agree(found: Outcome, expected: Outcome) -> None:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from scalekit import LATER, Decision, Exchange, Pending
 from tests.host.asgi import Conversation, behind, http_scope
-from tests.host.http.recorder import Asker, Looking, Note, Recorder, calls, page, response
+from tests.host.http.recorder import EarlyRecorder, Note, PendingDecision, Recorder, calls, page, response
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +35,18 @@ class Request:
 
 async def test_filters_that_run_while_pending_are_called_and_others_are_not() -> None:
     notes: list[Note] = []
-    asker = Asker()
-    chain = behind(page, Looking("a", notes, asker), Looking("b", notes), Recorder("c", notes), Looking("d", notes))
+    pending = PendingDecision()
+    chain = behind(
+        page,
+        EarlyRecorder("a", notes, pending),
+        EarlyRecorder("b", notes),
+        Recorder("c", notes),
+        EarlyRecorder("d", notes),
+    )
     request = Request(chain)
     await request.goes_on()
     assert notes == [("a", "request"), ("b", "request")]
-    asker.answer()
+    pending.complete()
     assert (await request.ends()).body == b"page"
     assert calls(notes, "request") == ["a", "b", "c", "d"]
     assert calls(notes, "complete") == ["d", "c", "b", "a"]
@@ -48,28 +54,30 @@ async def test_filters_that_run_while_pending_are_called_and_others_are_not() ->
 
 async def test_the_application_does_not_run_before_every_decision_is_made() -> None:
     notes: list[Note] = []
-    outer, inner = Asker(), Asker()
-    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, inner)))
+    outer, inner = PendingDecision(), PendingDecision()
+    request = Request(behind(page, EarlyRecorder("a", notes, outer), EarlyRecorder("b", notes, inner)))
     await request.goes_on()
     assert len(outer.replies) == len(inner.replies) == 1
-    inner.answer()
+    inner.complete()
     await request.goes_on()
     assert calls(notes, "application") == []
-    outer.answer()
+    outer.complete()
     assert (await request.ends()).body == b"page"
 
 
 async def test_a_filter_that_returned_later_is_called_again_when_nothing_is_pending() -> None:
     notes: list[Note] = []
-    asker = Asker()
+    pending = PendingDecision()
 
     def later(exchange: Exchange) -> Decision:
         return LATER if exchange.pending else response(404)
 
-    request = Request(behind(page, Looking("a", notes, asker), Looking("b", notes, later), Looking("c", notes)))
+    request = Request(
+        behind(page, EarlyRecorder("a", notes, pending), EarlyRecorder("b", notes, later), EarlyRecorder("c", notes))
+    )
     await request.goes_on()
     assert calls(notes, "request") == ["a", "b"]
-    asker.answer()
+    pending.complete()
     assert (await request.ends()).status == 404
     assert calls(notes, "request") == ["a", "b", "b"]
     assert calls(notes, "complete") == ["a"]
@@ -78,15 +86,15 @@ async def test_a_filter_that_returned_later_is_called_again_when_nothing_is_pend
 @pytest.mark.parametrize("first", ["outer", "inner"])
 async def test_an_outer_rejection_wins_without_waiting_for_the_inner_reply(first: str) -> None:
     notes: list[Note] = []
-    outer, inner = Asker(response(429)), Asker(response(200))
-    chain = behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner))
+    outer, inner = PendingDecision(response(429)), PendingDecision(response(200))
+    chain = behind(page, Recorder("a", notes), EarlyRecorder("b", notes, outer), EarlyRecorder("c", notes, inner))
     request = Request(chain)
     await request.goes_on()
     if first == "inner":
-        inner.answer()
+        inner.complete()
         await request.goes_on()
         assert request.client.sent == []
-    outer.answer()
+    outer.complete()
     assert (await request.ends()).status == 429
     assert inner.reply.cancelled() == (first == "outer")
     assert notes[-2:] == [("a", "start", 429), ("a", "complete", 429, "")]
@@ -95,11 +103,13 @@ async def test_an_outer_rejection_wins_without_waiting_for_the_inner_reply(first
 
 async def test_an_early_response_is_sent_after_the_outer_decisions() -> None:
     notes: list[Note] = []
-    outer = Asker()
-    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, response()), Looking("c", notes)))
+    outer = PendingDecision()
+    request = Request(
+        behind(page, EarlyRecorder("a", notes, outer), EarlyRecorder("b", notes, response()), EarlyRecorder("c", notes))
+    )
     await request.goes_on()
     assert request.client.sent == []
-    outer.answer()
+    outer.complete()
     assert (await request.ends()).body == b"local"
     assert calls(notes, "request") == ["a", "b"]
     assert calls(notes, "complete") == ["a"]
@@ -107,7 +117,7 @@ async def test_an_early_response_is_sent_after_the_outer_decisions() -> None:
 
 async def test_an_early_takeover_serves_after_the_outer_decisions() -> None:
     notes: list[Note] = []
-    outer = Asker()
+    outer = PendingDecision()
 
     def takes_over(exchange: Exchange) -> Any:
         async def serve(app: ASGIApp) -> None:
@@ -116,10 +126,12 @@ async def test_an_early_takeover_serves_after_the_outer_decisions() -> None:
 
         return serve
 
-    request = Request(behind(page, Looking("a", notes, outer), Looking("b", notes, takes_over), Looking("c", notes)))
+    request = Request(
+        behind(page, EarlyRecorder("a", notes, outer), EarlyRecorder("b", notes, takes_over), EarlyRecorder("c", notes))
+    )
     await request.goes_on()
     assert notes == [("a", "request"), ("b", "request")]
-    outer.answer()
+    outer.complete()
     assert (await request.ends()).body == b"page"
     assert [note[0] for note in notes if note[1] in ("serves", "complete")] == ["b", "c", "a"]
 
@@ -139,50 +151,52 @@ async def test_headers_of_an_early_filter_are_not_sent_with_a_rejection() -> Non
 
     def asks(exchange: Exchange) -> Decision:
         exchanges.append(exchange)
-        return asker(exchange)
+        return pending(exchange)
 
     for outcome, expected in ((response(429), [b"x-outer"]), (None, [b"x-inner", b"x-outer"])):
-        asker = Asker(lambda outcome=outcome: added(outcome))  # type: ignore[misc]
-        request = Request(behind(page, Looking("a", notes, asks), Looking("b", notes, adds)))
+        pending = PendingDecision(lambda outcome=outcome: added(outcome))  # type: ignore[misc]
+        request = Request(behind(page, EarlyRecorder("a", notes, asks), EarlyRecorder("b", notes, adds)))
         await request.goes_on()
-        asker.answer()
+        pending.complete()
         headers = (await request.ends()).sent[0]["headers"]
         assert sorted(name for name, _ in headers if name.startswith(b"x-")) == expected
 
 
 async def test_a_decision_may_be_pending_again() -> None:
     notes: list[Note] = []
-    second, inner = Asker(response(418)), Asker(response(200))
-    first = Asker(lambda: second(request_exchange[-1]))
+    second, inner = PendingDecision(response(418)), PendingDecision(response(200))
+    first = PendingDecision(lambda: second(request_exchange[-1]))
     request_exchange: list[Exchange] = []
 
     def asks(exchange: Exchange) -> Decision:
         request_exchange.append(exchange)
         return first(exchange)
 
-    request = Request(behind(page, Looking("a", notes, asks), Looking("b", notes, inner)))
+    request = Request(behind(page, EarlyRecorder("a", notes, asks), EarlyRecorder("b", notes, inner)))
     await request.goes_on()
-    inner.answer()
-    first.answer()
+    inner.complete()
+    first.complete()
     await request.goes_on()
     assert request.client.sent == []
-    second.answer()
+    second.complete()
     assert (await request.ends()).status == 418
 
 
 async def test_a_decision_is_made_for_every_outcome_of_the_reply() -> None:
     notes: list[Note] = []
-    asker = Asker(response(418))
-    request = Request(behind(page, Looking("a", notes, asker)))
+    pending = PendingDecision(response(418))
+    request = Request(behind(page, EarlyRecorder("a", notes, pending)))
     await request.goes_on()
-    asker.reply.set_exception(OSError("gone"))
+    pending.reply.set_exception(OSError("gone"))
     assert (await request.ends()).status == 418
 
 
 async def test_a_cancelled_reply_becomes_a_503() -> None:
     notes: list[Note] = []
-    outer, inner = Asker(response(418)), Asker()
-    request = Request(behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes, inner)))
+    outer, inner = PendingDecision(response(418)), PendingDecision()
+    request = Request(
+        behind(page, Recorder("a", notes), EarlyRecorder("b", notes, outer), EarlyRecorder("c", notes, inner))
+    )
     await request.goes_on()
     outer.reply.cancel()
     assert (await request.ends()).status == 503
@@ -192,9 +206,15 @@ async def test_a_cancelled_reply_becomes_a_503() -> None:
 
 async def test_a_cancelled_request_cancels_its_replies_and_reaches_outer_filters() -> None:
     notes: list[Note] = []
-    outer, inner = Asker(), Asker()
+    outer, inner = PendingDecision(), PendingDecision()
     request = Request(
-        behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes), Looking("d", notes, inner))
+        behind(
+            page,
+            Recorder("a", notes),
+            EarlyRecorder("b", notes, outer),
+            EarlyRecorder("c", notes),
+            EarlyRecorder("d", notes, inner),
+        )
     )
     await request.goes_on()
     request.task.cancel()
@@ -212,12 +232,18 @@ async def test_an_exception_of_a_decision_cancels_other_replies_and_reaches_oute
     def fails() -> Decision:
         raise LookupError
 
-    outer, inner = Asker(fails), Asker()
+    outer, inner = PendingDecision(fails), PendingDecision()
     request = Request(
-        behind(page, Recorder("a", notes), Looking("b", notes, outer), Looking("c", notes), Looking("d", notes, inner))
+        behind(
+            page,
+            Recorder("a", notes),
+            EarlyRecorder("b", notes, outer),
+            EarlyRecorder("c", notes),
+            EarlyRecorder("d", notes, inner),
+        )
     )
     await request.goes_on()
-    outer.answer()
+    outer.complete()
     with pytest.raises(LookupError):
         await request.ends()
     assert inner.reply.cancelled()
@@ -236,9 +262,9 @@ async def test_an_exception_of_a_decision_with_a_done_reply_cancels_other_replie
         reply.set_result(None)
         return Pending(reply, fails)
 
-    inner = Asker()
+    inner = PendingDecision()
     with pytest.raises(LookupError):
-        await Request(behind(page, Looking("a", notes, is_there), Looking("b", notes, inner))).ends()
+        await Request(behind(page, EarlyRecorder("a", notes, is_there), EarlyRecorder("b", notes, inner))).ends()
     assert inner.reply.cancelled()
 
 
@@ -249,11 +275,11 @@ async def test_an_exception_of_an_early_filter_is_raised_only_when_its_turn_come
         raise LookupError
 
     for outcome in (response(429), None):
-        asker = Asker(outcome)
+        pending = PendingDecision(outcome)
         notes.clear()
-        request = Request(behind(page, Looking("a", notes, asker), Looking("b", notes, fails)))
+        request = Request(behind(page, EarlyRecorder("a", notes, pending), EarlyRecorder("b", notes, fails)))
         await request.goes_on()
-        asker.answer()
+        pending.complete()
         if outcome is not None:
             assert (await request.ends()).status == 429
             continue
@@ -269,7 +295,7 @@ async def test_done_replies_need_no_iteration_of_the_event_loop() -> None:
         return Pending(reply, lambda: None)
 
     notes: list[Note] = []
-    chain = behind(page, Looking("a", notes, is_there), Looking("b", notes, is_there))
+    chain = behind(page, EarlyRecorder("a", notes, is_there), EarlyRecorder("b", notes, is_there))
     exchange = chain.exchange(http_scope(), None, None)  # type: ignore[arg-type]
     assert chain.decide(exchange) is None
     assert (exchange.depth, exchange.pending) == (2, None)

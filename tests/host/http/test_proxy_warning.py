@@ -1,4 +1,4 @@
-"""A proxy that nobody has named is told of once."""
+"""Requests through an untrusted proxy log one warning."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def stands_before(host: Host) -> bool:
 
 def test_the_check_is_removed_after_a_warning_or_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_warning, "MAX_REQUESTS", 3)
-    told, silent = host(), host()
-    ask(told, ("127.0.0.1", 5000), b"x-forwarded-for")
+    warned, silent = host(), host()
+    ask(warned, ("127.0.0.1", 5000), b"x-forwarded-for")
     for _ in range(3):
         assert stands_before(silent)
         ask(silent, ("127.0.0.1", 5000))
-    for each in (told, silent):
+    for each in (warned, silent):
         assert not stands_before(each)

@@ -18,8 +18,8 @@ async def seen(scope: Scope) -> tuple[str, float | None]:
     found: Seen = []
 
     async def handler(scope: Scope, receive: Receive, send: Send) -> None:
-        identity = TRACE_CONTEXT.get()
-        found.append((identity.request_id if identity else "", DEADLINE.get()))
+        context = TRACE_CONTEXT.get()
+        found.append((context.request_id if context else "", DEADLINE.get()))
         await respond(send)
 
     await Conversation().run(behind(handler, REQUEST_CONTEXT), {"path": "/", **scope})
@@ -39,12 +39,12 @@ async def test_trace_context_and_deadline_are_set_during_a_request_and_reset_aft
 
 
 async def test_values_of_an_earlier_request_are_not_inherited() -> None:
-    identity, deadline = TRACE_CONTEXT.set(TraceContext("before", "0" * 32, [])), DEADLINE.set(time() + 60)
+    context, deadline = TRACE_CONTEXT.set(TraceContext("before", "0" * 32, [])), DEADLINE.set(time() + 60)
     try:
         assert await seen({"type": "http", "headers": [(b"x-request-id", b"after")]}) == ("after", None)
     finally:
         DEADLINE.reset(deadline)
-        TRACE_CONTEXT.reset(identity)
+        TRACE_CONTEXT.reset(context)
 
 
 async def test_other_scopes_are_forwarded_unchanged() -> None:

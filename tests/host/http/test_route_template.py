@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Passing:
-    """A middleware, such as applications wrap what they mount in."""
+    """Middleware around a mounted application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -136,7 +136,7 @@ async def template(app: ASGIApp, path: str, templates: RouteTemplates | None = N
         ("/bare/a/b", "/bare/{path}"),
         ("/static/asgi.py", "/static/{path}"),
         ("/nowhere", ""),
-        ("/users/7/", ""),  # a redirect, which no route answers
+        ("/users/7/", ""),  # a redirect, which no route serves
     ],
 )
 @pytest.mark.parametrize("root_path", ["", "/prefix"])
@@ -243,10 +243,10 @@ async def test_a_function_that_gets_a_second_route_keeps_its_first() -> None:
 async def test_endpoints_created_per_request_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(route, "MAX_WALKS", 5)
     templates = RouteTemplates()
-    kept = []
+    apps = []
     for _ in range(50):
         app = Router(routes=[Route("/{x}", Passing(bare))])
-        kept.append(app)
+        apps.append(app)
         await template(app, "/a", templates)
     assert templates._walks == 5
     assert len(templates._referenced) == 5

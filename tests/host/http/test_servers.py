@@ -1,4 +1,4 @@
-"""The chain gives the same whoever runs it: connections that ask it before they make a task, and other servers."""
+"""Responses, logs and metrics are the same under scalekit run and under other servers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def outcome(service: Service) -> Outcome:
 
 @pytest.fixture(scope="module")
 def expected() -> Outcome:
-    """Return what ``scalekit run`` makes of everything."""
+    """Return the outcome under ``scalekit run``."""
     return outcome(Service(TOML.format(store="memory:"), {"service": SHOP}))
 
 
-def told(line: dict[str, Any], server: str) -> dict[str, Any]:
-    """Return *line* without the code by which a websocket was closed, which hypercorn does not tell applications."""
+def comparable(line: dict[str, Any], server: str) -> dict[str, Any]:
+    """Return *line* without the close code of a websocket, which hypercorn does not pass to applications."""
     return {name: value for name, value in line.items() if name != "code" or server != "hypercorn"}
 
 
@@ -34,5 +34,5 @@ def told(line: dict[str, Any], server: str) -> dict[str, Any]:
 def test_other_servers_send_the_same_responses(server: str, expected: Outcome) -> None:
     found = outcome(Foreign(server, TOML.format(store="memory:"), {"service": SHOP}))
     assert found.responses == expected.responses
-    assert [told(line, server) for line in found.lines] == [told(line, server) for line in expected.lines]
+    assert [comparable(line, server) for line in found.lines] == [comparable(line, server) for line in expected.lines]
     assert found.metrics == expected.metrics

@@ -59,29 +59,29 @@ def test_a_repeated_request_id_is_replaced() -> None:
     ],
 )
 def test_a_valid_traceparent_continues_its_trace(value: str, valid: bool) -> None:
-    identity = parse_trace_context([(b"traceparent", value.encode()), (b"tracestate", b"vendor=1")])
-    assert (identity.trace_id == TRACE) is valid
-    assert identity.parent_id == (PARENT if valid else "")
-    assert identity.tracestate == ("vendor=1" if valid else "")
+    context = parse_trace_context([(b"traceparent", value.encode()), (b"tracestate", b"vendor=1")])
+    assert (context.trace_id == TRACE) is valid
+    assert context.parent_id == (PARENT if valid else "")
+    assert context.tracestate == ("vendor=1" if valid else "")
 
 
-@pytest.mark.parametrize("given", [[], [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]])
-def test_each_outgoing_call_has_a_new_recorded_span_id(given: list[tuple[bytes, bytes]]) -> None:
-    identity = parse_trace_context([(b"x-request-id", b"abc"), *given])
-    sent = [identity.headers() for _ in range(3)]
+@pytest.mark.parametrize("headers", [[], [(b"traceparent", f"00-{TRACE}-{PARENT}-01".encode())]])
+def test_each_outgoing_call_has_a_new_recorded_span_id(headers: list[tuple[bytes, bytes]]) -> None:
+    context = parse_trace_context([(b"x-request-id", b"abc"), *headers])
+    sent = [context.headers() for _ in range(3)]
     assert {each["x-request-id"] for each in sent} == {"abc"}
     parts = [each["traceparent"].split("-") for each in sent]
-    assert {(version, trace) for version, trace, _, _ in parts} == {("00", identity.trace_id)}
+    assert {(version, trace) for version, trace, _, _ in parts} == {("00", context.trace_id)}
     spans = [span for _, _, span, _ in parts]
-    assert identity.calls == spans
+    assert context.calls == spans
     assert len({PARENT, *spans}) == 4
 
 
 def test_the_recorded_span_ids_are_bounded() -> None:
-    identity = parse_trace_context([])
+    context = parse_trace_context([])
     for _ in range(2 * MAX_CALLS):
-        identity.headers()
-    assert len(identity.calls) == MAX_CALLS
+        context.headers()
+    assert len(context.calls) == MAX_CALLS
     assert parse_trace_context([]).calls == []
 
 
@@ -90,8 +90,8 @@ def test_the_recorded_span_ids_are_bounded() -> None:
 )
 @pytest.mark.parametrize("version", ["00", "01", "cc"])
 def test_known_flags_are_propagated_and_others_are_zero(version: str, flags: str, sent: str) -> None:
-    identity = parse_trace_context([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
-    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", identity.headers()["traceparent"])
+    context = parse_trace_context([(b"traceparent", f"{version}-{TRACE}-{PARENT}-{flags}".encode())])
+    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", context.headers()["traceparent"])
 
 
 @pytest.mark.parametrize("blanks", [" {}", "\t{}", "{} ", "{}\t", "\t {} \t"])

@@ -16,7 +16,7 @@ THIRTY_TWO = ",".join(f"bar{number:02}={number:02}" for number in range(32))
 
 
 def sent(*values: str) -> str:
-    """Return what is sent along of headers with *values*."""
+    """Return the propagated list of headers with *values*."""
     headers = [(b"traceparent", PARENT), *((b"tracestate", value.encode("latin-1")) for value in values)]
     return parse_trace_context(headers).headers().get("tracestate", "")
 

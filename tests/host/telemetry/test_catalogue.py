@@ -23,7 +23,7 @@ from scalekit.telemetry import Counter
 
 @hookimpl
 def scalekit_metrics(context):
-    return {answer}
+    return {result}
 """
 
 
@@ -41,9 +41,9 @@ def test_an_instrument_of_a_group_is_listed_once_and_an_owner_without_instrument
 
 
 def test_the_catalogue_lists_the_metrics_of_plugins_and_host(install: Install) -> None:
-    install("greeting", PLUGIN.format(answer='[Counter("greeted", "Greeted.")]'))
-    install("remembering", PLUGIN.format(answer="REDIS_INSTRUMENTS"))
-    install("silent", PLUGIN.format(answer="[]"))
+    install("greeting", PLUGIN.format(result='[Counter("greeted", "Greeted.")]'))
+    install("remembering", PLUGIN.format(result="REDIS_INSTRUMENTS"))
+    install("silent", PLUGIN.format(result="[]"))
     plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
     known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
     assert list(known) == ["host", "greeting", "redis"]
@@ -58,6 +58,6 @@ def test_the_catalogue_has_worker_metrics_only_with_workers() -> None:
 
 
 def test_a_plugin_that_returns_no_instrument_is_refused(install: Install) -> None:
-    install("wrong", PLUGIN.format(answer='["greeted"]'))
+    install("wrong", PLUGIN.format(result='["greeted"]'))
     with pytest.raises(PluginError, match="plugin 'wrong': scalekit_metrics must return Instrument"):
         create_app({"plugins": {"wrong": {}}}, app=bare_application)

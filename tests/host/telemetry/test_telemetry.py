@@ -112,7 +112,7 @@ def test_callbacks_and_collectors_run_while_they_are_registered() -> None:
     series.set(1)
     foreign = {}
     assert telemetry.snapshot().families["waiting"].data == {(): 1}
-    assert telemetry.snapshot().families["foreign"].data == {(): 7}, "what was counted stays counted"
+    assert telemetry.snapshot().families["foreign"].data == {(): 7}, "the last values are retained"
 
 
 def test_a_failing_collector_is_logged_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -204,7 +204,7 @@ words = st.lists(st.sampled_from("abcdefgh"), max_size=30)
 
 @given(st.lists(st.tuples(words, st.booleans()), max_size=12))
 def test_counters_never_decrease_and_lose_no_increment(history: list[tuple[list[str], bool]]) -> None:
-    """Workers count, report and end; no series of the total ever falls, and the sum is what was counted."""
+    """Workers count, report and exit; no series of the total decreases, and the sum is complete."""
     totals = Totals()
     telemetry, worker, counted = Telemetry(3), 0, 0
     before: dict[tuple[str, ...], float] = {}

@@ -28,7 +28,7 @@ from tests.workers import supervised, workers_of
 class Managed(Service):
     """A service whose health pages are elsewhere."""
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return self.get("/") == "/ 0"
 
 

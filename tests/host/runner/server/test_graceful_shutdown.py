@@ -173,7 +173,7 @@ def test_a_second_signal_cancels_requests_at_once(pool: ThreadPoolExecutor) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_cancels_an_incomplete_start(number: signal.Signals) -> None:
     class Starting(Service):
-        def answers(self) -> bool:
+        def is_ready(self) -> bool:
             return "the application starts" in self.log()
 
     with Starting("[plugins.telling]", {"service": STARTING}, {"telling": TELLING_PLUGIN}) as service:
@@ -243,7 +243,7 @@ def test_the_management_address_responds_while_the_process_drains() -> None:
     toml = f'[server]\ndrain_delay = "20s"\nmanagement_address = "127.0.0.1:{port}"\n'
 
     class Managed(Service):
-        def answers(self) -> bool:
+        def is_ready(self) -> bool:
             return fetch(port, "/health/ready")[0] == 200
 
     with Managed(toml) as service:

@@ -56,7 +56,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def stream() -> Iterator[Service]:
     class Streaming(Service):
-        def answers(self) -> bool:
+        def is_ready(self) -> bool:
             return "begun" in self.get("/")
 
     with Streaming(TOML, {"service": STREAM}) as running:

@@ -13,7 +13,7 @@ from tests.processes import alive, family, parent_of, wait_for
 from tests.service import APPLICATION
 from tests.workers import (
     IMPORTED,
-    TELLS_ITS_PID,
+    SENDS_ITS_PID,
     Supervised,
     counting,
     parents_of_workers,
@@ -68,7 +68,7 @@ def answers_of_all(service: Supervised) -> set[str]:
 
 
 def test_the_fork_server_imports_once_and_forks_all_workers() -> None:
-    with supervised(3, source=IMPORTED + TELLS_ITS_PID) as service:
+    with supervised(3, source=IMPORTED + SENDS_ITS_PID) as service:
         (parent,) = parents_of_workers(service)
         assert pids_in(service, "imports") == [parent]
         assert {parent_of(pid) for pid in workers_of(service)} == {parent}
@@ -79,7 +79,7 @@ def test_the_fork_server_imports_once_and_forks_all_workers() -> None:
 
 
 def test_without_preload_each_worker_imports_for_itself() -> None:
-    with supervised(2, "preload = false", IMPORTED + TELLS_ITS_PID) as service:
+    with supervised(2, "preload = false", IMPORTED + SENDS_ITS_PID) as service:
         assert parents_of_workers(service) == []
         assert sorted(pids_in(service, "imports")) == workers_of(service)
 
@@ -194,7 +194,7 @@ def test_a_signal_to_the_fork_server_alone_is_ignored(number: signal.Signals) ->
 
 def test_threads_started_by_an_import_disable_preload() -> None:
     thread = "import threading\nthreading.Thread(target=threading.Event().wait, name='feed', daemon=True).start()\n"
-    with supervised(2, source=thread + IMPORTED + TELLS_ITS_PID) as service:
+    with supervised(2, source=thread + IMPORTED + SENDS_ITS_PID) as service:
         service.wait_for_log("server.preload is off: importing started threads (feed), which do not survive a fork")
         wait_for("the end of the parent", lambda: not parents_of_workers(service))
         assert set(workers_of(service)) < set(pids_in(service, "imports"))
@@ -271,7 +271,7 @@ os.register_at_fork(before=lambda: open("before", "w").write(json.dumps(sorted(s
 
 def test_exit_handlers_of_imported_modules_run_only_in_workers() -> None:
     exits = "import atexit\natexit.register(lambda: open('exits', 'a').write(f'{os.getpid()}\\n'))\n"
-    with supervised(2, source=IMPORTED + exits + TELLS_ITS_PID) as service:
+    with supervised(2, source=IMPORTED + exits + SENDS_ITS_PID) as service:
         workers = workers_of(service)
         assert stop(service) == 0
         assert sorted(pids_in(service, "exits")) == workers

@@ -16,7 +16,7 @@ from tests.service import APPLICATION, Service
 from tests.workers import (
     IMPORTED,
     PRELOAD,
-    TELLS_ITS_PID,
+    SENDS_ITS_PID,
     Starting,
     counting,
     pids_in,
@@ -212,7 +212,7 @@ def test_the_service_stops_when_its_last_worker_cannot_be_replaced(preload: str)
 
 @pytest.mark.parametrize("preload", PRELOAD)
 def test_a_failed_replacement_is_retried_while_others_serve(preload: str) -> None:
-    source = counting("if number == 2: os._exit(5)", TELLS_ITS_PID)
+    source = counting("if number == 2: os._exit(5)", SENDS_ITS_PID)
     with supervised(2, preload, source) as service:
         os.kill(workers_of(service)[0], signal.SIGKILL)
         wait_for("the third start and a fourth", lambda: len(pids_in(service, "starts")) == 4)
