@@ -73,7 +73,7 @@ def test_a_full_block_is_followed_by_an_unused_one(blocks: tuple[PortBlocks, Por
     assert set(one.take(4)) == set(ports[:4])
     assert set(other.take(4)) == set(ports[4:8])
     assert set(one.take(8)) == {*ports[:4], *ports[8:]}
-    with pytest.raises(OSError, match="no free port in .*, 4 more needed"):
+    with pytest.raises(OSError, match=r"no free port in .*, 4 more needed"):
         other.take(8)
 
 

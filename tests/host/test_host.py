@@ -42,7 +42,9 @@ async def serve(app: Host, scope: Scope) -> tuple[Conversation, Exception | None
     return client, None
 
 
-async def test_an_exception_before_the_answer_becomes_one_500_with_the_request_id_and_goes_on_to_the_server() -> None:
+async def test_an_exception_before_the_response_becomes_one_500_with_the_request_id_and_is_raised_to_the_server() -> (
+    None
+):
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise KeyError("hunter2")
 
@@ -59,7 +61,7 @@ async def test_an_exception_before_the_answer_becomes_one_500_with_the_request_i
     assert error.__notes__ == [r"while serving GET '/x\r\ny', request id abc-1"]
 
 
-async def test_an_exception_after_the_answer_began_adds_nothing_to_it() -> None:
+async def test_an_exception_after_the_response_started_adds_nothing_to_it() -> None:
     async def half(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
@@ -72,7 +74,7 @@ async def test_an_exception_after_the_answer_began_adds_nothing_to_it() -> None:
 
 
 @pytest.mark.parametrize("early", ["http.response.debug", "http.response.early_hint"])
-async def test_what_comes_before_the_answer_is_not_taken_for_it(early: str) -> None:
+async def test_messages_before_the_response_start_do_not_start_it(early: str) -> None:
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": early})
         raise KeyError
@@ -81,7 +83,7 @@ async def test_what_comes_before_the_answer_is_not_taken_for_it(early: str) -> N
     assert client.status == 500
 
 
-async def test_an_application_that_answers_its_own_errors_is_left_to_it() -> None:
+async def test_a_response_of_the_applications_own_error_handler_is_sent_unchanged() -> None:
     async def broken(request: Request) -> Response:
         raise KeyError
 
@@ -102,7 +104,7 @@ async def test_a_malformed_request_id_is_replaced() -> None:
     assert len(orjson.loads(client.body)["request_id"]) == 32
 
 
-async def test_filters_are_told_though_nobody_takes_the_response() -> None:
+async def test_on_complete_is_called_when_the_send_of_the_response_fails() -> None:
     ended: list[object] = []
 
     class Ends(Filter):
@@ -123,7 +125,7 @@ async def test_filters_are_told_though_nobody_takes_the_response() -> None:
     assert ended == [(503, disconnected)]
 
 
-async def test_middleware_sees_the_exception_itself_not_a_500(install: Install) -> None:
+async def test_middleware_sees_the_exception_and_not_a_500(install: Install) -> None:
     install(
         "watch",
         """
@@ -196,7 +198,7 @@ async def test_the_state_of_application_and_plugins_are_both_on_the_request() ->
         assert (await request(app, "/", state=state)).body == b"[7,1]"
 
 
-async def test_the_lifespan_state_and_the_state_of_a_request_hold_only_what_the_application_put_there() -> None:
+async def test_lifespan_state_and_request_state_hold_only_values_of_the_application() -> None:
     seen: list[dict[str, Any]] = []
 
     @asynccontextmanager
@@ -215,7 +217,7 @@ async def test_the_lifespan_state_and_the_state_of_a_request_hold_only_what_the_
 
 
 @pytest.mark.parametrize("moment", ["start", "stop"])
-async def test_an_error_of_the_applications_lifespan_keeps_its_type_for_who_drives_the_host(moment: str) -> None:
+async def test_an_error_of_the_applications_lifespan_keeps_its_type(moment: str) -> None:
     class OutOfPaperError(Exception):
         pass
 
@@ -240,7 +242,7 @@ async def test_an_error_of_the_applications_lifespan_keeps_its_type_for_who_driv
     assert "tray 2" in last["message"]
 
 
-async def test_the_lifespan_of_the_application_reaches_what_plugins_provide() -> None:
+async def test_the_applications_lifespan_can_use_resources_of_plugins() -> None:
     numbers: list[int] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -254,7 +256,7 @@ async def test_the_lifespan_of_the_application_reaches_what_plugins_provide() ->
         assert numbers == [1]
 
 
-async def test_a_server_without_lifespan_state_does_not_matter() -> None:
+async def test_a_server_without_lifespan_state_is_supported() -> None:
     async def show(request: Request) -> Response:
         return JSONResponse(VISITS(request).add("x"))
 
@@ -275,7 +277,7 @@ async def test_a_server_without_lifespan_state_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
-async def test_a_plugin_that_fails_to_start_is_told_with_its_table_and_the_others_are_unwound(
+async def test_a_plugin_that_fails_to_start_is_reported_with_its_table_and_the_others_are_stopped(
     position: str, install: Install
 ) -> None:
     source = """
@@ -304,7 +306,7 @@ async def test_a_plugin_that_fails_to_start_is_told_with_its_table_and_the_other
     assert events == ([] if position == "before" else ["up", "down"])
 
 
-async def test_an_application_that_fails_to_start_is_told_in_its_words() -> None:
+async def test_an_application_that_fails_to_start_is_reported_with_its_message() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "lifespan.startup.failed", "message": "no licence"})
 
@@ -313,7 +315,7 @@ async def test_an_application_that_fails_to_start_is_told_in_its_words() -> None
             pytest.fail("it did not start")
 
 
-async def test_middleware_never_stands_between_the_server_and_the_lifespan(install: Install) -> None:
+async def test_middleware_receives_no_lifespan_scope(install: Install) -> None:
     install(
         "wall",
         """
@@ -330,7 +332,7 @@ async def test_middleware_never_stands_between_the_server_and_the_lifespan(insta
         assert app.lifecycle.phase is Phase.READY
 
 
-async def test_what_was_cut_while_the_process_drains_gets_a_503() -> None:
+async def test_a_request_cancelled_while_the_process_drains_gets_a_503() -> None:
     entered = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -350,7 +352,7 @@ async def test_what_was_cut_while_the_process_drains_gets_a_503() -> None:
     assert (b"retry-after", b"1") in client.sent[0]["headers"]
 
 
-async def test_a_cancelled_request_is_cancelled_as_long_as_nothing_drains() -> None:
+async def test_a_cancelled_request_gets_no_response_unless_the_process_drains() -> None:
     entered = asyncio.Event()
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -369,7 +371,7 @@ async def test_a_cancelled_request_is_cancelled_as_long_as_nothing_drains() -> N
     assert client.sent == []
 
 
-async def test_trusting_everyone_is_warned_of_loudly(caplog: pytest.LogCaptureFixture) -> None:
+async def test_trusting_all_addresses_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     host(Starlette(), server={"trusted_proxies": ["0.0.0.0/0"]})
     assert "server.trusted_proxies has 0.0.0.0/0: ANY client can forge its address" in caplog.text
@@ -402,7 +404,7 @@ async def test_the_tables_of_the_host_shape_the_chain(tables: Any, scope: Scope,
     assert client.status == status
 
 
-async def test_the_management_address_takes_operators_pages_off_the_public_one() -> None:
+async def test_with_a_management_address_operator_pages_are_not_public() -> None:
     app = host(hello, server={"management_address": "127.0.0.1:9100"}, plugins={"visits": {}})
     expected = {
         ("/-/visits", 9100): b"[",
@@ -426,7 +428,7 @@ async def test_plugin_routes_come_before_a_catch_all_of_the_application() -> Non
     assert client.body == b"0"
 
 
-async def test_a_key_is_used_without_a_request_too() -> None:
+async def test_a_key_works_without_a_request() -> None:
     app = host(hello, plugins={"visits": {}})
     async with app.context.started():
         assert app.context.get(VISITS).add("x") == 1

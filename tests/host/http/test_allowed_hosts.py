@@ -23,7 +23,7 @@ async def status(*hosts: bytes, allowed: tuple[str, ...] = ("shop.example", "loc
 
 
 @pytest.mark.parametrize("host", [b"shop.example", b"SHOP.example", b"shop.example:443", b"localhost:8000", b"[::1]:5"])
-async def test_hosts_on_the_list_are_served(host: bytes) -> None:
+async def test_allowed_hosts_are_served(host: bytes) -> None:
     assert await status(host) == 200
 
 
@@ -43,7 +43,7 @@ async def test_hosts_on_the_list_are_served(host: bytes) -> None:
         b"",
     ],
 )
-async def test_hosts_that_are_not_exactly_on_the_list_are_refused(host: bytes) -> None:
+async def test_hosts_that_are_not_exactly_allowed_are_rejected(host: bytes) -> None:
     assert await status(host) == 421
 
 
@@ -52,11 +52,11 @@ async def test_no_host_and_two_hosts_are_bad_requests() -> None:
     assert await status(b"shop.example", b"shop.example") == 400
 
 
-async def test_a_name_in_another_script_is_compared_as_it_travels() -> None:
+async def test_an_international_name_is_compared_in_its_idna_form() -> None:
     assert await status("bücher.example".encode("idna"), allowed=("bücher.example",)) == 200
 
 
-async def test_a_websocket_is_closed_before_it_opens() -> None:
+async def test_a_websocket_is_rejected_before_it_opens() -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -73,6 +73,6 @@ async def test_a_websocket_is_closed_before_it_opens() -> None:
 
 
 @pytest.mark.parametrize("host", ["*", "*.example", "http://x", "a/b", "a b", ""])
-def test_the_list_is_exact_so_patterns_are_refused(host: str) -> None:
+def test_patterns_of_hosts_are_refused(host: str) -> None:
     with pytest.raises(ConfigError, match=r"server.allowed_hosts\[0\]"):
         create_app({"server": {"allowed_hosts": [host]}}, app=bare_application)
