@@ -169,13 +169,13 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def _remove_dot_segments(path: str) -> str:
-    done: list[str] = []
+    output: list[str] = []
     segments = path.split("/")[1:]
     for segment in segments:
         if segment == "..":
-            del done[-1:]
+            del output[-1:]
         elif segment != ".":
-            done.append(segment)
+            output.append(segment)
     if segments and segments[-1] in (".", ".."):
-        done.append("")
-    return "/" + "/".join(done)
+        output.append("")
+    return "/" + "/".join(output)

@@ -48,15 +48,15 @@ class FingerprintCookie:
         if b";" not in cookies:
             value = cookies[len(self._prefix) :] if cookies.startswith(self._prefix) else b""
             return value if matches(value, digest) else b""
-        left = MAX_VALUES
+        remaining = MAX_VALUES
         for part in cookies.split(b";"):
             part = part.strip(b" \t")
             if part.startswith(self._prefix):
                 value = part[len(self._prefix) :]
                 if matches(value, digest):
                     return value
-                left -= 1
-                if not left:
+                remaining -= 1
+                if not remaining:
                     break
         return b""
 

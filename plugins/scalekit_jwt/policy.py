@@ -84,4 +84,4 @@ def _values(value: object) -> frozenset[object]:
 
 def _matches(claim: object, accepted: frozenset[object]) -> bool:
     values = claim if isinstance(claim, list) else [claim]
-    return any(type(each) is type(one) and each == one for each in values for one in accepted)
+    return any(type(each) is type(value) and each == value for each in values for value in accepted)

@@ -196,8 +196,8 @@ def limited(
 
 
 def _policy_name(name: str) -> str:
-    plain = name.replace("<locals>.", "")
-    return "".join(char if char.isalnum() and char.isascii() else "." if char in "<>." else "_" for char in plain)
+    text = name.replace("<locals>.", "")
+    return "".join(char if char.isalnum() and char.isascii() else "." if char in "<>." else "_" for char in text)
 
 
 def _key_func(key: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:

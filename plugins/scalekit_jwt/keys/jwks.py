@@ -75,8 +75,8 @@ class RemoteJwks:
             self._fetch_requested.clear()
             self._within_min_interval = False
             try:
-                rest = max(0.0, self._refresh_interval - self._min_interval)
-                await asyncio.wait_for(self._fetch_requested.wait(), rest)
+                delay = max(0.0, self._refresh_interval - self._min_interval)
+                await asyncio.wait_for(self._fetch_requested.wait(), delay)
             except TimeoutError:
                 pass
             if await self.fetch():
@@ -121,9 +121,9 @@ def parse_jwks(document: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[
         if not loaded and faults:
             rejected.append(f"keys[{index}]: {faults[0]}")
         for key in loaded:
-            same = found.setdefault((key.kid, key.algorithm), [])
-            if all(key.key.thumbprint() != other.key.thumbprint() for other in same):
-                same.append(key)
+            candidates = found.setdefault((key.kid, key.algorithm), [])
+            if all(key.key.thumbprint() != other.key.thumbprint() for other in candidates):
+                candidates.append(key)
     # A kid shared by different keys is ambiguous, so none of them verifies.
     ambiguous = sorted({kid for (kid, _), keys in found.items() if len(keys) > 1})
     rejected += [f"different keys have the kid {kid!r}" for kid in ambiguous]

@@ -112,8 +112,8 @@ class RedisSessionStore:
     async def revocations(self, after: int, now: float) -> Sequence[Revocation]:
         """Return the revocations in effect that may be newer than the one with the number *after*."""
         newest = int(await self._read("GET", f"{PREFIX}number") or 0)
-        since = after - OVERLAP if newest >= after else 0  # a server that lost its data starts to count at 1
-        rows = await self._read("ZRANGEBYSCORE", f"{PREFIX}revocations", since, "+inf")
+        lowest = after - OVERLAP if newest >= after else 0  # a server that lost its data starts to count at 1
+        rows = await self._read("ZRANGEBYSCORE", f"{PREFIX}revocations", lowest, "+inf")
         found = [Revocation(*orjson.loads(row)) for row in rows]
         return [each for each in found if each.expires > now]
 
@@ -160,14 +160,14 @@ class RedisSessionStore:
 @asynccontextmanager
 async def open_redis_store(url: str) -> AsyncGenerator[RedisSessionStore, None]:
     """Yield the session store at *url*."""
-    never = Retry(NoBackoff(), 0)  # a retried rotation would look like token reuse
+    no_retry = Retry(NoBackoff(), 0)  # a retried rotation would look like token reuse
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=CONNECTIONS,
         timeout=TIMEOUT,
         socket_timeout=TIMEOUT,
         socket_connect_timeout=TIMEOUT,
-        retry=never,
+        retry=no_retry,
     )
     redis: Any = Redis.from_pool(pool)
     try:
