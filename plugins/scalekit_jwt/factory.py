@@ -52,27 +52,29 @@ async def open_components(
     """Yield the components for *config* with their background tasks; raises StartError when they cannot be built."""
     clock = time.time
     keys = load_keys(config)
-    encoder = TokenPairEncoder(_own_verifier(config, keys), _lifetimes(config), clock)
+    encoder = TokenPairEncoder(_build_own_verifier(config, keys), _build_lifetimes(config), clock)
     revocations = Revocations(config.issuer)
     async with AsyncExitStack() as stack:
         store = await _open_store(config, database, workers, stack)
         jwks = await _open_jwks(config, metrics, stack)
         proofs = ProofVerifier(store, config.leeway, clock)
-        context = SessionContext(encoder, store, _fingerprint(config), proofs, metrics, clock, lambda: poller.wake())
-        authenticator = _authenticator(config, context, jwks, revocations)
-        poller = _poller(context, keys, revocations, authenticator)
+        context = SessionContext(
+            encoder, store, _build_fingerprint(config), proofs, metrics, clock, lambda: poller.wake()
+        )
+        authenticator = _build_authenticator(config, context, jwks, revocations)
+        poller = _build_poller(context, keys, revocations, authenticator)
         await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
         running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
         stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
         yield JwtComponents(TokenService(context), RefreshTokens(context), authenticator, keys, poller, jwks)
 
 
-def _authenticator(
+def _build_authenticator(
     config: JwtConfig, context: SessionContext, jwks: Sequence[RemoteJwks], revocations: Revocations
 ) -> Authenticator:
     return Authenticator(
         context.encoder.issuer,
-        _other_verifiers(config, jwks),
+        _build_other_verifiers(config, jwks),
         fingerprint=context.fingerprint,
         revocations=revocations,
         cache_size=config.token_cache_size,
@@ -82,7 +84,7 @@ def _authenticator(
     )
 
 
-def _poller(
+def _build_poller(
     context: SessionContext, keys: StaticKeys | KeyFile, revocations: Revocations, authenticator: Authenticator
 ) -> RevocationPoller:
     return RevocationPoller(
@@ -96,11 +98,11 @@ def _poller(
     )
 
 
-def _lifetimes(config: JwtConfig) -> TokenLifetimes:
+def _build_lifetimes(config: JwtConfig) -> TokenLifetimes:
     return TokenLifetimes(config.access_ttl, config.refresh_ttl, config.rotation_grace, config.leeway)
 
 
-def _fingerprint(config: JwtConfig) -> FingerprintCookie | None:
+def _build_fingerprint(config: JwtConfig) -> FingerprintCookie | None:
     if not config.fingerprint or config.sender_constraint == "dpop":
         return None
     return FingerprintCookie(not config.insecure_cookie, config.refresh_ttl)
@@ -112,7 +114,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _own_verifier(config: JwtConfig, keys: StaticKeys | KeyFile) -> TokenVerifier:
+def _build_own_verifier(config: JwtConfig, keys: StaticKeys | KeyFile) -> TokenVerifier:
     return TokenVerifier(
         config.issuer,
         config.audience or config.issuer,
@@ -143,13 +145,14 @@ async def _open_jwks(config: JwtConfig, metrics: JwtMetrics, stack: AsyncExitSta
     ]
 
 
-def _other_verifiers(config: JwtConfig, jwks: Sequence[RemoteJwks]) -> dict[str, TokenVerifier]:
+def _build_other_verifiers(config: JwtConfig, jwks: Sequence[RemoteJwks]) -> dict[str, TokenVerifier]:
     return {
-        keys.issuer: _verifier(table, keys, config.leeway) for table, keys in zip(config.issuers, jwks, strict=True)
+        keys.issuer: _build_verifier(table, keys, config.leeway)
+        for table, keys in zip(config.issuers, jwks, strict=True)
     }
 
 
-def _verifier(table: IssuerTable, keys: RemoteJwks, leeway: float) -> TokenVerifier:
+def _build_verifier(table: IssuerTable, keys: RemoteJwks, leeway: float) -> TokenVerifier:
     token_types = frozenset(each.lower() for each in table.token_types)
     return TokenVerifier(
         table.issuer, table.audience, token_types, keys, leeway, time.time, audience_claim=table.audience_claim

@@ -51,12 +51,12 @@ class AuthenticationFilter(Filter):
         try:
             authorization, cookies = read_credentials(exchange)
             if not authorization or authenticator is None:
-                return self._anonymous(requirement, "", exchange)
+                return self._set_anonymous(requirement, "", exchange)
             token = authenticator.lookup(authorization, cookies)
             if token is None:
                 authorization = normalize_authorization(authorization)
                 if not authorization:
-                    return self._anonymous(requirement, "", exchange)
+                    return self._set_anonymous(requirement, "", exchange)
                 token = authenticator.lookup(authorization, cookies)
             if token is None:
                 if exchange.pending:  # verifying a signature is expensive: rate limits are applied first
@@ -65,14 +65,14 @@ class AuthenticationFilter(Filter):
         except UnknownKey as unknown:
             if unknown.wait_for_keys is not None:
                 return partial(self._retry_with_new_keys, exchange, unknown.wait_for_keys, requirement)
-            return self._anonymous(requirement, unknown.reason, exchange)
+            return self._set_anonymous(requirement, unknown.reason, exchange)
         except InvalidToken as invalid:
-            return self._anonymous(requirement, invalid.reason, exchange)
+            return self._set_anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:
-            return _unavailable(error)
+            return _unavailable_response(error)
         if token.needs_proof:
             return partial(self._check_proof, exchange, token, requirement)
-        return self._authenticated(token, requirement, exchange)
+        return self._set_user(token, requirement, exchange)
 
     def on_open(self, exchange: WebSocketExchange) -> Decision:
         """Authenticate a websocket, whose token may be a subprotocol, and check it against the policy."""
@@ -92,9 +92,9 @@ class AuthenticationFilter(Filter):
         self, exchange: Exchange, token: CachedToken, requirement: Requirement | None, app: ASGIApp
     ) -> None:
         """Serve a request with a valid DPoP proof of the key that the token is bound to."""
-        await _serve(await self._proof_decision(exchange, token, requirement), exchange, app)
+        await _serve(await self._decide_by_proof(exchange, token, requirement), exchange, app)
 
-    async def _proof_decision(
+    async def _decide_by_proof(
         self, exchange: Exchange, token: CachedToken, requirement: Requirement | None
     ) -> LocalResponse | None:
         authenticator = self.authenticator
@@ -104,37 +104,38 @@ class AuthenticationFilter(Filter):
                 raise InvalidToken("binding")
             await authenticator.proofs.check(read_proof(exchange.scope), extract_token(authorization), token.jkt)
         except InvalidToken as invalid:
-            return self._anonymous(requirement, invalid.reason, exchange)
+            return self._set_anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:
-            return _unavailable(error)
-        return self._authenticated(token, requirement, exchange)
+            return _unavailable_response(error)
+        return self._set_user(token, requirement, exchange)
 
     async def _retry_with_new_keys(
         self, exchange: Exchange, wait_for_keys: WaitForKeys, requirement: Requirement | None, app: ASGIApp
     ) -> None:
         """Wait for a fetch of the issuer's keys, then verify the token again."""
-        await _serve(await self._retry_decision(exchange, wait_for_keys, requirement), exchange, app)
+        await _serve(await self._decide_with_new_keys(exchange, wait_for_keys, requirement), exchange, app)
 
-    async def _retry_decision(
+    async def _decide_with_new_keys(
         self, exchange: Exchange, wait_for_keys: WaitForKeys, requirement: Requirement | None
     ) -> LocalResponse | None:
         authenticator = self.authenticator
         if not await wait_for_keys() or authenticator is None:
-            return self._anonymous(requirement, "unknown_key", exchange)
+            return self._set_anonymous(requirement, "unknown_key", exchange)
         try:
             authorization, cookies = read_credentials(exchange)
             token = authenticator.verify(normalize_authorization(authorization), cookies)
         except InvalidToken as invalid:
-            return self._anonymous(requirement, invalid.reason, exchange)
+            return self._set_anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:
-            return _unavailable(error)
+            return _unavailable_response(error)
         if token.needs_proof:
-            return await self._proof_decision(exchange, token, requirement)
-        return self._authenticated(token, requirement, exchange)
+            return await self._decide_by_proof(exchange, token, requirement)
+        return self._set_user(token, requirement, exchange)
 
-    def _authenticated(
+    def _set_user(
         self, cached: CachedToken, requirement: Requirement | None, exchange: Exchange
     ) -> LocalResponse | None:
+        """Set the user of the token; return the 403 when the token does not meet *requirement*."""
         scope = exchange.scope
         scope["user"], scope["auth"] = cached.user, cached.auth
         if requirement is None or requirement is ANY_VALID_TOKEN:
@@ -144,7 +145,8 @@ class AuthenticationFilter(Filter):
         self._count_refused("insufficient_scope")
         return forbidden_response(self.challenge, requirement.scopes)
 
-    def _anonymous(self, requirement: Requirement | None, reason: str, exchange: Exchange) -> LocalResponse | None:
+    def _set_anonymous(self, requirement: Requirement | None, reason: str, exchange: Exchange) -> LocalResponse | None:
+        """Set the anonymous user; return the 401 when a token is required. *reason* is why the token was rejected."""
         scope = exchange.scope
         scope["user"], scope["auth"] = ANONYMOUS_USER, NO_CREDENTIALS
         if reason:
@@ -164,5 +166,5 @@ async def _serve(decision: LocalResponse | None, exchange: Exchange, app: ASGIAp
         await exchange.respond(decision)
 
 
-def _unavailable(error: Unavailable) -> LocalResponse:
+def _unavailable_response(error: Unavailable) -> LocalResponse:
     return local_problem(error.status_code, error.detail, headers=dict(error.headers or {}))

@@ -53,7 +53,7 @@ def scalekit_config() -> type[Table]:
 def scalekit_lifespan(context: Context) -> Lifespan:
     """Return the lifespan that loads keys, opens the session store and polls revocations."""
     config = context.config(JwtConfig)
-    authentication = _authentication(context)
+    authentication = _authentication_filter(context)
 
     def verify(provided: Container[Key[Any]]) -> None:
         verify_prerequisites(config, DATABASE in provided, context.server.workers or 1)
@@ -66,7 +66,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with open_components(config, database, workers, metrics) as components:
             context.provide(COMPONENTS, components)
             context.provide(TOKENS, components.tokens)
-            context.provide(CHALLENGE, _challenge(config))
+            context.provide(CHALLENGE, _select_challenge(config))
             authentication.authenticator, authentication.metrics = components.authenticator, metrics
             if uses_memory_store(config, database):
                 warn_about_multiple_processes(context, "[plugins.jwt] stores sessions in memory", CONSEQUENCE, REMEDY)
@@ -87,7 +87,7 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the authentication filter of requests and websockets."""
-    authentication = _authentication(context)
+    authentication = _authentication_filter(context)
     for path in authentication.policy.globs_open_below():
         logger.warning(
             '%r matches one path segment: deeper paths need no token; write "%s*" to protect all below',
@@ -122,16 +122,16 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
     return commands(context.config(JwtConfig))
 
 
-def _authentication(context: Context) -> AuthenticationFilter:
+def _authentication_filter(context: Context) -> AuthenticationFilter:
     """Return the authentication filter, shared by all hooks; it accepts no token before the plugin has started."""
 
     def build() -> AuthenticationFilter:
         config = context.config(JwtConfig)
         policy = AccessPolicy(config.protected_paths, config.public_paths, [table.rule() for table in config.rules])
-        return AuthenticationFilter(policy, _challenge(config))
+        return AuthenticationFilter(policy, _select_challenge(config))
 
     return context.shared(AUTHENTICATION, build)
 
 
-def _challenge(config: JwtConfig) -> str:
+def _select_challenge(config: JwtConfig) -> str:
     return DPOP_CHALLENGE if config.sender_constraint == "dpop" else BEARER_CHALLENGE

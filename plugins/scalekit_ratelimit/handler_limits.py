@@ -171,7 +171,7 @@ def limited(
     exempt_entries = [parse_exemption(entry) for entry in exempt]
 
     def decorate(handler: H) -> H:
-        policy_name = _policy_name(name or f"{handler.__module__}.{handler.__qualname__}")
+        policy_name = _to_policy_name(name or f"{handler.__module__}.{handler.__qualname__}")
         handler_limits = make_limits(policy_name, rates, burst, _normalize_algorithm(algorithm))
         if cost > min(limit.burst for limit in handler_limits):
             raise ValueError(f"cost {cost} is greater than burst: every request would be refused")
@@ -182,7 +182,7 @@ def limited(
             return RateLimitPolicy(
                 policy_name,
                 handler_limits,
-                _key_func(key, address),
+                _build_key_func(key, address),
                 cost=cost,
                 exemptions=exemptions,
                 dry_run=dry_run,
@@ -195,12 +195,12 @@ def limited(
     return decorate
 
 
-def _policy_name(name: str) -> str:
+def _to_policy_name(name: str) -> str:
     text = name.replace("<locals>.", "")
     return "".join(char if char.isalnum() and char.isascii() else "." if char in "<>." else "_" for char in text)
 
 
-def _key_func(key: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:
+def _build_key_func(key: str | Sequence[str] | Callable[[Scope], str | None], address: KeyFunc) -> KeyFunc:
     if callable(key):
         return custom_key_func(key)
     names = [normalize_key_name(name) for name in ([key] if isinstance(key, str) else key)]

@@ -101,7 +101,7 @@ def build_policies(config: RateLimitConfig) -> RateLimitPolicies:
     """Return the policies of requests; raises PluginError when a key function cannot be imported."""
     tables = [table for table in config.policies if not table.by_application]
     address = address_key_func(config.ipv6_prefix)
-    items = [(table.path, with_head(table.methods), _policy(table, address)) for table in tables]
+    items = [(table.path, with_head(table.methods), _build_policy(table, address)) for table in tables]
     default = RateLimitPolicy("default", make_limits("default", config.default), address) if config.default else None
     return RateLimitPolicies(items, default, address, config.legacy_headers)
 
@@ -121,7 +121,7 @@ def needs_user(keys: Sequence[str], exempt: Sequence[Exemption]) -> bool:
     return not needs_none or any(isinstance(entry, SubjectIdentifier) for entry in exempt)
 
 
-def _policy(table: RateLimitPolicyConfig, address: KeyFunc) -> RateLimitPolicy:
+def _build_policy(table: RateLimitPolicyConfig, address: KeyFunc) -> RateLimitPolicy:
     return RateLimitPolicy(
         table.name,
         table.limits(),

@@ -37,16 +37,16 @@ SUBJECTS: list[Any] = [None, "", 1, [], {}, "ada\x00", True]
 SCOPES: list[Any] = [1, {}, [1], True]
 
 
-def unsigned(alg: object, signature: str = "") -> str:
+def unsigned_token(alg: object, signature: str = "") -> str:
     return f"{encoded({**FORGE.header, 'alg': alg})}.{encoded(FORGE.claims)}.{signature}"
 
 
-def with_hmac(secret: bytes, **header: object) -> str:
+def hmac_token(secret: bytes, **header: object) -> str:
     signed = f"{encoded({**FORGE.header, 'alg': 'HS256', **header})}.{encoded(FORGE.claims)}"
     return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), sha256))}"
 
 
-def noncanonical(part: int) -> str:
+def noncanonical_token(part: int) -> str:
     """Return a token with unused bits set in a last base64url character: a non-canonical encoding."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     claims = FORGE.claims
@@ -58,7 +58,7 @@ def noncanonical(part: int) -> str:
         claims = {**claims, "pad": claims.get("pad", "") + "x"}
 
 
-def hostile() -> Iterator[tuple[str, str]]:
+def hostile_tokens() -> Iterator[tuple[str, str]]:
     valid = FORGE.token()
     head, body, signature = valid.split(".")
     public_key = ECKey.import_key(FORGE.key.public()).public_key
@@ -67,19 +67,19 @@ def hostile() -> Iterator[tuple[str, str]]:
     jwk = attacker.key.public()
 
     for alg in ("none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["none"], {"alg": "none"}, True):
-        yield f"alg {alg!r}", unsigned(alg)
-        yield f"alg {alg!r} with a signature", unsigned(alg, signature)
+        yield f"alg {alg!r}", unsigned_token(alg)
+        yield f"alg {alg!r} with a signature", unsigned_token(alg, signature)
     yield "no alg", FORGE.with_header(alg=None)
     yield "no signature", f"{head}.{body}."
     for alg in ("HS256", "HS384", "RS256", "ES384", "ES512", "EdDSA", "es256", "ES256K", "A128KW", "dir"):
         yield f"alg {alg}", FORGE.with_header(alg=alg)
-    yield "the public key as a secret, as PEM", with_hmac(pem)
+    yield "the public key as a secret, as PEM", hmac_token(pem)
     yield (
         "the public key as a secret, as DER",
-        with_hmac(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
+        hmac_token(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)),
     )
-    yield "the public key as a secret, as JWK", with_hmac(json.dumps(FORGE.key.public()).encode())
-    yield "an empty secret", with_hmac(b"")
+    yield "the public key as a secret, as JWK", hmac_token(json.dumps(FORGE.key.public()).encode())
+    yield "an empty secret", hmac_token(b"")
     yield "psychic: r = s = 0", f"{head}.{body}.{encoded(bytes(64))}"
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     yield "psychic: r = s = n", f"{head}.{body}.{encoded(order.to_bytes(32, 'big') * 2)}"
@@ -154,7 +154,7 @@ def hostile() -> Iterator[tuple[str, str]]:
     yield "a trailing comma", FORGE.token(claims=compact[:-1] + ",}")
 
     for part in range(3):
-        yield f"unused bits in part {part}", noncanonical(part)
+        yield f"unused bits in part {part}", noncanonical_token(part)
     yield "padding", f"{head}=.{body}.{signature}"
     yield "more padding", f"{head}.{body}.{signature}=="
     yield (
@@ -179,7 +179,7 @@ def hostile() -> Iterator[tuple[str, str]]:
     yield "the kid of another issuer", attacker.token()
 
 
-CASES = list(hostile())
+CASES = list(hostile_tokens())
 
 
 def test_there_are_many_hostile_tokens_and_all_differ() -> None:
