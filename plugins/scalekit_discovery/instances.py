@@ -29,7 +29,7 @@ class ServiceInstance:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"{self.scheme}://{host}:{self.port}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the mapping that :meth:`from_json` reads."""
         names = ("id", "address", "port", "scheme", "tags", "meta", "weight")
         return {name: getattr(self, name) for name in names}

@@ -149,9 +149,9 @@ def _print(envelopes: list[Envelope]) -> None:
         click.echo("no messages", err=True)
 
 
-def _row(envelope: Envelope) -> dict[str, Any]:
+def _row(envelope: Envelope) -> dict[str, object]:
     headers = envelope.headers
-    row: dict[str, Any] = {"id": envelope.id, "published": _time(envelope.published)}
+    row: dict[str, object] = {"id": envelope.id, "published": _time(envelope.published)}
     if envelope.dead or REASON in headers:
         row |= {"reason": headers.get(REASON, ""), "attempts": envelope.attempt}
         row |= {"first_failed": _time(headers.get(FIRST_FAILED, 0)), "last_failed": _time(headers.get(LAST_FAILED, 0))}

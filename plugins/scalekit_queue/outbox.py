@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
-from typing import Any
 
 import orjson
 
@@ -112,7 +111,7 @@ class Outbox:
         return len(confirmed)
 
 
-def _values(envelope: Envelope) -> dict[str, Any]:
+def _values(envelope: Envelope) -> dict[str, object]:
     return {
         "name": envelope.name,
         "id": envelope.id,

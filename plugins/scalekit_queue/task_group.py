@@ -14,12 +14,12 @@ class BackgroundTaskGroup:
     """Background tasks; unlike :class:`asyncio.TaskGroup` a failed task is logged and does not cancel the others."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def start(self, coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         """Start a task that runs *coroutine*."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
@@ -37,7 +37,7 @@ class BackgroundTaskGroup:
             task.cancel()
         await self.wait(timeout)
 
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
+    def _on_done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("background task %s of the queue failed", task.get_coro(), exc_info=error)

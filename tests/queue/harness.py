@@ -28,7 +28,7 @@ AnyMessage = Message[Any]
 def consumers_target(consumers: Consumers) -> str:
     """Return *consumers* as ``module:name``, for the configuration."""
     module = ModuleType(f"test_consumers_{next(_modules)}")
-    module.consumers = consumers  # type: ignore[attr-defined]
+    module.consumers = consumers  # type: ignore[attr-defined]  # a module made here
     sys.modules[module.__name__] = module
     return f"{module.__name__}:consumers"
 

@@ -80,7 +80,7 @@ def test_a_worker_consumes_messages_of_the_web_process_and_drains_before_its_dat
         migration = "CREATE TABLE work (number INTEGER, step TEXT, pid INTEGER);"
         (web.box.directory / "migrations/0001_work.sqlite.sql").write_text(migration)
 
-    web.prepare = prepare  # type: ignore[method-assign]
+    web.prepare = prepare  # type: ignore[method-assign]  # adds a migration
     with web:
         (management,) = free_ports(1)
         options = ["--set", f"server.management_address={HOST}:{management}"]

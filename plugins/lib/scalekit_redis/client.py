@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from scalekit_redis.commands import (
     READONLY_COMMANDS,
     Arg,
     Command,
     CommandArgs,
+    Reply,
     command,
     eval_command,
     milliseconds,
@@ -43,13 +44,13 @@ class CommandRouter(Protocol):
 
     def send(
         self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Send a command; return the future of its reply."""
         ...
 
     def run(
         self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Send EVALSHA, and EVAL if the server replies NOSCRIPT; return the future of the reply."""
         ...
 
@@ -57,7 +58,7 @@ class CommandRouter(Protocol):
         """Return an object that runs *script*, each run within *timeout* seconds."""
         ...
 
-    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Reply]:
         """Send commands together; return their replies in order, errors among them."""
         ...
 
@@ -128,7 +129,7 @@ class Redis:
         """Set the TTL of *key* to *ttl* seconds; return whether the key exists."""
         return bool(await self._send(("PEXPIRE", key, milliseconds(ttl)), key, timeout))
 
-    def call(self, *args: Arg, key: Arg | None = None, timeout: float | None = None) -> asyncio.Future[Any]:
+    def call(self, *args: Arg, key: Arg | None = None, timeout: float | None = None) -> asyncio.Future[Reply]:
         """Send any command; return the future of its reply. *key* routes it if that is not its first key.
 
         Raises ValueError for a command that changes or blocks the connection, which other callers share.
@@ -146,7 +147,7 @@ class Redis:
             replica=parsed.retryable and self._replica_reads,
         )
 
-    async def pipeline(self, commands: Sequence[Sequence[Arg]], *, timeout: float | None = None) -> list[Any]:
+    async def pipeline(self, commands: Sequence[Sequence[Arg]], *, timeout: float | None = None) -> list[Reply]:
         """Send *commands* with one write to each server involved; return one reply for each.
 
         A failed command has its error as its reply. Raises RedisUnavailable when no command got a reply.
@@ -158,7 +159,7 @@ class Redis:
 
     async def run_script(
         self, script: Script, keys: Sequence[Arg] = (), args: Sequence[Arg] = (), *, timeout: float | None = None
-    ) -> Any:
+    ) -> Reply:
         """Run *script* and return its result. The source is sent only to a server that does not know the script."""
         return await self.start_script(script, keys, args, timeout=timeout)
 
@@ -182,7 +183,7 @@ class Redis:
         *,
         use_eval: bool = False,
         timeout: float | None = None,
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Send *script* at once; return the future of its result.
 
         EVALSHA is sent first, and EVAL when the server replies NOSCRIPT; it then runs after commands sent meanwhile.
@@ -209,19 +210,19 @@ class Redis:
         """Return when every required server replies, for a health check; raises RedisUnavailable."""
         await self._router.probe(deadline_after(monotonic(), timeout))
 
-    def _send(self, args: CommandArgs, key: Arg, timeout: float | None) -> asyncio.Future[Any]:
+    def _send(self, args: CommandArgs, key: Arg, timeout: float | None) -> asyncio.Future[Reply]:
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         return self._router.send(args, key, now, deadline, retryable=False, replica=False)
 
     async def _of_groups(
         self, name: str, keys: Sequence[Arg], groups: list[list[int]], timeout: float | None
-    ) -> list[Any]:
+    ) -> list[Reply]:
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         reads = name in READONLY_COMMANDS
         replica = reads and self._replica_reads
-        send: Callable[..., asyncio.Future[Any]] = self._router.send
+        send: Callable[..., asyncio.Future[Reply]] = self._router.send
         pending = [
             send(
                 (name, *(keys[index] for index in indexes)),

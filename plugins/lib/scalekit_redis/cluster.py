@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
 
 from scalekit_redis.client_tracking import ClientTracking
 from scalekit_redis.cluster_pending import MAX_REDIRECTS, AskRedirect, ClusterCommand
 from scalekit_redis.cluster_scripts import ClusterScript, ClusterScriptCommand
-from scalekit_redis.commands import Arg, Command, CommandArgs, eval_command
+from scalekit_redis.commands import Arg, Command, CommandArgs, Reply, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
@@ -42,7 +41,7 @@ class ClusterRouter:
 
     def send(
         self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Send a command; return the future of its reply, or of its failure."""
         future = self._loop.create_future()
         if key is None or replica:
@@ -67,7 +66,7 @@ class ClusterRouter:
 
     def run(
         self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Run *script* on the server of the first of *keys*; return the future of its reply, or of its failure."""
         slot = slot_of(keys[0]) if keys else None
         node = self._topology.node_of(slot, False)
@@ -101,7 +100,7 @@ class ClusterRouter:
         except RedisUnavailable as error:
             command.fail(error)
 
-    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Reply]:
         """Send commands together; return their replies in order, errors among them."""
         futures = [
             self.send(each.args, each.key, started, deadline, retryable=each.retryable, replica=False)

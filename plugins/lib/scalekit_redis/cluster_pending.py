@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import NOT_EXECUTED, RedisUnavailable, ReplyError, to_caller_error
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand, pack
@@ -39,7 +40,7 @@ class ClusterCommand(PendingCommand):
         router: RedirectHandler,
         node: Node | None,
         slot: int | None,
-        future: asyncio.Future[Any],
+        future: asyncio.Future[Reply],
         packed: bytes,
         *,
         started: float,
@@ -88,7 +89,7 @@ class AskRedirect(PendingCommand):
         self._command = command
         self._asking_replied = False
 
-    def receive(self, reply: Any) -> bool:
+    def receive(self, reply: Reply) -> bool:
         """Receive the reply to ASKING, then that of the command."""
         if self._asking_replied:
             return self._command.receive(reply)

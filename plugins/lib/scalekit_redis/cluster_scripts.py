@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 from scalekit_redis.cluster_pending import ClusterCommand, RedirectHandler
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.prepared_script import PackedScript
 from scalekit_redis.slots import slot_of
@@ -33,7 +34,7 @@ class ClusterScript:
         self._router = router
         self._topology = topology
 
-    def run(self, key: str) -> asyncio.Future[Any]:
+    def run(self, key: str) -> asyncio.Future[Reply]:
         """Run the script for *key*; return the future of its reply, or of its failure."""
         data, now = key.encode(), monotonic()
         slot = slot_of(data)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scalekit_redis.script import Script
 
 Arg = str | bytes | int | float
 CommandArgs = tuple[Arg, ...]
+Reply = Any
+"""A reply in RESP3: bytes, int, float, bool, None, an error, or a list or dict of them."""
 
 
 class Command(NamedTuple):

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any
 
 from scalekit import MASK, StartError
 from scalekit_redis.errors import NOT_EXECUTED, ReplyError
@@ -50,11 +49,9 @@ class Connector:
         commands = self._commands()
         if self.host is None:
             return await loop.create_unix_connection(lambda: Handshake(commands), self._address.path)
-        options: dict[str, Any] = {}
-        if self._address.secure:
-            options["ssl"] = _tls_context(dict(self._address.tls))
+        tls = _tls_context(dict(self._address.tls)) if self._address.secure else None
         host, port = self.host
-        transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, **options)
+        transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, ssl=tls)
         _keep_alive(transport.get_extra_info("socket"))
         return transport, handshake
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from scalekit import ScalekitError, Unavailable
 
@@ -47,6 +47,6 @@ def to_caller_error(error: ReplyError) -> ReplyError | RedisUnavailable:
     return error
 
 
-def value_or_error(reply: Any) -> Any:
+def value_or_error(reply: object) -> object:
     """Return *reply*, converted as :func:`to_caller_error` does when it is an error."""
     return to_caller_error(reply) if isinstance(reply, ReplyError) else reply

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any
 
 from scalekit import StartError
 from scalekit_redis.client import CommandRouter
 from scalekit_redis.cluster import ClusterRouter
+from scalekit_redis.commands import Reply
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.node import Node
@@ -52,5 +52,5 @@ async def _open_cluster(address: RedisUrl, metrics: RedisMetrics, stack: AsyncEx
     return ClusterRouter(str(address), topology)
 
 
-def _ignore_push(push: list[Any]) -> None:
+def _ignore_push(push: list[Reply]) -> None:
     """Ignore a push message: these connections subscribe to nothing."""

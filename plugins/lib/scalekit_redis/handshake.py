@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from hiredis import ProtocolError, PushNotification, Reader
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.pending import pack
 
@@ -45,7 +46,7 @@ class Handshake(asyncio.Protocol):
         """Fail the handshake."""
         self._fail(exc or ConnectionError("the server closed the connection"))
 
-    def _take(self, reply: Any) -> None:
+    def _take(self, reply: Reply) -> None:
         if type(reply) is PushNotification:
             return
         self._missing -= 1

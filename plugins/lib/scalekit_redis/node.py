@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain
 from time import monotonic
-from typing import Any
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.connector import Connector
 from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
 from scalekit_redis.errors import FailureKind, RedisUnavailable
@@ -46,7 +46,7 @@ HANGING = "the server hangs"
 MIN_RECONNECT_INTERVAL = 1.0
 """Least seconds between two reconnects that leave a server in the wrong role."""
 
-OnPush = Callable[[list[Any]], None]
+OnPush = Callable[[list[Reply]], None]
 
 
 class Node:
@@ -111,7 +111,7 @@ class Node:
             for each in command.commands:
                 each.fail(error)
 
-    def request(self, packed: bytes, deadline: float) -> asyncio.Future[Any]:
+    def request(self, packed: bytes, deadline: float) -> asyncio.Future[Reply]:
         """Send a command of the library itself; return the future of its reply, or raise as :meth:`send` does."""
         command = PendingCommand(asyncio.get_running_loop().create_future(), packed, monotonic(), deadline)
         self.send(command)
@@ -190,7 +190,7 @@ class Node:
     def _open_connections(self) -> list[RedisProtocol]:
         return [connection for connection in (*self._detached, self._spare, self.connection) if connection is not None]
 
-    def on_push(self, push: list[Any]) -> None:
+    def on_push(self, push: list[Reply]) -> None:
         """Pass a push message on."""
         self._on_push(push)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import hiredis
 
-from scalekit_redis.commands import CommandArgs
+from scalekit_redis.commands import CommandArgs, Reply
 from scalekit_redis.errors import NOT_EXECUTED, RedisUnavailable, ReplyError, to_caller_error, value_or_error
 
 MISSING = object()
@@ -38,7 +38,7 @@ class PendingCommand:
     __slots__ = ("deadline", "future", "packed", "retryable", "started")
 
     def __init__(
-        self, future: asyncio.Future[Any], packed: bytes, started: float, deadline: float, retryable: bool = False
+        self, future: asyncio.Future[Reply], packed: bytes, started: float, deadline: float, retryable: bool = False
     ) -> None:
         self.future = future
         self.packed = packed
@@ -51,7 +51,7 @@ class PendingCommand:
         """The command itself, or those that were combined into it and have no reply yet."""
         return (self,)
 
-    def receive(self, reply: Any) -> bool:
+    def receive(self, reply: Reply) -> bool:
         """Receive a reply; return whether it was the last. The reply of a cancelled command is dropped."""
         future = self.future
         if not future.done():
@@ -80,15 +80,15 @@ class PendingPipeline(PendingCommand):
     __slots__ = ("_indexes", "_parts", "_received", "_replies")
 
     def __init__(
-        self, future: asyncio.Future[Any], packed: Sequence[bytes], started: float, deadline: float, retryable: bool
+        self, future: asyncio.Future[Reply], packed: Sequence[bytes], started: float, deadline: float, retryable: bool
     ) -> None:
         super().__init__(future, b"".join(packed), started, deadline, retryable)
         self._parts = packed
-        self._replies: list[Any] = [MISSING] * len(packed)
+        self._replies: list[Reply] = [MISSING] * len(packed)
         self._indexes: Sequence[int] = range(len(packed))
         self._received = 0
 
-    def receive(self, reply: Any) -> bool:
+    def receive(self, reply: Reply) -> bool:
         """Receive a reply; return whether it was the last."""
         self.retryable = False  # the server may have executed some of it
         self._replies[self._indexes[self._received]] = reply

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from scalekit_redis.commands import Arg, eval_command
+from scalekit_redis.commands import Arg, Reply, eval_command
 from scalekit_redis.script import Script
 
 
@@ -19,7 +19,7 @@ class PreparedScript(Protocol):
     of them. On a cluster each run is a command of its own, because a command must not name keys of two slots.
     """
 
-    def run(self, key: str) -> asyncio.Future[Any]:
+    def run(self, key: str) -> asyncio.Future[Reply]:
         """Run the script for *key*, by EVALSHA or after NOSCRIPT by EVAL; return the future of its reply."""
         ...
 

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hiredis import ProtocolError, PushNotification, Reader
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.pending import PendingCommand
@@ -36,7 +37,7 @@ class ConnectionOwner(Protocol):
         """Handle the end of *connection*."""
         ...
 
-    def on_push(self, push: list[Any]) -> None:
+    def on_push(self, push: list[Reply]) -> None:
         """Handle a push message."""
         ...
 

@@ -6,9 +6,8 @@ from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
-from scalekit_redis.commands import Arg
+from scalekit_redis.commands import Arg, Reply
 from scalekit_redis.url import HostPort
 
 SLOTS = 16384
@@ -40,7 +39,7 @@ class Shard:
     replicas: tuple[HostPort, ...]
 
 
-def parse_cluster_slots(reply: Any, queried: HostPort) -> list[Shard]:
+def parse_cluster_slots(reply: Reply, queried: HostPort) -> list[Shard]:
     """Parse a reply to CLUSTER SLOTS; a server without a host in it is the *queried* one."""
     shards = []
     for first, last, *servers in reply:
@@ -50,7 +49,7 @@ def parse_cluster_slots(reply: Any, queried: HostPort) -> list[Shard]:
     return shards
 
 
-def _hosts(servers: Sequence[Any], queried: HostPort) -> Iterator[HostPort]:
+def _hosts(servers: Sequence[Reply], queried: HostPort) -> Iterator[HostPort]:
     for name, port, *_ in servers:
         if name != b"?":  # the server has no announced hostname yet
             yield (name.decode() if name else queried[0], port or queried[1])

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
 
 from scalekit_redis.client_tracking import ClientTracking
-from scalekit_redis.commands import Arg, Command, CommandArgs, eval_command
+from scalekit_redis.commands import Arg, Command, CommandArgs, Reply, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
@@ -30,7 +29,7 @@ class StandaloneRouter:
 
     def send(
         self, args: CommandArgs, key: Arg | None, started: float, deadline: float, *, retryable: bool, replica: bool
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Send a command; return the future of its reply."""
         command = StandaloneCommand(
             self.node, self._loop.create_future(), pack(args), started, deadline, retryable=retryable
@@ -40,7 +39,7 @@ class StandaloneRouter:
 
     def run(
         self, script: Script, keys: Sequence[Arg], args: Sequence[Arg], started: float, deadline: float
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Reply]:
         """Run *script*; return the future of its reply."""
         packed = pack(eval_command(script, False, keys, args))
         command = StandaloneScriptCommand(
@@ -54,7 +53,7 @@ class StandaloneRouter:
         """Return an object that runs *script*, each run within *timeout* seconds."""
         return StandaloneScript(self.node, script, timeout)
 
-    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Any]:
+    async def send_all(self, commands: Sequence[Command], started: float, deadline: float) -> list[Reply]:
         """Send commands together; return their replies in order, errors among them."""
         if not commands:
             return []
@@ -64,7 +63,7 @@ class StandaloneRouter:
             self.node, self._loop.create_future(), packed, started, deadline, retryable=retryable
         )
         self.node.send(batch)
-        replies: list[Any] = await batch.future
+        replies: list[Reply] = await batch.future
         return replies
 
     def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import NOT_EXECUTED, ReplyError
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand, PendingPipeline
@@ -19,7 +19,7 @@ class StandaloneCommand(PendingCommand):
     def __init__(
         self,
         node: Node,
-        future: asyncio.Future[Any],
+        future: asyncio.Future[Reply],
         packed: bytes,
         started: float,
         deadline: float,
@@ -65,7 +65,7 @@ class StandalonePipeline(PendingPipeline):
     def __init__(
         self,
         node: Node,
-        future: asyncio.Future[Any],
+        future: asyncio.Future[Reply],
         packed: Sequence[bytes],
         started: float,
         deadline: float,
@@ -75,7 +75,7 @@ class StandalonePipeline(PendingPipeline):
         super().__init__(future, packed, started, deadline, retryable)
         self._node = node
 
-    def receive(self, reply: Any) -> bool:
+    def receive(self, reply: Reply) -> bool:
         """Receive a reply; return whether it was the last."""
         if isinstance(reply, ReplyError):
             _reconnect_if_replica(self._node, reply)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand
@@ -32,11 +32,11 @@ class StandaloneScript:
         self._group = script.group
         self._node = node
 
-    def run(self, key: str) -> asyncio.Future[Any]:
+    def run(self, key: str) -> asyncio.Future[Reply]:
         """Run the script for *key*, combined with the runs that are not written yet; return the future of its reply."""
         data, script, now = key.encode(), self._script, monotonic()
         deadline = now + self._timeout
-        future: asyncio.Future[Any] = self._create_future()
+        future: asyncio.Future[Reply] = self._create_future()
         connection = self._node.connection
         first = None if connection is None else connection.runs.get(self._group)
         if first is not None:
@@ -68,7 +68,7 @@ class ScriptRunGroup:
         self.separate = False
         self.received = 0
 
-    def add(self, future: asyncio.Future[Any], key: bytes, deadline: float) -> None:
+    def add(self, future: asyncio.Future[Reply], key: bytes, deadline: float) -> None:
         """Add a run."""
         self.futures.append(future)
         self.keys.append(key)
@@ -91,7 +91,7 @@ class ScriptRun(StandaloneCommand):
     def __init__(
         self,
         node: Node,
-        future: asyncio.Future[Any],
+        future: asyncio.Future[Reply],
         script: PackedScript,
         key: bytes,
         started: float,
@@ -117,7 +117,7 @@ class ScriptRun(StandaloneCommand):
             return (self,)
         return [self._single_run(runs, index) for index in range(runs.received, len(runs.keys))]
 
-    def combine(self, future: asyncio.Future[Any], key: bytes, script: PackedScript, deadline: float) -> bool:
+    def combine(self, future: asyncio.Future[Reply], key: bytes, script: PackedScript, deadline: float) -> bool:
         """Add a run to this one, which is not written yet; return whether that was possible."""
         runs = self.runs
         if deadline < self.deadline:  # the timer watches only the first deadline
@@ -145,7 +145,7 @@ class ScriptRun(StandaloneCommand):
             scripts = runs.scripts or [self.script] * len(runs.keys)
             self.packed = b"".join([script.pack(key) for script, key in zip(scripts, runs.keys, strict=True)])
 
-    def receive(self, reply: Any) -> bool:
+    def receive(self, reply: Reply) -> bool:
         """Receive a reply; return whether it was the last. Raises TypeError when it is not one for each run."""
         runs = self.runs
         if runs is not None and runs.separate:
@@ -158,7 +158,7 @@ class ScriptRun(StandaloneCommand):
             self.future.set_result(reply)
         return True
 
-    def _receive_next(self, runs: ScriptRunGroup, reply: Any) -> bool:
+    def _receive_next(self, runs: ScriptRunGroup, reply: Reply) -> bool:
         index = runs.received
         runs.received = index + 1
         if type(reply) is ReplyError:
@@ -170,7 +170,7 @@ class ScriptRun(StandaloneCommand):
         runs.stop_counting()
         return True
 
-    def _receive_all(self, runs: ScriptRunGroup, replies: Any) -> None:
+    def _receive_all(self, runs: ScriptRunGroup, replies: Reply) -> None:
         """Pass each run its reply; a failed run is handled like a separate command."""
         if type(replies) is not list or len(replies) != len(runs.futures):
             raise TypeError("not one reply for each run")

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
-from typing import Any
 
+from scalekit_redis.commands import Reply
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.metrics import RedisMetrics
@@ -44,7 +44,7 @@ class LivenessProbe:
     """A command that checks that a server replies; *fingerprint* returns the part that shows changes."""
 
     packed: bytes
-    fingerprint: Callable[[Any], object]
+    fingerprint: Callable[[Reply], object]
 
 
 class TrackingConnection:
@@ -112,7 +112,7 @@ class TrackingConnection:
     def on_unblocked(self, connection: RedisProtocol) -> None:
         """Do nothing: this connection is never detached."""
 
-    def on_push(self, push: list[Any]) -> None:
+    def on_push(self, push: list[Reply]) -> None:
         """Report changed keys."""
         if push[0] == b"invalidate":
             self._on_keys(push[1])
@@ -163,7 +163,7 @@ class TrackingConnection:
         except ReplyError:  # the ACL forbids the command, but the server replies
             return None
 
-    async def _request(self, packed: bytes) -> Any:
+    async def _request(self, packed: bytes) -> Reply:
         connection = self._connection
         if connection is None:
             raise RedisUnavailable(f"{self._name}: the connection was lost", "disconnected")
@@ -191,11 +191,11 @@ def _ignore() -> None:
     """Do nothing."""
 
 
-def _role(reply: Any) -> object:
+def _role(reply: Reply) -> object:
     return reply[0]
 
 
-def _cluster_fingerprint(reply: Any) -> object:
+def _cluster_fingerprint(reply: Reply) -> object:
     """Return those lines of CLUSTER INFO that change when slots move to another server."""
     parts = (b"cluster_current_epoch", b"cluster_my_epoch", b"cluster_known_nodes", b"cluster_size", b"cluster_state")
     return [line for line in bytes(reply).splitlines() if line.startswith(parts)]

@@ -6,6 +6,8 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis
+from scalekit_redis.node import Node
+from scalekit_redis.standalone import StandaloneRouter
 from tests.processes import HOST
 from tests.servers import Redis as Server
 from tests.servers import RedisCluster
@@ -62,6 +64,12 @@ def start_cluster(request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
 def empty_cluster(any_cluster: RedisCluster) -> RedisCluster:
     """Return an empty cluster for the tests of one module, each of which restores its servers."""
     return any_cluster.clear()
+
+
+def node_of(redis: Redis) -> Node:
+    """Return the node of the client of a standalone server."""
+    assert isinstance(redis._router, StandaloneRouter)
+    return redis._router.node
 
 
 def cluster_url(cluster: RedisCluster) -> str:

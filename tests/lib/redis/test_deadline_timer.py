@@ -83,7 +83,7 @@ async def test_a_reply_that_arrives_while_the_event_loop_is_blocked_is_no_timeou
     async with connections.open(server.url) as redis:
         await redis.set("key", "value", timeout=5)
         reading = redis.get("key", timeout=0.02)
-        time.sleep(0.7)  # noqa: ASYNC251
+        time.sleep(0.7)  # noqa: ASYNC251 - blocks the event loop
         assert await reading == b"value"
 
 

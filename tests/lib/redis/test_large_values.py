@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable
-from tests.lib.redis.conftest import BOTH_LOOPS
+from tests.lib.redis.conftest import BOTH_LOOPS, node_of
 from tests.lib.redis.poll import failure, until
 from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
@@ -55,7 +55,7 @@ async def test_small_commands_beside_large_values_do_not_fail(
         await redis.set("small", "x")
         await redis.set("large", value)
         for work in (lambda: redis.get("large"), lambda: redis.set("large", value)):
-            await run_beside(lambda: asyncio.gather(work(), work()), lambda: redis.get("small"))  # noqa: B023
+            await run_beside(lambda: asyncio.gather(work(), work()), lambda: redis.get("small"))  # noqa: B023 - awaited in this turn
             await run_beside(work, lambda: redis.set("small", "y"))
         assert await redis.get("large") == value
         await redis.delete("large")
@@ -105,7 +105,7 @@ async def test_a_server_that_hangs_during_a_large_reply_is_detected(server: Serv
         await until("another connection", lambda: proxy.accepted > before)
         proxy.open.clear()
         assert (await large).kind == "timeout"
-        await until("the end of the hanging connection", lambda: redis._router.node._detached == [])  # type: ignore[attr-defined]
+        await until("the end of the hanging connection", lambda: node_of(redis)._detached == [])
         proxy.delay = 0.0
         proxy.open.set()
 

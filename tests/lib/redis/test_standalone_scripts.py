@@ -14,6 +14,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
 from scalekit_redis.metrics import COMMANDS, DURATIONS, ERRORS, IN_FLIGHT
 from scalekit_redis.standalone_scripts import MAX_COMBINED_RUNS, MIN_COMBINED_RUNS
+from tests.lib.redis.conftest import node_of
 from tests.lib.redis.poll import until, until_available
 from tests.lib.redis.proxy import open_proxy
 from tests.lib.redis.test_metrics import value
@@ -149,8 +150,9 @@ async def test_the_source_is_sent_on_the_next_connection_when_this_one_is_detach
     server: Server, redis: Redis
 ) -> None:
     server.cli("SCRIPT", "FLUSH")
-    node: Any = redis._router.node  # type: ignore[attr-defined]
+    node = node_of(redis)
     connection = node.connection
+    assert connection is not None
     pending = [redis.prepare(ADD, (1,), timeout=60).run("key") for _ in range(MANY)]
     pending[0].cancel()
     await asyncio.sleep(0)
@@ -226,7 +228,9 @@ async def test_unwritten_runs_are_sent_on_the_next_connection(server: Server, co
         await add.run("key")
         pending = [add.run("key") for _ in range(MANY)]
         pending[0].cancel()
-        redis._router.node.connection.close("before the write")  # type: ignore[attr-defined]
+        connection = node_of(redis).connection
+        assert connection is not None
+        connection.close("before the write")
         assert await asyncio.gather(*pending[1:]) == list(range(2, MANY + 1))
 
 

@@ -93,7 +93,7 @@ async def test_commands_that_change_or_block_the_shared_connection_are_rejected(
 @pytest.mark.parametrize("arg", [None, True, [1]])
 async def test_an_argument_of_a_wrong_type_is_named_without_its_value(redis: Redis, arg: object) -> None:
     with pytest.raises(TypeError, match=f"argument 2 of 'SET' is a {type(arg).__name__}; pass str"):
-        await redis.set("key", arg)  # type: ignore[arg-type]
+        await redis.set("key", arg)  # type: ignore[arg-type]  # the test of this error
     assert await redis.get("key") is None
 
 
