@@ -99,7 +99,7 @@ class DiscoveryConfig(Table):
     dns_port: Annotated[int, Field(ge=1, le=65535)] = 80
     """Port of instances from A and AAAA records."""
     dns_interval: PositiveDuration = Duration("10s")
-    """Longest time between two DNS queries; a shorter TTL of the records applies."""
+    """Maximum time between two DNS queries; a shorter TTL of the records applies."""
     cache_dir: str = ".discovery"
     """Folder that caches the last known instances for a start without the source; empty disables the cache."""
     initial_timeout: PositiveDuration = Duration("2s")
@@ -109,7 +109,7 @@ class DiscoveryConfig(Table):
     attempt_timeout: PositiveDuration = Duration("2s")
     """Timeout of an attempt until the head of its response, when another attempt may follow."""
     max_retries: Annotated[int, Field(ge=0, le=10)] = 2
-    """Retries of a call, at most."""
+    """Maximum number of retries of a call."""
     retry_budget: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of calls that may be retries, besides ten a second."""
     consecutive_failures: Annotated[int, Field(ge=1)] = 5
@@ -117,7 +117,7 @@ class DiscoveryConfig(Table):
     ejection_time: PositiveDuration = Duration("30s")
     """How long an ejected instance receives no calls."""
     max_connections: Annotated[int, Field(ge=1)] = 100
-    """Connections to one instance in each process, at most."""
+    """Maximum number of connections to one instance in each process."""
 
     @model_validator(mode="after")
     def _check_combination(self) -> DiscoveryConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 MIN_RETRIES_PER_SECOND = 10.0
 BALANCE_SECONDS = 10.0
-"""Seconds of the minimum rate that the balance holds at most."""
+"""Maximum balance, as seconds of the minimum rate."""
 
 
 class RetryBudget:

@@ -21,7 +21,7 @@ from scalekit_discovery.upstream import Upstream
 from scalekit_discovery.watcher import ServiceWatcher
 
 MAX_SERVICES = 256
-"""Services that one process watches, at most; names come from code, so more of them are a mistake."""
+"""Maximum number of services that one process watches; names come from code, so more of them are a mistake."""
 
 
 class ServiceDirectory:

@@ -66,7 +66,7 @@ def _name(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
 
 
 name_argument = click.argument("name", callback=_name)
-limit_option = click.option("--limit", default=10, type=click.IntRange(1, 10_000), help="Largest number of messages.")
+limit_option = click.option("--limit", default=10, type=click.IntRange(1, 10_000), help="Maximum number of messages.")
 
 
 def _list(run: Run) -> click.Command:
@@ -119,7 +119,7 @@ def _replay(run: Run) -> click.Command:
     @name_argument
     @click.argument("ids", nargs=-1)
     @click.option(
-        "--limit", default=1000, type=click.IntRange(1, 10_000), help="Largest number of messages, without IDS."
+        "--limit", default=1000, type=click.IntRange(1, 10_000), help="Maximum number of messages, without IDS."
     )
     def command(name: str, ids: tuple[str, ...], limit: int) -> None:
         """Return dead letters named NAME to the queue at attempt 1: those with IDS, by default the first ones."""

@@ -32,7 +32,7 @@ class QueueUrl(Url):
 
 def _require_file(url: QueueUrl) -> QueueUrl:
     if url.scheme == "sqlite" and not url.file:
-        raise ValueError("the address names no file; write sqlite:///queue.db, or sqlite:////var/lib/queue.db")
+        raise ValueError("the URL has no file; write sqlite:///queue.db, or sqlite:////var/lib/queue.db")
     return url
 
 
@@ -55,11 +55,11 @@ class QueueConfig(Table):
     ] = ""
     """Prefix of the queue names at the broker, for several services on one broker."""
     max_body: PositiveSize = Size("16MiB")
-    """Largest message body, as JSON."""
+    """Maximum size of a message body, as JSON."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000
-    """Messages that may wait to be sent in one process; publishing more fails immediately."""
+    """Maximum number of messages that wait to be sent in one process; publishing more fails immediately."""
     drain_timeout: PositiveDuration = Duration("8s")
-    """How long handlers may finish at shutdown before they are cancelled and their messages requeued."""
+    """How long running handlers have to finish at shutdown before they are cancelled and their messages requeued."""
     tls: Tls | None = None
     """TLS of the connection to RabbitMQ, with ``amqps``: ``{ ca_file, cert_file, key_file, verify }``."""
     heartbeat: Annotated[Duration, Field(ge=1, le=600)] = Duration("10s")
@@ -75,7 +75,7 @@ class QueueConfig(Table):
     outbox: bool = True
     """Create the tables of outbox and inbox in the pool's database, if there is one, and relay the outbox."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Messages that the relay publishes in one batch."""
+    """Maximum number of messages that the relay publishes in one batch."""
     outbox_interval: PositiveDuration = Duration("1s")
     """Time between two polls of the outbox by an idle relay, for messages of other processes."""
 

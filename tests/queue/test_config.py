@@ -51,8 +51,8 @@ def test_a_name_has_one_consumer_and_its_handler_is_a_coroutine_function() -> No
     ("table", "message"),
     [
         ({"url": "redis://here"}, "the scheme 'redis' is none of sqlite, amqp, amqps; write sqlite:///"),
-        ({"url": "sqlite:///:memory:"}, "names no file"),
-        ({"url": "amqp:///"}, "names no host"),
+        ({"url": "sqlite:///:memory:"}, "the URL has no file"),
+        ({"url": "amqp:///"}, "the URL has no host"),
         ({"consumers": "nowhere.events:consumers"}, "did not load"),
         ({"consumers": "scalekit.contracts.consumers:Message"}, "no scalekit.contracts.Consumers"),
         ({"consumers": "scalekit.contracts.consumers"}, "expected module.path:name"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = 0.25
 """Default timeout of a command in seconds."""
 MAX_TIMEOUT = 3600.0
-"""Longest timeout of a command in seconds."""
+"""Maximum timeout of a command in seconds."""
 
 
 def deadline_after(started: float, timeout: float) -> float:

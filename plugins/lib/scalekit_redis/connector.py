@@ -13,7 +13,7 @@ from scalekit_redis.handshake import Handshake
 from scalekit_redis.url import HostPort, RedisUrl
 
 CONNECT_TIMEOUT = 3.0
-"""Longest time in seconds to connect, TLS and handshake included; a busy machine needs some of it."""
+"""Maximum time in seconds to connect, with TLS and handshake."""
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """Seconds until an idle connection is probed, between probes, and their number: firewalls drop idle connections."""
 VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}

@@ -1,7 +1,7 @@
 """One timer for the deadlines of many commands.
 
 A timer of the event loop for each command would cost more than the command. So a command only stores its deadline; this
-timer fires at the earliest of them, and at most every few milliseconds.
+timer fires at the earliest deadline, at most every few milliseconds.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from time import monotonic
 
 NEVER = float("inf")
 RESOLUTION = 0.005
-"""Least seconds between two calls, and so the most by which a timeout is late."""
+"""Minimum seconds between two calls, which is the maximum delay of a timeout."""
 STALL = 0.05
 """Lateness in seconds that shows that the event loop itself was blocked."""
 
 
 class DeadlineTimer:
-    """Calls *on_due*, which returns the time of the next call, as soon as *due* has come.
+    """Calls *on_due*, which returns the time of the next call, at the time ``due``.
 
-    When the event loop was blocked, it runs once more first: replies may have arrived that nothing has read yet.
+    After a block of the event loop it waits one more turn: replies may have arrived that are not read yet.
     """
 
     __slots__ = ("_handle", "_loop", "_on_due", "_stalled", "due")

@@ -34,7 +34,7 @@ class Handshake(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not Ellipsis:
-                self._take(reply)
+                self._receive(reply)
         except ProtocolError:
             self._fail(ConnectionError("the server sent an invalid reply"))
         if self._missing < 0:
@@ -46,7 +46,7 @@ class Handshake(asyncio.Protocol):
         """Fail the handshake."""
         self._fail(exc or ConnectionError("the server closed the connection"))
 
-    def _take(self, reply: Reply) -> None:
+    def _receive(self, reply: Reply) -> None:
         if type(reply) is PushNotification:
             return
         self._missing -= 1

@@ -31,20 +31,20 @@ from scalekit_redis.retries import RetryQueue
 logger = logging.getLogger("scalekit.redis")
 
 MAX_IN_FLIGHT = 10_000
-"""Commands that may be in flight to one server, or queued for a connection to it."""
+"""Maximum number of commands in flight to one server, and of those queued for a connection to it."""
 MAX_QUEUED_BYTES, SMALL_COMMAND = 64 * 1024 * 1024, 4096
-"""Bytes that may be queued for a connection, and the size of a command that may be queued all the same."""
+"""Maximum bytes queued for a connection, and the size of a command that is queued regardless."""
 HANG_TIMEOUT = 0.5
 """Seconds after a deadline at which an overdue reply means that the server hangs, unless bytes move."""
 MAX_DETACHED = 3
-"""Detached connections at one time, beside the one that callers use."""
+"""Maximum number of detached connections, besides the one that callers use."""
 LOADING_INTERVAL = 0.05
 """Seconds between two attempts to connect to a server that is still loading."""
 MAX_RECONNECT_INTERVAL = 2.0
-"""Longest pause in seconds between two attempts to connect."""
+"""Maximum pause in seconds between two attempts to connect."""
 HANGING = "the server hangs"
 MIN_RECONNECT_INTERVAL = 1.0
-"""Least seconds between two reconnects that leave a server in the wrong role."""
+"""Minimum seconds between two reconnects that leave a server in the wrong role."""
 
 OnPush = Callable[[list[Reply]], None]
 

@@ -15,7 +15,7 @@ C = TypeVar("C", bound=PendingCommand)
 MIN_RETRY_DELAY, MAX_RETRY_DELAY = 0.01, 0.25
 """Seconds between two attempts: half of the time since the first, within these bounds."""
 MAX_PENDING = 10_000
-"""Commands that may wait for their next attempt at one time."""
+"""Maximum number of commands that wait for their next attempt."""
 
 
 class RetryQueue:

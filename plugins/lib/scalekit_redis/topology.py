@@ -21,7 +21,7 @@ logger = logging.getLogger("scalekit.redis")
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the map while nothing shows that it is outdated."""
 MIN_REFRESH_INTERVAL = 0.1
-"""Least seconds between two reads of an outdated map."""
+"""Minimum seconds between two reads of an outdated map."""
 QUERY_TIMEOUT = 1.0
 """Timeout in seconds of CLUSTER SLOTS."""
 CLOSE_DELAY = 1.0

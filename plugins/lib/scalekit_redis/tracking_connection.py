@@ -30,7 +30,7 @@ PROBE_TIMEOUT = 0.5
 READ_GRACE = 0.05
 """Seconds more for a reply that arrived while the event loop was blocked."""
 MAX_RECONNECT_INTERVAL = 1.0
-"""Longest pause in seconds between two attempts to connect."""
+"""Maximum pause in seconds between two attempts to connect."""
 
 
 def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:

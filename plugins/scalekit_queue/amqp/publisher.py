@@ -27,9 +27,9 @@ from scalekit_queue.metrics import PublishMetrics
 logger = logging.getLogger("scalekit.queue")
 
 MAX_UNCONFIRMED = 1000
-"""Messages that are sent and not confirmed, at most."""
+"""Maximum number of messages that are sent and not confirmed."""
 MAX_BATCH = 256
-"""Messages in one write, at most."""
+"""Maximum number of messages in one write."""
 CHANNEL_TIMEOUT = 5.0
 BLOCKED_AFTER = 0.05
 """Seconds after which a connection that accepts no writes is reported as blocked."""

@@ -17,7 +17,7 @@ from scalekit_queue.sqlite.store import MessageStore
 logger = logging.getLogger("scalekit.queue")
 
 MAX_BATCH = 1000
-"""Operations in one transaction, at most."""
+"""Maximum number of operations in one transaction."""
 CLOSE_TIMEOUT = 5.0
 """Seconds to write the waiting operations at shutdown."""
 RETRY_DELAY = 0.2

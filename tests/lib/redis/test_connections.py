@@ -123,27 +123,27 @@ async def nothing(scope: object, receive: object, send: object) -> None:
 
 
 @pytest.fixture(params=[pytest.param("redis-server", marks=pytest.mark.needs("redis"))])
-def guarded(request: pytest.FixtureRequest) -> Iterator[Server]:
-    class Guarded(Server):
+def protected(request: pytest.FixtureRequest) -> Iterator[Server]:
+    class ProtectedServer(Server):
         password = PASSWORD
 
-    with Guarded("--requirepass", PASSWORD, "--user", "ann", "on", f">{PASSWORD}", "~*", "+@all") as server:
+    with ProtectedServer("--requirepass", PASSWORD, "--user", "ann", "on", f">{PASSWORD}", "~*", "+@all") as server:
         yield server
 
 
 @pytest.mark.parametrize("user", ["", "ann"])
 async def test_a_password_is_sent_and_never_logged_or_shown(
-    guarded: Server, connections: Connections, user: str, caplog: pytest.LogCaptureFixture
+    protected: Server, connections: Connections, user: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    url = f"redis://{user}:{quote(PASSWORD, safe='')}@{HOST}:{guarded.port}"
+    url = f"redis://{user}:{quote(PASSWORD, safe='')}@{HOST}:{protected.port}"
     async with connections.open(url) as redis:
         assert await redis.set("key", "x") is True
-        await asyncio.to_thread(guarded.kill)
+        await asyncio.to_thread(protected.kill)
         while (error := await failure(lambda: redis.get("key"))).kind != "unavailable":
             pass
         assert "hush" not in str(error) + repr(error)
         assert "hush" not in repr(error.__cause__) + repr(error.__context__)
-        await asyncio.to_thread(guarded.start)
+        await asyncio.to_thread(protected.start)
         assert await until_available(lambda: redis.get("key")) is None
     assert "hush" not in caplog.text
 
@@ -154,9 +154,9 @@ def test_a_password_in_a_connection_error_is_masked() -> None:
 
 
 @pytest.mark.parametrize("password", ["", "wrong-hush"])
-async def test_a_wrong_password_fails_the_start(guarded: Server, connections: Connections, password: str) -> None:
-    with pytest.raises(StartError, match=f"redis://{HOST}:{guarded.port} rejects the connection: ") as caught:
-        async with connections.open(f"redis://:{password}@{HOST}:{guarded.port}"):
+async def test_a_wrong_password_fails_the_start(protected: Server, connections: Connections, password: str) -> None:
+    with pytest.raises(StartError, match=f"redis://{HOST}:{protected.port} rejects the connection: ") as caught:
+        async with connections.open(f"redis://:{password}@{HOST}:{protected.port}"):
             pass
     assert "hush" not in str(caught.value)
 
@@ -253,8 +253,8 @@ async def test_hiredis_is_imported_by_the_first_open_and_the_error_without_it_ha
     assert ended.stdout == "redis://localhost:6379 needs hiredis: pip install 'scalekit-asgi[redis]'\n"
 
 
-async def test_a_rejected_start_leaves_no_task(guarded: Server, connections: Connections) -> None:
-    url = f"redis://{HOST}:{guarded.port}"
+async def test_a_rejected_start_leaves_no_task(protected: Server, connections: Connections) -> None:
+    url = f"redis://{HOST}:{protected.port}"
     for _ in range(2):
         with pytest.raises(StartError, match="rejects the connection"):
             async with connections.open(url):

@@ -164,27 +164,27 @@ async def test_commands_that_a_failed_cluster_rejects_are_sent_again(
 ) -> None:
     async with connections.open(cluster_url(cluster), timeout=120) as redis:
         await redis.set("key", "value")
-        master = next(node for node in cluster.nodes if not _has(node, slot_of("key")))
-        killed = [master, *(node for node in cluster.nodes if _follows(node, master))]
+        master = next(node for node in cluster.nodes if not _is_replica_or_has(node, slot_of("key")))
+        killed = [master, *(node for node in cluster.nodes if _is_replica_of(node, master))]
         for node in killed:
             await asyncio.to_thread(node.kill)
-        there = next(node for node in cluster.nodes if node not in killed)
+        survivor = next(node for node in cluster.nodes if node not in killed)
         try:
-            await until("the end of the cluster", lambda: "state:fail" in there.cli("CLUSTER", "INFO"), limit=60)
+            await until("the end of the cluster", lambda: "state:fail" in survivor.cli("CLUSTER", "INFO"), limit=60)
         except TimeoutError:
             await asyncio.to_thread(cluster.start)
             raise
         await check_replies_after_rejections(redis, telemetry, [set_it, get_it], cluster.start)
 
 
-def _has(node: ClusterNode, slot: int) -> bool:
+def _is_replica_or_has(node: ClusterNode, slot: int) -> bool:
     """Return whether *node* is a replica, or the master that has *slot*."""
     me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
     ranges = [part.split("-") for part in me[8:] if part[0].isdigit()]
     return "slave" in me[2] or any(int(first[0]) <= slot <= int(first[-1]) for first in ranges)
 
 
-def _follows(node: ClusterNode, master: ClusterNode) -> bool:
+def _is_replica_of(node: ClusterNode, master: ClusterNode) -> bool:
     """Return whether *node* is a replica of *master*."""
     identifier = master.cli("CLUSTER", "MYID")
     me = next(line for line in node.cli("CLUSTER", "NODES").splitlines() if "myself" in line).split()
@@ -201,7 +201,7 @@ async def test_commands_rejected_during_a_slot_migration_are_sent_again(
         await redis.set("{key}1", "1")
         slot = slot_of("key")
         masters = [node for node in cluster.nodes if node.cli("ROLE").split()[0] == "master"]
-        owner = next(node for node in masters if _has(node, slot))
+        owner = next(node for node in masters if _is_replica_or_has(node, slot))
         other = next(node for node in masters if node is not owner)
         assert other.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", owner.cli("CLUSTER", "MYID")) == "OK"
         assert owner.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", other.cli("CLUSTER", "MYID")) == "OK"
