@@ -7,6 +7,7 @@ that is killed in between leaves rows that are published again, under the same m
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import time
 
@@ -14,7 +15,10 @@ import orjson
 
 from scalekit.contracts import Database, PublishFailed, Row, Statements
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.schema import QueueSchema
+
+logger = logging.getLogger("scalekit.queue")
 
 INSERT = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)
@@ -40,9 +44,15 @@ POSTPONE = "UPDATE scalekit_queue_outbox SET due = :due, claimed = 0 WHERE numbe
 OLDEST = "SELECT published FROM scalekit_queue_outbox ORDER BY number LIMIT 1"
 
 PUBLISH_TIMEOUT = 5.0
+"""Seconds within which the broker must confirm a batch."""
 CLAIM_TTL = 2 * PUBLISH_TIMEOUT
+"""Seconds for which a relay claims rows of SQLite."""
 RETRY_DELAY = 2.0
 """Seconds before a message that could not be published is tried again, behind later messages."""
+MIN_RELAY_INTERVAL = 0.005
+"""Seconds until the first poll after a message was stored, whose transaction is not committed yet."""
+RELAY_ERROR_DELAY = 1.0
+"""Seconds before the relay continues after an error."""
 
 Send = Callable[[Sequence[Envelope], float], Awaitable[list["PublishFailed | None"]]]
 Headers = Callable[[], Awaitable[dict[str, str]]]
@@ -109,6 +119,35 @@ class Outbox:
             due = time() + RETRY_DELAY
             await self._database.execute_many(POSTPONE, [{"number": number, "due": due} for number in failed])
         return len(confirmed)
+
+
+async def run_relay(outbox: Outbox, max_interval: float, metrics: PublishMetrics) -> None:
+    """Poll *outbox* until cancelled: often after a store in this process, else every *max_interval* seconds."""
+    interval = MIN_RELAY_INTERVAL
+    while True:
+        outbox.stored.clear()
+        relayed = await _relay_batch(outbox, metrics)
+        if relayed:
+            interval = MIN_RELAY_INTERVAL
+            continue
+        try:
+            async with asyncio.timeout(interval):
+                await outbox.stored.wait()
+            interval = MIN_RELAY_INTERVAL
+        except TimeoutError:
+            interval = min(max_interval, interval * 2)
+
+
+async def _relay_batch(outbox: Outbox, metrics: PublishMetrics) -> int:
+    try:
+        count = await outbox.relay()
+        metrics.relayed.inc(count)
+        metrics.outbox_lag.set(await outbox.lag())
+    except Exception as error:
+        logger.warning("relaying the outbox failed, next attempt in %gs: %s", RELAY_ERROR_DELAY, error)
+        await asyncio.sleep(RELAY_ERROR_DELAY)
+        return 0
+    return count
 
 
 def _values(envelope: Envelope) -> dict[str, object]:

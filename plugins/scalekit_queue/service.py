@@ -14,8 +14,7 @@ from scalekit_queue.consumer import ConsumerRunner
 from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.inbox import Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
-from scalekit_queue.outbox import Outbox
-from scalekit_queue.outbox_relay import run_relay
+from scalekit_queue.outbox import Outbox, run_relay
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
 from scalekit_queue.schema import QueueSchema
