@@ -1,4 +1,4 @@
-"""Databases for the pool's tests: a SQLite file, one in memory, and a real PostgreSQL that is empty."""
+"""Databases for the tests of the pool: a SQLite file, SQLite in memory, and an empty PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import opened
+from tests.pool.harness import opened, wait_until_released
+from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create
+from tests.pool.table_recorder import Recorder
 from tests.servers import Postgres
 
 # Much faster than a new database for each test.
@@ -35,7 +37,7 @@ def shared_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def postgres_url(shared_postgres: Postgres) -> str:
-    """Return the address of an empty database."""
+    """Return the URL of an empty database."""
     shared_postgres.sql(EMPTY)
     return shared_postgres.url
 
@@ -49,12 +51,27 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def opening(url: str) -> Open:
-    """Return what opens the database with options of the table."""
+def open_database(url: str) -> Open:
+    """Return the function that opens the database with options of ``[plugins.pool]``."""
     return lambda **options: opened(url, **options)
 
 
 @pytest.fixture
-async def database(opening: Open) -> AsyncGenerator[PooledDatabase, None]:
-    async with opening(max_size=4) as database:
+async def database(open_database: Open) -> AsyncGenerator[PooledDatabase, None]:
+    async with open_database(max_size=4) as database:
         yield database
+
+
+@pytest.fixture
+def recorder(url: str) -> Recorder:
+    return Recorder(url)
+
+
+@pytest.fixture
+async def observed(url: str, recorder: Recorder) -> AsyncGenerator[PooledDatabase, None]:
+    async with opened(url, observer=recorder, max_size=4) as database, opened(url, max_size=1) as other:
+        await create(database, ITEMS, PARENTS, CHILDREN)
+        recorder.forget()
+        recorder.other = None if "memory" in url else other
+        yield database
+        await wait_until_released(database)

@@ -23,7 +23,7 @@ async def opened(
     observer: TableObserver | None = None,
     **options: Any,
 ) -> AsyncGenerator[PooledDatabase, None]:
-    """Open a database as the plugin does, with *options* of the table.
+    """Open a database as the plugin does, with *options* of ``[plugins.pool]``.
 
     Without TLS: when asyncpg is cancelled while it negotiates TLS, it drops an error that cannot be caught.
     """
@@ -33,7 +33,7 @@ async def opened(
         yield database
 
 
-async def until(condition: Callable[[], bool], limit: float = 60.0) -> None:
+async def wait_until(condition: Callable[[], bool], limit: float = 60.0) -> None:
     """Wait until *condition* holds."""
     async with asyncio.timeout(limit):
         while not condition():
@@ -44,10 +44,10 @@ def pools(database: PooledDatabase) -> list[ConnectionPool[Any]]:
     return list({id(pool): pool for pool in (database.driver.writers, database.driver.readers)}.values())
 
 
-def complete(database: PooledDatabase) -> bool:
+def all_released(database: PooledDatabase) -> bool:
     """Return whether every connection was released."""
     return all(pool.idle == pool.supplier.size and not pool.waiting for pool in pools(database))
 
 
-async def until_complete(database: PooledDatabase) -> None:
-    await until(lambda: complete(database))
+async def wait_until_released(database: PooledDatabase) -> None:
+    await wait_until(lambda: all_released(database))

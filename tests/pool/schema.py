@@ -1,4 +1,4 @@
-"""The tables that tests of the pool write to."""
+"""The tables of the tests of the pool."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.schema import CreateTable
 
 from scalekit_pool.database import PooledDatabase
 
+INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
 METADATA = sa.MetaData()
 SERIALS = count(1)
 
@@ -53,3 +54,12 @@ async def create(database: PooledDatabase, *tables: sa.Table) -> None:
 
 async def names(database: Any) -> list[str]:
     return [row.name for row in await database.fetch_all("SELECT name FROM items ORDER BY name")]
+
+
+def numbered(*numbers: int) -> list[dict[str, Any]]:
+    return [{"id": number, "name": f"n{number}"} for number in numbers]
+
+
+async def put(database: Any, *added: str) -> None:
+    for name in added:
+        await database.execute(INSERT, {"id": ord(name[0]), "name": name})

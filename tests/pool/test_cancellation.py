@@ -1,4 +1,4 @@
-"""A caller may be cancelled wherever it waits: each test cancels one at its first wait, then its second, and so on."""
+"""Cancel a caller at its first wait, then at its second, and so on: no connection leaks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import complete, until_complete
+from tests.pool.harness import all_released, wait_until_released
 from tests.pool.schema import ITEMS, create, names
 
 pytestmark = pytest.mark.anyio
@@ -22,14 +22,14 @@ MOST_WAITS = 200
 
 
 @pytest.fixture
-async def items(opening: Any) -> AsyncGenerator[PooledDatabase, None]:
-    async with opening(max_size=2, min_size=1) as database:
+async def items(open_database: Any) -> AsyncGenerator[PooledDatabase, None]:
+    async with open_database(max_size=2, min_size=1) as database:
         await create(database, ITEMS)
         yield database
 
 
-class Cut:
-    """Awaits what *work* awaits, and is cancelled when that waits for the *turn*-th time."""
+class CancelledAtWait:
+    """Runs *work* in the current task, and cancels the task at wait number *turn*."""
 
     def __init__(self, work: Awaitable[None], turn: int) -> None:
         self.work = work.__await__()
@@ -39,35 +39,35 @@ class Cut:
     def __await__(self) -> Any:
         task = asyncio.current_task()
         assert task is not None
-        answer, error = None, None
+        result, error = None, None
         while True:
             try:
-                waited = self.work.throw(error) if error else self.work.send(answer)
+                waited = self.work.throw(error) if error else self.work.send(result)
             except StopIteration:
                 return
             if self.waits == self.turn:
                 task.cancel()
             self.waits += 1
             try:
-                answer, error = (yield waited), None
+                result, error = (yield waited), None
             except BaseException as thrown:
                 error = thrown
 
 
-async def cut(work: Awaitable[None], turn: int) -> bool:
-    """Tell whether *work* was cut at the *turn*-th wait, rather than done before it."""
+async def cancelled_at_wait(work: Awaitable[None], turn: int) -> bool:
+    """Return whether *work* was cancelled at wait number *turn*; False when it ended before."""
 
     async def run() -> None:
-        await Cut(work, turn)
+        await CancelledAtWait(work, turn)
 
     task = asyncio.create_task(run())
     await asyncio.wait([task])
     return task.cancelled()
 
 
-async def clean(database: PooledDatabase) -> None:
-    """Check that each connection is outside a transaction, and responds."""
-    await until_complete(database)
+async def check_connections(database: PooledDatabase) -> None:
+    """Check that each connection responds and is outside a transaction."""
+    await wait_until_released(database)
     sessions = [database.connection() for _ in range(database.driver.writers.limits.max_size)]
 
     async def look(session: Any, number: int) -> None:
@@ -78,7 +78,7 @@ async def clean(database: PooledDatabase) -> None:
 
     await asyncio.gather(*(look(session, number) for number, session in enumerate(sessions)))
     assert database._sessions == {}
-    await until_complete(database)
+    await wait_until_released(database)
 
 
 async def fetch(database: PooledDatabase, turn: int) -> None:
@@ -169,8 +169,8 @@ async def test_a_cancellation_never_leaks_a_connection(
     before = 0
     turn = 0
     for turn in range(MOST_WAITS):
-        was_cut = await cut(work(items, turn), turn)
-        await clean(items)
+        was_cut = await cancelled_at_wait(work(items, turn), turn)
+        await check_connections(items)
         after = int(await items.fetch_val("SELECT count(*) FROM items"))
         assert after - before in (rows if was_cut else rows[-1:])
         before = after
@@ -199,8 +199,8 @@ async def test_a_cancellation_while_waiting_for_a_connection_leaks_none(items: P
                 for lent in taken:
                     asyncio.get_running_loop().call_soon(items.driver.readers.release, lent)
             asyncio.get_running_loop().call_soon(release.set)
-            was_cut = await cut(work(items, turn), turn)
-        await clean(items)
+            was_cut = await cancelled_at_wait(work(items, turn), turn)
+        await check_connections(items)
         if not was_cut:
             break
     assert 0 < turn < MOST_WAITS - 1
@@ -214,7 +214,7 @@ async def test_a_second_cancellation_during_rollback_leaks_no_connection(items: 
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.sleep(0)
-        await clean(items)
+        await check_connections(items)
     left = await names(items)
     assert sorted(name.replace("a", "b") for name in left) == sorted(2 * [name for name in left if "b" in name])
 
@@ -228,11 +228,11 @@ async def test_an_abandoned_statement_is_interrupted(items: PooledDatabase) -> N
         for _ in range(waits):
             await asyncio.sleep(0)
         task.cancel()
-        await clean(items)
+        await check_connections(items)
 
 
 @pytest.mark.slow
-async def test_ten_thousand_cancelled_reads_leave_everything(items: PooledDatabase) -> None:
+async def test_ten_thousand_cancelled_reads_leak_no_connection(items: PooledDatabase) -> None:
     for number in range(100):
         tasks = [asyncio.create_task(items.fetch_all("SELECT 1")) for _ in range(100)]
         for _ in range(number % 7):
@@ -240,6 +240,6 @@ async def test_ten_thousand_cancelled_reads_leave_everything(items: PooledDataba
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    await until_complete(items)
-    await clean(items)
-    assert complete(items)
+    await wait_until_released(items)
+    await check_connections(items)
+    assert all_released(items)

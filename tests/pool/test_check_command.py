@@ -1,4 +1,4 @@
-"""What `scalekit check --connect` says of a database that cannot be used: one line, and never the password."""
+"""`scalekit check --connect` prints one line for an unusable database, without the password."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def check(tmp_path: Path) -> Check:
     return run
 
 
-def complaint(result: Result, status: int) -> str:
-    """Return the one line that complains, as users see it."""
+def error_line(result: Result, status: int) -> str:
+    """Return the only line of the error."""
     assert result.returncode == status, result.stdout
     assert PASSWORD not in result.stdout
     lines = [line for line in result.stdout.splitlines() if "failed" in line or "error" in line]
@@ -58,63 +58,63 @@ def complaint(result: Result, status: int) -> str:
     return lines[0]
 
 
-def test_a_scheme_that_no_database_has(check: Check) -> None:
-    line = complaint(check(f"url=mysql://root:{PASSWORD}@{HOST}/shop"), 78)
+def test_an_unknown_scheme(check: Check) -> None:
+    line = error_line(check(f"url=mysql://root:{PASSWORD}@{HOST}/shop"), 78)
     assert "plugins.pool.url" in line
     assert "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://" in line
 
 
-def test_sizes_that_do_not_fit_together(check: Check) -> None:
+def test_min_size_above_max_size(check: Check) -> None:
     message = "min_size 30 is more than max_size 20; lower min_size or raise max_size"
-    assert message in complaint(check("min_size=30"), 78)
+    assert message in error_line(check("min_size=30"), 78)
 
 
-def test_two_addresses(check: Check) -> None:
+def test_url_and_urls(check: Check) -> None:
     result = check("url=postgresql://a@b/c", 'urls=["postgresql://a@b/c"]')
-    assert "url and urls are both set; remove one" in complaint(result, 78)
+    assert "url and urls are both set; remove one" in error_line(result, 78)
 
 
 def test_two_passwords(check: Check) -> None:
     result = check(f"password={PASSWORD}", "password_file=scalekit.toml")
-    assert "password and password_file are both set" in complaint(result, 78)
+    assert "password and password_file are both set" in error_line(result, 78)
 
 
 def test_a_host_where_nothing_listens(check: Check) -> None:
     (port,) = free_ports(1)
-    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{port}/shop"), 1)
+    line = error_line(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{port}/shop"), 1)
     assert f"nothing listens at {HOST}:{port}" in line
 
 
-def test_a_host_that_is_not_known(check: Check) -> None:
-    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@database.invalid/shop"), 1)
+def test_an_unknown_host(check: Check) -> None:
+    line = error_line(check(f"url=postgresql://shop:{PASSWORD}@database.invalid/shop"), 1)
     assert "host name of database.invalid:5432 cannot be resolved" in line
 
 
 def test_a_file_in_a_missing_folder(check: Check) -> None:
-    assert "there is no folder 'nowhere'; create it" in complaint(check("url=sqlite:///nowhere/shop.db"), 78)
+    assert "there is no folder 'nowhere'; create it" in error_line(check("url=sqlite:///nowhere/shop.db"), 78)
 
 
 @pytest.mark.needs("postgres")
-def test_a_password_that_is_refused(check: Check, primary: Postgres) -> None:
-    line = complaint(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{primary.port}/postgres"), 1)
+def test_a_refused_password(check: Check, primary: Postgres) -> None:
+    line = error_line(check(f"url=postgresql://shop:{PASSWORD}@{HOST}:{primary.port}/postgres"), 1)
     assert "refuses the user or the password" in line
     assert "[plugins.pool]" in line
 
 
 @pytest.mark.needs("postgres")
-def test_a_database_that_is_not_there(check: Check, primary: Postgres) -> None:
-    line = complaint(check(f"url=postgresql://postgres:{PASSWORD}@{HOST}:{primary.port}/nothing"), 1)
+def test_a_missing_database(check: Check, primary: Postgres) -> None:
+    line = error_line(check(f"url=postgresql://postgres:{PASSWORD}@{HOST}:{primary.port}/nothing"), 1)
     assert 'database "nothing" does not exist' in line
 
 
 @pytest.mark.needs("postgres")
 def test_a_standby(check: Check, standby: Replica) -> None:
-    line = complaint(check(f"url=postgresql://postgres@{HOST}:{standby.port}/postgres"), 1)
+    line = error_line(check(f"url=postgresql://postgres@{HOST}:{standby.port}/postgres"), 1)
     assert "is a standby and takes no writes; name the primary, or list all servers in urls" in line
 
 
 @pytest.mark.needs("postgres")
-def test_what_can_be_used(check: Check, primary: Postgres) -> None:
+def test_a_usable_database(check: Check, primary: Postgres) -> None:
     result = check(f"url=postgresql://shop@{HOST}:{primary.port}/postgres", "password=other")
     assert result.returncode == 0, result.stdout
     assert "ok     pool" in result.stdout

@@ -1,4 +1,4 @@
-"""Expressions of SQLAlchemy give on PostgreSQL what its own engine for asyncpg gives."""
+"""SQLAlchemy expressions return on PostgreSQL the same as SQLAlchemy's own asyncpg engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DropTable
 
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import opened, until_complete
+from tests.pool.harness import opened, wait_until_released
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
 
@@ -41,7 +41,7 @@ class Doubled(sa.types.TypeDecorator[int]):
 
 
 class Shouted(sa.types.TypeDecorator[datetime]):
-    """A type whose values the driver has made Python's own already."""
+    """A type whose values the driver converts."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -249,16 +249,16 @@ async def engine(postgres_url: str) -> AsyncGenerator[AsyncEngine, None]:
 async def database(engine: AsyncEngine, postgres_url: str) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(postgres_url, max_size=2) as database:
         yield database
-        await until_complete(database)
+        await wait_until_released(database)
 
 
 def shown(rows: Any) -> list[list[tuple[type, Any]]]:
-    """Return values with their types; asyncpg's UUID is one of Python's."""
+    """Return the values with their types; asyncpg's UUID counts as Python's."""
     return [[(uuid.UUID if isinstance(value, uuid.UUID) else type(value), value) for value in row] for row in rows]
 
 
 @pytest.mark.parametrize("name", QUERIES)
-async def test_a_query_gives_what_sqlalchemy_gives(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
+async def test_a_query_returns_the_rows_of_sqlalchemy(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
     async with engine.connect() as connection:
         expected = shown((await connection.execute(QUERIES[name]())).all())
     assert shown(await database.fetch_all(QUERIES[name]())) == expected
@@ -267,7 +267,7 @@ async def test_a_query_gives_what_sqlalchemy_gives(name: str, engine: AsyncEngin
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_a_change_does_what_sqlalchemy_does(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
+async def test_a_write_has_the_effect_of_sqlalchemy(name: str, engine: AsyncEngine, database: PooledDatabase) -> None:
     async with engine.connect() as connection:
         expected = shown((await connection.execute(CHANGES[name]())).all())
         after = shown((await connection.execute(sa.select(T).order_by(C.id))).all())
@@ -279,9 +279,7 @@ async def test_a_change_does_what_sqlalchemy_does(name: str, engine: AsyncEngine
     assert shown(await database.fetch_all(sa.select(T).order_by(C.id))) == after
 
 
-async def test_rows_that_are_inserted_together_have_the_same_values(
-    engine: AsyncEngine, database: PooledDatabase
-) -> None:
+async def test_insert_many_stores_the_same_values(engine: AsyncEngine, database: PooledDatabase) -> None:
     rows = [{"id": number, **ROW} for number in range(10, 30)]
     await database.insert_many(T, rows)
     await database.execute_many(sa.insert(T), [{"id": number, **ROW} for number in range(30, 32)])
@@ -298,7 +296,7 @@ async def test_the_same_query_is_compiled_once(database: PooledDatabase) -> None
     assert len(database.compiler.expressions._known) == 1
 
 
-async def test_definitions_are_run(database: PooledDatabase) -> None:
+async def test_ddl_is_run(database: PooledDatabase) -> None:
     made = sa.Table("made", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5)))
     await database.execute(CreateTable(made))
     await database.execute(CreateTable(made, if_not_exists=True))
@@ -325,6 +323,6 @@ async def test_definitions_are_run(database: PooledDatabase) -> None:
         (5, "got int"),
     ],
 )
-async def test_what_is_no_statement_is_refused_with_the_remedy(database: PooledDatabase, part: Any, said: str) -> None:
+async def test_a_query_that_is_no_statement_is_refused(database: PooledDatabase, part: Any, said: str) -> None:
     with pytest.raises(TypeError, match=f"a query must be SQL text or a SQLAlchemy statement: {said}"):
         await database.fetch_all(part)

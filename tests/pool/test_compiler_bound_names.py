@@ -1,4 +1,4 @@
-"""Values of an expression reach the database whatever they are called, and those that become part of the text too."""
+"""Parameters of expressions with unusual names, and values that become part of the SQL text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_columns_with_odd_names_are_written_and_read(database: PooledDatab
     await database.execute(sa.update(ODD).values(dict.fromkeys(NAMES, 7)).where(ODD.c["a b"] == 0))
     await database.insert_many(ODD, [{"id": 4, **SAME}, {"id": 5, **SAME}])
     await database.insert_soon(ODD, {"id": 6, **SAME})
-    plain = {name: number for name, number in SAME.items() if "." not in name}  # a dot leads to another table
+    plain = {name: number for name, number in SAME.items() if "." not in name}  # a dot in a name means another table
     assert await database.select(ODD, *plain, where=ODD.c.id == 5) == [plain]
     rows: Any = await database.fetch_all(sa.select(ODD).order_by(ODD.c.id))
     assert [list(row) for row in rows] == [

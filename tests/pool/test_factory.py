@@ -14,7 +14,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import DatabaseFactory
 from scalekit_pool.health import check_database
-from tests.pool.harness import opened, until, until_complete
+from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.processes import HOST, free_ports
 from tests.servers import Postgres
 
@@ -82,7 +82,7 @@ async def test_a_password_file_is_read_at_each_connect(guarded: Postgres, tmp_pa
 
 
 @needs_postgres
-async def test_a_server_that_refuses_stops_the_start_and_says_why(
+async def test_refused_credentials_fail_the_start_with_the_reason(
     guarded: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -125,7 +125,7 @@ async def test_connecting_to_an_unresponsive_host_times_out(tmp_path: Path) -> N
 
 
 @needs_postgres
-async def test_a_standby_is_not_taken_for_a_primary_nor_the_other_way(guarded: Postgres) -> None:
+async def test_a_standby_is_refused_as_primary_and_a_primary_as_standby(guarded: Postgres) -> None:
     with guarded.replica("standby") as standby:
         async with opened(standby.url, acquire_timeout="50ms") as database:
             with pytest.raises(Unavailable, match=f"{HOST}:{standby.port} is a standby and takes no writes"):
@@ -146,27 +146,27 @@ async def test_a_standby_is_not_taken_for_a_primary_nor_the_other_way(guarded: P
 
 
 @needs_postgres
-async def test_a_server_that_becomes_a_standby_is_left_for_one_that_takes_writes(postgres_url: str) -> None:
-    """Making a server read-only leaves its connections open."""
+async def test_the_pool_leaves_a_server_that_becomes_a_standby(postgres_url: str) -> None:
+    """A server that is made read-only does not close its connections."""
     async with opened(postgres_url, max_size=3, min_size=3) as database:
-        await until(lambda: database.driver.writers.idle == 3)
+        await wait_until(lambda: database.driver.writers.idle == 3)
         async with database.connection() as connection:
             await connection.execute("SET default_transaction_read_only = on")
             with pytest.raises(Unavailable, match="takes no writes"):
                 await connection.execute("CREATE TABLE made (a int)")
         assert database.driver.writers.supplier.generation == 1
         await database.execute("CREATE TABLE made (a int)")
-        await until_complete(database)
+        await wait_until_released(database)
 
 
-async def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_fails_the_start(tmp_path: Path) -> None:
     assert "create its folder and make it writable" in await refusal(f"sqlite:///{tmp_path}/absent/a.db")
     broken = tmp_path / "broken.db"
     broken.write_text("this is no database " * 100)
     assert "not a database" in await refusal(f"sqlite:///{broken}")
 
 
-async def test_a_database_that_is_only_read_is_not_written(tmp_path: Path) -> None:
+async def test_a_read_only_database_refuses_writes(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     async with opened(url) as database:
         await database.execute("CREATE TABLE made (a)")
@@ -211,12 +211,12 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
         ({"max_sise": 3}, "max_sise"),
     ],
 )
-def test_mistakes_in_the_table_are_named(table: dict[str, Any], said: str) -> None:
+def test_config_errors_name_the_keys(table: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         PoolConfig(**table)
 
 
-def test_a_mistake_in_an_address_does_not_show_its_password() -> None:
+def test_an_error_in_a_url_does_not_show_its_password() -> None:
     for url in (f"mysql://u:{SECRET}@h/n", f"postgresql://u:{SECRET}@/n"):
         with pytest.raises(ValidationError) as raised:
             PoolConfig(url=url)  # type: ignore[arg-type]

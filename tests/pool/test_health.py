@@ -16,7 +16,7 @@ from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.health import check_database
 from scalekit_pool.sqlite import file_health
-from tests.pool.harness import opened, until_complete
+from tests.pool.harness import opened, wait_until_released
 from tests.servers import Postgres
 from tests.small_disk import small_disk
 
@@ -50,8 +50,8 @@ async def reads(database: PooledDatabase) -> bool:
     return bool(await database.fetch_val("SELECT text FROM items") == "first")
 
 
-async def is_unready(database: PooledDatabase, reason: str) -> None:
-    """Return when readiness has turned for *reason*."""
+async def wait_until_unready(database: PooledDatabase, reason: str) -> None:
+    """Wait until the check fails with *reason*."""
     async with asyncio.timeout(LIMIT):
         while True:
             try:
@@ -62,7 +62,7 @@ async def is_unready(database: PooledDatabase, reason: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def heals(database: PooledDatabase) -> None:
+async def wait_until_writable(database: PooledDatabase) -> None:
     async with asyncio.timeout(LIMIT):
         while True:
             try:
@@ -86,14 +86,14 @@ def fill(disk: Path) -> Path:
 
 
 @pytest.mark.parametrize("written_first", [False, True])
-async def test_a_full_disk_under_a_file(small_disk: Path, written_first: bool) -> None:
+async def test_writes_fail_while_the_disk_is_full(small_disk: Path, written_first: bool) -> None:
     async with items(f"sqlite:///{small_disk}/a.db") as database:
         await check_database(database)
         ballast = fill(small_disk)
         if written_first:
             with pytest.raises(Unavailable, match="takes no writes: database or disk is full"):
                 await database.execute(INSERT, LARGE)
-        await is_unready(database, "full")
+        await wait_until_unready(database, "full")
         with pytest.raises(Unavailable) as raised:
             async with database.transaction():
                 await database.execute(INSERT, LARGE)
@@ -102,8 +102,8 @@ async def test_a_full_disk_under_a_file(small_disk: Path, written_first: bool) -
             await database.insert_many("items", [LARGE] * 3)
         assert await reads(database)
         ballast.unlink()
-        await heals(database)
-        await until_complete(database)
+        await wait_until_writable(database)
+        await wait_until_released(database)
 
 
 async def test_a_service_starts_and_reads_on_a_full_disk(small_disk: Path) -> None:
@@ -111,14 +111,14 @@ async def test_a_service_starts_and_reads_on_a_full_disk(small_disk: Path) -> No
     async with items(url):
         ballast = fill(small_disk)
         async with opened(url, acquire_timeout="500ms") as database:
-            await is_unready(database, "")
+            await wait_until_unready(database, "")
             ballast.unlink()
-            await heals(database)
+            await wait_until_writable(database)
             assert await reads(database)
 
 
 @pytest.mark.parametrize("place", ["file", ":memory:"])
-async def test_a_file_with_as_many_pages_as_it_may_have(tmp_path: Path, place: str) -> None:
+async def test_writes_fail_at_max_page_count(tmp_path: Path, place: str) -> None:
     url = f"sqlite:///{tmp_path}/a.db" if place == "file" else "sqlite:///:memory:"
     async with items(url) as database:
         lent = database.driver.writers.acquire_nowait()
@@ -132,24 +132,24 @@ async def test_a_file_with_as_many_pages_as_it_may_have(tmp_path: Path, place: s
             lent = await database.driver.writers.acquire()
             await lent.connection.execute_fetchall(f"PRAGMA max_page_count = {pages}")
             database.driver.writers.release(lent)
-            await is_unready(database, "max_page_count")
+            await wait_until_unready(database, "max_page_count")
             database.driver.writers.invalidate_all()
         assert await reads(database)
-        await heals(database)
+        await wait_until_writable(database)
 
 
-async def test_a_file_that_another_process_locks_for_ever(tmp_path: Path) -> None:
+async def test_a_file_locked_by_another_process_fails_the_check(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db", acquire_timeout="300ms") as database:
         other = sqlite3.connect(tmp_path / "a.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        await check_database(database)  # others may write for a while
-        await is_unready(database, "locked by another process for")
+        await check_database(database)  # other connections may write for some seconds
+        await wait_until_unready(database, "locked by another process for")
         with pytest.raises(Unavailable, match="waiting for a lock"):
             await database.execute(INSERT, LARGE)
         assert await reads(database)
         other.execute("ROLLBACK")
         other.close()
-        await heals(database)
+        await wait_until_writable(database)
 
 
 async def test_readiness_fails_although_the_writer_is_always_busy(tmp_path: Path) -> None:
@@ -166,39 +166,39 @@ async def test_readiness_fails_although_the_writer_is_always_busy(tmp_path: Path
                     pass
 
         writers = [asyncio.create_task(write_on()) for _ in range(3)]
-        await is_unready(database, "")
+        await wait_until_unready(database, "")
         other.execute("ROLLBACK")
         other.close()
         ended.set()
         await asyncio.wait(writers)
-        await heals(database)
+        await wait_until_writable(database)
 
 
-@pytest.mark.parametrize("gone", ["file", "folder"])
-async def test_a_deleted_file_makes_requests_fail_until_it_is_restored(tmp_path: Path, gone: str) -> None:
-    folder, kept = tmp_path / "data", tmp_path / "kept"
+@pytest.mark.parametrize("removed", ["file", "folder"])
+async def test_a_deleted_file_makes_requests_fail_until_it_is_restored(tmp_path: Path, removed: str) -> None:
+    folder, backup = tmp_path / "data", tmp_path / "kept"
     folder.mkdir()
     async with items(f"sqlite:///{folder}/a.db", acquire_timeout="500ms") as database:
         lent = database.driver.writers.acquire_nowait()
         assert lent is not None
         await lent.connection.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
         database.driver.writers.release(lent)
-        shutil.copytree(folder, kept)
-        if gone == "folder":
+        shutil.copytree(folder, backup)
+        if removed == "folder":
             shutil.rmtree(folder)
         else:
             for file in folder.iterdir():
                 file.unlink()
-        await is_unready(database, "a.db")
+        await wait_until_unready(database, "a.db")
         with pytest.raises(Unavailable):
             await until_refused(database)
         assert not (folder / "a.db").exists(), "an empty file is no database"
-        if gone == "folder":
+        if removed == "folder":
             folder.mkdir()
-        shutil.copy(kept / "a.db", folder / "a.db")
-        await heals(database)
+        shutil.copy(backup / "a.db", folder / "a.db")
+        await wait_until_writable(database)
         assert await reads(database)
-        await until_complete(database)
+        await wait_until_released(database)
 
 
 async def until_refused(database: PooledDatabase) -> None:
@@ -207,7 +207,7 @@ async def until_refused(database: PooledDatabase) -> None:
             await database.execute(INSERT, {"text": "lost"})
 
 
-async def test_the_probe_leaves_a_file_as_it_is(tmp_path: Path) -> None:
+async def test_the_check_does_not_change_the_file(tmp_path: Path) -> None:
     async with items(f"sqlite:///{tmp_path}/a.db") as database:
         await database.execute("PRAGMA user_version = 7")
         for _ in range(3):
@@ -236,14 +236,14 @@ def server() -> Iterator[Postgres]:
         ("ALTER ROLE app SET default_transaction_read_only = on", "ALTER ROLE app RESET ALL"),
     ],
 )
-async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: str) -> None:
+async def test_a_read_only_postgresql_fails_the_check(server: Postgres, on: str, off: str) -> None:
     server.sql("CREATE ROLE app LOGIN SUPERUSER")
     async with items(server.url.replace("postgres@", "app@"), min_size=2, max_size=2) as database:
         await check_database(database)
         server.sql(on)
         server.sql("SELECT pg_reload_conf()")
         database.driver.writers.invalidate_all()
-        await is_unready(database, "default_transaction_read_only is on")
+        await wait_until_unready(database, "default_transaction_read_only is on")
         with pytest.raises(Unavailable, match="takes no writes: its default_transaction_read_only is on"):
             await database.execute(INSERT, LARGE)
         with pytest.raises(Unavailable, match="takes no writes: its default_transaction_read_only is on"):
@@ -257,15 +257,15 @@ async def test_a_postgresql_that_is_read_only(server: Postgres, on: str, off: st
         assert database.driver.writers.supplier.opened - renewed < 25, "not a connection for each write that fails"
         server.sql(off)
         server.sql("SELECT pg_reload_conf()")
-        await heals(database)
+        await wait_until_writable(database)
 
 
 @pytest.mark.needs("postgres")
-async def test_a_transaction_that_was_begun_while_no_writes_were_taken_is_a_503_to_its_end(server: Postgres) -> None:
+async def test_a_transaction_begun_on_a_read_only_server_stays_unavailable(server: Postgres) -> None:
     async with items(server.url, max_size=2) as database:
         server.sql("ALTER SYSTEM SET default_transaction_read_only = on")
         server.sql("SELECT pg_reload_conf()")
-        await is_unready(database, "default_transaction_read_only")
+        await wait_until_unready(database, "default_transaction_read_only")
         with pytest.raises(Unavailable, match="takes no writes"):  # noqa: PT012
             async with database.transaction(), asyncio.timeout(LIMIT):
                 assert await database.fetch_val("SHOW transaction_read_only") == "on"
@@ -274,11 +274,11 @@ async def test_a_transaction_that_was_begun_while_no_writes_were_taken_is_a_503_
                 while await database.fetch_val("SHOW default_transaction_read_only") == "on":
                     await asyncio.sleep(0.01)
                 await database.execute(INSERT, LARGE)
-        await heals(database)
+        await wait_until_writable(database)
 
 
 @pytest.mark.needs("postgres")
-async def test_a_transaction_that_was_begun_for_reading_does_not_doubt_the_server(server: Postgres) -> None:
+async def test_a_write_in_a_read_only_transaction_does_not_demote_the_server(server: Postgres) -> None:
     async with items(server.url, max_size=2) as database:
         generation = database.driver.writers.supplier.generation
         async with database.connection() as connection:
@@ -290,11 +290,11 @@ async def test_a_transaction_that_was_begun_for_reading_does_not_doubt_the_serve
 
 
 @pytest.mark.needs("postgres")
-async def test_a_postgresql_whose_disk_is_full(server: Postgres) -> None:
+async def test_a_postgresql_with_a_full_disk_fails_the_check(server: Postgres) -> None:
     async with items(server.url, max_size=2) as database:
         full = "DO $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
         with pytest.raises(Unavailable, match="takes no writes: could not extend file"):
             await database.execute(full)
         await check_database(database)
         assert database.driver.write_doubt is None
-        await heals(database)
+        await wait_until_writable(database)

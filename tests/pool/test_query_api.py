@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import until_complete
+from tests.pool.harness import wait_until_released
 from tests.pool.schema import ITEMS, MADE, Colour, create, names
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 async def items(database: PooledDatabase) -> AsyncGenerator[PooledDatabase, None]:
     await create(database, ITEMS)
     yield database
-    await until_complete(database)
+    await wait_until_released(database)
 
 
 async def test_text_takes_named_values(items: PooledDatabase) -> None:
@@ -47,7 +47,7 @@ async def test_text_takes_named_values(items: PooledDatabase) -> None:
         ({"id": 1, "nmae": 2}, "unknown parameters :nmae"),
     ],
 )
-async def test_values_that_do_not_fit_are_refused_by_name(
+async def test_missing_and_unknown_values_are_named(
     items: PooledDatabase, values: dict[str, Any] | None, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
@@ -81,7 +81,7 @@ async def test_a_list_may_have_any_length_each_time(items: PooledDatabase) -> No
         assert [row.id for row in await items.fetch_all(query)] == expected
 
 
-async def test_values_of_an_expression_may_come_later(items: PooledDatabase) -> None:
+async def test_values_of_an_expression_may_be_passed_separately(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": number, "name": f"n{number}"} for number in range(3)])
     query = sa.select(ITEMS.c.name).where(ITEMS.c.id == sa.bindparam("wanted"))
     assert await items.fetch_val(query, {"wanted": 2}) == "n2"
@@ -99,19 +99,19 @@ async def test_execute_many_is_all_or_nothing(items: PooledDatabase) -> None:
     assert await items.fetch_val(sa.select(sa.func.count(sa.distinct(ITEMS.c.serial)))) == 2
 
 
-async def test_a_failing_statement_is_the_drivers_error_and_leaves_the_pool_as_it_was(items: PooledDatabase) -> None:
+async def test_a_failing_statement_raises_the_drivers_error_and_leaks_nothing(items: PooledDatabase) -> None:
     for query in ("SELECT absent FROM items", "INSERT INTO absent VALUES (1)", "SELECTX"):
         with pytest.raises(Exception, match=r"(?i)absent|syntax"):
             await items.fetch_all(query)
-    await until_complete(items)
+    await wait_until_released(items)
     size = items.driver.writers.supplier.size
     with pytest.raises(Exception, match=r"(?i)null"):
         await items.execute("INSERT INTO items (id) VALUES (1)")
-    await until_complete(items)
+    await wait_until_released(items)
     assert items.driver.writers.supplier.size == size
 
 
-async def test_rows_come_as_they_are_read(items: PooledDatabase) -> None:
+async def test_rows_are_streamed(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": number, "name": f"n{number}", "data": [number]} for number in range(1234)])
     query = sa.select(ITEMS.c.id, ITEMS.c.data).order_by(ITEMS.c.id)
     assert [(row.id, row.data) async for row in items.iterate(query)] == [(n, [n]) for n in range(1234)]
@@ -126,7 +126,7 @@ async def test_rows_come_as_they_are_read(items: PooledDatabase) -> None:
         [row async for row in items.iterate("SELECT absent FROM items")]
 
 
-async def test_what_is_written_while_rows_come_lasts_however_the_loop_ends(items: PooledDatabase) -> None:
+async def test_writes_during_an_iteration_last_however_it_ends(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": number, "name": f"n{number:03}"} for number in range(300)])
     rename = "UPDATE items SET name = :name WHERE id = :id"
     async for row in items.iterate("SELECT id FROM items ORDER BY id"):
@@ -147,12 +147,12 @@ async def test_what_is_written_while_rows_come_lasts_however_the_loop_ends(items
             await items.execute(rename, {"name": "kept", "id": 5})
             break
         await items.execute(rename, {"name": "kept too", "id": 6})
-    await until_complete(items)
+    await wait_until_released(items)
     found = [row.name for row in await items.fetch_all("SELECT name FROM items WHERE id < 7 ORDER BY id")]
     assert found == ["before", "after", "beside", "inside", "last", "kept", "kept too"]
 
 
-async def test_iterating_a_statement_that_the_transaction_has_broken_raises(items: PooledDatabase) -> None:
+async def test_iterating_in_a_failed_transaction_raises_an_error(items: PooledDatabase) -> None:
     async def broken() -> None:
         async with items.transaction(readonly=True):
             async for _row in items.iterate("SELECT absent"):
@@ -162,12 +162,12 @@ async def test_iterating_a_statement_that_the_transaction_has_broken_raises(item
         await broken()
 
 
-async def test_a_database_that_is_closed_says_so(opening: Any) -> None:
-    async with opening() as database:
+async def test_a_closed_database_raises_an_error(open_database: Any) -> None:
+    async with open_database() as database:
         assert await database.fetch_val("SELECT 1") == 1
     with pytest.raises(Unavailable, match="not open"):
         await database.fetch_val("SELECT 1")
-    async with opening() as database:
+    async with open_database() as database:
         await database.fetch_val("SELECT 1")
         connection = database.connection()
     with pytest.raises(RuntimeError, match="was released"):

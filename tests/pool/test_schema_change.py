@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import opened, until_complete
+from tests.pool.harness import opened, wait_until_released
 from tests.servers import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
@@ -49,11 +49,11 @@ async def database(shared_postgres: Postgres, postgres_url: str) -> AsyncGenerat
     async with opened(postgres_url, max_size=CONNECTIONS) as database:
         await use_all(database)
         yield database
-        await until_complete(database)
+        await wait_until_released(database)
 
 
 async def use_all(database: PooledDatabase) -> None:
-    """Let every connection remember every query."""
+    """Run every query on every connection, which caches it."""
     lent = [await database.driver.writers.acquire() for _ in range(CONNECTIONS)]
     for each in lent:
         for query, values in QUERIES.values():
@@ -75,7 +75,7 @@ async def test_a_statement_of_a_recreated_type_is_run_again(
             assert await connection.fetch_all(*QUERIES[name])
 
 
-async def test_a_write_is_done_once(database: PooledDatabase, shared_postgres: Postgres) -> None:
+async def test_a_write_is_executed_once(database: PooledDatabase, shared_postgres: Postgres) -> None:
     make(shared_postgres)
     for _ in range(CONNECTIONS):
         await database.execute(*QUERIES["insert"])
@@ -84,7 +84,7 @@ async def test_a_write_is_done_once(database: PooledDatabase, shared_postgres: P
 
 
 @pytest.mark.parametrize("name", ["parameter", "cast", "update"])
-async def test_a_transaction_that_meets_one_is_503_once_for_each_connection(
+async def test_a_transaction_is_unavailable_once_for_each_connection(
     name: str, database: PooledDatabase, shared_postgres: Postgres
 ) -> None:
     make(shared_postgres)
@@ -101,7 +101,7 @@ async def test_a_transaction_that_meets_one_is_503_once_for_each_connection(
         assert await database.fetch_all(*QUERIES[name])
 
 
-async def test_rows_that_are_inserted_together(database: PooledDatabase, shared_postgres: Postgres) -> None:
+async def test_insert_many_of_a_recreated_type(database: PooledDatabase, shared_postgres: Postgres) -> None:
     things = sa.table("things", sa.column("mood", sa.Enum("glad", "sad", name="mood")))
     query, values = "INSERT INTO things (mood) VALUES (:mood)", [{"mood": "sad"}, {"mood": "glad"}]
     rows = [{"mood": "sad", "pair": (number, "n")} for number in range(30)]
@@ -125,7 +125,7 @@ async def test_rows_that_are_inserted_together(database: PooledDatabase, shared_
         await database.insert_many("things", rows)
 
 
-async def test_rows_that_are_streamed(database: PooledDatabase, shared_postgres: Postgres) -> None:
+async def test_a_stream_of_a_recreated_type(database: PooledDatabase, shared_postgres: Postgres) -> None:
     query = "SELECT mood FROM things WHERE mood = :mood"
     for _ in range(CONNECTIONS):
         assert [row async for row in database.iterate(query, {"mood": "glad"})]
@@ -139,9 +139,7 @@ async def test_rows_that_are_streamed(database: PooledDatabase, shared_postgres:
     assert refused <= CONNECTIONS
 
 
-async def test_a_table_whose_columns_change_under_a_transaction(
-    database: PooledDatabase, shared_postgres: Postgres
-) -> None:
+async def test_columns_that_change_during_a_transaction(database: PooledDatabase, shared_postgres: Postgres) -> None:
     query = "SELECT * FROM things"
     for _ in range(CONNECTIONS):
         await database.fetch_all(query)

@@ -12,12 +12,12 @@ import pytest
 
 from scalekit_pool.database import PooledDatabase
 from tests.pool.conftest import POSTGRES
-from tests.pool.harness import opened, until_complete
+from tests.pool.harness import opened, wait_until_released
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio
 
-# A change of the session, and a query that shows what remains of it.
+# A change of the session, and a query whose result shows it.
 POSTGRES_TRACES = {
     "setting": ("SET work_mem = '1MB'", "SHOW work_mem"),
     "local name": ("SET search_path = pg_temp", "SHOW search_path"),
@@ -96,7 +96,7 @@ async def sqlite(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
 
 @pytest.mark.needs("postgres")
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_nothing_is_left_in_a_session_of_postgresql(
+async def test_the_reset_clears_a_postgresql_session(
     postgres: PooledDatabase, way: Callable[[PooledDatabase, str], Awaitable[None]]
 ) -> None:
     pid = await postgres.fetch_val("SELECT pg_backend_pid()")
@@ -108,26 +108,26 @@ async def test_nothing_is_left_in_a_session_of_postgresql(
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
-async def test_nothing_is_left_in_a_session_of_sqlite(
+async def test_the_reset_clears_a_sqlite_session(
     sqlite: PooledDatabase, way: Callable[[PooledDatabase, str], Awaitable[None]]
 ) -> None:
     async def found(left: str | None) -> Any:
-        await until_complete(sqlite)
+        await wait_until_released(sqlite)
         async with sqlite.connection() as connection:
-            raw = connection.raw_connection  # of the connection that writes, which is idle
+            raw = connection.raw_connection  # of the idle writer connection
             return await connection.fetch_val(left) if left else raw.in_transaction
 
     await sqlite.execute("CREATE TABLE kept (a)")
     for name, (trace, left) in SQLITE_TRACES.items():
         before = await found(left)
-        await until_complete(sqlite)
+        await wait_until_released(sqlite)
         await way(sqlite, trace)
         assert await found(left) == before, name
     await sqlite.execute("INSERT INTO kept VALUES (1)")
     assert await sqlite.fetch_val("SELECT count(*) FROM kept") == 1
 
 
-async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: PooledDatabase) -> None:
+async def test_an_open_transaction_is_rolled_back_before_the_next_use(sqlite: PooledDatabase) -> None:
     async with sqlite.connection() as connection:
         raw = connection.raw_connection
         await raw.execute("CREATE TABLE kept (a)")
@@ -135,7 +135,7 @@ async def test_what_was_done_in_the_transaction_of_another_is_undone(sqlite: Poo
         raw.text_factory = bytes
         await raw.execute("BEGIN")
         await raw.execute("INSERT INTO kept VALUES (1)")
-    await until_complete(sqlite)
+    await wait_until_released(sqlite)
     assert await sqlite.fetch_val("SELECT count(*) FROM kept") == 0
     async with sqlite.connection() as connection:
         row = await connection.fetch_one("SELECT 'text' AS name")
@@ -160,12 +160,12 @@ async def test_listeners_and_type_codecs_do_not_outlive_the_session(postgres: Po
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_reset_session_always_resets_after_every_statement(opening: Any) -> None:
+async def test_reset_session_always_resets_after_every_statement(open_database: Any) -> None:
     define = (
         "CREATE FUNCTION total(a int) RETURNS text LANGUAGE sql AS $$ SELECT set_config('work_mem', '1MB', false) $$"
     )
     for reset, left in (("when-needed", "1MB"), ("always", "4MB")):
-        async with opening(max_size=1, reset_session=reset) as database:
+        async with open_database(max_size=1, reset_session=reset) as database:
             if reset == "when-needed":
                 await database.execute(define)
             await database.fetch_val("SELECT total(1)")
@@ -173,7 +173,7 @@ async def test_reset_session_always_resets_after_every_statement(opening: Any) -
 
 
 @pytest.mark.needs("postgres")
-async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: PooledDatabase, postgres_url: str) -> None:
+async def test_a_connection_whose_reset_fails_is_closed(postgres: PooledDatabase, postgres_url: str) -> None:
     pid = await postgres.fetch_val("SELECT pg_backend_pid()")
     async with postgres.connection() as connection:
         raw = connection.raw_connection
@@ -183,11 +183,11 @@ async def test_a_connection_that_cannot_be_made_new_is_closed(postgres: PooledDa
     async with asyncio.timeout(60):
         assert await postgres.fetch_val("SELECT pg_backend_pid()") != pid
     assert raw.is_closed()
-    await until_complete(postgres)
+    await wait_until_released(postgres)
 
 
 @pytest.mark.needs("postgres")
-async def test_a_cursor_left_early_does_not_outlive_the_session(postgres: PooledDatabase) -> None:
+async def test_an_unfinished_cursor_does_not_outlive_the_session(postgres: PooledDatabase) -> None:
     for _ in range(2):
         async with postgres.connection() as connection:
             rows = connection.iterate("SELECT * FROM generate_series(1, 1000)")

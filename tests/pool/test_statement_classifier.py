@@ -22,7 +22,7 @@ def dollars(text: str, tag: str) -> str:
     return f"${tag}${text.replace('$', '')}${tag}$"
 
 
-# Each piece is the text as written, and what the database must get: the text again, or the name of a parameter.
+# Each piece is the text as written, and its form for the database: the text, or the name of a parameter.
 Piece = tuple[str, str | None]
 LITERALS = st.one_of(
     TEXT.map(quoted),
@@ -60,7 +60,7 @@ def expected(parts: list[Piece], numbered: bool) -> tuple[str, tuple[str, ...]]:
 
 
 @given(pieces(LITERALS))
-def test_parameters_are_found_only_where_code_is_on_sqlite(parts: list[Piece]) -> None:
+def test_parameters_in_literals_are_ignored_on_sqlite(parts: list[Piece]) -> None:
     statement = StatementParser("?").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=False)
     values = {name: number for number, name in enumerate(set(statement.names))}
@@ -68,7 +68,7 @@ def test_parameters_are_found_only_where_code_is_on_sqlite(parts: list[Piece]) -
 
 
 @given(pieces(POSTGRES_LITERALS))
-def test_parameters_are_found_only_where_code_is_on_postgresql(parts: list[Piece]) -> None:
+def test_parameters_in_literals_are_ignored_on_postgresql(parts: list[Piece]) -> None:
     statement = StatementParser("$").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=True)
 
@@ -76,7 +76,7 @@ def test_parameters_are_found_only_where_code_is_on_postgresql(parts: list[Piece
 @given(
     pieces(POSTGRES_LITERALS), st.sampled_from(["nextval('s')", "public.abs(1)", '"abs"(1)', "pg_catalog.setval(1)"])
 )
-def test_nothing_that_stands_around_hides_what_may_change_something(parts: list[Piece], call: str) -> None:
+def test_surrounding_text_does_not_hide_a_write(parts: list[Piece], call: str) -> None:
     around = " ".join(text for text, _ in parts)
     statement = StatementParser("$").parse(f"SELECT {around} {call}")
     assert not statement.is_read_only
@@ -84,7 +84,7 @@ def test_nothing_that_stands_around_hides_what_may_change_something(parts: list[
 
 
 @given(POSTGRES_LITERALS, POSTGRES_LITERALS)
-def test_what_is_in_literals_does_not_count(first: str, second: str) -> None:
+def test_literals_do_not_affect_the_classification(first: str, second: str) -> None:
     if first[0] in "'E$-/" and second[0] in "'E$-/":
         assert StatementParser("$").parse(f"SELECT {first} , {second}").is_read_only
 
@@ -199,7 +199,7 @@ def test_a_statement_is_classified_by_its_text(text: str, classify: tuple[bool, 
     assert not StatementParser("$", trust_safe_functions=False).parse(text).leaves_session_clean
 
 
-def test_what_is_remembered_has_a_bound() -> None:
+def test_the_statement_cache_is_bounded() -> None:
     reader = StatementParser("$")
     first = reader.parse("SELECT 0")
     assert reader.parse("SELECT 0") is first

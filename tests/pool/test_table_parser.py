@@ -78,7 +78,7 @@ def test_the_tables_of_plain_statements_are_known(text: str, expected: TableUsag
         ("SELECT * FROM a /* x /* y */ , b */", read("a")),
     ],
 )  # fmt: skip
-def test_so_are_those_that_only_postgresql_has(text: str, expected: TableUsage) -> None:
+def test_the_tables_of_postgresql_statements_are_known(text: str, expected: TableUsage) -> None:
     assert used(text, "postgresql") == expected
 
 
@@ -91,7 +91,7 @@ def test_so_are_those_that_only_postgresql_has(text: str, expected: TableUsage) 
         ("SELECT * FROM a /* x /* y */ , b", read("a", "b")),
     ],
 )
-def test_so_are_those_that_only_sqlite_has(text: str, expected: TableUsage) -> None:
+def test_the_tables_of_sqlite_statements_are_known(text: str, expected: TableUsage) -> None:
     assert used(text, "sqlite") == expected
 
 
@@ -121,7 +121,7 @@ def test_so_are_those_that_only_sqlite_has(text: str, expected: TableUsage) -> N
         "SELECT * FROM a WHERE x IN (" + ", ".join(["1"] * MAX_STATEMENT_LENGTH) + ")",
     ],
 )
-def test_what_is_not_plain_is_unknown(text: str) -> None:
+def test_the_tables_of_ambiguous_statements_are_unknown(text: str) -> None:
     assert used(text, "postgresql") == UNKNOWN_TABLES
 
 
@@ -138,12 +138,12 @@ def test_what_is_not_plain_is_unknown(text: str) -> None:
         "SELECT * FROM ROWS FROM (generate_series(1, 2)) g",
     ],
 )
-def test_a_read_that_hides_what_it_reads_is_unknown(text: str) -> None:
+def test_the_tables_of_a_read_that_hides_them_are_unknown(text: str) -> None:
     assert used(text, "sqlite").read is None
     assert used(text, "postgresql").read is None
 
 
-def test_what_is_remembered_of_a_text_is_worked_out_once() -> None:
+def test_a_text_is_parsed_once() -> None:
     parsed_texts: list[str] = []
     reader = StatementParser("?", True, lambda text: parsed_texts.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
     for _ in range(3):
@@ -176,13 +176,13 @@ def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialec
 
 
 @given(st.text(min_size=1))
-def test_all_spellings_of_a_name_are_one(name: str) -> None:
+def test_all_spellings_of_a_name_are_equal(name: str) -> None:
     folded = normalize_table_name(name)
     assert folded == normalize_table_name(name.casefold()) or len(name.encode("utf-8", "surrogatepass")) > 63
     assert folded == normalize_table_name(name.encode("utf-8", "surrogatepass")[:63].decode("utf-8", "ignore"))
 
 
-# What SQLite itself says of statements that are put together at random is the truth.
+# SQLite's own authorizer decides which tables a random statement uses.
 
 names = st.sampled_from(TABLES)
 spellings = st.sampled_from(('"{}"', "[{}]", "`{}`", "main.[{}]", "'{}'", '"main"."{}"'))
@@ -239,8 +239,8 @@ def texts(draw: Any) -> str:
     )
 
 
-def truth(text: str) -> tuple[set[str], set[str]] | None:
-    """Return what *text* reads and what it writes, as SQLite sees it; None where it is wrong."""
+def sqlite_usage(text: str) -> tuple[set[str], set[str]] | None:
+    """Return the tables that *text* reads and writes by SQLite's authorizer, or None when SQLite refuses it."""
     reads: set[str] = set()
     writes: set[str] = set()
 
@@ -266,8 +266,8 @@ def truth(text: str) -> tuple[set[str], set[str]] | None:
 
 
 @given(texts())
-def test_nothing_that_sqlite_reads_or_writes_is_missed(text: str) -> None:
-    true = truth(text)
+def test_every_table_that_sqlite_reads_or_writes_is_found(text: str) -> None:
+    true = sqlite_usage(text)
     if true is None:
         return
     found = used(text)
@@ -276,12 +276,12 @@ def test_nothing_that_sqlite_reads_or_writes_is_missed(text: str) -> None:
 
 
 @pytest.mark.slow
-def test_most_of_what_sqlite_takes_is_known() -> None:
+def test_the_tables_of_most_sqlite_statements_are_known() -> None:
     counted = {"known": 0, "unknown": 0}
 
     @given(texts())
     def count(text: str) -> None:
-        if truth(text) is not None:
+        if sqlite_usage(text) is not None:
             counted["unknown" if used(text).read is None else "known"] += 1
 
     count()
@@ -289,7 +289,7 @@ def test_most_of_what_sqlite_takes_is_known() -> None:
 
 
 @pytest.mark.needs("postgres")
-def test_nothing_that_postgresql_reads_is_missed(shared_postgres: Postgres) -> None:
+def test_every_table_that_postgresql_reads_is_found(shared_postgres: Postgres) -> None:
     shared_postgres.sql("CREATE SCHEMA IF NOT EXISTS seen; CREATE TABLE IF NOT EXISTS seen.a (id int, x int[])")
     shared_postgres.sql('CREATE TABLE IF NOT EXISTS seen."B b" (id int); CREATE TABLE IF NOT EXISTS seen.c (id int)')
     for text, tables in {

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from scalekit import Unavailable
-from scalekit.contracts import CONSISTENCY, Consistency
 from scalekit_pool.connections.driver import RolledBack
 from scalekit_pool.database import PooledDatabase
 from tests.pool.conftest import POSTGRES
-from tests.pool.harness import opened, until, until_complete
-from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create, names
+from tests.pool.harness import opened, wait_until, wait_until_released
+from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create, names, put
 
 # ruff: noqa: PT012 -- what is inside is one transaction
 
@@ -26,15 +25,10 @@ INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
 async def items(database: PooledDatabase) -> AsyncGenerator[PooledDatabase, None]:
     await create(database, ITEMS)
     yield database
-    await until_complete(database)
+    await wait_until_released(database)
 
 
-async def put(database: Any, *added: str) -> None:
-    for name in added:
-        await database.execute(INSERT, {"id": ord(name[0]), "name": name})
-
-
-async def test_a_transaction_lasts_or_leaves_nothing(items: PooledDatabase) -> None:
+async def test_a_transaction_commits_or_rolls_back(items: PooledDatabase) -> None:
     async with items.transaction():
         await put(items, "a", "b")
     with pytest.raises(KeyError):
@@ -44,7 +38,7 @@ async def test_a_transaction_lasts_or_leaves_nothing(items: PooledDatabase) -> N
     assert await names(items) == ["a", "b"]
 
 
-async def test_one_inside_another_is_undone_alone(items: PooledDatabase) -> None:
+async def test_a_savepoint_rolls_back_alone(items: PooledDatabase) -> None:
     async with items.transaction():
         await put(items, "a")
         with pytest.raises(KeyError):
@@ -65,7 +59,7 @@ async def test_one_inside_another_is_undone_alone(items: PooledDatabase) -> None
     assert await names(items) == ["a", "d"]
 
 
-async def test_a_failed_statement_is_undone_by_the_transaction_around_it(items: PooledDatabase) -> None:
+async def test_the_outer_transaction_rolls_back_a_failed_statement(items: PooledDatabase) -> None:
     async with items.transaction():
         await put(items, "a")
         with pytest.raises(Exception, match=r"(?i)unique"):
@@ -88,7 +82,7 @@ async def test_a_decorated_function_has_a_transaction_for_each_call(items: Poole
     assert await names(items) == ["a", "b"]
 
 
-async def test_a_transaction_can_be_ended_by_hand(items: PooledDatabase) -> None:
+async def test_a_transaction_can_be_ended_explicitly(items: PooledDatabase) -> None:
     transaction = await items.transaction()
     await put(items, "a")
     await transaction.commit()
@@ -122,17 +116,17 @@ async def test_an_outer_transaction_does_not_end_before_its_inner_one(items: Poo
         await forget()
     with pytest.raises(RuntimeError, match="has ended"):
         await inner[0].commit()
-    await until_complete(items)
+    await wait_until_released(items)
     assert await names(items) == []
 
 
-async def test_what_a_task_does_not_end_is_undone_when_it_ends(items: PooledDatabase) -> None:
+async def test_an_open_transaction_is_rolled_back_when_its_task_ends(items: PooledDatabase) -> None:
     async def forget() -> None:
         await items.transaction()
         await put(items, "a")
 
     await asyncio.create_task(forget())
-    await until_complete(items)
+    await wait_until_released(items)
     assert await names(items) == []
     assert items._sessions == {}
 
@@ -150,7 +144,7 @@ async def test_a_child_task_is_not_in_the_transaction_of_its_parent(items: Poole
 
 
 @pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
-async def test_a_connection_that_is_handed_to_other_tasks_runs_one_statement_after_the_other(
+async def test_a_session_shared_by_tasks_runs_one_statement_at_a_time(
     items: PooledDatabase,
 ) -> None:
     async with items.connection() as connection, connection.transaction():
@@ -165,7 +159,7 @@ async def test_a_connection_that_is_handed_to_other_tasks_runs_one_statement_aft
     assert await asyncio.gather(*(use() for _ in range(3))) == [8, 8, 8]
 
 
-async def test_a_transaction_that_reads_only_does_not_make_the_server_a_standby(items: PooledDatabase) -> None:
+async def test_a_read_only_transaction_does_not_demote_the_server(items: PooledDatabase) -> None:
     async with items.transaction(readonly=True):
         assert await names(items) == []
     if items.dialect == "postgresql":
@@ -198,7 +192,7 @@ async def test_unknown_options_are_refused(items: PooledDatabase) -> None:
 
 
 async def test_a_swallowed_error_does_not_look_like_a_commit(items: PooledDatabase) -> None:
-    """On SQLite a failed statement is undone by itself; on PostgreSQL the transaction is."""
+    """SQLite rolls back only a failed statement, PostgreSQL its transaction."""
     if items.dialect == "sqlite":
         await items.execute("CREATE TRIGGER refuse BEFORE DELETE ON items BEGIN SELECT RAISE(ROLLBACK, 'refused'); END")
 
@@ -216,12 +210,12 @@ async def test_a_swallowed_error_does_not_look_like_a_commit(items: PooledDataba
     assert await names(items) == []
 
 
-async def test_a_commit_that_fails_raises_and_leaves_nothing(items: PooledDatabase) -> None:
+async def test_a_failed_commit_raises_and_rolls_back(items: PooledDatabase) -> None:
     await create(items, PARENTS, CHILDREN)
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         async with items.transaction():
             await items.execute("INSERT INTO children VALUES (1, 2)")
-    await until_complete(items)
+    await wait_until_released(items)
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         await items.fetch_one("INSERT INTO children VALUES (1, 2), (3, 2), (4, 2) RETURNING id")
     assert await items.fetch_val("SELECT count(*) FROM children") == 0
@@ -232,21 +226,21 @@ async def test_a_commit_that_fails_raises_and_leaves_nothing(items: PooledDataba
 
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
-async def test_a_begin_that_fails_gives_its_connection_back(opening: Any, url: str) -> None:
-    async with opening(acquire_timeout="10ms") as database, opened(url) as other:
+async def test_a_failed_begin_releases_its_connection(open_database: Any, url: str) -> None:
+    async with open_database(acquire_timeout="10ms") as database, opened(url) as other:
         await create(database, ITEMS)
         async with other.transaction():
             with pytest.raises(Unavailable, match="timed out waiting for a lock"):
                 async with database.transaction():
                     pass
-        await until_complete(database)
+        await wait_until_released(database)
         async with database.transaction():
             await put(database, "a")
         assert await names(database) == ["a"]
 
 
-async def test_an_interrupted_change_does_not_let_what_follows_last_alone(items: PooledDatabase) -> None:
-    """SQLite rolls back by itself then, and goes on outside any transaction."""
+async def test_statements_after_an_interrupted_write_are_rolled_back_too(items: PooledDatabase) -> None:
+    """SQLite rolls back the transaction, and runs later statements outside of it."""
     endless = "WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) "
     insert = "INSERT INTO items (id, name) SELECT i, 'n' || i FROM n"
     slow = f"{endless}{insert}"
@@ -261,11 +255,11 @@ async def test_an_interrupted_change_does_not_let_what_follows_last_alone(items:
 
     with pytest.raises(Exception, match=r"rolled back|aborted"):
         await cut()
-    await until_complete(items)
+    await wait_until_released(items)
     assert await names(items) == []
 
 
-async def test_a_connection_that_is_kept_goes_on_after_a_transaction_that_was_cut(items: PooledDatabase) -> None:
+async def test_a_session_continues_after_an_interrupted_transaction(items: PooledDatabase) -> None:
     slow = "SELECT pg_sleep(60)"
     if items.dialect == "sqlite":
         slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -278,12 +272,12 @@ async def test_a_connection_that_is_kept_goes_on_after_a_transaction_that_was_cu
             await put(items, name)
         async with connection.transaction():
             await put(connection, "c")
-    await until_complete(items)
+    await wait_until_released(items)
     assert await names(items) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_a_task_finds_the_connection_again_that_it_took_first(items: PooledDatabase) -> None:
+async def test_a_task_uses_its_first_connection_again(items: PooledDatabase) -> None:
     first, second = items.connection(), items.connection()
     async with first:
         async with second:
@@ -294,45 +288,10 @@ async def test_a_task_finds_the_connection_again_that_it_took_first(items: Poole
     assert items._sessions == {}
 
 
-async def test_writes_are_noted_for_the_client_when_they_may_have_lasted(items: PooledDatabase) -> None:
-    async def noted(*steps: Any) -> list[bool]:
-        CONSISTENCY.set(consistency := Consistency())
-        found = []
-        for step in steps:
-            await step()
-            found.append(consistency.wrote)
-        return found
-
-    async def inside() -> None:
-        async with items.transaction():
-            await put(items, "d")
-            assert not CONSISTENCY.get().wrote  # type: ignore[union-attr]
-
-    async def failing() -> None:
-        with pytest.raises(Exception, match=r"(?i)foreign key"):
-            async with items.transaction():
-                await items.execute("INSERT INTO children VALUES (1, 2)")
-
-    await create(items, PARENTS, CHILDREN)
-    read = lambda: names(items)  # noqa: E731
-    write = lambda: put(items, "a")  # noqa: E731
-    soon = lambda: items.insert_soon(ITEMS, {"id": 5, "name": "soon"})  # noqa: E731
-    many = lambda: items.insert_many(ITEMS, [{"id": 6, "name": "many"}])  # noqa: E731
-    assert await asyncio.create_task(noted(read, write)) == [False, True]
-    assert await asyncio.create_task(noted(inside)) == [True]
-    assert await asyncio.create_task(noted(many)) == [True]
-    assert await asyncio.create_task(noted(failing)) == [True]
-    others = [
-        asyncio.create_task(noted(lambda n=n: items.insert_soon(ITEMS, {"id": n, "name": f"s{n}"})))
-        for n in range(1000, 1003)
-    ]
-    assert await asyncio.gather(*others, asyncio.create_task(noted(soon))) == [[True]] * 4
-
-
-async def test_a_generator_that_is_left_gives_its_connection_back(items: PooledDatabase) -> None:
+async def test_an_abandoned_generator_releases_its_connection(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": number, "name": f"n{number:03}"} for number in range(300)])
     rows = items.iterate("SELECT id FROM items")
     await anext(rows)
     del rows
     gc.collect()
-    await until(lambda: items.driver.readers.idle == items.driver.readers.supplier.size)
+    await wait_until(lambda: items.driver.readers.idle == items.driver.readers.supplier.size)

@@ -4,70 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, nullcontext
 from typing import Any
 
 import pytest
 
 from scalekit import Unavailable
-from scalekit.contracts import Tables
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import complete, opened, until, until_complete
-from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create
+from tests.pool.harness import opened
+from tests.pool.schema import INSERT, ITEMS
+from tests.pool.table_recorder import ITEMS_ONLY, ONE, Recorder
 
 # ruff: noqa: PT012 -- what is inside is one transaction
 
 pytestmark = pytest.mark.anyio
-
-INSERT = "INSERT INTO items (id, name) VALUES (:id, :name)"
-ONE = {"id": 1, "name": "a"}
-ITEMS_ONLY = frozenset({"items"})
-Way = Callable[[PooledDatabase], Awaitable[Any]]
-
-
-class Recorder:
-    """Records the reported tables, and how many items were visible to others at each report of a write."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.read_tables: list[Tables] = []
-        self.written: list[Tables] = []
-        self.doubtful: list[Tables] = []
-        self.seen: list[int] = []
-        self.elsewhere: PooledDatabase | None = None
-
-    def read(self, tables: Tables) -> None:
-        self.read_tables.append(tables)
-
-    async def wrote(self, tables: Tables) -> None:
-        if tables is None or tables:
-            self.written.append(tables)
-            if self.elsewhere is not None:
-                self.seen.append(await self.elsewhere.fetch_val("SELECT count(*) FROM items"))
-
-    def may_have_written(self, tables: Tables) -> None:
-        if tables is None or tables:
-            self.doubtful.append(tables)
-
-    def forget(self) -> None:
-        for each in (self.read_tables, self.written, self.doubtful, self.seen):
-            each.clear()
-
-
-@pytest.fixture
-def recorder(url: str) -> Recorder:
-    return Recorder(url)
-
-
-@pytest.fixture
-async def observed(url: str, recorder: Recorder) -> AsyncGenerator[PooledDatabase, None]:
-    async with opened(url, observer=recorder, max_size=4) as database, opened(url, max_size=1) as elsewhere:
-        await create(database, ITEMS, PARENTS, CHILDREN)
-        recorder.forget()
-        recorder.elsewhere = None if "memory" in url else elsewhere
-        yield database
-        await until_complete(database)
+Method = Callable[[PooledDatabase], Awaitable[Any]]
 
 
 async def fetch_all(database: Any) -> None:
@@ -95,18 +47,18 @@ async def select(database: Any) -> None:
     await database.select(ITEMS, "id", where=ITEMS.c.id == 1)
 
 
-@pytest.mark.parametrize("way", [fetch_all, fetch_one, fetch_val, iterate, expression, select])
+@pytest.mark.parametrize("method", [fetch_all, fetch_one, fetch_val, iterate, expression, select])
 async def test_every_read_method_reports_the_tables_read(
-    observed: PooledDatabase, recorder: Recorder, way: Way
+    observed: PooledDatabase, recorder: Recorder, method: Method
 ) -> None:
-    await way(observed)
+    await method(observed)
     async with observed.connection() as session:
-        await way(session)  # type: ignore[arg-type]
+        await method(session)  # type: ignore[arg-type]
     async with observed.transaction(readonly=True):
-        await way(observed)
+        await method(observed)
     assert set(recorder.read_tables) == {ITEMS_ONLY}
     assert len(recorder.read_tables) >= 3
-    assert recorder.written == recorder.doubtful == []
+    assert recorder.written == recorder.possibly_written == []
 
 
 async def execute(database: Any) -> None:
@@ -138,7 +90,7 @@ async def fetch_returning(database: Any) -> None:
 
 
 async def iterate_returning(database: Any) -> None:
-    if database.compiler.driver.dialect == "postgresql":  # it opens no cursor for a change
+    if database.compiler.driver.dialect == "postgresql":  # PostgreSQL opens no cursor for a write
         await database.fetch_all(INSERT + " RETURNING id", ONE)
         return
     async with aclosing(database.iterate(INSERT + " RETURNING id", ONE)) as rows:
@@ -153,47 +105,49 @@ WRITES = [execute, execute_expression, execute_many, insert_many, copy, insert_r
           iterate_returning, with_clause]  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WRITES)
+@pytest.mark.parametrize("method", WRITES)
 async def test_every_write_method_reports_the_tables_after_the_commit(
-    observed: PooledDatabase, recorder: Recorder, way: Way
+    observed: PooledDatabase, recorder: Recorder, method: Method
 ) -> None:
-    await way(observed)
+    await method(observed)
     assert set(recorder.written) == {ITEMS_ONLY}
     assert all(recorder.seen), "reported before the write was visible to others"
     assert frozenset().union(*filter(None, recorder.read_tables)) >= ITEMS_ONLY
 
 
-@pytest.mark.parametrize("way", WRITES)
-async def test_a_session_reports_the_same_tables(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+@pytest.mark.parametrize("method", WRITES)
+async def test_a_session_reports_the_same_tables(observed: PooledDatabase, recorder: Recorder, method: Method) -> None:
     async with observed.connection() as session:
-        await way(session)  # type: ignore[arg-type]
+        await method(session)  # type: ignore[arg-type]
         assert set(recorder.written) == {ITEMS_ONLY}
     assert set(recorder.written) == {ITEMS_ONLY}
     assert all(recorder.seen)
 
 
-@pytest.mark.parametrize("way", WRITES)
+@pytest.mark.parametrize("method", WRITES)
 async def test_a_transaction_reports_its_tables_at_the_commit(
-    observed: PooledDatabase, recorder: Recorder, way: Way
+    observed: PooledDatabase, recorder: Recorder, method: Method
 ) -> None:
     async with observed.transaction():
         async with observed.transaction():
-            await way(observed)
+            await method(observed)
         assert recorder.written == []
     assert recorder.written == [ITEMS_ONLY]
     assert all(recorder.seen)
 
 
-@pytest.mark.parametrize("way", WRITES)
-async def test_rolled_back_writes_are_not_reported(observed: PooledDatabase, recorder: Recorder, way: Way) -> None:
+@pytest.mark.parametrize("method", WRITES)
+async def test_rolled_back_writes_are_not_reported(
+    observed: PooledDatabase, recorder: Recorder, method: Method
+) -> None:
     with pytest.raises(KeyError):
         async with observed.transaction():
-            await way(observed)
+            await method(observed)
             raise KeyError
     async with observed.transaction(force_rollback=True):
-        await way(observed)
-    assert recorder.written == recorder.doubtful == []
-    await way(observed)
+        await method(observed)
+    assert recorder.written == recorder.possibly_written == []
+    await method(observed)
     assert set(recorder.written) == {ITEMS_ONLY}
 
 
@@ -243,7 +197,7 @@ async def test_the_raw_connection_may_read_and_write_anything(observed: PooledDa
     assert all(recorder.seen)
     recorder.forget()
     await observed.execute("DELETE FROM items")
-    assert recorder.written == [ITEMS_ONLY], "it was given back"
+    assert recorder.written == [ITEMS_ONLY], "the raw connection was released"
     recorder.forget()
     with pytest.raises(KeyError):
         async with observed.transaction():
@@ -252,97 +206,11 @@ async def test_the_raw_connection_may_read_and_write_anything(observed: PooledDa
     assert recorder.written[0] is None
 
 
-async def test_a_raw_connection_that_its_task_did_not_release_is_reported(
-    observed: PooledDatabase, recorder: Recorder
-) -> None:
-    async def forget_it() -> None:
-        session = observed.connection()
-        await session.enter()
-        _ = session.raw_connection
-
-    await asyncio.create_task(forget_it())
-    await until(lambda: recorder.doubtful == [None])
-
-
-async def test_a_failed_statement_is_reported_if_it_may_have_written(
-    observed: PooledDatabase, recorder: Recorder
-) -> None:
-    await observed.execute(INSERT, ONE)
-    recorder.forget()
-    with pytest.raises(Exception, match=r"(?i)unique"):
-        await observed.execute(INSERT, ONE)
-    async with observed.connection() as session:
-        with pytest.raises(Exception, match=r"(?i)unique"):
-            await session.execute(INSERT, ONE)
-    assert recorder.written == [ITEMS_ONLY] * 2
-    assert recorder.doubtful == []
-
-
-async def test_an_interrupted_write_is_reported_as_possibly_written(
-    url: str, recorder: Recorder, observed: PooledDatabase
-) -> None:
-    slow = "INSERT INTO items (id, name) WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100000000) SELECT i, i FROM n"  # noqa: E501
-    if observed.dialect == "postgresql":
-        slow = "INSERT INTO items (id, name) SELECT 1, pg_sleep(100)::text"
-
-    async def in_session() -> None:
-        async with observed.connection() as session:
-            await session.execute(slow)
-
-    for way in (lambda: observed.execute(slow), in_session):
-        await until_complete(observed)
-        recorder.forget()
-        task = asyncio.ensure_future(way())
-        await until(lambda: not complete(observed))
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
-        await until_complete(observed)
-
-
-async def test_a_failed_commit_is_reported_as_possibly_written(observed: PooledDatabase, recorder: Recorder) -> None:
-    with pytest.raises(Exception, match=r"(?i)foreign key"):
-        async with observed.transaction():
-            await observed.execute("INSERT INTO children (id, parent) VALUES (1, 2)")
-    assert (recorder.written, recorder.doubtful) == ([], [frozenset({"children"})])
-
-
-async def test_a_cancelled_commit_is_reported_as_possibly_written(
-    observed: PooledDatabase, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit, committed = observed.driver.commit, asyncio.Event()
-
-    async def slow_commit(connection: Any) -> None:
-        await commit(connection)
-        committed.set()
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(observed.driver, "commit", slow_commit)
-    task = asyncio.ensure_future(observed.execute_many(INSERT, [ONE]))
-    await committed.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert (recorder.written, recorder.doubtful) == ([], [ITEMS_ONLY])
-
-
-async def test_an_iteration_left_early_is_reported(observed: PooledDatabase, recorder: Recorder) -> None:
-    rows = "INSERT INTO items (id, name) VALUES (1, 'a'), (2, 'b') RETURNING id"
-    if observed.dialect == "postgresql":  # it opens no cursor for a change
-        return
-    async with observed.connection() as session, observed.transaction():
-        iterating = session.iterate(rows)
-        await anext(iterating)
-    assert recorder.written == [ITEMS_ONLY]
-    await iterating.aclose()
-
-
 async def test_a_read_only_database_reports_unknown_tables(
     url: str, recorder: Recorder, observed: PooledDatabase
 ) -> None:
     async with opened(url, observer=recorder, read_only=True, acquire_timeout="10ms") as replica:
-        # There is no table in another memory, and this PostgreSQL is no standby.
+        # Another in-memory database has no table, and this PostgreSQL is no standby.
         with nullcontext() if url.endswith("test.db") else pytest.raises((sqlite3.Error, Unavailable)):
             await replica.fetch_all("SELECT * FROM items")
     assert recorder.read_tables == [None]
@@ -357,5 +225,5 @@ async def test_a_refused_connection_reports_no_tables(observed: PooledDatabase, 
     await observed.disconnect()
     with pytest.raises(Unavailable):
         await observed.execute(INSERT, ONE)
-    assert recorder.written == recorder.doubtful == []
+    assert recorder.written == recorder.possibly_written == []
     await observed.connect()

@@ -12,7 +12,7 @@ from tests.servers import Postgres, Replica
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A primary with a table of the shop, and two replicas that have it."""
+    """A primary with the table of the shop, and two replicas."""
 
     primary: Postgres
     replicas: tuple[Replica, Replica]
@@ -22,7 +22,7 @@ class Cluster:
         return [replica.url for replica in self.replicas]
 
     def wait_until_replayed(self) -> None:
-        """Wait until both replicas have what the primary has now."""
+        """Wait until both replicas have replayed the current LSN of the primary."""
         position = self.primary.sql("SELECT pg_current_wal_lsn()")
         query = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
         wait_for("the replicas", lambda: all(replica.sql(query) == "t" for replica in self.replicas))
@@ -39,23 +39,23 @@ def cluster_with(*settings: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def shared_cluster() -> Iterator[Cluster]:
-    """For tests that leave it as it was."""
+    """Return a cluster for tests that do not change it."""
     yield from cluster_with()
 
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """For tests that break it."""
+    """Return a cluster for tests that stop or promote its servers."""
     yield from cluster_with()
 
 
 @pytest.fixture
 def impatient_cluster() -> Iterator[Cluster]:
-    """Replicas cancel what is in the way of replaying."""
+    """Return a cluster whose replicas cancel reads that conflict with replay."""
     yield from cluster_with("max_standby_streaming_delay=0")
 
 
 @pytest.fixture
 def slow_cluster() -> Iterator[Cluster]:
-    """Replicas replay two seconds late."""
+    """Return a cluster whose replicas replay with a delay of two seconds."""
     yield from cluster_with("recovery_min_apply_delay=2s")

@@ -1,4 +1,4 @@
-"""A shop that writes its stock to DATABASE and reads it from READS, and clients that send their tokens back."""
+"""A shop that writes its stock to DATABASE and reads it from READS, and clients that return their tokens."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Value = TypeVar("Value")
 
 
 async def put(request: Request) -> Response:
-    """Write, and return what is read back in the same request."""
+    """Write the amount, and return the amount that the same request reads."""
     values = {"id": int(request.path_params["id"]), "amount": int(request.query_params["amount"])}
     await DATABASE(request).execute(WRITE, values)
     return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": values["id"]})))
 
 
 async def get(request: Request) -> Response:
-    """Read."""
+    """Return the amount."""
     return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": int(request.path_params["id"])})))
 
 
@@ -51,22 +51,22 @@ class Instance:
     host: Host
     state: dict[str, Any]
 
-    async def ask(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> TestResponse:
+    async def send(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> TestResponse:
         """Send a request as a server does, in a new task and context."""
         sending = request(self.host, target, method=method, headers=headers, state=self.state)
         return await asyncio.create_task(sending)
 
-    async def numbers(self, name: str) -> dict[str, float]:
-        """Return the series of the replica plugin's metric *name*, by the value of its one label."""
-        page = (await self.ask("/metrics")).body.decode()
+    async def metric(self, name: str) -> dict[str, float]:
+        """Return the values of the replica plugin's metric *name*, by the value of its label."""
+        page = (await self.send("/metrics")).body.decode()
         prefix = f"scalekit_replica_{name}{{"
         lines = [line.removeprefix(prefix) for line in page.splitlines() if line.startswith(prefix)]
         return {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
 
     async def share_on_replicas(self) -> float:
         """Return the share of reads that replicas served."""
-        on_replicas = sum((await self.numbers("reads_total")).values())
-        return on_replicas / (on_replicas + sum((await self.numbers("fallbacks_total")).values()))
+        on_replicas = sum((await self.metric("reads_total")).values())
+        return on_replicas / (on_replicas + sum((await self.metric("fallbacks_total")).values()))
 
 
 @asynccontextmanager
@@ -82,29 +82,29 @@ async def shop(
 
 
 class Client:
-    """A client of one of *instances* after the other; it sends back its cookie, or else the header."""
+    """A client of random *instances*, which returns its token as a cookie or a header."""
 
     def __init__(self, instances: Sequence[Instance], cookies: bool = True) -> None:
         self.instances = instances
         self.cookies = cookies
         self.headers: dict[str, str] = {}
 
-    async def ask(self, target: str, method: str = "GET") -> TestResponse:
-        response = await random.choice(self.instances).ask(target, method, self.headers)
+    async def send(self, target: str, method: str = "GET") -> TestResponse:
+        response = await random.choice(self.instances).send(target, method, self.headers)
         cookie, token = response.header("set-cookie"), response.header("scalekit-consistency")
         if cookie and token:
             self.headers = {"cookie": cookie.split(";")[0]} if self.cookies else {"scalekit-consistency": token}
         return response
 
     async def write(self, item: int, amount: int) -> TestResponse:
-        return await self.ask(f"/stock/{item}?amount={amount}", "PUT")
+        return await self.send(f"/stock/{item}?amount={amount}", "PUT")
 
     async def read(self, item: int) -> TestResponse:
-        return await self.ask(f"/stock/{item}")
+        return await self.send(f"/stock/{item}")
 
 
-async def until(what: str, condition: Callable[[], Any], limit: float = 60.0) -> Any:
-    """Wait until *condition*, which may be awaited, is true, and return what it says."""
+async def wait_until(description: str, condition: Callable[[], Any], limit: float = 60.0) -> Any:
+    """Wait until *condition*, a function or coroutine function, returns a true value; return the value."""
     try:
         async with asyncio.timeout(limit):
             while True:
@@ -115,4 +115,4 @@ async def until(what: str, condition: Callable[[], Any], limit: float = 60.0) ->
                     return value
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise TimeoutError(f"{what}: not within {limit:g} s") from None
+        raise TimeoutError(f"{description}: not within {limit:g} s") from None

@@ -1,4 +1,4 @@
-"""Clients read what they have written, on any instance, however late the replicas are."""
+"""Clients read their own writes on every instance, whatever the lag of the replicas."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.replica.conftest import Cluster
-from tests.replica.shop import Client, Instance, shop, until
+from tests.replica.shop import Client, Instance, shop, wait_until
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 
@@ -20,7 +20,7 @@ CLIENTS = 50
 
 
 async def write_and_read_back(client: Client, item: int, ends: float) -> int:
-    """Write ever larger amounts and read them back; return how many reads were right."""
+    """Write increasing amounts and read each back; return the number of correct reads."""
     loop = asyncio.get_running_loop()
     amount = 0
     while loop.time() < ends:
@@ -33,8 +33,8 @@ async def write_and_read_back(client: Client, item: int, ends: float) -> int:
     return amount
 
 
-async def look_around(client: Client, ends: float) -> None:
-    """Read what others write, and write nothing."""
+async def read_others(client: Client, ends: float) -> None:
+    """Read the amounts that other clients write."""
     loop = asyncio.get_running_loop()
     while loop.time() < ends:
         assert (await client.read(random.randrange(CLIENTS))).status == 200
@@ -55,10 +55,10 @@ async def test_no_read_is_stale_while_replicas_replay_two_seconds_late(slow_clus
             for item, client in enumerate(writers):
                 tasks.create_task(write_and_read_back(client, item, ends))
         for instance in (first, second):
-            assert (await instance.numbers("fallbacks_total"))["behind"] > 0
+            assert (await instance.metric("fallbacks_total"))["behind"] > 0
 
 
-async def test_no_read_is_stale_behind_replicas_that_keep_up_and_most_reads_are_theirs(shared_cluster: Cluster) -> None:
+async def test_no_read_is_stale_on_replicas_without_lag_which_serve_most_reads(shared_cluster: Cluster) -> None:
     pool = {"url": shared_cluster.primary.url, "max_size": 10}
     replica = {"urls": shared_cluster.urls}
     async with shop(pool, replica) as first, shop(pool, replica) as second:
@@ -66,12 +66,12 @@ async def test_no_read_is_stale_behind_replicas_that_keep_up_and_most_reads_are_
         async with asyncio.TaskGroup() as tasks:
             for item, client in enumerate(clients_of([first, second], CLIENTS)):
                 if item % 5:
-                    tasks.create_task(look_around(client, ends))
+                    tasks.create_task(read_others(client, ends))
                 else:
                     tasks.create_task(write_and_read_back(client, item, ends))
         for instance in (first, second):
             assert await instance.share_on_replicas() > 0.8
-            assert min((await instance.numbers("reads_total")).values()) > 0
+            assert min((await instance.metric("reads_total")).values()) > 0
 
 
 async def test_a_client_without_a_token_may_read_stale_rows(slow_cluster: Cluster) -> None:
@@ -80,7 +80,7 @@ async def test_a_client_without_a_token_may_read_stale_rows(slow_cluster: Cluste
         await Client([instance]).write(1, 1)
         stranger = Client([instance])
         assert (await stranger.read(1)).body == b"None", "a replica that is late shows that this test can fail"
-        await until("the replicas", lambda: reads_of(stranger, 1, b"1"))
+        await wait_until("the replicas", lambda: reads_of(stranger, 1, b"1"))
 
 
 async def reads_of(client: Client, item: int, expected: bytes) -> bool:
@@ -96,18 +96,18 @@ async def test_instances_share_nothing_but_the_secret(slow_cluster: Cluster) -> 
             client.instances = [second]
             assert (await client.read(1)).body == b"%d" % amount
             client.instances = [first]
-        assert (await second.numbers("tokens_total"))["accepted"] == 10
-        assert (await second.numbers("tokens_total"))["issued"] == 0
+        assert (await second.metric("tokens_total"))["accepted"] == 10
+        assert (await second.metric("tokens_total"))["issued"] == 0
 
 
-async def test_a_token_of_another_secret_is_no_token(slow_cluster: Cluster) -> None:
+async def test_a_token_of_another_secret_is_ignored(slow_cluster: Cluster) -> None:
     pool, replica = {"url": slow_cluster.primary.url}, {"urls": slow_cluster.urls}
     async with shop(pool, replica) as first, shop(pool, {**replica, "secret": "another" * 10}) as second:
         client = Client([first])
         await client.write(1, 1)
         client.instances = [second]
         assert (await client.read(1)).body == b"None"
-        assert (await second.numbers("tokens_total"))["rejected"] == 1
+        assert (await second.metric("tokens_total"))["rejected"] == 1
 
 
 async def test_a_response_begun_before_the_commit_has_a_token_with_a_time(shared_cluster: Cluster) -> None:
@@ -132,6 +132,6 @@ async def test_a_response_begun_before_the_commit_has_a_token_with_a_time(shared
     pool, replica = {"url": shared_cluster.primary.url}, {"urls": shared_cluster.urls}
     async with shop(pool, replica, [Route("/slow", slow_commit)]) as instance:
         client = Client([instance])
-        assert (await client.ask("/slow")).body == b"accepted"
+        assert (await client.send("/slow")).body == b"accepted"
         assert (await client.read(77)).body == b"7"
-        assert (await instance.numbers("fallbacks_total"))["recent_write"] == 1
+        assert (await instance.metric("fallbacks_total"))["recent_write"] == 1

@@ -8,7 +8,7 @@ import pytest
 
 from tests.processes import HOST
 from tests.replica.conftest import Cluster
-from tests.replica.shop import Client, shop, until
+from tests.replica.shop import Client, shop, wait_until
 from tests.servers import Postgres
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
@@ -34,7 +34,7 @@ async def test_a_replica_of_an_old_primary_is_excluded(cluster: Cluster, user: s
             await instance.host.monitor.check_once()
             return reason in instance.host.monitor.results[f"replica.{HOST}:{follower.port}"].last_error
 
-        await until("the exclusion of the follower of the old primary", left, limit=60.0)
+        await wait_until("the exclusion of the follower of the old primary", left, limit=60.0)
         await client.write(1, 2)
         assert (await client.read(1)).body == b"2"
         assert (await Client([instance]).read(1000)).body == b"None", "that row is on the old primary alone"

@@ -33,7 +33,7 @@ def token_of(position: int, until: float = 0.0) -> bytes:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 2**63), st.integers(0, 10**9)), max_size=5))
-def test_of_several_tokens_the_most_counts(tokens: list[tuple[bool, int, int]]) -> None:
+def test_the_highest_of_several_tokens_counts(tokens: list[tuple[bool, int, int]]) -> None:
     headers = [(b"host", b"shop.example")]
     for in_cookie, position, until in tokens:
         token = token_of(position, until)
@@ -46,18 +46,18 @@ def test_of_several_tokens_the_most_counts(tokens: list[tuple[bool, int, int]]) 
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"cookie", b"scalekit-consistency", b"other"]), st.binary()), max_size=4))
-def test_whatever_arrives_is_no_token_and_no_error(headers: list[tuple[bytes, bytes]]) -> None:
+def test_invalid_headers_are_ignored(headers: list[tuple[bytes, bytes]]) -> None:
     headers += [(b"cookie", b"scalekit-consistency=" + value) for _, value in headers]
     consistency = consistency_of(headers, TOKENS)
     assert (consistency.position, consistency.until) == (0, 0)
 
 
-def test_another_cookie_of_a_longer_name_is_not_ours() -> None:
+def test_a_cookie_with_a_longer_name_is_ignored() -> None:
     headers = [(b"cookie", b"not-scalekit-consistency=" + token_of(7) + b"; a=scalekit-consistency=" + token_of(8))]
     assert consistency_of(headers, TOKENS).position == 0
 
 
-def test_a_token_that_has_expired_says_nothing() -> None:
+def test_an_expired_token_is_ignored() -> None:
     assert TOKENS.read(CODEC.encode(TokenContents(7, 0.0, 1))) is None
     read = TOKENS.read(CODEC.encode(TokenContents(7, 0.0, FAR)))
     assert read is not None
@@ -66,7 +66,7 @@ def test_a_token_that_has_expired_says_nothing() -> None:
 
 @pytest.fixture
 def copies(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two files for the tables of pool and replica."""
+    """Return the configuration of a primary and a replica in SQLite files."""
     (tmp_path / "copy.db").touch()
     return {"url": f"sqlite:///{tmp_path}/shop.db"}, {"urls": [f"sqlite:///{tmp_path}/copy.db"]}
 
@@ -74,10 +74,10 @@ def copies(tmp_path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 async def test_only_responses_to_requests_that_wrote_have_a_token(copies: Any) -> None:
     async with shop(*copies) as instance:
         await instance.host.context.get(DATABASE).execute(TABLE)
-        written = await instance.ask("/stock/1?amount=1", "PUT")
+        written = await instance.send("/stock/1?amount=1", "PUT")
         token, cookie = written.header("scalekit-consistency"), written.header("set-cookie")
         assert cookie == f"scalekit-consistency={token}; Path=/; Max-Age=60; HttpOnly; SameSite=Lax"
-        read = await instance.ask("/stock/1", headers={"scalekit-consistency": token or ""})
+        read = await instance.send("/stock/1", headers={"scalekit-consistency": token or ""})
         assert read.body == b"1"
         assert read.header("scalekit-consistency") is None
         assert read.header("set-cookie") is None
@@ -111,7 +111,7 @@ async def test_the_cookie_of_a_secure_site_is_secure(copies: Any) -> None:
         assert dict(sent[0]["headers"])[b"set-cookie"].endswith(b"; Secure")
 
 
-async def test_a_message_carries_the_token_along(copies: Any) -> None:
+async def test_a_message_carries_the_token(copies: Any) -> None:
     async with shop(*copies) as instance:
         tokens = instance.host.context.get(CONSISTENCY_TOKENS)
         assert await tokens.issue(Consistency()) == "", "nothing was written"
@@ -125,7 +125,7 @@ async def test_a_message_carries_the_token_along(copies: Any) -> None:
 
 
 @pytest.mark.needs("postgres")
-async def test_what_a_websocket_writes_gets_a_position_before_its_next_message(slow_cluster: Cluster) -> None:
+async def test_writes_of_a_websocket_are_resolved_before_its_next_message(slow_cluster: Cluster) -> None:
     seen: list[tuple[Any, bool]] = []
 
     async def talk(websocket: WebSocket) -> None:
@@ -155,11 +155,11 @@ async def test_what_a_websocket_writes_gets_a_position_before_its_next_message(s
             return messages.pop(0)
 
         async def send(message: Message) -> None:
-            """Take what the application sends."""
+            """Record the messages of the application."""
 
         await instance.host(scope, receive, send)
         assert seen == [(1, False), (2, False)]
-        assert (await instance.numbers("fallbacks_total"))["behind"] == 2
+        assert (await instance.metric("fallbacks_total"))["behind"] == 2
 
 
 async def test_the_shop_client_sends_its_token_back(copies: Any) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, select
 from scalekit import ReadOnlyError
 from scalekit.contracts import CONSISTENCY, CONSISTENCY_TOKENS, DATABASE, READS, Consistency, Database, Statements
 from tests.replica.conftest import Cluster
-from tests.replica.shop import READ, TABLE, WRITE, Client, Instance, shop, until
+from tests.replica.shop import READ, TABLE, WRITE, Client, Instance, shop, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def routed(cluster: Cluster, **table: Any) -> AsyncGenerator[tuple[Instanc
 
 @pytest.mark.needs("postgres")
 class TestWithReplicas:
-    async def test_everything_that_reads_runs_on_replicas(self, shared_cluster: Cluster) -> None:
+    async def test_all_read_methods_run_on_replicas(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster) as (_, database, reads):
             await database.execute_many(WRITE, [{"id": number, "amount": number} for number in range(250)])
             await asyncio.to_thread(shared_cluster.wait_until_replayed)
@@ -59,7 +59,7 @@ class TestWithReplicas:
             "SELECT port FROM counting",  # the view hides its function: only the replica can detect the write
         ],
     )
-    async def test_what_may_write_runs_on_the_primary(self, shared_cluster: Cluster, statement: str) -> None:
+    async def test_statements_that_may_write_run_on_the_primary(self, shared_cluster: Cluster, statement: str) -> None:
         primary = shared_cluster.primary
         primary.sql("CREATE SEQUENCE IF NOT EXISTS numbers")
         view = "SELECT inet_server_port() AS port, nextval('numbers') AS number"
@@ -68,10 +68,10 @@ class TestWithReplicas:
         await asyncio.to_thread(shared_cluster.wait_until_replayed)
         async with routed(shared_cluster) as (instance, _, reads):
             assert await reads.fetch_val(statement) == primary.port
-            assert (await instance.numbers("fallbacks_total"))["statement"] == 1
-            assert sum((await instance.numbers("ejections_total")).values()) == 0
+            assert (await instance.metric("fallbacks_total"))["statement"] == 1
+            assert sum((await instance.metric("ejections_total")).values()) == 0
 
-    async def test_a_transaction_reads_as_of_one_moment_on_one_replica(self, shared_cluster: Cluster) -> None:
+    async def test_a_transaction_reads_one_snapshot_on_one_replica(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster) as (_, database, reads):
             await database.execute(WRITE, {"id": 300, "amount": 1})
             await asyncio.to_thread(shared_cluster.wait_until_replayed)
@@ -89,7 +89,7 @@ class TestWithReplicas:
                 assert port != shared_cluster.primary.port
                 CONSISTENCY.set(Consistency())
 
-    async def test_no_standby_is_serializable_so_the_primary_is(self, shared_cluster: Cluster) -> None:
+    async def test_serializable_transactions_run_on_the_primary(self, shared_cluster: Cluster) -> None:
         async with (
             routed(shared_cluster) as (_, _, reads),
             reads.transaction(readonly=True, isolation="serializable"),
@@ -120,20 +120,20 @@ class TestWithReplicas:
         async with routed(shared_cluster) as (instance, _, reads):
             CONSISTENCY.set(None)
             assert await reads.fetch_val(SERVER) == shared_cluster.primary.port
-            assert (await instance.numbers("fallbacks_total"))["unknown"] == 1
+            assert (await instance.metric("fallbacks_total"))["unknown"] == 1
 
     async def test_reads_are_shared_by_weight(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster, weights=[1, 9]) as (instance, _, reads):
             for _ in range(500):
                 await reads.fetch_val("SELECT 1")
             light, heavy = [
-                (await instance.numbers("reads_total"))[f"127.0.0.1:{replica.port}"]
+                (await instance.metric("reads_total"))[f"127.0.0.1:{replica.port}"]
                 for replica in shared_cluster.replicas
             ]
             assert light + heavy == 500
             assert 0 < light < 150 < heavy, "1 + 8 of 100 at most, where the light one is always the quicker"
 
-    async def test_a_switch_of_the_log_leaves_an_idle_replica_with_everything(self, shared_cluster: Cluster) -> None:
+    async def test_a_wal_switch_leaves_an_idle_replica_without_lag(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster) as (instance, database, reads):
             await database.execute(WRITE, {"id": 500, "amount": 1})
             shared_cluster.primary.sql("SELECT pg_switch_wal()")
@@ -154,7 +154,7 @@ class TestWithReplicas:
             assert all(await asyncio.gather(*(insert(number) for number in range(600, 610))))
 
 
-async def test_without_replicas_it_is_the_primary_and_still_for_reading_only() -> None:
+async def test_without_replicas_reads_run_on_the_primary_and_writes_are_refused() -> None:
     async with shop({"url": "sqlite:///:memory:"}, {}) as instance:
         database, reads = instance.host.context.get(DATABASE), instance.host.context.get(READS)
         await database.execute(TABLE)
@@ -179,7 +179,7 @@ async def refuses_writes(reads: Statements) -> None:
         reads.transaction()
 
 
-async def test_copies_of_a_file_are_read_by_time(tmp_path: Path) -> None:
+async def test_copies_of_a_sqlite_file_are_read_by_time(tmp_path: Path) -> None:
     url, copy = f"sqlite:///{tmp_path}/shop.db", tmp_path / "copy.db"
     async with shop({"url": url}, {}) as instance:
         database = instance.host.context.get(DATABASE)
@@ -192,12 +192,12 @@ async def test_copies_of_a_file_are_read_by_time(tmp_path: Path) -> None:
         assert (await client.write(1, 2)).body == b"2"
         assert (await client.read(1)).body == b"2"
         assert (await stranger.read(1)).body == b"1"
-        assert (await instance.numbers("fallbacks_total"))["recent_write"] == 1
+        assert (await instance.metric("fallbacks_total"))["recent_write"] == 1
 
         async def reads_the_copy() -> bool:
             return (await client.read(1)).body == b"1"
 
-        await until("the end of primary_after_write", reads_the_copy)
+        await wait_until("the end of primary_after_write", reads_the_copy)
         reads = instance.host.context.get(READS)
         await refuses_writes(reads)
         CONSISTENCY.set(Consistency())

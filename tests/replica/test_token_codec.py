@@ -18,7 +18,7 @@ CONTENTS = st.builds(
 
 
 @given(CONTENTS)
-def test_what_is_signed_is_read_back(contents: TokenContents) -> None:
+def test_an_encoded_token_is_decoded(contents: TokenContents) -> None:
     token = CODEC.encode(contents)
     assert CODEC.decode(token) == contents
     assert len(token) == 50
@@ -26,20 +26,20 @@ def test_what_is_signed_is_read_back(contents: TokenContents) -> None:
 
 
 @given(CONTENTS, st.integers(0, 49), st.sampled_from(ALPHABET))
-def test_a_token_with_another_character_is_refused(contents: TokenContents, place: int, character: str) -> None:
+def test_a_changed_token_is_rejected(contents: TokenContents, place: int, character: str) -> None:
     token = CODEC.encode(contents)
     changed = token[:place] + character + token[place + 1 :]
     assert CODEC.decode(changed) == (contents if changed == token else None)
 
 
 @given(CONTENTS, st.integers(0, 50), st.text(min_size=1, max_size=5))
-def test_a_token_with_more_in_it_is_refused(contents: TokenContents, place: int, more: str) -> None:
+def test_a_longer_token_is_rejected(contents: TokenContents, place: int, more: str) -> None:
     token = CODEC.encode(contents)
     assert CODEC.decode(token[:place] + more + token[place:]) is None
 
 
 @given(CONTENTS, st.integers(0, 49))
-def test_a_token_with_less_in_it_is_refused(contents: TokenContents, length: int) -> None:
+def test_a_shorter_token_is_rejected(contents: TokenContents, length: int) -> None:
     assert CODEC.decode(CODEC.encode(contents)[:length]) is None
 
 
@@ -49,6 +49,6 @@ def test_an_unsigned_text_is_rejected(text: str) -> None:
 
 
 @given(CONTENTS)
-def test_a_token_of_another_secret_is_refused(contents: TokenContents) -> None:
+def test_a_token_of_another_secret_is_rejected(contents: TokenContents) -> None:
     assert TokenCodec("b" * 32).decode(CODEC.encode(contents)) is None
     assert TokenCodec("a" * 32).decode(CODEC.encode(contents)) == contents

@@ -26,7 +26,7 @@ def test_the_lag_is_an_upper_bound(steps: list[tuple[int, int]], position: int, 
     elif position < history[0][1]:
         assert behind == inf
     else:
-        assert now + later - missing[0] <= behind  # it lacks what was written at that moment or before
+        assert now + later - missing[0] <= behind  # it lacks a write of that moment or before
         assert behind <= now + later - history[0][0]
 
 
@@ -53,7 +53,7 @@ def test_another_primary_with_a_shorter_history_resets_the_estimate() -> None:
 
 
 @given(st.lists(st.integers(0, 5), max_size=500))
-def test_what_is_remembered_is_bounded(steps: list[int]) -> None:
+def test_recorded_positions_are_bounded(steps: list[int]) -> None:
     estimator = LagEstimator(10)
     position = 0
     for now, step in enumerate(steps):

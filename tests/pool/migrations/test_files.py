@@ -10,7 +10,7 @@ from scalekit_pool.migrations.files import MigrationError, read_migrations
 from scalekit_pool.migrations.sql_script import find_unsupported, split_statements
 
 
-def test_files_come_by_number_and_others_are_left_alone(tmp_path: Path) -> None:
+def test_files_are_read_by_number_and_others_ignored(tmp_path: Path) -> None:
     for name in ("0002_b.sql", "10_c.sqlite.sql", "0001_a-b.sql", "11_d.postgresql.sql", "README.md", ".gitkeep"):
         (tmp_path / name).write_text("SELECT 1;")
     assert [each.name for each in read_migrations(tmp_path, "sqlite")] == ["0001_a-b", "0002_b", "10_c"]
@@ -21,7 +21,7 @@ def test_files_come_by_number_and_others_are_left_alone(tmp_path: Path) -> None:
     "name",
     ["users.sql", "0001.sql", "0001_.sql", "0001_a.SQL", "0001_a.mysql.sql", "0001_a.sql~", "0001-a.sql", "1_ä.sql"],
 )
-def test_a_name_that_does_not_fit_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(MigrationError) as caught:
         read_migrations(tmp_path, "sqlite")
@@ -32,7 +32,7 @@ def test_a_name_that_does_not_fit_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("other", ["1_b.sql", "0001_a.sqlite.sql"])
-def test_a_number_there_twice_is_refused(tmp_path: Path, other: str) -> None:
+def test_a_duplicate_number_is_refused(tmp_path: Path, other: str) -> None:
     for name in ("0001_a.sql", other):
         (tmp_path / name).write_text("SELECT 1;")
     with pytest.raises(MigrationError, match=rf"{tmp_path}/.*: number 1 is also used by .*: rename one of them"):
@@ -55,7 +55,7 @@ def test_an_unreadable_file_raises_an_error_with_the_remedy(tmp_path: Path) -> N
         read_migrations(tmp_path, "sqlite")
 
 
-def test_a_directory_without_migrations_or_none_is_refused(tmp_path: Path) -> None:
+def test_an_empty_or_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         MigrationError, match=f"{tmp_path}: no migrations for sqlite: add a file, like 0001_create_users"
     ):
@@ -106,7 +106,7 @@ def test_a_file_that_ends_its_transaction_is_found(text: str, found: tuple[int, 
         ("PREPARE a AS SELECT 1;", None),
     ],
 )
-def test_what_postgresql_quotes_is_no_statement(text: str, found: tuple[int, str] | None) -> None:
+def test_quoted_text_is_no_statement_on_postgresql(text: str, found: tuple[int, str] | None) -> None:
     assert control(text, "postgresql") == found
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_ends_its_transaction_is_refused(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}:1: remove BEGIN: each file already runs in its own transaction"
 
 
-def test_rows_that_would_have_to_be_sent_after_the_file_are_refused() -> None:
+def test_copy_from_stdin_is_refused() -> None:
     text = "CREATE TABLE a (b int);\nCOPY public.a (b) FROM stdin;\n1\n\\.\n"
     remedy = "use INSERT instead of COPY FROM STDIN, as pg_dump --inserts does"
     assert find_unsupported(text, "postgresql") == (2, remedy)
@@ -132,7 +132,7 @@ BETWEEN = ("", " ", "\n", "-- ; a\n", "/* ;\n */", "\n\n")
 
 
 @given(st.lists(st.tuples(st.sampled_from(BETWEEN), st.sampled_from((*PIECES, TRIGGER)))), st.sampled_from(BETWEEN))
-def test_a_script_is_divided_into_the_statements_that_it_was_made_of(pieces: list[tuple[str, str]], end: str) -> None:
+def test_a_script_is_split_into_its_statements(pieces: list[tuple[str, str]], end: str) -> None:
     text, expected = "", []
     for between, statement in pieces:
         text += between

@@ -1,4 +1,4 @@
-"""A failover happens, and the old primary does not know of it."""
+"""Failovers after which the old primary still runs as a primary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scalekit.telemetry import Telemetry
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.health import check_database, check_servers
 from scalekit_pool.postgres import timelines
-from tests.pool.harness import opened, until
+from tests.pool.harness import opened, wait_until
 from tests.processes import HOST
 from tests.servers import Postgres, Replica
 
@@ -26,7 +26,7 @@ LIMIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A primary and a replica that takes its place; the user has no rights but on the table."""
+    """A primary and a replica to be promoted; the user has rights on the table only."""
 
     old: Postgres
     new: Replica
@@ -75,7 +75,7 @@ def orders(server: Postgres) -> str:
 
 @asynccontextmanager
 async def relay() -> AsyncGenerator[tuple[int, Callable[[Postgres], None]], None]:
-    """Give a port and what says to which server its connections go, as a name in the DNS or a proxy does."""
+    """Yield a port, and the function that sets the server its connections go to, as a DNS name or a proxy does."""
     target: list[int] = []
     writers: list[asyncio.StreamWriter] = []
 
@@ -113,14 +113,14 @@ async def test_an_old_primary_that_comes_back_is_not_written_to(pair: Pair, capl
             await asyncio.gather(*(put(database, number) for _ in range(4)))
         assert orders(pair.old) == "0"
         assert int(orders(pair.new)) > 700
-        await until(lambda: bool(database.driver.server_problems), LIMIT)
+        await wait_until(lambda: bool(database.driver.server_problems), LIMIT)
         await check_database(database)
         with pytest.raises(ConnectionError, match=f"{HOST}:{pair.old.port} is a primary on timeline 1"):
             check_servers(database)
         assert caplog.text.count("it is an old primary") == 1
         assert stale(telemetry) > 0
         await asyncio.to_thread(pair.old.kill)
-        await until(lambda: not database.driver.server_problems, LIMIT)
+        await wait_until(lambda: not database.driver.server_problems, LIMIT)
         check_servers(database)
 
 
@@ -132,7 +132,7 @@ async def write_until_cut(database: PooledDatabase, pair: Pair) -> None:
             await database.fetch_val("SELECT pg_sleep(0.05)")
 
 
-async def test_connections_to_a_primary_that_is_replaced_while_it_lives_are_cut(pair: Pair) -> None:
+async def test_connections_to_a_replaced_primary_are_terminated(pair: Pair) -> None:
     async with opened(*pair.urls, max_size=4) as database:
         await until_written(database)
         with pytest.raises(Unavailable, match="lost"):
@@ -150,7 +150,7 @@ async def test_a_process_that_starts_beside_an_old_primary_finds_the_new_one(pai
     assert (orders(pair.old), orders(pair.new)) == ("0", "6")
 
 
-async def test_one_address_that_leads_back_to_the_old_primary_is_not_written_to(pair: Pair) -> None:
+async def test_an_address_that_points_back_to_the_old_primary_gets_no_writes(pair: Pair) -> None:
     async with relay() as (port, lead_to):
         lead_to(pair.old)
         url = f"postgresql://app@{HOST}:{port}/postgres"
@@ -189,14 +189,14 @@ async def test_a_recreated_cluster_at_the_same_address_takes_writes(
         assert orders(another) == "1"
 
 
-async def test_two_clusters_that_are_no_copies_are_not_mixed(pair: Pair) -> None:
+async def test_servers_of_different_clusters_are_not_mixed(pair: Pair) -> None:
     with Postgres() as another:
         another.sql("CREATE ROLE app LOGIN; CREATE TABLE orders (number int); GRANT ALL ON orders TO app")
         async with opened(address(pair.old), address(another)) as database:
             for number in range(1, 20):
                 assert await put(database, number)
                 database.driver.writers.invalidate_all()
-            await until(lambda: "is another PostgreSQL cluster" in database.driver.server_problems, LIMIT)
+            await wait_until(lambda: "is another PostgreSQL cluster" in database.driver.server_problems, LIMIT)
         assert sorted([orders(pair.old), orders(another)]) == ["0", "19"]
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL expires_at, hangs, and comes back, while 32 tasks use it."""
+"""PostgreSQL stops, hangs and returns while 32 tasks use it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import opened, until, until_complete
+from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.servers import Postgres
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
@@ -101,7 +101,7 @@ class Load:
 
 
 async def responds(database: PooledDatabase) -> None:
-    """Return when *database* responds."""
+    """Wait until *database* responds."""
     async with asyncio.timeout(60):
         while True:
             try:
@@ -116,36 +116,34 @@ async def under_load(database: PooledDatabase, harm: str, heal: str, server: Pos
     async with asyncio.TaskGroup() as group:
         for client in range(TASKS):
             group.create_task(load.client(client))
-        await until(lambda: len(load.done) > 2 * TASKS)
+        await wait_until(lambda: len(load.done) > 2 * TASKS)
         await asyncio.to_thread(getattr(server, harm))
-        await until(lambda: len(load.errors) >= enough, 20)
+        await wait_until(lambda: len(load.errors) >= enough, 20)
         await asyncio.to_thread(getattr(server, heal))
         await responds(database)
         done = len(load.done)
-        await until(lambda: len(load.done) > done + 2 * TASKS)
+        await wait_until(lambda: len(load.done) > done + 2 * TASKS)
         load.ended = True
     await load.verify()
-    await until_complete(database)
+    await wait_until_released(database)
     return load
 
 
-async def test_a_server_that_is_killed_and_started_again_is_used_again(
-    server: Postgres, database: PooledDatabase
-) -> None:
+async def test_the_pool_reconnects_after_a_kill(server: Postgres, database: PooledDatabase) -> None:
     load = await under_load(database, "kill", "start", server, 2 * TASKS)
     assert any(isinstance(error, Unavailable) for error in load.errors)
     assert database.driver.writers.supplier.last_error == ""
 
 
-async def test_a_server_that_ends_with_a_farewell_is_used_again(server: Postgres, database: PooledDatabase) -> None:
+async def test_the_pool_reconnects_after_a_shutdown(server: Postgres, database: PooledDatabase) -> None:
     await under_load(database, "stop", "start", server, TASKS)
 
 
-async def test_a_server_that_hangs_and_goes_on_is_used_again(server: Postgres, database: PooledDatabase) -> None:
+async def test_the_pool_reconnects_after_a_hang(server: Postgres, database: PooledDatabase) -> None:
     await under_load(database, "pause", "resume", server, 4 * TASKS)
 
 
-async def test_a_database_that_is_not_there_yet_is_used_when_it_is(server: Postgres) -> None:
+async def test_the_pool_connects_once_the_database_exists(server: Postgres) -> None:
     await asyncio.to_thread(server.stop)
     try:
         async with opened(server.url, acquire_timeout="10ms") as database:

@@ -1,4 +1,4 @@
-"""Behind pgbouncer in transaction mode no two statements outside a transaction need run in the same session."""
+"""pgbouncer in transaction mode: statements outside a transaction run in different sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import opened, until_complete
+from tests.pool.harness import opened, wait_until_released
 from tests.pool.schema import ITEMS, create, names
 from tests.servers import PgBouncer, Postgres
 
@@ -28,7 +28,7 @@ async def database(bouncer: PgBouncer, postgres_url: str) -> AsyncGenerator[Pool
     async with opened(url, statement_cache_size=0, max_size=10) as database:
         await create(database, ITEMS)
         yield database
-        await until_complete(database)
+        await wait_until_released(database)
 
 
 async def test_statements_of_many_tasks_share_few_sessions(database: PooledDatabase) -> None:
@@ -46,7 +46,7 @@ async def test_statements_of_many_tasks_share_few_sessions(database: PooledDatab
     assert len(await names(database)) == 50
 
 
-async def test_rows_go_in_and_come_by_all_ways(database: PooledDatabase) -> None:
+async def test_all_methods_insert_and_read_rows(database: PooledDatabase) -> None:
     rows = [{"id": n, "name": f"n{n}", "data": {"n": n}} for n in range(300)]
     assert await database.insert_many(ITEMS, rows[:250]) == 250
     assert len(await database.insert_many(ITEMS, rows[250:280], returning=["id"])) == 30
@@ -62,7 +62,7 @@ async def test_rows_go_in_and_come_by_all_ways(database: PooledDatabase) -> None
         assert [row.id async for row in database.iterate("SELECT id FROM items ORDER BY id")] == found
 
 
-async def test_errors_and_cancelling_leave_the_pool_complete(database: PooledDatabase) -> None:
+async def test_errors_and_cancellations_leak_no_connection(database: PooledDatabase) -> None:
     for waits in range(6):
         task = asyncio.create_task(database.fetch_all("SELECT pg_sleep(30)"))
         for _ in range(waits):
@@ -70,6 +70,6 @@ async def test_errors_and_cancelling_leave_the_pool_complete(database: PooledDat
         task.cancel()
         with pytest.raises(Exception, match="absent"):
             await database.fetch_all("SELECT absent")
-    await until_complete(database)
+    await wait_until_released(database)
     await database.execute("CREATE TABLE made (a int)")
     assert await database.fetch_val("SELECT count(*) FROM made") == 0

@@ -1,4 +1,4 @@
-"""Whoever looks for the primary and is cancelled leaves no connection open."""
+"""A cancelled search for the primary leaves no connection open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 @dataclass(eq=False)
 class Connection:
-    """A connection, and what became of it."""
+    """A connection, and whether it was closed."""
 
     timeline: int = 1
     terminated: bool = False
@@ -26,7 +26,7 @@ class Connection:
 
 @dataclass
 class Servers:
-    """Servers of which only the first responds."""
+    """Servers, of which only the first responds."""
 
     opened: list[Connection] = field(default_factory=list)
 
@@ -37,19 +37,19 @@ class Servers:
         return self.opened[-1]
 
 
-async def test_a_search_that_is_cancelled_while_it_waits_for_a_newer_primary_closes_what_it_found(
+async def test_a_cancelled_search_closes_the_connections_it_opened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(primary_search, "NEWEST_PRIMARY_WAIT", 60.0)
     servers = Servers()
     search = PrimarySearch(2, servers.connect, 60.0)
-    opening = asyncio.create_task(search.open())
-    while not (servers.opened or opening.done()):
+    open_database = asyncio.create_task(search.open())
+    while not (servers.opened or open_database.done()):
         await asyncio.sleep(0)
-    for _ in range(5):  # into the wait for others
+    for _ in range(5):  # until it waits for the other servers
         await asyncio.sleep(0)
-    opening.cancel()
-    await asyncio.wait([opening])
+    open_database.cancel()
+    await asyncio.wait([open_database])
     await asyncio.sleep(0)
     assert [each.terminated for each in servers.opened] == [True]
     await search.stop()

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL that speaks TLS."""
+"""Connections to PostgreSQL over TLS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from scalekit import Unavailable
 from scalekit_pool.connections import lifecycle
-from tests.pool.harness import opened, until
+from tests.pool.harness import opened, wait_until
 from tests.processes import HOST
 from tests.servers import Postgres
 
@@ -21,7 +21,7 @@ IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
 
 class TlsPostgres(Postgres):
-    """A PostgreSQL with a certificate for its address, which is signed by itself."""
+    """A PostgreSQL server with a self-signed certificate for its address."""
 
     def __init__(self) -> None:
         super().__init__("ssl=on")
@@ -51,7 +51,7 @@ def certificate(server: TlsPostgres, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize(("sslmode", "encrypted"), [("disable", False), ("prefer", True), ("require", True)])
-async def test_connections_are_encrypted_as_the_table_says(sslmode: str, encrypted: bool, server: TlsPostgres) -> None:
+async def test_sslmode_decides_about_encryption(sslmode: str, encrypted: bool, server: TlsPostgres) -> None:
     async with opened(server.url, sslmode=sslmode) as database:
         assert await database.fetch_val(IS_ENCRYPTED) is encrypted
 
@@ -66,7 +66,7 @@ async def test_a_server_with_a_trusted_certificate_is_accepted(
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Refused:
-    """Return a function that waits until no connection can be opened, with the reason, and no attempt is running.
+    """Return a function that waits until no connection can be opened for a reason, and no attempt is running.
 
     When asyncpg is cancelled while it negotiates TLS, it drops an error that cannot be caught.
     """
@@ -75,7 +75,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 
     async def refused(url: str, reason: str, **options: Any) -> None:
         async with opened(url, connect_timeout="60s", acquire_timeout="200ms", **options) as database:
-            await until(lambda: f"no connection to {database.driver.writers.target}" in caplog.text)
+            await wait_until(lambda: f"no connection to {database.driver.writers.target}" in caplog.text)
             with pytest.raises(Unavailable, match=reason):
                 await database.fetch_val("SELECT 1")
 
@@ -89,7 +89,7 @@ async def test_a_server_with_an_untrusted_certificate_is_refused(
     await refused(server.url, "certificate verify failed", sslmode=sslmode)
 
 
-async def test_only_the_strictest_looks_at_the_name(server: TlsPostgres, certificate: str, refused: Refused) -> None:
+async def test_only_verify_full_checks_the_host_name(server: TlsPostgres, certificate: str, refused: Refused) -> None:
     other_name = server.url.replace(HOST, "localhost")
     async with opened(other_name, sslmode="verify-ca", sslrootcert=certificate) as database:
         assert await database.fetch_val(IS_ENCRYPTED) is True

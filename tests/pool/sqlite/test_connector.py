@@ -41,13 +41,13 @@ async def test_a_connection_whose_opening_is_cancelled_is_closed(
     monkeypatch.setattr("scalekit_pool.sqlite.connector.THREAD_EXIT_TIMEOUT", 60.0)
     monkeypatch.setattr(sqlite3, "Connection", Slow)
     file = str(tmp_path / "a.db")
-    opening = asyncio.create_task(SqliteConnector(uri_of(file, ""), file, False, 1.0).open())
+    open_database = asyncio.create_task(SqliteConnector(uri_of(file, ""), file, False, 1.0).open())
     assert await asyncio.to_thread(Slow.began.wait, 60)
-    opening.cancel()
+    open_database.cancel()
     await asyncio.sleep(0)
     Slow.may_open.set()
-    (outcome,) = await asyncio.gather(opening, return_exceptions=True)
+    (outcome,) = await asyncio.gather(open_database, return_exceptions=True)
     if isinstance(outcome, aiosqlite.Connection):
-        await outcome.close()  # else its thread outlives the tests
+        await outcome.close()  # otherwise its thread outlives the tests
     assert isinstance(outcome, asyncio.CancelledError)
     assert (Slow.made, Slow.closed) == (1, 1)

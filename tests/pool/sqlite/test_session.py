@@ -13,7 +13,7 @@ import pytest
 from scalekit import ReadOnlyError, Unavailable
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.sqlite.driver import MAX_READERS
-from tests.pool.harness import opened, until, until_complete
+from tests.pool.harness import opened, wait_until, wait_until_released
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def database(tmp_path: Path) -> AsyncGenerator[PooledDatabase, None]:
     async with opened(f"sqlite:///{tmp_path}/a.db", acquire_timeout="30s") as database:
         await database.execute("CREATE TABLE items (number int)")
         yield database
-        await until_complete(database)
+        await wait_until_released(database)
 
 
 async def insert_in_session(database: PooledDatabase) -> None:
@@ -53,7 +53,7 @@ async def test_a_reading_session_does_not_block_writers(database: PooledDatabase
         assert await connection.fetch_val(COUNT) == 1
 
 
-async def test_what_follows_a_write_is_on_the_same_connection(database: PooledDatabase) -> None:
+async def test_statements_after_a_write_use_the_same_connection(database: PooledDatabase) -> None:
     async with database.connection() as connection:
         assert await connection.fetch_val(COUNT) == 0
         await connection.execute("CREATE TEMP TABLE own AS SELECT 5 AS number")
@@ -66,7 +66,7 @@ async def test_what_follows_a_write_is_on_the_same_connection(database: PooledDa
         await database.fetch_val("SELECT number FROM own")
 
 
-async def test_rows_go_on_while_the_same_connection_writes(database: PooledDatabase) -> None:
+async def test_an_iteration_continues_while_its_session_writes(database: PooledDatabase) -> None:
     await database.execute_many("INSERT INTO items VALUES (:number)", [{"number": number} for number in range(300)])
     seen = 0
     async with database.connection() as connection:
@@ -82,7 +82,7 @@ async def test_tasks_that_wait_to_write_do_not_block_readers(database: PooledDat
     async with database.transaction():
         await database.execute(INSERT)
         waiting = [asyncio.create_task(insert_in_session(database)) for _ in range(2 * MAX_READERS)]
-        await until(lambda: database.driver.writers.waiting == len(waiting))
+        await wait_until(lambda: database.driver.writers.waiting == len(waiting))
         assert await asyncio.create_task(database.fetch_val(COUNT)) == 0
     await asyncio.gather(*waiting)
     assert await database.fetch_val(COUNT) == 1 + len(waiting)
@@ -114,7 +114,7 @@ async def test_a_session_can_read_after_a_failed_write(
         assert await connection.fetch_val(COUNT) == 1
 
 
-async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(database: PooledDatabase) -> None:
+async def test_a_read_only_transaction_waits_for_no_writer_and_sees_one_snapshot(database: PooledDatabase) -> None:
     async with database.transaction(readonly=True):
         assert await database.fetch_val(COUNT) == 0
         await asyncio.create_task(insert_in_session(database))
@@ -126,7 +126,7 @@ async def test_a_transaction_for_reading_waits_for_no_writer_and_sees_one_state(
 
 
 @pytest.mark.parametrize("is_busy", [False, True])
-async def test_the_drivers_own_connection_writes_always(database: PooledDatabase, is_busy: bool) -> None:
+async def test_the_raw_connection_can_always_write(database: PooledDatabase, is_busy: bool) -> None:
     async with AsyncExitStack() as stack:
         if is_busy:
             lent = await database.driver.writers.acquire()
@@ -139,7 +139,7 @@ async def test_the_drivers_own_connection_writes_always(database: PooledDatabase
             await connection.execute(INSERT)
             assert connection.raw_connection is raw
             assert await connection.fetch_val(COUNT) == 2
-    await until_complete(database)
+    await wait_until_released(database)
     async with database.transaction(readonly=True):
         with pytest.raises(ReadOnlyError):
             await database.execute(INSERT)

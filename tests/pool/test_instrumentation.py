@@ -10,13 +10,13 @@ from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.filters import CURRENT_REQUEST
-from tests.pool.harness import opened, until, until_complete
+from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.pool.schema import ITEMS, create
 
 pytestmark = pytest.mark.anyio
 
 
-class Served:
+class RequestStub:
     route = "/items/{id}"
     request_id = "request-7"
 
@@ -56,8 +56,8 @@ async def test_slow_statements_are_logged_without_their_values(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
             "SELECT :secret AS a FROM n WHERE i = 1000000"
         )
-    CURRENT_REQUEST.set(Served())
-    before = number(telemetry, "slow_queries")  # those that made the tables, on a busy machine
+    CURRENT_REQUEST.set(RequestStub())
+    before = number(telemetry, "slow_queries")  # the statements that created the tables, on a busy machine
     assert await database.fetch_val(slow, {"secret": "hunter2"}) == "hunter2"
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
@@ -76,9 +76,9 @@ async def test_slow_statements_are_logged_without_their_values(
 async def test_a_leaked_connection_is_logged_with_the_code_that_acquired_it(
     database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    CURRENT_REQUEST.set(Served())
+    CURRENT_REQUEST.set(RequestStub())
     async with database.transaction():
-        await until(lambda: bool(warnings(caplog)))
+        await wait_until(lambda: bool(warnings(caplog)))
     [record] = warnings(caplog)
     assert record.route == "/items/{id}"
     assert record.request_id == "request-7"
@@ -90,7 +90,7 @@ async def test_a_leaked_connection_is_logged_with_the_code_that_acquired_it(
     assert number(telemetry, "leaks") == 1
     async with database.connection():
         pass
-    await until_complete(database)
+    await wait_until_released(database)
     assert number(telemetry, "leaks") == 1
 
 
@@ -98,14 +98,14 @@ async def test_a_slow_batch_is_logged_without_a_request_id(
     database: PooledDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     database._instrumentation.slow_query_threshold = 0.0
-    CURRENT_REQUEST.set(Served())
+    CURRENT_REQUEST.set(RequestStub())
     await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
     records = [record for record in warnings(caplog) if getattr(record, "statement", "").startswith("INSERT")]
     assert records
     assert not [record for record in records if hasattr(record, "request_id")]
 
 
-async def test_the_numbers_are_what_was_done(database: PooledDatabase, telemetry: Telemetry, url: str) -> None:
+async def test_metrics_count_statements_and_rows(database: PooledDatabase, telemetry: Telemetry, url: str) -> None:
     before = observed(telemetry, "query_duration_seconds")
     await database.insert_many(ITEMS, [{"id": n, "name": f"n{n}"} for n in range(250)])
     assert number(telemetry, "rows") == 0
@@ -126,7 +126,7 @@ async def test_the_numbers_are_what_was_done(database: PooledDatabase, telemetry
     task.cancel()
     await asyncio.wait([task])
     assert number(telemetry, "errors", "cancelled") == 1
-    await until_complete(database)
+    await wait_until_released(database)
     assert number(telemetry, "size") == database.driver.writers.supplier.size == number(telemetry, "idle")
     async with database.transaction():
         assert number(telemetry, "in_use") == 1
@@ -138,7 +138,7 @@ async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemet
         assert number(telemetry, "connections_opened") == 1
         async with database.transaction():
             waiting = asyncio.create_task(database.execute("UPDATE absent SET a = 1"))
-            await until(lambda: number(telemetry, "waiting") == 1)
+            await wait_until(lambda: number(telemetry, "waiting") == 1)
             with pytest.raises(Unavailable):
                 await asyncio.create_task(database.execute("UPDATE absent SET a = 1"))
             with pytest.raises(Unavailable):
@@ -146,5 +146,5 @@ async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemet
         assert number(telemetry, "refused", "full") == 1
         assert number(telemetry, "refused", "timeout") == 1
         assert observed(telemetry, "acquire_seconds") == 1
-        await until_complete(database)
+        await wait_until_released(database)
     assert number(telemetry, "connections_closed", "stopped") == 1

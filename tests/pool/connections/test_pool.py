@@ -12,19 +12,18 @@ from scalekit_pool.connections import pool as pool_module
 from scalekit_pool.connections.lifecycle import PooledConnection, PoolLimits
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.metrics import ConnectionMetrics
-from tests.pool.conftest import POSTGRES
-from tests.pool.harness import until, until_complete
+from tests.pool.harness import wait_until
 
 pytestmark = pytest.mark.anyio
 
 
-class Things:
-    """Opens numbers, as long as it may; those that are *dead* are lost."""
+class FakeConnector:
+    """Opens numbers as connections, while *may_open* is set; those in *lost* are closed."""
 
     def __init__(self) -> None:
         self.opened = 0
         self.closed: list[int] = []
-        self.dead: set[int] = set()
+        self.lost: set[int] = set()
         self.may_open = asyncio.Event()
         self.may_open.set()
         self.error: Exception | None = None
@@ -37,10 +36,10 @@ class Things:
         return self.opened
 
     def is_open(self, connection: int) -> bool:
-        return connection not in self.dead
+        return connection not in self.lost
 
     async def reset(self, connection: int) -> None:
-        if connection in self.dead:
+        if connection in self.lost:
             raise ValueError
 
     async def close(self, connection: int) -> None:
@@ -58,8 +57,8 @@ async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Any, None]:
     monkeypatch.setattr(pool_module, "MAINTENANCE_INTERVAL", 0.01)
     made: list[ConnectionPool[int]] = []
 
-    async def build(things: Things, **limits: Any) -> ConnectionPool[int]:
-        pool = ConnectionPool("things", things, PoolLimits(**limits), ConnectionMetrics(Telemetry(100), "things"))
+    async def build(connector: FakeConnector, **limits: Any) -> ConnectionPool[int]:
+        pool = ConnectionPool("things", connector, PoolLimits(**limits), ConnectionMetrics(Telemetry(100), "things"))
         made.append(pool)
         await pool.start()
         return pool
@@ -70,13 +69,13 @@ async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Any, None]:
         assert pool.supplier.size == 0
 
 
-async def take(pool: ConnectionPool[int], count: int) -> list[PooledConnection[int]]:
+async def acquire_many(pool: ConnectionPool[int], count: int) -> list[PooledConnection[int]]:
     return [await pool.acquire() for _ in range(count)]
 
 
 async def test_there_are_never_more_than_max_size_connections(make: Any) -> None:
-    things = Things()
-    pool = await make(things, max_size=3)
+    connector = FakeConnector()
+    pool = await make(connector, max_size=3)
     most = 0
 
     async def use() -> None:
@@ -87,12 +86,12 @@ async def test_there_are_never_more_than_max_size_connections(make: Any) -> None
         (pool.release if pooled.connection % 2 else pool.reset_and_release)(pooled)
 
     await asyncio.gather(*(use() for _ in range(100)))
-    assert (most, things.opened) == (3, 3)
+    assert (most, connector.opened) == (3, 3)
     assert (pool.idle, pool.waiting) == (3, 0)
 
 
 async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
-    pool = await make(Things(), max_size=1)
+    pool = await make(FakeConnector(), max_size=1)
     held = await pool.acquire()
     served: list[int] = []
 
@@ -104,7 +103,7 @@ async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
     tasks = []
     for number in range(20):
         tasks.append(asyncio.create_task(use(number)))
-        await until(lambda number=number: pool.waiting == number + 1)  # type: ignore[misc]
+        await wait_until(lambda number=number: pool.waiting == number + 1)  # type: ignore[misc]
     pool.release(held)
     late = asyncio.create_task(use(20))
     await asyncio.gather(*tasks, late)
@@ -112,10 +111,10 @@ async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
 
 
 async def test_more_than_max_waiting_tasks_are_refused_at_once(make: Any) -> None:
-    pool = await make(Things(), max_size=1, max_waiting=2)
+    pool = await make(FakeConnector(), max_size=1, max_waiting=2)
     held = await pool.acquire()
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
-    await until(lambda: pool.waiting == 2)
+    await wait_until(lambda: pool.waiting == 2)
     refused = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -128,8 +127,8 @@ async def test_more_than_max_waiting_tasks_are_refused_at_once(make: Any) -> Non
 
 
 async def test_with_max_waiting_zero_connections_are_still_opened(make: Any) -> None:
-    pool = await make(Things(), max_size=2, max_waiting=0)
-    held = await take(pool, 2)
+    pool = await make(FakeConnector(), max_size=2, max_waiting=0)
+    held = await acquire_many(pool, 2)
     with pytest.raises(Unavailable, match="0 requests wait for a connection"):
         await pool.acquire()
     for pooled in held:
@@ -137,37 +136,37 @@ async def test_with_max_waiting_zero_connections_are_still_opened(make: Any) -> 
 
 
 async def test_a_timed_out_acquire_names_the_reason(make: Any) -> None:
-    things = Things()
-    pool = await make(things, max_size=1, acquire_timeout=0.01)
+    connector = FakeConnector()
+    pool = await make(connector, max_size=1, acquire_timeout=0.01)
     held = await pool.acquire()
     with pytest.raises(Unavailable, match=r"no connection to things within acquire_timeout 0.01s: all 1 ") as raised:
         await pool.acquire()
     assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "1"})
     assert pool.waiting == 0
-    things.error = OSError("gone")
-    things.dead.add(held.connection)
+    connector.error = OSError("unreachable")
+    connector.lost.add(held.connection)
     pool.release(held)
-    await until(lambda: bool(pool.supplier.last_error))
-    with pytest.raises(Unavailable, match=r"within acquire_timeout 0.01s: explained: gone"):
+    await wait_until(lambda: bool(pool.supplier.last_error))
+    with pytest.raises(Unavailable, match=r"within acquire_timeout 0.01s: explained: unreachable"):
         await pool.acquire()
-    things.error = None
-    await until(lambda: pool.idle == 1)
+    connector.error = None
+    await wait_until(lambda: pool.idle == 1)
 
 
 async def test_idle_connections_above_min_size_are_closed(make: Any) -> None:
-    things = Things()
-    pool = await make(things, min_size=2, max_size=6, idle_timeout=0.01)
-    for pooled in await take(pool, 6):
+    connector = FakeConnector()
+    pool = await make(connector, min_size=2, max_size=6, idle_timeout=0.01)
+    for pooled in await acquire_many(pool, 6):
         pool.release(pooled)
-    await until(lambda: pool.supplier.size == 2)
+    await wait_until(lambda: pool.supplier.size == 2)
     assert pool.idle == 2
-    assert len(things.closed) == 4
+    assert len(connector.closed) == 4
 
 
 async def test_connections_do_not_live_for_ever_nor_end_together(make: Any) -> None:
-    things = Things()
-    pool = await make(things, min_size=20, max_size=20, max_lifetime=100.0)
-    await until(lambda: pool.idle == 20)
+    connector = FakeConnector()
+    pool = await make(connector, min_size=20, max_size=20, max_lifetime=100.0)
+    await wait_until(lambda: pool.idle == 20)
     now = asyncio.get_running_loop().time()
     lives = [pooled.expires_at - now for pooled in pool._idle]
     assert min(lives) > 89
@@ -176,139 +175,82 @@ async def test_connections_do_not_live_for_ever_nor_end_together(make: Any) -> N
     oldest = [pooled for pooled in pool._idle if pooled.connection <= 5]
     for pooled in oldest:
         pooled.expires_at = now
-    await until(lambda: set(things.closed) == {1, 2, 3, 4, 5} and pool.idle == 20)
+    await wait_until(lambda: set(connector.closed) == {1, 2, 3, 4, 5} and pool.idle == 20)
     last = pool._idle[-1]
     last.expires_at = now
     other = await pool.acquire()
     assert other.connection != last.connection
     pool.release(other)
-    await until(lambda: last.connection in things.closed)
+    await wait_until(lambda: last.connection in connector.closed)
 
 
 async def test_min_size_is_kept_open(make: Any) -> None:
-    things = Things()
-    pool = await make(things, min_size=5, max_size=8)
-    await until(lambda: pool.idle == 5)
-    assert things.opened == 5
-    things.dead |= {1, 2, 3, 4, 5}
-    await until(lambda: pool.idle == 5 and things.opened == 10)
-    held = await take(pool, 5)
-    things.dead |= {pooled.connection for pooled in held}
+    connector = FakeConnector()
+    pool = await make(connector, min_size=5, max_size=8)
+    await wait_until(lambda: pool.idle == 5)
+    assert connector.opened == 5
+    connector.lost |= {1, 2, 3, 4, 5}
+    await wait_until(lambda: pool.idle == 5 and connector.opened == 10)
+    held = await acquire_many(pool, 5)
+    connector.lost |= {pooled.connection for pooled in held}
     for pooled in held[:3]:
         pool.release(pooled)
     for pooled in held[3:]:
         pool.reset_and_release(pooled)
-    await until(lambda: pool.idle == 5 and things.opened == 15)
+    await wait_until(lambda: pool.idle == 5 and connector.opened == 15)
     pool.invalidate_all()
-    await until(lambda: pool.idle == 5 and things.opened == 20)
+    await wait_until(lambda: pool.idle == 5 and connector.opened == 20)
 
 
 async def test_a_waiting_task_gets_a_new_connection_for_a_lost_one(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "MAINTENANCE_INTERVAL", 3600)
-    things = Things()
-    pool = await make(things, max_size=1)
-    for give_back in (pool.release, pool.reset_and_release):
+    connector = FakeConnector()
+    pool = await make(connector, max_size=1)
+    for release in (pool.release, pool.reset_and_release):
         held = await pool.acquire()
         waiting = asyncio.create_task(pool.acquire())
-        await until(lambda: pool.waiting == 1)
-        things.dead.add(held.connection)
-        give_back(held)
+        await wait_until(lambda: pool.waiting == 1)
+        connector.lost.add(held.connection)
+        release(held)
         pool.release(await waiting)
-    assert things.opened == 3
+    assert connector.opened == 3
 
 
 async def test_a_connection_acquired_before_invalidate_all_is_closed(make: Any) -> None:
-    things = Things()
-    pool = await make(things, min_size=1, max_size=2)
-    first, second = await take(pool, 2)
+    connector = FakeConnector()
+    pool = await make(connector, min_size=1, max_size=2)
+    first, second = await acquire_many(pool, 2)
     pool.invalidate_all()
     pool.release(first)
     pool.reset_and_release(second)
-    await until(lambda: pool.idle == 1)
-    assert sorted(things.closed) == [1, 2]
+    await wait_until(lambda: pool.idle == 1)
+    assert sorted(connector.closed) == [1, 2]
 
 
 async def test_a_connect_timeout_is_retried(make: Any) -> None:
-    things = Things()
-    pool = await make(things, max_size=2, connect_timeout=0.01)
+    connector = FakeConnector()
+    pool = await make(connector, max_size=2, connect_timeout=0.01)
     held = await pool.acquire()
-    things.may_open.clear()
+    connector.may_open.clear()
     waiting = asyncio.create_task(pool.acquire())
-    await until(lambda: pool.supplier.last_error == "no response within connect_timeout 0.01s")
-    things.may_open.set()
+    await wait_until(lambda: pool.supplier.last_error == "no response within connect_timeout 0.01s")
+    connector.may_open.set()
     pool.release(await waiting)
     assert pool.supplier.last_error == ""
     pool.release(held)
 
 
 async def test_waiting_tasks_are_refused_when_the_pool_stops(make: Any) -> None:
-    things = Things()
-    pool = await make(things, max_size=1)
+    connector = FakeConnector()
+    pool = await make(connector, max_size=1)
     held = await pool.acquire()
     waiting = asyncio.create_task(pool.acquire())
-    await until(lambda: pool.waiting == 1)
+    await wait_until(lambda: pool.waiting == 1)
     stopping = asyncio.create_task(pool.stop())
     with pytest.raises(Unavailable, match="has stopped"):
         await waiting
     await stopping
     pool.release(held)
-    await until(lambda: things.closed == [1])
+    await wait_until(lambda: connector.closed == [1])
     with pytest.raises(Unavailable, match="not open"):
         await pool.acquire()
-
-
-async def test_statement_timeout_cancels_the_statement(opening: Any) -> None:
-    async with opening(statement_timeout="50ms", max_size=1) as database:
-        slow = "SELECT pg_sleep(60)"
-        if database.dialect == "sqlite":
-            slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-        with pytest.raises(TimeoutError, match=r"exceeded statement_timeout: .*SELECT"):
-            await database.fetch_all(slow)
-        with pytest.raises(TimeoutError):
-            async with database.transaction():
-                await database.execute(slow)
-        with pytest.raises(TimeoutError):
-            async for _row in database.iterate(slow):
-                pass
-        assert await database.fetch_val("SELECT 1") == 1
-        await until_complete(database)
-
-
-@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_a_read_is_retried_once_after_a_lost_connection(opening: Any) -> None:
-    async with opening(max_size=3, min_size=3) as database:
-        await until(lambda: database.driver.writers.idle == 3)
-
-        async def until_found(query: str) -> int:
-            find = (
-                "SELECT pid FROM pg_stat_activity WHERE query = :query AND state = 'active' AND wait_event = 'PgSleep'"
-            )
-            async with asyncio.timeout(60):
-                while (pid := await database.fetch_val(find, {"query": query})) is None:
-                    pass
-            return int(pid)
-
-        async def end(query: str) -> None:
-            pid = await until_found(query)
-            await database.fetch_val("SELECT pg_terminate_backend(:pid, 10000)", {"pid": pid})
-
-        async def ended(query: str, times: int) -> Any:
-            task = asyncio.create_task(database.fetch_all(query))
-            for _ in range(times):
-                await end(query)
-            return await task
-
-        await database.execute("CREATE TABLE pace AS SELECT 60 AS seconds")
-        await database.execute("CREATE TABLE made (a int)")
-        read = "SELECT 1 AS a FROM pg_sleep((SELECT seconds FROM pace))"
-        with pytest.raises(Unavailable, match="lost"):
-            await ended(read, 2)
-        with pytest.raises(Unavailable, match="outcome of a write in progress is unknown"):
-            await ended("INSERT INTO made SELECT 1 FROM pg_sleep(60)", 1)
-        assert await database.fetch_val("SELECT count(*) FROM made") == 0
-        task = asyncio.create_task(database.fetch_all(read))
-        await until_found(read)
-        await database.execute("UPDATE pace SET seconds = 0")
-        await end(read)
-        assert (await task)[0].a == 1
-        await until_complete(database)
