@@ -46,7 +46,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 yield
 
     provides = (DATABASE, DATABASES, MIGRATION)
-    return Lifespan(run, provides=provides, verify=lambda given: verify_driver(config))
+    return Lifespan(run, provides=provides, verify=lambda _: verify_driver(config))
 
 
 @hookimpl

@@ -28,7 +28,7 @@ class QuerySession(TransactionSession, AbstractAsyncContextManager["QuerySession
         ...
 
     async def insert(self, rows: Sequence[Arguments], plan: BulkInsert) -> Inserted:
-        """Insert *rows* as *plan* says, inside a transaction."""
+        """Insert *rows* by *plan*, inside a transaction."""
         ...
 
 

@@ -171,7 +171,7 @@ class PooledSession(QueryMethods):
                     self.writes.add(bound.statement.tables.written)
 
     async def insert(self, rows: Sequence[Arguments], plan: BulkInsert) -> Inserted:
-        """Insert *rows* as *plan* says, inside a transaction."""
+        """Insert *rows* by *plan*, inside a transaction."""
         self.writes.mark(bool(self.transactions))
         tables = frozenset((normalize_table_name(plan.table.name),))
         self.compiler.observer.read(tables)
@@ -268,7 +268,7 @@ class PooledSession(QueryMethods):
         return Failure.STATEMENT if failure is Failure.DEMOTED and self._in_read_only_transaction else failure
 
     def _raise_failure(self, error: BaseException, sql: str) -> None:
-        """Apply what *error* means for the connection; raise the error that the application sees instead, if any."""
+        """Mark the connection as *error* requires; raise the error that the application sees instead, if any."""
         driver, pooled, failure = self.compiler.driver, self._connection.pooled, self._classify(error)
         reason = ""
         if failure is not Failure.STATEMENT:

@@ -1,6 +1,6 @@
 """Find the tables that a statement reads and writes, with sqlglot.
 
-The result is conservative: whatever is ambiguous makes the tables unknown, which means any table. Names are compared
+The result is conservative: an ambiguous statement has unknown tables, which means any table. Names are compared
 without schema and case, so two tables may count as one, but never one as two.
 """
 

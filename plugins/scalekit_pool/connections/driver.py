@@ -50,7 +50,7 @@ class DriverOptions:
 
 
 class Failure(Enum):
-    """What a driver error means for the connection."""
+    """The effect of a driver error on the connection."""
 
     STATEMENT = auto()
     """Only the statement failed; the connection is unchanged."""
@@ -177,7 +177,7 @@ class Driver(Protocol):
         ...
 
     def classify_error(self, error: BaseException, connection: RawConnection) -> Failure:
-        """Return what *error* means for *connection*, which raised it."""
+        """Return the failure that *error*, raised by *connection*, means."""
         ...
 
     def read_only_reason(self, connection: RawConnection) -> str:
@@ -202,7 +202,7 @@ class Driver(Protocol):
 
     @property
     def server_problems(self) -> str:
-        """What is wrong with servers that are not in use; empty when nothing is."""
+        """The problems of servers that are not in use; empty when there are none."""
         ...
 
     def interrupt(self, connection: RawConnection) -> None:

@@ -54,7 +54,7 @@ class DatabaseConnector(Protocol[C]):
         ...
 
     async def close(self, connection: C) -> None:
-        """Close *connection*, whatever its state."""
+        """Close *connection*, in any state."""
         ...
 
     def explain(self, error: Exception) -> str:
@@ -105,8 +105,8 @@ class PooledConnection(Generic[C]):
 class ConnectionSupplier(Generic[C]):
     """Opens up to ``limits.max_size`` connections to *target*, and passes each that is ready to *hand_out*.
 
-    *missing_connections* returns how many more are needed. *last_error* says why the last attempt to open one failed,
-    and is empty after a success; *opened* counts successes.
+    *missing_connections* returns the number of further connections that are needed. *last_error* is the reason why the
+    last attempt failed, empty after a success; *opened* counts successes.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class ConnectionSupplier(Generic[C]):
 
     @property
     def unreachable_reason(self) -> str:
-        """Why there is no connection at all; empty while one is open or no error is known."""
+        """The reason why no connection is open; empty while one is open or no error is known."""
         return self.last_error if self.size <= len(self._opening) else ""
 
     @property

@@ -104,7 +104,7 @@ class PostgresMigrations:
         return rows
 
     async def _begin(self) -> None:
-        # A snapshot older than the wait for the lock would not show what the other worker applied.
+        # A snapshot from before the wait for the lock would not show the files that the other worker applied.
         await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         await self.execute(f"SET LOCAL statement_timeout = '{self._limit + SERVER_TIMEOUT_SLACK:g}s'")
 

@@ -121,8 +121,8 @@ def _check_unchanged(migrations: list[Migration], applied: Applied) -> None:
         name, checksum = applied.get(migration.number, (migration.name, migration.checksum))
         if name != migration.name:
             raise MigrationError(
-                f"{migration.path}: number {migration.number} was applied as {name}: restore that name, or give "
-                "a new file the next number"
+                f"{migration.path}: number {migration.number} was applied as {name}: restore that name, or use "
+                "the next number for a new file"
             )
         if checksum != migration.checksum:
             raise MigrationError(
@@ -145,5 +145,5 @@ def _check_order(pending_migrations: list[Migration], migrations: list[Migration
         following = max(last, migrations[-1].number) + 1
         raise MigrationError(
             f"{pending_migrations[0].path}: not applied, but the later {applied[last][0]} was: "
-            f"give it the next number, like {following:04}"
+            f"rename it to the next number, like {following:04}"
         )

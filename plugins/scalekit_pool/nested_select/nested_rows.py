@@ -82,8 +82,7 @@ def select_columns_of(
 ) -> tuple[list[ColumnElement[Value]], Places]:
     """Return the columns to select, and the index of each by path and key.
 
-    A related row exists if the column by which it was joined is not NULL, whatever its other columns: that column is
-    always selected.
+    A related row exists when the column by which it is joined is not NULL; that column is always selected.
     """
     selected: list[ColumnElement[Value]] = []
     places: Places = {}

@@ -13,7 +13,7 @@ from scalekit_pool.connections.driver import Untyped, Value
 
 
 def _by_value(kind: Untyped) -> Callable[[Value], Value]:
-    """Return a function that converts a value to Decimal or float, as *kind* says.
+    """Return a function that converts a value to Decimal or float by *kind*.
 
     SQLAlchemy converts by the column type, which is not known before the statement runs.
     """

@@ -139,7 +139,7 @@ class PostgresDriver:
         await connection.execute(sql, timeout=self._timeout)
 
     def classify_error(self, error: BaseException, connection: RawConnection) -> Failure:
-        """Return what *error* means for *connection*, which raised it."""
+        """Return the failure that *error*, raised by *connection*, means."""
         if self.read_only and isinstance(error, _WRITE_REFUSALS):
             return Failure.READ_ONLY
         if self.read_only and isinstance(error, _CONFLICTS):
@@ -196,7 +196,7 @@ class PostgresDriver:
 
     @property
     def server_problems(self) -> str:
-        """What is wrong with servers that are not in use; empty when nothing is."""
+        """The problems of servers that are not in use; empty when there are none."""
         return self._timelines.problems
 
     def interrupt(self, connection: RawConnection) -> None:

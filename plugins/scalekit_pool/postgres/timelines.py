@@ -19,7 +19,7 @@ from scalekit_pool.connections.driver import RawConnection
 logger = logging.getLogger("scalekit.pool")
 
 REPLACED_AFTER = 10.0
-"""Seconds without a connection to a cluster after which another cluster may replace it."""
+"""Seconds without a connection to a cluster after which the pool accepts another one."""
 
 # pg_control_checkpoint() shows a new timeline only after the next checkpoint, the current WAL segment at once.
 _TIMELINE = "CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END"
@@ -53,7 +53,7 @@ class Timelines:
 
     @property
     def problems(self) -> str:
-        """What is wrong with refused servers; empty when there are none."""
+        """The reasons why servers were refused; empty when none was."""
         return "; ".join(self._stale.values())
 
     def admit(self, server: str, seen: ServerTimeline, connection: RawConnection) -> None:

@@ -151,7 +151,7 @@ class MemoryConnector(SqliteConnector):
     """Opens the only connection to an in-memory database, which exists as long as the connection."""
 
     async def reset(self, connection: aiosqlite.Connection) -> None:
-        """Restore the session state as far as possible, and keep the connection in any case."""
+        """Restore the session state as far as possible; an error does not close the connection."""
         try:
             await super().reset(connection)
         except sqlite3.Error as error:
@@ -185,7 +185,7 @@ def _restore(raw: sqlite3.Connection, settings: Mapping[str, Value]) -> None:
 
 
 def _join_thread(connection: aiosqlite.Connection, opened: list[sqlite3.Connection]) -> None:
-    """Wait for the thread of *connection* and close what it opened, which aiosqlite omits when cancelled."""
+    """Wait for the thread of *connection*, and close *opened*, which aiosqlite omits when cancelled."""
     connection._thread.join(THREAD_EXIT_TIMEOUT)
     if not connection._thread.is_alive():  # a thread that still runs a statement closes its connection itself
         for each in opened:

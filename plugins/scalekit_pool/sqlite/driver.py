@@ -146,7 +146,7 @@ class SqliteDriver:
         await self._do(connection, _fetch_all, sql, ())
 
     def classify_error(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
-        """Return what *error* means for *connection*, which raised it."""
+        """Return the failure that *error*, raised by *connection*, means."""
         if not isinstance(error, sqlite3.OperationalError):
             return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
         if str(error) == _UNOPENABLE:

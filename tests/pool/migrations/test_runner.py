@@ -185,7 +185,7 @@ async def test_files_that_contradict_what_was_applied_are_refused(target: Migrat
     with pytest.raises(MigrationError) as late:
         await target.migrate()
     assert str(late.value) == (
-        f"{early}: not applied, but the later 0006_nothing was: give it the next number, like 0007"
+        f"{early}: not applied, but the later 0006_nothing was: rename it to the next number, like 0007"
     )
     early.unlink()
     renamed = (target.directory / "0005_nothing.sql").rename(target.directory / "0005_other.sql")
