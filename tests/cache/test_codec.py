@@ -32,14 +32,14 @@ KEY, OTHER = ((b"shop.example", path, b"", b"http") for path in (b"/a", b"/b"))
 ITEM = b"hostile:item:"
 
 
-class SharedStore(NamedTuple):
+class ValidItems(NamedTuple):
     """Two valid items: the responses to /a and /b."""
 
     own: bytes
     other: bytes
 
 
-Harm = Callable[[SharedStore], bytes]
+Harm = Callable[[ValidItems], bytes]
 HARMS: dict[str, Harm] = {
     "nothing": lambda items: b"",
     "a pickle": lambda items: b"\x80\x04\x95.",
@@ -79,7 +79,7 @@ async def new_reader(items: RedisStore, origin: Origin, in_sync: bool) -> AsyncG
         yield harness
 
 
-async def good(items: RedisStore, origin: Origin) -> SharedStore:
+async def put_valid_items(items: RedisStore, origin: Origin) -> ValidItems:
     harness = new_process(items, origin)
     for path in ("/a", "/b"):
         await harness.fetch(path)
@@ -87,10 +87,10 @@ async def good(items: RedisStore, origin: Origin) -> SharedStore:
     (own, other), _ = await items.get_many([digest(KEY), digest(OTHER)])
     assert own is not None
     assert other is not None
-    return SharedStore(own, other)
+    return ValidItems(own, other)
 
 
-async def is_missing(items: RedisStore, origin: Origin, in_sync: bool) -> None:
+async def check_missing(items: RedisStore, origin: Origin, in_sync: bool) -> None:
     """Check that the data is a miss, and that a new response replaces it."""
     async with new_reader(items, origin, in_sync) as harness:
         calls = origin.calls
@@ -108,8 +108,8 @@ async def is_missing(items: RedisStore, origin: Origin, in_sync: bool) -> None:
 async def test_foreign_data_is_a_miss(shared: Shared, harm: Harm, in_sync: bool) -> None:
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
-        await redis.set(ITEM + digest(KEY), harm(await good(items, origin)), ttl=60)
-        await is_missing(items, origin, in_sync)
+        await redis.set(ITEM + digest(KEY), harm(await put_valid_items(items, origin)), ttl=60)
+        await check_missing(items, origin, in_sync)
 
 
 @pytest.mark.parametrize("in_sync", [True, False])
@@ -117,13 +117,13 @@ async def test_a_key_of_another_type_is_a_miss(shared: Shared, in_sync: bool) ->
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
         await redis.call("LPUSH", ITEM + digest(KEY), "x")
-        await is_missing(items, origin, in_sync)
+        await check_missing(items, origin, in_sync)
 
 
 async def test_a_flipped_byte_is_detected(shared: Shared) -> None:
     origin = Origin(Reply(HEADERS))
     async with store(shared) as (redis, items):
-        own = (await good(items, origin)).own
+        own = (await put_valid_items(items, origin)).own
         async with new_reader(items, origin, in_sync=True) as harness:
             for place in range(len(own)):
                 flipped = bytes([*own[:place], own[place] ^ 1, *own[place + 1 :]])

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 CC = "Cache-Control"
 
 
-async def reused(headers: Pairs, after: float = 3.0) -> bool:
+async def is_reused(headers: Pairs, after: float = 3.0) -> bool:
     """Return whether a response with *headers* is reused *after* seconds."""
     origin = Origin(Reply(headers))
     harness = CacheHarness(origin)
@@ -24,8 +24,8 @@ async def reused(headers: Pairs, after: float = 3.0) -> bool:
     return origin.calls == 1
 
 
-def dated(lab: CacheHarness, seconds: float) -> str:
-    return lab.date(seconds)
+def dated(harness: CacheHarness, seconds: float) -> str:
+    return harness.date(seconds)
 
 
 CLOCK = CacheHarness(Origin())
@@ -72,7 +72,7 @@ NOW, AHEAD, AGO = CLOCK.date(), CLOCK.date(10_000), CLOCK.date(-10_000)
     ],
 )
 async def test_a_fresh_response_is_reused(headers: Pairs) -> None:
-    assert await reused(headers)
+    assert await is_reused(headers)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_a_fresh_response_is_reused(headers: Pairs) -> None:
     ],
 )
 async def test_any_other_response_is_not_reused(headers: Pairs) -> None:
-    assert not await reused(headers)
+    assert not await is_reused(headers)
 
 
 @pytest.mark.parametrize("status", [200, 203, 204, 299, 301, 302, 303, 307, 308, 400, 404, 410, 499, 500, 503, 599])

@@ -69,7 +69,7 @@ async def test_ignored_cookies_are_no_credential() -> None:
     assert origin.calls == 2
 
 
-class Named(BaseUser):
+class NamedUser(BaseUser):
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -91,7 +91,7 @@ async def test_responses_vary_by_user_name_and_scopes() -> None:
         {"user": UnauthenticatedUser(), "auth": AuthCredentials()},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated"])},
         {"user": SimpleUser("ann"), "auth": AuthCredentials(["authenticated", "admin"])},
-        {"user": Named("bob")},
+        {"user": NamedUser("bob")},
     ]
     for _ in range(2):
         assert [(await harness.fetch(**credentials)).body for credentials in users] == [b"1", b"2", b"3", b"4"]
@@ -99,7 +99,7 @@ async def test_responses_vary_by_user_name_and_scopes() -> None:
     assert origin.calls == 4
 
 
-class OfIssuer(Named):
+class UserOfIssuer(NamedUser):
     def __init__(self, issuer: str, name: str) -> None:
         super().__init__(name)
         self.subject_identifier = SubjectIdentifier(issuer, name)
@@ -107,7 +107,13 @@ class OfIssuer(Named):
 
 async def test_users_of_two_issuers_with_one_name_get_different_responses() -> None:
     harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
-    users = [OfIssuer("a", "ada"), OfIssuer("b", "ada"), Named("ada"), OfIssuer("a", "b:c"), OfIssuer("a:b", "c")]
+    users = [
+        UserOfIssuer("a", "ada"),
+        UserOfIssuer("b", "ada"),
+        NamedUser("ada"),
+        UserOfIssuer("a", "b:c"),
+        UserOfIssuer("a:b", "c"),
+    ]
     for _ in range(2):
         assert [(await harness.fetch(user=each)).body for each in users] == [b"1", b"2", b"3", b"4", b"5"]
     assert origin.calls == 5
@@ -125,9 +131,9 @@ async def test_no_response_is_stored_for_a_user_without_a_name() -> None:
     for reply in (Reply(), Reply([(CC, "public, max-age=60")])):
         harness = CacheHarness(origin := Origin(reply), BY_IDENTITY)
         for _ in range(2):
-            await harness.fetch(user=Named(""))
+            await harness.fetch(user=NamedUser(""))
         await harness.fetch()
-        await harness.fetch(user=Named(""))
+        await harness.fetch(user=NamedUser(""))
         assert origin.calls == 4
 
 
@@ -147,7 +153,7 @@ async def test_followers_never_get_the_response_of_another_user() -> None:
 async def test_a_user_without_a_name_does_not_follow_another_request() -> None:
     harness = CacheHarness(origin := Origin(Reply()), BY_IDENTITY)
     origin.gate = asyncio.Event()
-    users: list[dict[str, Any]] = [{}, {"user": Named("")}, {}]
+    users: list[dict[str, Any]] = [{}, {"user": NamedUser("")}, {}]
     tasks = [asyncio.create_task(harness.fetch(**credentials)) for credentials in users]
     for _ in range(20):
         await asyncio.sleep(0)
@@ -200,7 +206,7 @@ targets = st.sampled_from(["/a", "/a?a=1", "/b"])
 steps = st.lists(st.tuples(users, targets, methods, st.integers(0, 8)), min_size=2, max_size=25)
 
 
-class Mirror:
+class EchoApp:
     """An application whose responses contain the credentials, with the same validators for all users."""
 
     def __init__(self, control: str, vary: str, has_tag: bool) -> None:
@@ -212,37 +218,37 @@ class Mirror:
         headers = dict(scope["headers"])
         authorization, cookie = headers.get(b"authorization", b""), headers.get(b"cookie", b"")
         user = scope["user"].identity if "user" in scope else ""
-        body = seen(scope["path"], authorization.decode(), cookie.decode(), user)
+        body = echo(scope["path"], authorization.decode(), cookie.decode(), user)
         await send({"type": "http.response.start", "status": 200, "headers": self.headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-def seen(*what: str) -> bytes:
-    return repr(what).encode()
+def echo(*parts: str) -> bytes:
+    return repr(parts).encode()
 
 
 Steps = list[tuple[Credentials, str, str, int]]
-crowds = st.tuples(policies, st.builds(Mirror, controls, varies, st.booleans()), steps)
+crowds = st.tuples(policies, st.builds(EchoApp, controls, varies, st.booleans()), steps)
 
 
-async def check_every_user_gets_their_own_response(policy: CachePolicy, mirror: Mirror, steps: Steps) -> None:
-    async def one(credentials: Credentials, target: str, method: str) -> None:
+async def check_every_user_gets_their_own_response(policy: CachePolicy, app: EchoApp, steps: Steps) -> None:
+    async def check(credentials: Credentials, target: str, method: str) -> None:
         response = await harness.fetch(target, method, **credentials.as_request())
         path = target.partition("?")[0]
-        own = seen(path, credentials.authorization or "", credentials.cookie or "", credentials.user or "")
+        own = echo(path, credentials.authorization or "", credentials.cookie or "", credentials.user or "")
         assert response.body == (b"" if method == "HEAD" else own)
 
-    harness = CacheHarness(mirror, [("/**", policy)])
+    harness = CacheHarness(app, [("/**", policy)])
     for credentials, target, method, seconds in steps:
-        await one(credentials, target, method)
+        await check(credentials, target, method)
         harness.pass_time(seconds)
-    await asyncio.gather(*[one(credentials, target, method) for credentials, target, method, _ in steps])
+    await asyncio.gather(*[check(credentials, target, method) for credentials, target, method, _ in steps])
     await harness.settle()
 
 
 @settings(max_examples=300)
 @given(crowds)
-def test_two_users_never_get_each_others_response(crowd: tuple[CachePolicy, Mirror, Steps]) -> None:
+def test_two_users_never_get_each_others_response(crowd: tuple[CachePolicy, EchoApp, Steps]) -> None:
     asyncio.run(check_every_user_gets_their_own_response(*crowd))
 
 
@@ -250,7 +256,7 @@ def test_two_users_never_get_each_others_response(crowd: tuple[CachePolicy, Mirr
 @settings(max_examples=60)
 @given(crowds)
 def test_two_users_never_get_each_others_response_from_redis(
-    redis_server: Shared, crowd: tuple[CachePolicy, Mirror, Steps]
+    redis_server: Shared, crowd: tuple[CachePolicy, EchoApp, Steps]
 ) -> None:
     async def once() -> None:
         async with sharing(redis_server.url):

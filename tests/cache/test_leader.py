@@ -20,7 +20,7 @@ CC = (b"cache-control", b"max-age=60")
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) -> App:
+def chunked_app(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) -> App:
     """Return an application that sends *parts* one after the other without delay."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +31,7 @@ def in_parts(*parts: bytes, headers: tuple[tuple[bytes, bytes], ...] = (CC,)) ->
     return app
 
 
-def blocked(harness: CacheHarness) -> Reader:
+def start_blocked_reader(harness: CacheHarness) -> Reader:
     """Return a client that connects and does not read."""
     reader = Reader(harness)
     reader.reads.clear()
@@ -39,10 +39,10 @@ def blocked(harness: CacheHarness) -> Reader:
 
 
 SHAPES = {
-    "one part": in_parts(b"whole"),
-    "several parts": in_parts(b"who", b"le"),
-    "parts with an empty end": in_parts(b"who", b"le", b""),
-    "a length": in_parts(b"who", b"le", headers=(CC, (b"content-length", b"5"))),
+    "one part": chunked_app(b"whole"),
+    "several parts": chunked_app(b"who", b"le"),
+    "parts with an empty end": chunked_app(b"who", b"le", b""),
+    "a length": chunked_app(b"who", b"le", headers=(CC, (b"content-length", b"5"))),
 }
 
 
@@ -56,7 +56,7 @@ async def test_a_client_that_does_not_read_delays_no_other_request(app: App) -> 
         await app(scope, receive, send)
 
     harness = CacheHarness(counted)
-    slow = blocked(harness)
+    slow = start_blocked_reader(harness)
     at_once = Reader(harness)
     await at_once.task
     later = await harness.fetch()
@@ -72,7 +72,7 @@ async def test_a_client_that_does_not_read_delays_no_other_request(app: App) -> 
 
 async def test_a_client_that_does_not_read_its_304_delays_no_other_request() -> None:
     headers = (CC, (b"etag", b'"a"'))
-    harness = CacheHarness(in_parts(b"who", b"le", headers=headers))
+    harness = CacheHarness(chunked_app(b"who", b"le", headers=headers))
     slow = Slow(harness, [("If-None-Match", '"a"')])
     fast = Reader(harness)
     async with asyncio.timeout(60):
@@ -101,7 +101,7 @@ class Slow:
 async def test_beyond_max_body_the_application_waits_for_its_client_and_other_requests_call_it_themselves() -> None:
     stream = Stream()
     harness = CacheHarness(stream, max_body=100)
-    slow = blocked(harness)
+    slow = start_blocked_reader(harness)
     for _ in range(50):
         stream.parts.put_nowait((b"x" * 10, True))
     stream.parts.put_nowait((b"end", False))
@@ -122,7 +122,7 @@ async def test_beyond_max_body_the_application_waits_for_its_client_and_other_re
 
 
 async def test_a_first_chunk_above_max_body_reaches_its_client() -> None:
-    harness = CacheHarness(in_parts(b"x" * 50, b"y" * 50, b"end"), max_body=10)
+    harness = CacheHarness(chunked_app(b"x" * 50, b"y" * 50, b"end"), max_body=10)
     first, second = Reader(harness), Reader(harness)
     await asyncio.gather(first.task, second.task)
     assert first.response.body == second.response.body == b"x" * 50 + b"y" * 50 + b"end"
@@ -131,7 +131,7 @@ async def test_a_first_chunk_above_max_body_reaches_its_client() -> None:
 async def test_when_a_slow_client_disconnects_the_response_ends_unless_followers_read_it() -> None:
     stream = Stream()
     harness = CacheHarness(stream)
-    slow = blocked(harness)
+    slow = start_blocked_reader(harness)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: stream.sent == 1)
     slow.leaves = True
@@ -146,14 +146,14 @@ async def test_when_a_slow_client_disconnects_the_response_ends_unless_followers
 async def test_a_cancelled_leader_leaves_no_task() -> None:
     stream = Stream()
     harness = CacheHarness(stream)
-    slow, fast = blocked(harness), Reader(harness)
+    slow, fast = start_blocked_reader(harness), Reader(harness)
     stream.parts.put_nowait((b"one", True))
     await until(lambda: fast.response.body == b"one")
     slow.task.cancel()
     results = await asyncio.gather(slow.task, fast.task, return_exceptions=True)
     assert [type(each).__name__ for each in results] == ["CancelledError", "LeaderFailed"]
     assert harness.cache._flights == {}
-    slow = blocked(harness)
+    slow = start_blocked_reader(harness)
     stream.parts.put_nowait((b"who", True))
     stream.parts.put_nowait((b"le", False))
     await until(lambda: harness.store.peek_unsynced((b"shop.example", b"/", b"", b"http")) is not None)

@@ -32,7 +32,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body or b"nothing"})
 
 
-async def begin_and_echo(scope: Scope, receive: Receive, send: Send) -> None:
+async def start_and_echo(scope: Scope, receive: Receive, send: Send) -> None:
     """Start the response before reading the body of the request."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"started:", "more_body": True})
@@ -87,7 +87,7 @@ async def test_a_response_to_a_get_with_a_body_is_not_shared(version: str) -> No
 @pytest.mark.anyio
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_response_whose_handler_reads_a_body_late_is_not_stored(version: str) -> None:
-    harness = CacheHarness(begin_and_echo, HOURLY)
+    harness = CacheHarness(start_and_echo, HOURLY)
     assert await send_body(harness, receiving(b"evil"), version) == b"started:evil"
     assert (await harness.fetch(http_version=version)).body == b"started:nothing"
     assert harness.cache._flights == {}
@@ -144,7 +144,7 @@ class Http2(Server):
         }
         return [sys.executable, "-m", self.server, *options[self.server], "scalekit.asgi:app"]
 
-    def responses(self) -> bool:
+    def answers(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 WHO = "X-Shop-Who"
 CROWD = ["alice", "bob", "", "alice", "bob"]
 HOURLY = CachePolicy(ttl=3600.0)
-Leave = Callable[[Scope, str], None]
+SetUser = Callable[[Scope, str], None]
 
 
 class Lazy:
@@ -46,22 +46,22 @@ class Ambiguous:
         raise ValueError("ambiguous")
 
 
-def in_state(name: str) -> Leave:
-    def leave(scope: Scope, user: str) -> None:
+def in_state(name: str) -> SetUser:
+    def set_user(scope: Scope, user: str) -> None:
         scope["state"][name] = user
 
-    return leave
+    return set_user
 
 
 def in_new_state(scope: Scope, user: str) -> None:
     scope["state"] = {"user": user}
 
 
-def in_scope(name: str, value: Callable[[str], Any]) -> Leave:
-    def leave(scope: Scope, user: str) -> None:
+def in_scope(name: str, value: Callable[[str], Any]) -> SetUser:
+    def set_user(scope: Scope, user: str) -> None:
         scope[name] = value(user)
 
-    return leave
+    return set_user
 
 
 NAMES = [
@@ -93,7 +93,7 @@ NAMES = [
     "account_id",
     "is_authenticated",
 ]
-LEFT: dict[str, Leave] = {
+LEFT: dict[str, SetUser] = {
     **{f"state {name}": in_state(name) for name in NAMES},
     "new state": in_new_state,
     "text": in_scope("user", str),
@@ -104,7 +104,7 @@ LEFT: dict[str, Leave] = {
 }
 
 
-def answering(leave: Leave, start_first: bool) -> ASGIApp:
+def app_with_user(set_user: SetUser, start_first: bool) -> ASGIApp:
     """Return an application that sets the user, with *leave*, before its response starts or while it streams."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,7 +115,7 @@ def answering(leave: Leave, start_first: bool) -> ASGIApp:
             await send({"type": "http.response.body", "body": b"", "more_body": True})
         await asyncio.sleep(0)
         if user:
-            leave(scope, user)
+            set_user(scope, user)
         if not start_first:
             await send(start)
         await send({"type": "http.response.body", "body": user.encode()})
@@ -137,7 +137,7 @@ async def test_a_response_to_a_detected_user_is_private(left: str, start_first: 
         return response.body.decode()
 
     for crowd in (CROWD, CROWD[2:]):
-        harness = CacheHarness(answering(LEFT[left], start_first), [("/**", HOURLY)])
+        harness = CacheHarness(app_with_user(LEFT[left], start_first), [("/**", HOURLY)])
         got = await asyncio.gather(*map(fetch, crowd)) if together else [await fetch(user) for user in crowd]
         for user, body in zip(crowd, got, strict=True):
             assert body in (user, "")

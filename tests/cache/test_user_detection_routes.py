@@ -109,7 +109,7 @@ def user_of(request: HTTPConnection) -> str:
     return request.headers.get("X-Shop-Who", "")
 
 
-class Who:
+class UserDependency:
     async def __call__(self, request: Request) -> str:
         return user_of(request)
 
@@ -120,7 +120,7 @@ def nested(name: Annotated[str, Depends(user_of)]) -> str:
 
 DEPENDENCIES: dict[str, Any] = {
     "a function": user_of,
-    "an object": Who(),
+    "an object": UserDependency(),
     "a nested one": nested,
     "a partial": partial(user_of),
 }

@@ -69,7 +69,7 @@ def is_master(node: ClusterNode) -> bool:
 
 
 @asynccontextmanager
-async def direct(node: ClusterNode) -> AsyncGenerator[Redis, None]:
+async def connect_node(node: ClusterNode) -> AsyncGenerator[Redis, None]:
     """Connect to one node, with keys as bytes."""
     async with Connections(Telemetry(100)).open(f"redis://{HOST}:{node.port}", timeout=10) as redis:
         yield redis

@@ -12,7 +12,7 @@ import pytest
 
 from scalekit.errors import Unavailable
 from scalekit_redis.slots import slot_of
-from tests.cluster_cache.conftest import Process, direct, is_master, process
+from tests.cluster_cache.conftest import Process, connect_node, is_master, process
 from tests.lib.redis.poll import until
 from tests.lib.redis.proxy import open_proxy
 from tests.processes import HOST, wait_for
@@ -24,10 +24,10 @@ KEYS = [f"key:{number}" for number in range(60)]
 PURGES = "{scalekit:cluster}:purges"
 
 
-async def eventually(ask: Callable[[], Awaitable[Any]], response: Any) -> None:
-    """Wait until the result is *answer*."""
+async def eventually(call: Callable[[], Awaitable[Any]], expected: Any) -> None:
+    """Wait until the result of *call* is *expected*."""
     async with asyncio.timeout(60):
-        while await ask() != response:
+        while await call() != expected:
             await asyncio.sleep(0.01)
 
 
@@ -211,14 +211,14 @@ async def test_the_migration_of_a_slot_causes_no_error_and_no_wrong_value(cluste
 
 async def filled_slots(node: ClusterNode) -> list[int]:
     """Return a few slots of *node* with keys."""
-    async with direct(node) as redis:
+    async with connect_node(node) as redis:
         keys = await redis.call("KEYS", "scalekit:cluster:item:*")
     return sorted({slot_of(key) for key in keys})[:8]
 
 
 async def move(slots: list[int], source: ClusterNode, target: ClusterNode) -> None:
     """Move *slots* with all their keys, one after the other, as redis-cli's reshard does."""
-    async with direct(source) as here, direct(target) as there:
+    async with connect_node(source) as here, connect_node(target) as there:
         origin, place = [(await redis.call("CLUSTER", "MYID")).decode() for redis in (here, there)]
         for slot in slots:
             await there.call("CLUSTER", "SETSLOT", slot, "IMPORTING", origin)

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from scalekit.contracts import Cache
-from tests.cluster_cache.conftest import direct, is_master, process
+from tests.cluster_cache.conftest import connect_node, is_master, process
 from tests.lib.redis.poll import until
 from tests.servers import RedisCluster
 
@@ -32,7 +32,7 @@ async def a_cache(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncGe
         yield one.cache
 
 
-async def gets(cache: Cache, key: str, value: Any) -> None:
+async def wait_value(cache: Cache, key: str, value: Any) -> None:
     """Wait until the result is *value*: a replica may lag."""
     while await cache.get(key) != value:
         await asyncio.sleep(0.005)
@@ -55,14 +55,14 @@ async def test_delete_removes_only_the_named_keys(cache: Cache) -> None:
     await cache.set_many({"a": 1, "b": 2})
     await cache.delete("a")
     async with asyncio.timeout(60):
-        await gets(cache, "a", None)
-        await gets(cache, "b", 2)
+        await wait_value(cache, "a", None)
+        await wait_value(cache, "b", 2)
 
 
 async def test_a_value_expires_with_its_ttl(cache: Cache) -> None:
     await cache.set("key", 1, "200ms")
     async with asyncio.timeout(60):
-        await gets(cache, "key", None)
+        await wait_value(cache, "key", None)
 
 
 async def test_many_values_are_set_and_read_across_slots(cache: Cache) -> None:
@@ -79,7 +79,7 @@ async def test_a_purge_removes_values_with_the_tag_at_once(cache: Cache) -> None
     await cache.purge(tag="shop:7")
     assert await cache.get_many([f"key:{number}" for number in range(50)]) == {}
     async with asyncio.timeout(60):
-        await gets(cache, "other", 1)
+        await wait_value(cache, "other", 1)
 
 
 async def test_a_missing_value_is_made_once(cache: Cache) -> None:
@@ -107,7 +107,7 @@ async def test_the_default_ttl_is_an_hour(suite_cluster: RedisCluster) -> None:
         await one.cache.set_many({f"key:{number}": number for number in range(9)})
     left: list[int] = []
     for node in filter(is_master, suite_cluster.nodes):
-        async with direct(node) as redis:
+        async with connect_node(node) as redis:
             left += [await redis.call("PTTL", key) for key in await redis.call("KEYS", "suite:*:item:*")]
     ttls = [each for each in left if each > 3_000_000]
     assert len(ttls) >= 10

@@ -11,6 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 Key = tuple[bytes, ...]
+"""The key of an item: parts that are unique together."""
 
 OVERHEAD = 340
 """Approximate memory of an item in bytes beside its content."""

@@ -40,7 +40,7 @@ class Store(Protocol):
         ...
 
     def peek_unsynced(self, key: Key) -> Item | None:
-        """Return the same, even while changes of other processes are not reported."""
+        """Return the item under *key* in the memory of the process, even while changes elsewhere are not reported."""
         ...
 
     async def get(self, key: Key) -> Item | None:
@@ -75,11 +75,11 @@ class Store(Protocol):
         ...
 
     async def purge(self, tags: Iterable[bytes]) -> None:
-        """Purge all items with one of *tags* in every process, including items that are being made."""
+        """Purge all items with one of *tags* in every process, including items whose computation is in progress."""
         ...
 
     def purged_since(self, tags: Sequence[bytes], version: int) -> bool:
-        """Return whether one of *tags* was purged after *version*, or may have been, as far as is known here."""
+        """Return whether one of *tags* was purged after *version*; true also when the process cannot know."""
         ...
 
     async def acquire_lease(self, key: Key, variant: Key, ttl: float) -> tuple[Lease | None, Item | None]:

@@ -66,7 +66,7 @@ class TieredStore:
 
     @property
     def version(self) -> int:
-        """The version of the last purge that is known here. One that is too low is on the safe side."""
+        """The version of the last purge that this process knows; one that is too low causes misses, no stale items."""
         return self._versions.version
 
     async def current_version(self) -> int:

@@ -57,10 +57,10 @@ async def until(event: str, condition: Callable[[], Awaitable[bool]]) -> None:
 async def wait_in_sync(*processes: Process) -> None:
     for each in processes:
 
-        async def is_live(one: Process = each) -> bool:
+        async def is_in_sync(one: Process = each) -> bool:
             return one.metrics.in_sync.value == 1
 
-        await until("hearing of changes", is_live)
+        await until("hearing of changes", is_in_sync)
 
 
 async def wait_local(one: Process, key: str, value: object) -> None:

@@ -42,7 +42,7 @@ async def test_when_the_leading_process_fails_another_calls_the_application() ->
     assert (origin.calls, table.leases) == (2, {})
 
 
-class Late(Table):
+class SlowLease(Table):
     """The items of *table* for a process that is slow between its lookup and its lease."""
 
     def __init__(self, table: Table) -> None:
@@ -60,7 +60,7 @@ class Late(Table):
 @pytest.mark.parametrize("vary", [(), (("Vary", "Foo"),)])
 async def test_the_next_holder_of_a_lease_finds_the_item_of_the_previous_one(vary: Pairs) -> None:
     origin, table = Origin(Reply([(CC, "max-age=60"), *vary])), Table()
-    late = Late(table)
+    late = SlowLease(table)
     one, two = new_process(table, origin), new_process(late, origin)
     waiting = [asyncio.create_task(two.fetch(headers=[("Foo", "1")])) for _ in range(3)]
     await late.looked.wait()
@@ -81,7 +81,7 @@ async def test_a_request_with_no_cache_gets_a_new_response_in_another_process() 
     assert table.leases == {}
 
 
-class Forgetful(Table):
+class LossyTable(Table):
     """A table that may lose writes, and records writes and releases."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Forgetful(Table):
 
 @pytest.mark.parametrize("loses", [False, True])
 async def test_a_lease_is_released_by_the_write_and_separately_only_when_the_write_is_lost(loses: bool) -> None:
-    table = Forgetful()
+    table = LossyTable()
     table.loses = loses
     one = new_process(table, Origin(Reply([(CC, "max-age=60")])))
     await one.fetch()
@@ -119,7 +119,7 @@ async def test_a_lease_is_released_after_a_write_that_cannot_release_it(
     headers: list[tuple[str, str]], largest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_caching.tiered_store.MAX_SCRIPT_ITEM", largest)
-    table, origin = Forgetful(), Origin(Reply([(CC, "max-age=60"), *headers]))
+    table, origin = LossyTable(), Origin(Reply([(CC, "max-age=60"), *headers]))
     one = new_process(table, origin)
     await one.fetch()
     await wait_written(one)

@@ -28,10 +28,10 @@ async def test_writes_deletes_and_purges_of_another_process_invalidate_local_ite
                 await one.values.purge(tag="t")
             expected = "new" if change == "set" else None
 
-            async def is_heard(wanted: str | None = expected) -> bool:
+            async def is_invalidated(wanted: str | None = expected) -> bool:
                 return bool(await two.values.get("a") == wanted)
 
-            await until(f"the {change}", is_heard)
+            await until(f"the {change}", is_invalidated)
             await wait_in_sync(two)
             assert await two.values.get("a") == expected
 
@@ -68,10 +68,10 @@ async def test_flushing_the_server_empties_every_process(shared: Shared) -> None
         await wait_local(one, "a", 1)
         shared.clear()
 
-        async def is_gone() -> bool:
+        async def is_missing() -> bool:
             return await one.values.get("a") is None
 
-        await until("the loss", is_gone)
+        await until("the loss", is_missing)
 
 
 @pytest.mark.needs("redis")

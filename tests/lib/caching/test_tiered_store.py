@@ -100,7 +100,7 @@ async def test_an_item_purged_during_its_lookup_is_not_returned(learned_first: b
         table.purges_read.set()
 
 
-class Holding(Table):
+class NeverWriting(Table):
     """A table whose writes never end."""
 
     def start_put(self, key: bytes, data: bytes, ttl: float) -> asyncio.Future[None]:
@@ -109,7 +109,7 @@ class Holding(Table):
 
 async def test_a_lookup_is_sent_at_once_unless_its_key_is_being_written() -> None:
     wait_written, other = [(b"x", path, b"", b"http") for path in (b"/written", b"/other")]
-    tiered = new_process(Holding(), Origin(Reply())).store
+    tiered = new_process(NeverWriting(), Origin(Reply())).store
     assert isinstance(tiered, TieredStore)
     async with tiered._invalidation.running():
         while not tiered._invalidation.in_sync:
