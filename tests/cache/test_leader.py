@@ -204,6 +204,6 @@ def test_a_file_that_one_client_does_not_read_is_sent_to_the_next_at_once() -> N
                 connection.request("GET", "/static/page.js", headers={"Host": "shop.example"})
                 response = connection.getresponse()
                 assert len(response.read()) == 20_000_000
-                said = response.headers["Cache-Status"]
-                assert "; hit; " in said or said.endswith("; collapsed")
+                status = response.headers["Cache-Status"]
+                assert "; hit; " in status or status.endswith("; collapsed")
                 connection.close()

@@ -239,6 +239,6 @@ async def test_trailers_and_early_hints_are_forwarded() -> None:
             seen.append(message)
 
         await harness.chain(harness.scope(extensions=offered), empty_body, send)
-        said = (b"cache-status", b"scalekit; fwd=uri-miss; fwd-status=200; detail=trailers")
-        assert seen == [messages[0], {**messages[1], "headers": [*messages[1]["headers"], said]}, *messages[2:]]
+        field = (b"cache-status", b"scalekit; fwd=uri-miss; fwd-status=200; detail=trailers")
+        assert seen == [messages[0], {**messages[1], "headers": [*messages[1]["headers"], field]}, *messages[2:]]
         assert extensions == [offered] * number

@@ -137,7 +137,7 @@ async def test_a_stream_is_sent_as_it_arrives_and_ends_when_its_client_disconnec
         while response.body != b"2":
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
-    assert not task.done(), "no deadline cuts it"
+    assert not task.done(), "it has no timeout"
     leave.set()
     await asyncio.wait_for(app.left.wait(), 60)
     await task

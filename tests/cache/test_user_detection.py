@@ -164,19 +164,19 @@ async def test_a_user_in_a_copy_of_the_scope_gets_their_own_response(together: b
     async def fetch(user: str) -> str:
         headers = [("User-Agent", "b"), ("Sec-Fetch-Mode", "cors"), ("X-Forwarded-For", "::1"), ("CF-Ray", "1")]
         response = await harness.fetch("/me", headers=[*headers, (WHO, user)] if user else headers)
-        said.append("hit" in (response.header("cache-status") or ""))
+        hits.append("hit" in (response.header("cache-status") or ""))
         return response.body.decode()
 
     for build in (Starlette, FastAPI):
         for crowd in (CROWD, [*CROWD[2:], "", ""]):
-            said: list[bool] = []
+            hits: list[bool] = []
             app = build(routes=[Route("/me", me)])
             app.add_middleware(CopyingLogin)
             harness = CacheHarness(app, [("/**", HOURLY)])
             got = await asyncio.gather(*map(fetch, crowd)) if together else [await fetch(user) for user in crowd]
             for user, body in zip(crowd, got, strict=True):
                 assert body in (user, "")
-        assert together or said[-1], "an anonymous request still gets the stored response"
+        assert together or hits[-1], "an anonymous request still gets the stored response"
 
 
 COPYING = [Middleware(CopyingLogin)]
@@ -233,8 +233,8 @@ async def test_where_no_middleware_copies_the_scope_uncommon_headers_are_allowed
         Route("/class", Page),
     ]
     harness = CacheHarness(build(routes=[*routes, Mount("/inner", build(routes=routes))]), [("/**", HOURLY)])
-    said = [(await harness.fetch(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
-    assert "hit" in said[1]
+    statuses = [(await harness.fetch(path, headers=[(WHO, "a")])).header("cache-status") or "" for _ in range(2)]
+    assert "hit" in statuses[1]
 
 
 async def test_other_names_in_the_state_do_not_prevent_storing() -> None:

@@ -252,13 +252,13 @@ async def test_a_response_to_a_session_is_stored_only_by_identity(
 
     app = Starlette(routes=[Route("/me", me)], middleware=[Middleware(Sessions)])
     harness = CacheHarness(app, [("/**", policy)], **options)
-    said = []
+    hits = []
     for user in ("alice", "bob", "alice", "", "", "alice"):
         response = await harness.fetch("/me", headers=[("Cookie", user)] if user else [])
         is_hit = "hit" in (response.header("cache-status") or "")
         assert response.body.decode() == (user or "nobody") or (is_hit and response.body == b"nobody")
-        said.append(is_hit)
-    assert said[:5] == [False, False, is_stored, False, True]
+        hits.append(is_hit)
+    assert hits[:5] == [False, False, is_stored, False, True]
 
 
 async def test_a_background_refresh_that_a_user_caused_is_not_stored() -> None:

@@ -97,12 +97,12 @@ async def test_a_response_to_a_declared_credential_is_not_stored(
     build: Callable[[], Any], path: str, name: str, prefix: str, options: dict[str, Any]
 ) -> None:
     harness = CacheHarness(build(), **options)
-    said = []
+    hits = []
     for user in ("", "alice", "alice", "bob", ""):
         response = await harness.fetch(path, headers=[(name, prefix + user)] if user else [])
         assert response.body.decode() == (user or "nobody")
-        said.append("hit" in (response.header("cache-status") or ""))
-    assert said == [False, False, False, False, True]
+        hits.append("hit" in (response.header("cache-status") or ""))
+    assert hits == [False, False, False, False, True]
 
 
 def user_of(request: HTTPConnection) -> str:
@@ -156,5 +156,5 @@ async def test_common_headers_do_not_prevent_storing_when_a_dependency_takes_the
     app = FastAPI()
     app.get("/me", response_class=PlainTextResponse)(me_of(user_of))
     harness = CacheHarness(app, [("/**", CachePolicy(ttl=3600.0, vary=(b"x-shop-theme",)))])
-    said = [(await harness.fetch("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
-    assert "hit" in said[1]
+    statuses = [(await harness.fetch("/me", headers=[(header, "a")])).header("cache-status") or "" for _ in range(2)]
+    assert "hit" in statuses[1]

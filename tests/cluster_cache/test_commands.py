@@ -56,8 +56,8 @@ async def test_purge_prints_the_number_of_purged_values(cluster: RedisCluster, t
         for number in range(5):
             await one.cache.set(f"counted:{number}", 1, "1h", tags=["counted"])
         await one.cache.set("counted:other", 1, "1h", tags=["other"])
-        said = [run(tmp_path, nodes(cluster), "purge", "--tag", "counted").stdout for _ in range(2)]
-    assert said == ["purged 5 stored items\n", "purged nothing: no stored item has such a tag or path\n"]
+        outputs = [run(tmp_path, nodes(cluster), "purge", "--tag", "counted").stdout for _ in range(2)]
+    assert outputs == ["purged 5 stored items\n", "purged nothing: no stored item has such a tag or path\n"]
 
 
 def test_without_nodes_the_commands_print_the_remedy(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def filled() -> Table:
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
+    ("tags", "message"),
     [
         ([path_tag("/shop/*")], "purged 2 stored items"),
         ([path_tag("/shop/**"), path_tag("/other")], "purged 3 stored items"),
@@ -38,9 +38,9 @@ async def filled() -> Table:
         ([name_tag("nobody")], NOTHING),
     ],
 )
-async def test_items_with_a_tag_that_were_not_purged_before_are_counted(tags: list[bytes], said: str) -> None:
+async def test_items_with_a_tag_that_were_not_purged_before_are_counted(tags: list[bytes], message: str) -> None:
     table = await filled()
-    assert await purge_and_count(table, CODEC, tags) == said
+    assert await purge_and_count(table, CODEC, tags) == message
     assert await purge_and_count(table, CODEC, tags) == NOTHING
 
 
