@@ -46,40 +46,19 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         if config.shared and not config.on_cluster_cache:
             verify_redis(config.url.reveal())
 
-    @asynccontextmanager
-    async def run() -> AsyncGenerator[None, None]:
-        cache_metrics = CacheMetrics(context.get(TELEMETRY))
-        async with open_store(context, config, cache_metrics, time.time) as store:
-            cache = create_cache(config, store, cache_metrics, time.time)
-            namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
-            context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
-            cache_filter.cache = cache
-            async with AsyncExitStack() as stack:
-                stack.push_async_callback(cache.close)
-                stack.callback(setattr, cache_filter, "cache", None)
-                if config.tags_from_sql:
-                    suspend = partial(cache_filter.suspend, cache)
-                    observer = SqlInvalidation(store, cache_metrics, suspend, cache_metrics.pending_purges)
-                    context.provide(TABLE_OBSERVER, await stack.enter_async_context(observer.running()))
-                yield
-
     async def drain() -> None:
         if cache_filter.cache is not None:
             cache_filter.cache.drain()
 
-    requires = (CLUSTER_STORE,) if config.on_cluster_cache else ()
-    if config.tags_from_sql:
-        provides = (CACHE, TABLE_OBSERVER)
-        return Lifespan(
-            run,
-            provides=provides,
-            requires=requires,
-            before=(DATABASE,),
-            drain=drain,
-            verify=verify,
-            required_by_key=REQUIRED_BY,
-        )
-    return Lifespan(run, provides=(CACHE,), requires=requires, drain=drain, verify=verify, required_by_key=REQUIRED_BY)
+    return Lifespan(
+        partial(_run, context, config, cache_filter),
+        provides=(CACHE, TABLE_OBSERVER) if config.tags_from_sql else (CACHE,),
+        requires=(CLUSTER_STORE,) if config.on_cluster_cache else (),
+        before=(DATABASE,) if config.tags_from_sql else (),
+        drain=drain,
+        verify=verify,
+        required_by_key=REQUIRED_BY,
+    )
 
 
 @hookimpl
@@ -114,6 +93,25 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return the command ``scalekit cache purge``."""
     return commands(context, context.config(CacheConfig))
+
+
+@asynccontextmanager
+async def _run(context: Context, config: CacheConfig, cache_filter: CacheFilter) -> AsyncGenerator[None, None]:
+    """Open the store, and let *cache_filter* use it while inside."""
+    cache_metrics = CacheMetrics(context.get(TELEMETRY))
+    async with open_store(context, config, cache_metrics, time.time) as store:
+        cache = create_cache(config, store, cache_metrics, time.time)
+        namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
+        context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
+        cache_filter.cache = cache
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(cache.close)
+            stack.callback(setattr, cache_filter, "cache", None)
+            if config.tags_from_sql:
+                suspend = partial(cache_filter.suspend, cache)
+                observer = SqlInvalidation(store, cache_metrics, suspend, cache_metrics.pending_purges)
+                context.provide(TABLE_OBSERVER, await stack.enter_async_context(observer.running()))
+            yield
 
 
 def _filter(context: Context) -> CacheFilter:

@@ -144,7 +144,7 @@ class Http2(Server):
         }
         return [sys.executable, "-m", self.server, *options[self.server], "scalekit.asgi:app"]
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         return ask(self.port, "GET", "/health/ready") == '{"status":"ready"}'
 
 
