@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -41,7 +40,8 @@ from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, trac
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
-from scalekit.telemetry import TELEMETRY, Instrument, NullTelemetry, Telemetry, catalogue, instruments_in
+from scalekit.telemetry import TELEMETRY, NullTelemetry, Telemetry, catalogue, instruments_in
+from scalekit.telemetry.instruments import AnyInstrument
 
 
 def create_app(
@@ -117,7 +117,7 @@ def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
     settings.raise_problems()
 
 
-def _own_metrics(settings: Settings) -> list[Instrument[Any]]:
+def _own_metrics(settings: Settings) -> list[AnyInstrument]:
     """Return the metrics of the host, which do not depend on plugins."""
     return [*instruments_in(memory_metrics), *(instruments_in(worker_metrics) if settings.server.workers else ())]
 
@@ -138,7 +138,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     public = {name: public_routes(settings, items) for name, items in routes.items()}
     warn_of_hidden_routes(target, public, () if settings.server.management_address else health_pages)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
-    state: dict[str, Any] = {}
+    state: dict[str, object] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)

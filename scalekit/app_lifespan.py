@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -24,7 +23,7 @@ OUTCOME_TIMEOUT = 1.0
 
 @asynccontextmanager
 async def app_lifespan(
-    app: ASGIApp, state: dict[str, Any], context: Context | None = None
+    app: ASGIApp, state: dict[str, object], context: Context | None = None
 ) -> AsyncGenerator[None, None]:
     """Start *app*, whose lifespan may add to *state* and use *context*, and stop it on exit.
 
@@ -46,7 +45,7 @@ async def app_lifespan(
 
 
 class _Protocol:
-    def __init__(self, app: ASGIApp, state: dict[str, Any], context: Context | None) -> None:
+    def __init__(self, app: ASGIApp, state: dict[str, object], context: Context | None) -> None:
         self.app = app
         self.scope: Scope = {**SCOPE, "state": state}
         if context is not None:

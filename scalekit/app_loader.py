@@ -6,12 +6,13 @@ import importlib
 import inspect
 import os
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from pkgutil import iter_modules
 from sysconfig import get_path
-from typing import Any, cast
+from types import ModuleType
+from typing import cast
 
 from starlette.types import ASGIApp
 
@@ -29,7 +30,7 @@ def load_target(target: str) -> ASGIApp:
     Raises ValueError when the module, the name or the object is wrong.
     """
     module_name, _, attribute = target.partition(":")
-    found: Any = _import(module_name)
+    found: object = _import(module_name)
     for part in attribute.split("."):
         try:
             found = getattr(found, part)
@@ -38,7 +39,7 @@ def load_target(target: str) -> ASGIApp:
     return application(found, target)
 
 
-def application(found: Any, name: str) -> ASGIApp:
+def application(found: object, name: str) -> ASGIApp:
     """Return *found* when it is an ASGI application, or the application that the factory *found* returns.
 
     An application takes scope, receive and send; a factory, such as a class, takes no arguments. Raises ValueError
@@ -50,7 +51,7 @@ def application(found: Any, name: str) -> ASGIApp:
         kind = type(found).__name__
         raise ValueError(f"{name} is neither an ASGI application nor a factory of one: {kind}{_remedy(found)}")
     try:
-        made = found()
+        made = cast(Callable[[], object], found)()
     except (Exception, SystemExit) as error:
         raise ValueError(f"the factory {name} failed: {describe_error(error)}") from error
     if inspect.iscoroutine(made):
@@ -61,7 +62,7 @@ def application(found: Any, name: str) -> ASGIApp:
     return cast(ASGIApp, made)
 
 
-def _remedy(found: Any) -> str:
+def _remedy(found: object) -> str:
     """Return the remedy for *found*, which is no application, as the end of a message."""
     if inspect.ismodule(found):
         return "; name an application inside it"
@@ -77,7 +78,7 @@ def _remedy(found: Any) -> str:
     return f"; a factory takes no arguments: give defaults to {', '.join(names)}"
 
 
-def _accepts(found: Any, count: int) -> bool:
+def _accepts(found: object, count: int) -> bool:
     if not callable(found) or (isinstance(found, type) and count):
         return False
     try:
@@ -87,7 +88,7 @@ def _accepts(found: Any, count: int) -> bool:
     return True
 
 
-def _import(name: str) -> Any:
+def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
@@ -79,7 +78,7 @@ def _guards(server: Server) -> list[Filter]:
 
 def _without_duplicates(owned: Iterable[tuple[LayeredFilter, str]]) -> Iterator[tuple[LayeredFilter, str]]:
     """Yield a filter, or equal middleware, once when several plugins return it for one layer."""
-    seen: list[tuple[Layer, Any]] = []
+    seen: list[tuple[Layer, object]] = []
     for item, plugin in owned:
         link = item.link
         same = (item.layer, link if isinstance(link, Filter) else (link.cls, link.args, link.kwargs))

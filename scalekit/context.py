@@ -54,6 +54,9 @@ class Key(Generic[T]):
         return context_of(fastapi_connection.scope).get(self)
 
 
+AnyKey = Key[Any]
+
+
 class Context:
     """One application's configuration and resources, passed to every hook.
 
@@ -72,7 +75,7 @@ class Context:
         self.redact = redact
         self.started: Callable[..., AbstractAsyncContextManager[None]] = nullcontext
         self._configs = dict(configs)
-        self._resources: dict[Key[Any], Any] = {}
+        self._resources: dict[AnyKey, Any] = {}
 
     def config(self, kind: type[T]) -> T:
         """Return the parsed table of type *kind*; raises PluginError when no enabled plugin declares it."""
@@ -93,11 +96,11 @@ class Context:
             self._resources[key] = make()
         return self.get(key)
 
-    def withdraw(self, key: Key[Any]) -> None:
+    def withdraw(self, key: AnyKey) -> None:
         """Remove the resource under *key*, if any."""
         self._resources.pop(key, None)
 
-    def has(self, key: Key[Any]) -> bool:
+    def has(self, key: AnyKey) -> bool:
         """Return whether a plugin provides a resource under *key* now."""
         return key in self._resources
 

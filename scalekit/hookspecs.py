@@ -7,7 +7,6 @@ as a lifespan or a probe, and never awaited here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 import pluggy
@@ -18,7 +17,7 @@ from scalekit.context import Context
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
-from scalekit.telemetry.instruments import Instrument
+from scalekit.telemetry.instruments import AnyInstrument
 
 GROUP = "scalekit"
 VERSION = 1
@@ -60,5 +59,5 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ign
 
 
 @hookspec
-def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:  # type: ignore[empty-body]
+def scalekit_metrics(context: Context) -> Sequence[AnyInstrument]:  # type: ignore[empty-body]
     """Return the metrics that this plugin records in its configuration, for dashboards and alerts."""

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
@@ -83,7 +82,7 @@ class Host:
         routes: Mapping[str, Sequence[BaseRoute]],
         start_order: Sequence[str],
         target: ASGIApp,
-        state: dict[str, Any],
+        state: dict[str, object],
     ) -> None:
         self.settings = settings
         self.context = context

@@ -13,10 +13,9 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from scalekit.app_loader import describe_error
-from scalekit.context import Context, Key
+from scalekit.context import AnyKey, Context
 from scalekit.errors import ResourceError, StartError, StopError
 from scalekit.lifespan import Callback, Lifespan, providing
 
@@ -79,7 +78,7 @@ class Lifecycle:
         """
         await self._begin(self._start_and_notify())
 
-    async def _begin(self, starting: Coroutine[Any, Any, None]) -> None:
+    async def _begin(self, starting: Coroutine[None, None, None]) -> None:
         self.phase = Phase.STARTING
         self.failed = {}
         self._drained = False
@@ -140,7 +139,7 @@ class Lifecycle:
         return cancelled
 
     @asynccontextmanager
-    async def running(self, *keys: Key[Any]) -> AsyncGenerator[None, None]:
+    async def running(self, *keys: AnyKey) -> AsyncGenerator[None, None]:
         """Start every step, or those that provide *keys* and their dependencies, and stop them on exit.
 
         The ``ready`` callbacks are not called, since no requests are served.
@@ -268,7 +267,7 @@ class _Running:
             self._on_failure(self.step.name, reason)
 
 
-async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+async def _unless(event: asyncio.Event, work: Coroutine[None, None, object]) -> bool:
     """Run *work*, or cancel it when *event* is set first; return whether it finished."""
     task, waiting = asyncio.create_task(work), asyncio.create_task(event.wait())
     try:

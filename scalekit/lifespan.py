@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, S
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
 
-from scalekit.context import Key
+from scalekit.context import AnyKey
 from scalekit.errors import PluginError
 
 Run = Callable[[], AbstractAsyncContextManager[None]]
 Callback = Callable[[], Awaitable[None]]
-Verify = Callable[[Container[Key[Any]]], None]
+Verify = Callable[[Container[AnyKey]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +34,16 @@ class Lifespan:
     """
 
     run: Run
-    provides: tuple[Key[Any], ...] = ()
-    requires: tuple[Key[Any], ...] = ()
-    after: tuple[Key[Any], ...] = ()
-    before: tuple[Key[Any], ...] = ()
+    provides: tuple[AnyKey, ...] = ()
+    requires: tuple[AnyKey, ...] = ()
+    after: tuple[AnyKey, ...] = ()
+    before: tuple[AnyKey, ...] = ()
     ready: Callback | None = None
     drain: Callback | None = None
     series_budget: int | None = None
     outermost: bool = False
     verify: Verify | None = None
-    required_by_key: Mapping[Key[Any], str] = field(default_factory=dict)
+    required_by_key: Mapping[AnyKey, str] = field(default_factory=dict)
 
 
 def series_budget(lifespans: Mapping[str, Lifespan]) -> int | None:
@@ -66,7 +65,7 @@ def with_dependencies(lifespans: Mapping[str, Lifespan], only: Iterable[str]) ->
     return {name: item for name, item in lifespans.items() if name in found}
 
 
-def providing(lifespans: Sequence[Lifespan], keys: Iterable[Key[Any]]) -> list[Lifespan]:
+def providing(lifespans: Sequence[Lifespan], keys: Iterable[AnyKey]) -> list[Lifespan]:
     """Return the *lifespans*, in start order, that provide one of *keys*, and their dependencies."""
     wanted = set(keys)
     found: list[Lifespan] = []
@@ -112,8 +111,8 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
         raise PluginError(f"plugins depend on each other in a cycle: {' -> '.join(error.args[1])}") from None
 
 
-def _providers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
-    providers: dict[Key[Any], str] = {}
+def _providers(lifespans: Mapping[str, Lifespan]) -> dict[AnyKey, str]:
+    providers: dict[AnyKey, str] = {}
     for name, item in lifespans.items():
         for key in item.provides:
             if providers.setdefault(key, name) != name:
@@ -121,5 +120,5 @@ def _providers(lifespans: Mapping[str, Lifespan]) -> dict[Key[Any], str]:
     return providers
 
 
-def _remedy(key: Key[Any]) -> str:
+def _remedy(key: AnyKey) -> str:
     return f"; turn on [plugins.{key.plugin}]" if key.plugin else ""

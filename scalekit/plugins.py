@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, metadata
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 import pluggy
@@ -25,7 +25,7 @@ from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
-from scalekit.telemetry.instruments import Instrument
+from scalekit.telemetry.instruments import AnyInstrument, Instrument
 
 T = TypeVar("T")
 
@@ -144,7 +144,7 @@ class Plugins:
         """Return the commands of each plugin."""
         return self._each("scalekit_commands", click.Command, context)
 
-    def metrics(self, context: Context) -> dict[str, list[Instrument[Any]]]:
+    def metrics(self, context: Context) -> dict[str, list[AnyInstrument]]:
         """Return the instruments of each plugin."""
         return self._each("scalekit_metrics", Instrument, context)
 
@@ -163,7 +163,7 @@ class Plugins:
             raise ConfigError(problems)
         return results
 
-    def _call_hook(self, name: str, hook: str, **arguments: object) -> Iterable[Any]:
+    def _call_hook(self, name: str, hook: str, **arguments: object) -> Iterable[object]:
         others = [module for other, module in self._loaded.items() if other != name]
         try:
             return list(self._manager.subset_hook_caller(hook, others)(**arguments))
@@ -173,7 +173,7 @@ class Plugins:
             raise PluginError(f"plugin {name!r} failed in {hook}: {describe_error(error)}") from error
 
 
-def _items(name: str, hook: str, kind: type[T], result: Any) -> Sequence[T]:
+def _items(name: str, hook: str, kind: type[T], result: object) -> Sequence[T]:
     items = [result] if isinstance(result, kind) else result
     if not isinstance(items, Sequence) or not all(isinstance(item, kind) for item in items):
         raise PluginError(f"plugin {name!r}: {hook} must return {kind.__name__}, got {result!r}")

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from math import isfinite
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
 
 
-def encode_json(value: Any) -> bytes:
+def encode_json(value: object) -> bytes:
     """Return *value*, a pydantic model or a JSON-compatible value, as JSON (RFC 8259).
 
     Raises ValueError for NaN and Infinity, which encoders write as null, and for types that JSON cannot represent.
@@ -39,8 +38,8 @@ def _refuse_invalid(value: BaseModel, encoded: bytes) -> None:
         raise
 
 
-def _refuse_non_finite(value: Any) -> None:
-    waiting = [value]
+def _refuse_non_finite(value: object) -> None:
+    waiting: list[object] = [value]
     while waiting:
         each = waiting.pop()
         if isinstance(each, float) and not isfinite(each):
@@ -48,7 +47,7 @@ def _refuse_non_finite(value: Any) -> None:
         waiting += _members(each)
 
 
-def _members(value: Any) -> Iterator[Any]:
+def _members(value: object) -> Iterator[object]:
     if isinstance(value, Mapping):
         yield from value.values()
     elif isinstance(value, list | tuple | set | frozenset):

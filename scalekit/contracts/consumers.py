@@ -159,7 +159,7 @@ def _validate_handler(function: Any) -> Handler:
     return handler
 
 
-def _place(function: Any) -> str:
+def _place(function: Handler) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
 
 

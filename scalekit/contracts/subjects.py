@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -28,7 +28,7 @@ class SubjectIdentifier(NamedTuple):
         return self.text.encode("utf-8", "surrogatepass")
 
 
-def is_authenticated(user: Any) -> bool:
+def is_authenticated(user: object) -> bool:
     """Return whether *user* is authenticated; true when ``is_authenticated`` is missing or raises."""
     try:
         return bool(getattr(user, "is_authenticated", True))
@@ -36,7 +36,7 @@ def is_authenticated(user: Any) -> bool:
         return True
 
 
-def subject_of(user: Any) -> SubjectIdentifier | None:
+def subject_of(user: object) -> SubjectIdentifier | None:
     """Return the identifier of *user*, a Starlette user object, or None when it has no name."""
     known = getattr(user, "subject_identifier", None)
     if isinstance(known, SubjectIdentifier):
@@ -53,7 +53,7 @@ def subject_in(scope: Scope) -> SubjectIdentifier | None:
     return None if user is None or not is_authenticated(user) else subject_of(user)
 
 
-def _name(user: Any, attribute: str) -> str:
+def _name(user: object, attribute: str) -> str:
     """Return *attribute* of *user* as a name, empty when it does not distinguish users, such as a default repr."""
     try:
         found = getattr(user, attribute, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import orjson
 from starlette.types import Scope
@@ -17,7 +16,7 @@ from scalekit.lifecycle import Lifecycle, Phase
 
 HEADERS = [(b"cache-control", b"no-store"), (b"content-type", b"application/json")]
 
-Page = Callable[[bool], tuple[int, dict[str, Any]]]
+Page = Callable[[bool], tuple[int, dict[str, object]]]
 
 
 class HealthPages(Filter):
@@ -45,17 +44,17 @@ class HealthPages(Filter):
         body = orjson.dumps(content)
         return LocalResponse(status, [*HEADERS, (b"content-length", b"%d" % len(body))], body)
 
-    def _live(self, details: bool) -> tuple[int, dict[str, Any]]:
+    def _live(self, details: bool) -> tuple[int, dict[str, object]]:
         return 200, {"status": "alive"}
 
-    def _ready(self, details: bool) -> tuple[int, dict[str, Any]]:
+    def _ready(self, details: bool) -> tuple[int, dict[str, object]]:
         reason = self._not_ready(details)
         return (503, {"status": "not ready", "reason": reason}) if reason else (200, {"status": "ready"})
 
-    def _summary(self, details: bool) -> tuple[int, dict[str, Any]]:
+    def _summary(self, details: bool) -> tuple[int, dict[str, object]]:
         reason = self._not_ready(details)
         status = Status.UNHEALTHY if reason else self.monitor.overall()
-        content: dict[str, Any] = {"status": status}
+        content: dict[str, object] = {"status": status}
         if details:
             now = asyncio.get_running_loop().time()
             results = self.monitor.results.items()
@@ -63,7 +62,7 @@ class HealthPages(Filter):
             content["checks"] = {name: self._details(name, result, now) for name, result in results}
         return 503 if reason else 200, content
 
-    def _details(self, name: str, result: Result, now: float) -> dict[str, Any]:
+    def _details(self, name: str, result: Result, now: float) -> dict[str, object]:
         return {
             "status": self.monitor.status(name),
             "critical": result.check.critical,

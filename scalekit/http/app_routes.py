@@ -40,7 +40,7 @@ def list_routes(app: ASGIApp) -> list[AppRoute]:
     return list(islice(_walk_app(app, "", MAX_DEPTH), MAX_ROUTES))
 
 
-def _walk_app(app: Any, prefix: str, depth: int) -> Iterator[AppRoute]:
+def _walk_app(app: object, prefix: str, depth: int) -> Iterator[AppRoute]:
     if app is None or not depth:
         return
     routes = getattr(app, "routes", None)
@@ -74,7 +74,7 @@ def _walk(routes: Iterable[Any], prefix: str, depth: int) -> Iterator[AppRoute]:
             yield (AppMount if isinstance(route, Mount) else AppRoute)(path, _methods(route))
 
 
-def _methods(route: Any) -> str:
+def _methods(route: object) -> str:
     kind = "WEBSOCKET" if "WebSocket" in type(route).__name__ else "*"
     return ", ".join(sorted(getattr(route, "methods", None) or ())) or kind
 

@@ -35,7 +35,7 @@ def add_exception_handlers(app: ASGIApp) -> None:
             handlers[ProblemError] = on_problem
 
 
-def _has_no_custom_handler(handlers: Mapping[Any, Any], *kinds: Any) -> bool:
+def _has_no_custom_handler(handlers: Mapping[Any, object], *kinds: object) -> bool:
     chosen = [handlers[kind] for kind in kinds if kind in handlers]
     return all(getattr(handler, "__module__", "").startswith(DEFAULTS) for handler in chosen)
 
@@ -53,7 +53,7 @@ async def on_unavailable(connection: HTTPConnection, error: Exception) -> Proble
     return problem_of(error)
 
 
-def _applications(app: Any, seen: set[int]) -> Iterator[Starlette]:
+def _applications(app: object, seen: set[int]) -> Iterator[Starlette]:
     if app is None or id(app) in seen or len(seen) >= MAX_APPS:
         return
     seen.add(id(app))

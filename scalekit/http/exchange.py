@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scalekit.http.filter_chain import FilterChain
     from scalekit.http.response import Header, LocalResponse
     from scalekit.http.route_template import RouteTemplates
-    from scalekit.http.stage import Stage
+    from scalekit.http.stage import Hook, Stage
 
 T = TypeVar("T")
 
@@ -182,7 +182,7 @@ class Exchange:
                 message = self._with_headers(message, starts)
         return self.client_send(message)
 
-    def _with_headers(self, message: Message, starts: Any) -> Message:
+    def _with_headers(self, message: Message, starts: Sequence[Hook]) -> Message:
         self.response_headers = [*(message.get("headers") or ()), *self.added_headers]
         for start in starts:
             start(self)

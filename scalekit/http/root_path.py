@@ -7,7 +7,6 @@ remove the prefix in the same way.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from starlette.routing import Host, Mount
 from starlette.types import ASGIApp
@@ -53,7 +52,7 @@ def root_path_of(app: ASGIApp) -> str:
     return _find(app, MAX_DEPTH)
 
 
-def _find(app: Any, depth: int) -> str:
+def _find(app: object, depth: int) -> str:
     if app is None or not depth:
         return ""
     if type(app).__module__.startswith("django.") and "django.conf" in sys.modules:

@@ -142,7 +142,7 @@ def _walk_below(route: Mount | Host, prefix: str, pattern: str, depth: int) -> I
     yield from _walk(inner, prefix, pattern, depth - 1)
 
 
-def _routes_of(app: Any) -> list[BaseRoute]:
+def _routes_of(app: object) -> list[BaseRoute]:
     """Return the routes of *app*, which middleware may wrap; empty when it is not a Starlette application."""
     for _ in range(MAX_DEPTH):
         routes = getattr(app, "routes", None)

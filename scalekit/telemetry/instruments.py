@@ -145,15 +145,18 @@ class Histogram(Instrument[HistogramSeries]):
         return NoHistogram(self.buckets)
 
 
-def instruments_in(*modules: ModuleType) -> list[Instrument[Any]]:
+AnyInstrument = Instrument[Any]
+
+
+def instruments_in(*modules: ModuleType) -> list[AnyInstrument]:
     """Return every instrument that *modules* declare, for the hook ``scalekit_metrics``."""
     return [value for module in modules for value in vars(module).values() if isinstance(value, Instrument)]
 
 
-Catalogue = dict[str, list[Instrument[Any]]]
+Catalogue = dict[str, list[AnyInstrument]]
 
 
-def catalogue(by_owner: Mapping[str, Iterable[Instrument[Any]]]) -> Catalogue:
+def catalogue(by_owner: Mapping[str, Iterable[AnyInstrument]]) -> Catalogue:
     """Return the instruments of each owner; one that names a group is listed once, under the group."""
     grouped: Catalogue = {}
     for owner, instruments in by_owner.items():

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from scalekit.errors import PluginError
-from scalekit.telemetry.instruments import Gauge, Histogram, Instrument, S
-from scalekit.telemetry.snapshot import MetricFamilies, MetricFamily, Snapshot
+from scalekit.telemetry.instruments import AnyInstrument, Gauge, Histogram, Instrument, S
+from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily, Snapshot
 from scalekit.telemetry.worker_totals import OTHER, Totals
 
 logger = logging.getLogger("scalekit")
@@ -32,14 +32,14 @@ class Telemetry:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.gather: Gather = self._of_this_process
-        self.catalogue: Mapping[str, Sequence[Instrument[Any]]] = {}
-        self._series: dict[str, dict[tuple[str, ...], Any]] = {}
-        self._declared: dict[str, Instrument[Any]] = {}
+        self.catalogue: Mapping[str, Sequence[AnyInstrument]] = {}
+        self._series: dict[str, dict[LabelValues, Any]] = {}
+        self._declared: dict[str, AnyInstrument] = {}
         self._samples: list[Sample] = []
         self._sources: list[Source] = []
         self._was_collected = False
         self._last: MetricFamilies = {}
-        self._failing: list[Callable[[], Any]] = []
+        self._failing: list[Callable[[], object]] = []
 
     def series(self, instrument: Instrument[S], *values: str) -> S:
         """Return the series of *instrument* with the label *values*, in the order of its labels.
@@ -108,13 +108,13 @@ class Telemetry:
             self._failing.remove(callback)
         return result
 
-    def _declare(self, instrument: Instrument[Any]) -> dict[tuple[str, ...], Any]:
+    def _declare(self, instrument: AnyInstrument) -> dict[LabelValues, Any]:
         declared = self._declared.setdefault(instrument.name, instrument)
         if declared != instrument:
             raise PluginError(f"metric {instrument.name!r} is declared twice with different definitions; rename one")
         return self._series.setdefault(instrument.name, {})
 
-    def _add(self, instrument: Instrument[S], known: dict[tuple[str, ...], Any], values: tuple[str, ...]) -> S:
+    def _add(self, instrument: Instrument[S], known: dict[LabelValues, Any], values: tuple[str, ...]) -> S:
         if len(values) != len(instrument.labels):
             raise ValueError(f"metric {instrument.name!r} has the labels {instrument.labels}, got {values}")
         rest = (OTHER,) * len(values)
@@ -146,7 +146,7 @@ class NullTelemetry(Telemetry):
         return instrument.null_series()
 
 
-def _warn(instrument: Instrument[Any], known: dict[tuple[str, ...], Any], budget: int) -> None:
+def _warn(instrument: AnyInstrument, known: dict[LabelValues, Any], budget: int) -> None:
     distinct = [len({values[place] for values in known}) for place in range(len(instrument.labels))]
     widest = instrument.labels[distinct.index(max(distinct))]
     logger.warning(

@@ -23,7 +23,7 @@ class CounterSeries:
         """Add *amount*, which must not be negative."""
         self.value += amount
 
-    def data(self) -> Any:
+    def data(self) -> float:
         """Return the number."""
         return self.value
 
@@ -48,7 +48,7 @@ class GaugeSeries:
         """Subtract *amount*."""
         self.value -= amount
 
-    def data(self) -> Any:
+    def data(self) -> float:
         """Return the number."""
         return self.value
 
