@@ -128,15 +128,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
-    by_plugin = plugins.routes(context)
-    own = [*operator_pages(settings, by_plugin), *static_routes(settings.document, settings.app.static)]
-    routes = {**by_plugin, "host": own} if own else by_plugin
-    settings.raise_problems()
-    health = settings.health.path
-    health_pages = (health, f"{health}/live", f"{health}/ready")
-    refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
-    public = {name: public_routes(settings, items) for name, items in routes.items()}
-    warn_of_hidden_routes(target, public, () if settings.server.management_address else health_pages)
+    routes = _routes_by_owner(settings, target, context)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     state: dict[str, object] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
@@ -165,6 +157,23 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     if not settings.server.trusted_proxies:
         host.add_temporary_filter(ProxyWarning)
     return host
+
+
+def _routes_by_owner(settings: Settings, target: ASGIApp, context: Context) -> Mapping[str, Sequence[BaseRoute]]:
+    """Return the routes of plugins and host by owner; warn about routes of *target* that they hide.
+
+    Raises ConfigError with the mistakes of the file so far, and PluginError when two owners have one path.
+    """
+    by_plugin = settings.plugins.routes(context)
+    own = [*operator_pages(settings, by_plugin), *static_routes(settings.document, settings.app.static)]
+    routes = {**by_plugin, "host": own} if own else by_plugin
+    settings.raise_problems()
+    health = settings.health.path
+    health_pages = (health, f"{health}/live", f"{health}/ready")
+    refuse_conflicts(routes, dict.fromkeys(health_pages, "the host"))
+    public = {name: public_routes(settings, items) for name, items in routes.items()}
+    warn_of_hidden_routes(target, public, () if settings.server.management_address else health_pages)
+    return routes
 
 
 def _target(settings: Settings) -> ASGIApp:

@@ -1,4 +1,4 @@
-"""The ASGI callable that stands between the server and everything else."""
+"""The ASGI application that servers call: the chain of plugins around the user's application."""
 
 from __future__ import annotations
 

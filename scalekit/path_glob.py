@@ -91,9 +91,9 @@ def _faults(text: str) -> list[tuple[object, str]]:
         ("\\" in text, "has a backslash; write a slash"),
         (re.search(r"[\x00-\x1f\x7f]", text), "has a control character; leave it out"),
         (_UNENCODED.search(text), "has a % without two hexadecimal digits; write %25 for the character"),
-        (_ENCODED_SLASH.search(text), "has an encoded slash or dot segment; write the path as it is after decoding"),
+        (_ENCODED_SLASH.search(text), "has an encoded slash or dot segment; write the decoded path"),
         ("***" in text, "has more than two stars in a row; write * or **"),
-        (mixed, f'has ** beside other characters in {mixed!r}; give it a segment of its own, as "/a/**/*b"'),
+        (mixed, f'has ** next to other characters in {mixed!r}; make ** a segment of its own, as "/a/**/*b"'),
         ("//" in text, "has a doubled slash; write one"),
         ({".", ".."} & set(segments), "has a dot segment; write the path that it leads to"),
     ]

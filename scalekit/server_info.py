@@ -25,7 +25,7 @@ class ServerInfo:
     retiring: bool = False
 
 
-SERVER_INFO: Key[ServerInfo] = Key("served")
+SERVER_INFO: Key[ServerInfo] = Key("server info")
 """Provided by ``scalekit run`` before plugins start; not by commands, tests and other servers."""
 
 WORKER: Key[str] = Key("worker")

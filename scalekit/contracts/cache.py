@@ -63,5 +63,5 @@ CACHE: Key[Cache] = Key("cache", plugin="cache")
 CLUSTER_CACHE: Key[Cache] = Key("cluster cache", plugin="cluster-cache")
 """The cache of values on a Redis Cluster, which all processes share."""
 
-CLUSTER_STORE: Key[SharedStore] = Key("nodes of the cluster cache", plugin="cluster-cache")
+CLUSTER_STORE: Key[SharedStore] = Key("cluster store", plugin="cluster-cache")
 """The shared store of the cluster cache, which another cache may use."""

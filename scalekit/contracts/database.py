@@ -179,7 +179,7 @@ READS: Key[Statements] = Key("reads", plugin="replica")
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
 
-TABLE_OBSERVER: Key[TableObserver] = Key("observer of tables", plugin="cache")
+TABLE_OBSERVER: Key[TableObserver] = Key("table observer", plugin="cache")
 """Provided by a plugin that observes tables, before DATABASE is provided."""
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")

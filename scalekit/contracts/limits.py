@@ -17,8 +17,7 @@ class Limits(Protocol):
     async def hit(self, policy: str, key: str) -> None:
         """Count a hit; raises an HTTPException (429), and counts nothing, when the limit is exceeded.
 
-        Whatever a framework makes of the exception, the response is problem+json with ``Retry-After`` and
-        ``RateLimit``.
+        In every framework the response is problem+json with ``Retry-After`` and ``RateLimit``.
         """
         ...
 

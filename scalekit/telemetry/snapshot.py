@@ -23,7 +23,7 @@ class MetricFamily:
     bounds: tuple[float, ...] = ()
     data: dict[LabelValues, Any] = field(default_factory=dict)
 
-    def alike(self, other: MetricFamily) -> bool:
+    def is_compatible(self, other: MetricFamily) -> bool:
         """Return whether *other* has the same type, labels and buckets, so that both can be summed."""
         mine = (self.kind, self.labels, self.multiprocess_mode, self.bounds)
         return mine == (other.kind, other.labels, other.multiprocess_mode, other.bounds)

@@ -31,7 +31,7 @@ class Totals:
         families = {name: self._within_budget(name, each) for name, each in snapshot.families.items()}
         self._latest[worker, generation] = families
 
-    def end(self, worker: str, generation: int = 0) -> None:
+    def mark_exited(self, worker: str, generation: int = 0) -> None:
         """Add the counters and histograms of the exited *worker* to the sum, and drop its gauges."""
         for name, family in self._latest.pop((worker, generation), {}).items():
             if family.kind != "gauge":
@@ -71,7 +71,7 @@ def _labelled(family: MetricFamily, worker: str) -> MetricFamily:
 def _add(families: MetricFamilies, name: str, more: MetricFamily) -> None:
     """Add *more* to *families*; replace the family when a new worker declares it with other labels or buckets."""
     mine = families.get(name)
-    if mine is None or not mine.alike(more):
+    if mine is None or not mine.is_compatible(more):
         families[name] = MetricFamily(
             more.kind, more.help, more.labels, more.multiprocess_mode, more.bounds, dict(more.data)
         )

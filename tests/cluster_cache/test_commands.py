@@ -124,5 +124,5 @@ def test_the_url_contains_all_options_of_the_table(tmp_path: Path) -> None:
 
 def test_without_nodes_the_http_cache_cannot_use_the_store() -> None:
     tables = {"plugins": {"cluster-cache": {}, "cache": {"url": "cluster-cache:"}}}
-    with pytest.raises(ConfigError, match="nodes of the cluster cache"):
+    with pytest.raises(ConfigError, match="cluster store"):
         create_app(tables, app=bare_application)

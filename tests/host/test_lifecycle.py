@@ -41,7 +41,7 @@ class Story:
             await starting()
             self.events.append(f"{name}+")
             yield
-            await stopping()  # not in a finally: the host must come back here all the same
+            await stopping()  # not in a finally block: the host must resume here in any case
             self.events.append(f"{name}-")
 
         return Step(name, Lifespan(run, **arguments), start_timeout=0.2, stop_timeout=0.2)
@@ -263,13 +263,13 @@ async def test_a_cancelled_start_task_stops_the_started_steps() -> None:
     assert story.events == ["a+", "a-"]
 
 
-def unhurried(step: Step) -> Step:
+def without_timeouts(step: Step) -> Step:
     return Step(step.name, step.lifespan, None, 600)
 
 
 async def test_cancel_start_stops_the_started_steps() -> None:
     story = Story()
-    lifecycle = story.lifecycle(story.step("a"), unhurried(story.step("b", starting=hang)))
+    lifecycle = story.lifecycle(story.step("a"), without_timeouts(story.step("b", starting=hang)))
     task = asyncio.create_task(lifecycle.start())
     while "a+" not in story.events:
         await asyncio.sleep(0)
@@ -293,7 +293,9 @@ async def test_cancel_start_after_a_complete_start_does_nothing() -> None:
 
 async def test_force_stop_cancels_steps_that_drain_or_stop(caplog: pytest.LogCaptureFixture) -> None:
     story = Story()
-    lifecycle = story.lifecycle(unhurried(story.step("a", drain=hang)), unhurried(story.step("b", stopping=hang)))
+    lifecycle = story.lifecycle(
+        without_timeouts(story.step("a", drain=hang)), without_timeouts(story.step("b", stopping=hang))
+    )
     await lifecycle.start()
     draining = asyncio.create_task(lifecycle.drain())
     await asyncio.sleep(0)
@@ -310,7 +312,7 @@ async def test_a_running_stop_can_be_forced() -> None:
         stopping.set()
         await hang()
 
-    lifecycle = (story := Story()).lifecycle(unhurried(story.step("a", stopping=stop)))
+    lifecycle = (story := Story()).lifecycle(without_timeouts(story.step("a", stopping=stop)))
     await lifecycle.start()
     task = asyncio.create_task(lifecycle.stop())
     await stopping.wait()

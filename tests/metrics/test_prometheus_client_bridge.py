@@ -104,7 +104,7 @@ def test_counters_of_an_exited_worker_remain(registry: CollectorRegistry) -> Non
     Summary("took", "Took.", registry=registry).observe(4)
     totals = Totals()
     totals.update("1", Snapshot(1000, families(registry)))
-    totals.end("1")
+    totals.mark_exited("1")
     samples = parse_samples("".join(write(totals.total().families, PrometheusFormat())))
     assert samples == {
         ("orders_total", labels()): 3,

@@ -41,7 +41,7 @@ class MetricsAggregator:
         """Count the exit of *worker* and retain its counters in the total."""
         self._own.series(WORKER_EXITS, worker.exit_reason).inc()
         self._apply(worker)
-        self._totals.end(worker.slot, worker.generation)
+        self._totals.mark_exited(worker.slot, worker.generation)
         if worker in self._received:
             self._received[worker].set()
 

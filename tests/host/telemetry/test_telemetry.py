@@ -171,8 +171,8 @@ def test_workers_add_up_and_gauges_combine_as_declared() -> None:
 def test_an_exited_worker_keeps_its_counters_and_loses_its_gauges() -> None:
     totals = Totals()
     totals.update("1", recorded().snapshot())
-    totals.end("1")
-    totals.end("1")
+    totals.mark_exited("1")
+    totals.mark_exited("1")
     totals.update("2", recorded().snapshot())
     families = totals.total().families
     assert families["greeted"].data == {("hello",): 2}
@@ -184,7 +184,7 @@ def test_an_exited_worker_keeps_its_counters_and_loses_its_gauges() -> None:
 def test_a_metric_that_a_new_worker_declares_differently_is_reset() -> None:
     totals = Totals()
     totals.update("1", recorded().snapshot())
-    totals.end("1")
+    totals.mark_exited("1")
     totals.update(
         "2", Snapshot(10, {"stayed": MetricFamily("histogram", "Anew.", (), bounds=(5.0,), data={(): [1, [1, 0], {}]})})
     )
@@ -214,7 +214,7 @@ def test_counters_never_decrease_and_lose_no_increment(history: list[tuple[list[
             counted += 1
         totals.update(str(worker), decode(encode(telemetry.snapshot())))
         if ends:
-            totals.end(str(worker))
+            totals.mark_exited(str(worker))
             telemetry, worker = Telemetry(3), worker + 1
         families = totals.total().families
         after = families["greeted"].data if "greeted" in families else {}
