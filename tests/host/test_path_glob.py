@@ -1,4 +1,4 @@
-"""The one dialect of path patterns, against a matcher that is too simple to be wrong."""
+"""Path patterns, compared with a simple reference matcher."""
 
 from __future__ import annotations
 

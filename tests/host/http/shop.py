@@ -85,7 +85,7 @@ async def stream(send: Send) -> None:
 
 
 async def read(receive: Receive) -> int:
-    """Return how long the body is."""
+    """Return the length of the body."""
     length, more = 0, True
     while more:
         message = await receive()
@@ -97,7 +97,7 @@ async def read(receive: Receive) -> int:
 
 
 async def wait(receive: Receive) -> None:
-    """Wait until the client leaves."""
+    """Wait until the client disconnects."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

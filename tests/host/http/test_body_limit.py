@@ -130,7 +130,7 @@ async def test_only_time_spent_in_receive_counts() -> None:
 
 
 async def test_received_bytes_extend_the_timeout() -> None:
-    """At a KiB a second, 100 KiB that have come buy far more than the wait that follows."""
+    """At 1 KiB/s, 100 KiB that have arrived extend the timeout by far more than the wait that follows."""
     client = Conversation()
     client.chunk(b"x" * 102400, more=True)
     running = asyncio.create_task(

@@ -1,4 +1,4 @@
-"""What the record of a request or websocket has, while it is served and afterwards."""
+"""The attributes of an exchange while it is served and afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOUR: ContextVar[str] = ContextVar("colour", default="none")
 
 
 class Ends(Filter):
-    """Keeps the record and the exception."""
+    """Records the exchange and the exception."""
 
     request_headers = (b"x-seen",)
     exchange: Any = None
@@ -200,7 +200,7 @@ def test_an_exchange_closed_in_another_context_is_completed() -> None:
 
 
 def records() -> int:
-    """Return how many records of requests there are, those that other tests keep too."""
+    """Return the number of exchanges in memory, including those of other tests."""
     return sum(issubclass(type(each), Exchange) for each in gc.get_objects())
 
 

@@ -35,7 +35,7 @@ class Shouting:
 
 
 class Seen(Filter):
-    """Notes a request header."""
+    """Records a request header."""
 
     request_headers = (b"x-seen",)
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Passing:
-    """A middleware of a third party, which changes nothing."""
+    """Third-party middleware that changes nothing."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,7 +41,7 @@ class Passing:
 
 
 class Apart(Passing):
-    """One that serves in a task of its own."""
+    """Third-party middleware that serves in a task of its own."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.ensure_future(super().__call__(scope, receive, send))
@@ -61,7 +61,7 @@ def file_in(folder: Path, store: str) -> Path:
 
 
 def separate(host: Host, kind: Any) -> None:
-    """Let a middleware of *kind* stand between every two filters of *host*."""
+    """Insert a middleware of *kind* between every two filters of *host*."""
     between = ChainLink("LOG", "test", Middleware(kind))
     links = [link for pair in pairwise(host.links) for link in (pair[0], between)]
     host.chain = build_chain([*links, host.links[-1]], host.target, host.templates)

@@ -1,4 +1,4 @@
-"""Decisions that wait for a reply: all are made before anything takes effect, from the outermost on."""
+"""Pending decisions: all are made before anything takes effect, the outermost first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Request:
         self.task = asyncio.create_task(self.client.run(app, http_scope()))
 
     async def goes_on(self) -> None:
-        """Let everything happen that can happen without a reply."""
+        """Run the event loop until everything waits for a reply."""
         for _ in range(5):
             await asyncio.sleep(0)
 

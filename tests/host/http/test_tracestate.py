@@ -1,4 +1,4 @@
-"""What is passed on of ``tracestate``, by W3C Trace Context."""
+"""The propagation of ``tracestate`` by W3C Trace Context."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What plugins say that they record, before they do."""
+"""The catalogue of metrics that plugins declare."""
 
 from __future__ import annotations
 
