@@ -51,7 +51,7 @@ def measure(rounds: int) -> list[Row]:
             for title, preload in ((APART, "false"), (FORKED, "true")):
                 overrides = (f"server.workers={WORKERS}", f"server.preload={preload}", "server.drain_delay=0s")
                 with Workers("production.toml", "PORT", environment, overrides) as service:
-                    wait_for("an answer", service.is_ready)
+                    wait_for("a response", service.is_ready)
                     taken[title].append(_taken(family(service.pid)[1:]))
     return list(_rows(taken))
 

@@ -1,4 +1,4 @@
-"""``make drill``: what clients see while one thing after the other fails."""
+"""``make drill``: inject faults under load and report their effect on clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.drill.report import mistakes, report
 
 
 def main() -> None:
-    """Let everything fail, write the report and say what misses the goals."""
+    """Inject all faults, write the report and print the missed goals."""
     parser = argparse.ArgumentParser(prog="make drill", description=__doc__)
     parser.add_argument("--hold", type=float, default=5.0, help="seconds that each fault lasts")
     parser.add_argument("--rate", type=int, default=50, help="requests a second")

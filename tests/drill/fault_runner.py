@@ -1,4 +1,4 @@
-"""Let one fault after the other strike under load, and measure what clients see of each."""
+"""Inject one fault after the other under load, and measure the effect on clients."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.drill.load import NO_RESPONSE, Load, Response
 from tests.processes import wait_for
 
 QUICK = 3.0
-"""Seconds within which what was gone must be of use again."""
+"""Seconds within which a restarted server must be used again."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one fault did, from its strike until all was well again."""
+    """The effect of one fault, from its injection until recovery."""
 
     fault: str
     responses: Sequence[Response]
@@ -39,7 +39,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Found:
-    """What all faults did, and what was lost of what had been confirmed; *page* is k6's own."""
+    """The effects of all faults, and the confirmed rows and messages that were lost; *page* is k6's report."""
 
     outcomes: Sequence[Outcome]
     written: int
@@ -52,7 +52,7 @@ class Place(Protocol):
     """Where the faults strike."""
 
     def troubles(self) -> set[str]:
-        """Return what the health page says is wrong."""
+        """Return the failed checks of the health page."""
         ...
 
     def lost_rows(self, items: set[str]) -> int:
@@ -112,7 +112,7 @@ def _quiet(load: Load, since: float) -> bool:
 
 
 def unexpected(fault: Fault, responses: Sequence[Response]) -> list[Response]:
-    """Return the failures that are no refusal, with Retry-After, of a request that needs the unavailable server."""
+    """Return the failed requests, except those rejected with Retry-After that need the unavailable server."""
     bad = [
         response
         for response in responses

@@ -1,4 +1,4 @@
-"""What goes wrong in a drill: each fault strikes, and mends what it did."""
+"""The faults of a drill; each is injected, then repaired."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Fault:
     name: str
     _: KW_ONLY
     takes: frozenset[str] = NOTHING
-    """The kinds of requests that need what is gone."""
+    """Kinds of requests that need the unavailable server."""
     cuts: int = 0
-    """How many requests it may cut in the middle, since they are in what is killed."""
+    """Number of requests that may fail because they are in the killed process."""
     shows: str = ""
-    """What the health page says is wrong meanwhile, if anything: it lasts until that is said."""
+    """Failed health check during the fault, if any: the fault lasts until it is reported."""
 
     def strike(self) -> None:
         raise NotImplementedError
 
     def mend(self) -> None:
-        """Put it right; come back when what was gone is there again."""
+        """Repair the fault; return when the server is available again."""
         raise NotImplementedError
 
 
 @dataclass
 class Killed(Fault):
-    """A server is gone without a warning (kill -9), and started again."""
+    """A server is killed (SIGKILL) and started again."""
 
     server: Server
 
@@ -78,7 +78,7 @@ class Paused(Fault):
 
 @dataclass
 class MasterKilled(Fault):
-    """A master of a cluster is gone; a replica takes its place, whose replica it becomes."""
+    """A master of a cluster is killed; its replica is promoted, and it returns as a replica."""
 
     cluster: RedisCluster
     _node: list[ClusterNode] = field(default_factory=list, init=False)
@@ -94,7 +94,7 @@ class MasterKilled(Fault):
 
 @dataclass
 class WorkerKilled(Fault):
-    """A worker of an instance is gone in the middle of its requests; the supervisor starts another."""
+    """A worker of an instance is killed during requests; the supervisor starts another."""
 
     instance: Supervisor
     workers: int

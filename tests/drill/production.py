@@ -59,11 +59,11 @@ class Setting:
         return self.production.url
 
     def troubles(self) -> set[str]:
-        """Return what the health pages of the instances say is wrong."""
+        """Return the failed checks of the health pages of all instances."""
         return set().union(*map(_troubles, self.production.instances))
 
     def faults(self) -> list[Fault]:
-        """Return what can go wrong here, in the order of the drill."""
+        """Return the faults of this environment, in the order of the drill."""
         servers, busy = self.production.servers, 50
         addresses = (self.url, self.production.instances[0].url)
         full = DiskFull("the disk of the log is full", self.disk, shows="logging")

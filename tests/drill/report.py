@@ -29,7 +29,7 @@ lost.
 
 
 def mistakes(found: Found) -> list[str]:
-    """Return what misses the goals."""
+    """Return the missed goals."""
     missed = [f"{each.fault}: {len(each.unexpected)} unexpected errors" for each in found.outcomes if each.unexpected]
     missed += [f"{each.fault}: healed after {each.heal:.1f} s" for each in found.outcomes if each.heal > QUICK]
     missed += [f"{found.lost_rows} rows were lost"] if found.lost_rows else []

@@ -1,4 +1,4 @@
-"""The drill in short, and that it notices what it should."""
+"""A short drill, and the rules by which it fails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUT = replace(GOOD, status=0)
 
 
 @pytest.mark.needs("consul", "k6", "nginx", "postgres", "rabbitmq", "redis", "slowhttptest")
-def test_whatever_fails_nothing_is_lost_and_only_what_needs_it_is_refused() -> None:
+def test_faults_lose_nothing_and_only_requests_that_need_the_server_are_rejected() -> None:
     found = drilled(hold=0.5, rate=40)
     print(report(found))
     assert not [(each.fault, each.unexpected) for each in found.outcomes if each.unexpected]
@@ -41,12 +41,12 @@ def test_whatever_fails_nothing_is_lost_and_only_what_needs_it_is_refused() -> N
         ([replace(CUT, status=502)], 0),
     ],
 )
-def test_what_is_unexpected(responses: list[Response], wrong: int) -> None:
-    fault = Fault("the data is gone", takes=DATA, cuts=1)
+def test_unexpected_responses_are_counted(responses: list[Response], wrong: int) -> None:
+    fault = Fault("the database is unavailable", takes=DATA, cuts=1)
     assert len(unexpected(fault, responses)) == wrong
 
 
-def test_the_report_has_a_line_for_each_fault_and_names_what_misses_the_goals() -> None:
+def test_the_report_has_a_line_for_each_fault_and_names_missed_goals() -> None:
     fine = Outcome("nothing", [GOOD] * 9 + [REFUSED], [], 0.0125, 0.0, 0, 0, "healthy")
     slow = Outcome("slow", [GOOD], [CUT], 0.5, 3.1, 2, 1, "pool unhealthy")
     page = report(Found([fine, slow], 7, 2, 1, ""))

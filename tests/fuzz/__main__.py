@@ -1,4 +1,4 @@
-"""Draw examples at random for so many seconds, 60 unless told: ``python -m tests.fuzz 300``."""
+"""Draw random examples for a number of seconds, by default 60: ``python -m tests.fuzz 300``."""
 
 from __future__ import annotations
 

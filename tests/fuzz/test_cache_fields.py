@@ -65,7 +65,7 @@ def test_conditions_hold_or_not(asked: bytes, since: bytes, etag: bytes, modifie
 
 @given(ranges, st.integers(0, 2**40))
 @fuzzed
-def test_a_range_is_within_what_it_is_of(value: bytes, length: int) -> None:
+def test_a_range_is_within_its_representation(value: bytes, length: int) -> None:
     place = parse_single_range(value, length)
     if place is not None and place[1]:
         assert 0 <= place[0] < place[1] <= length
@@ -73,7 +73,7 @@ def test_a_range_is_within_what_it_is_of(value: bytes, length: int) -> None:
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(1, 10**9))
 @fuzzed
-def test_a_range_is_the_one_that_was_asked_for(first: int, last: int, length: int) -> None:
+def test_a_range_is_the_requested_one(first: int, last: int, length: int) -> None:
     expected = None if last < first else (first, min(last + 1, length)) if first < length else (0, 0)
     assert parse_single_range(b"bytes=%d-%d" % (first, last), length) == expected
 
@@ -90,7 +90,7 @@ def test_a_response_has_an_age_and_a_lifetime(age: bytes, date: bytes, expires: 
 
 @given(names, lists)
 @fuzzed
-def test_what_a_response_varies_by_is_read(vary: bytes, value: bytes) -> None:
+def test_vary_is_parsed(vary: bytes, value: bytes) -> None:
     for name in vary_names([vary]):
         assert name == name.strip().lower()
         form = normalize(name, value)

@@ -1,4 +1,4 @@
-"""Bytes on a connection: whatever a client sends, it is answered or cut, and the next client is served."""
+"""Bytes on a connection: any input gets a response or a closed connection, and the next client is served."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ rests = values("0", "1", "\r\n", ";", "a", "=", '"', "ffffffffffffffffff", "GET 
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the body, and answer."""
+    """Read the body and respond."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1000})

@@ -109,7 +109,7 @@ def test_a_date_that_seems_more_than_fifty_years_ahead_is_in_the_past(text: str,
         "Sat Jan 32 00:00:00 2022",
     ],
 )
-def test_what_no_calendar_has_is_no_date(text: str) -> None:
+def test_invalid_dates_are_rejected(text: str) -> None:
     assert parse_date(text.encode(), NOW) is None
 
 

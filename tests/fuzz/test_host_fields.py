@@ -30,7 +30,7 @@ forwarding = st.lists(st.tuples(st.sampled_from([*FORWARDING, b"host"]), entries
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer nothing."""
+    """Send no response."""
 
 
 @given(

@@ -90,7 +90,7 @@ async def take(message: Any) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("depth", [100, 100_000])
 @pytest.mark.parametrize("piece", [b"[", b'{"a":', b"9", b'"\\ud800"'])
-async def test_a_body_that_cannot_be_read_is_told_apart(piece: bytes, depth: int) -> None:
+async def test_an_unreadable_body_is_reported(piece: bytes, depth: int) -> None:
     consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
     with pytest.raises(UndecodableMessage):
         await MessageDispatcher(consumer, None, Context(Server(), {})).dispatch(

@@ -1,4 +1,4 @@
-"""Whole requests through the host with its plugins: whatever a client sends, no answer is a 500 and nothing raises."""
+"""Requests through the host with its plugins: no input causes a 500 or an exception."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def page(request: Request) -> Response:
 
 
 async def change(request: Request) -> Response:
-    """Answer that something has changed, also where the client names."""
+    """Respond with an invalidation of the URLs that the client names."""
     where = request.headers.get("x-where", "/").encode("latin-1")
     response = PlainTextResponse("changed", 201)
     response.raw_headers.append((b"location", where))
@@ -248,7 +248,7 @@ def test_no_websocket_is_a_failure(
 
 
 def test_a_request_with_a_good_token_gets_through(service: Service) -> None:
-    """What is refused above is refused for what it says, not because nothing gets through."""
+    """A valid login passes: the rejections above have other causes."""
     scope = service.scope("http", "GET", (b"/token", b""), [HOST])
     answer = service.run(service.ask(scope, [{"type": "http.request"}]))
     access = answer.body.split()[0]

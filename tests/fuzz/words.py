@@ -17,7 +17,7 @@ fuzzed = settings(
 
 
 def texts(*words: str) -> st.SearchStrategy[str]:
-    """Return text in which *words* stand beside each other, beside numbers, and beside what a field may hold."""
+    """Return text of *words*, numbers and characters of a field."""
     piece = st.one_of(
         st.sampled_from(words),
         st.integers(-1, 2**70).map(str),
@@ -32,5 +32,5 @@ def values(*words: str) -> st.SearchStrategy[bytes]:
 
 
 def mixed(shapes: Sequence[st.SearchStrategy[str]], *words: str) -> st.SearchStrategy[bytes]:
-    """Return what has one of *shapes*, or what has none."""
+    """Return text with one of *shapes*, or with none."""
     return st.one_of(*(shape.map(lambda text: text.encode("latin-1")) for shape in shapes), values(*words))

@@ -1,6 +1,6 @@
 """Run all tests: `make test`.
 
-What fails runs once more at the end of its part; what passes then is flaky, and what fails twice fails the gate.
+Failed tests run once more at the end of their part; one that then passes is flaky, one that fails again fails the gate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NoReturn
 from tests.gate.busy import busy
 from tests.gate.lane import Lane, run_lanes
 from tests.gate.phase import Phase
-from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_environments_of_gone_checkouts
+from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_environments_of_removed_checkouts
 from tests.gate.summary import PART, Total, lines
 
 BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile", "--max-worker-restart=0")
@@ -37,7 +37,7 @@ def lanes() -> list[Lane]:
 
 def _other_pythons() -> Iterator[Phase]:
     """Yield the quick tests and the start of the sample under the oldest and the newest supported Python."""
-    remove_environments_of_gone_checkouts()
+    remove_environments_of_removed_checkouts()
     for version, python in oldest_and_newest().items():
         if version != sys.version_info[:2]:
             name = f"quick tests under {name_of(version)}"
@@ -65,7 +65,7 @@ def _run(parts: Sequence[Lane], times: list[tuple[str, float]]) -> Total:
     for phase in chain(*parts):
         times.append((PART + phase.name, phase.seconds))
         total.add(phase)
-    times.append((PART + "once more, what failed", time.monotonic() - began))
+    times.append((PART + "once more, failed tests", time.monotonic() - began))
     return total
 
 

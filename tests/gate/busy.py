@@ -16,7 +16,7 @@ while True:
 
 @contextmanager
 def busy(count: int) -> Iterator[list[int]]:
-    """Run this many busy loops, and give their process ids; they end with the block or this process."""
+    """Run *number* busy loops inside the block, and yield their process ids."""
     command = ["setpriv", "--pdeathsig=KILL", sys.executable, "-S", "-c", LOOP]
     loops: list[subprocess.Popen[bytes]] = []
     try:

@@ -15,7 +15,7 @@ Lane = Sequence[Phase]
 
 
 def run_lanes(lanes: Sequence[Lane]) -> None:
-    """Run the lanes beside each other; an exception in this thread, such as an interrupt, ends what runs.
+    """Run the lanes concurrently; an exception in this thread, such as an interrupt, stops them.
 
     The first lane prints as it goes, each phase of the others when it is over.
     """

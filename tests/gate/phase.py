@@ -71,7 +71,7 @@ class Phase:
             return read(file, self._end_of(command, output))
 
     def _end_of(self, command: Sequence[str], output: IO[bytes] | None) -> int:
-        """Return the status with which the command ends; neither it nor what it started outlives a stopped phase."""
+        """Return the exit status of the command; its process group is killed when the phase stops."""
         if self.stopped.is_set():
             return -signal.SIGINT
         process = subprocess.Popen(

@@ -38,7 +38,7 @@ def supported() -> dict[Version, str]:
 
 
 def environment(version: Version, python: str) -> str:
-    """Return the interpreter of an environment in which this checkout is installed; make it where it is not there."""
+    """Return the interpreter of an environment with this checkout installed; create a missing environment."""
     folder = _cache() / f"{name_of(version)}-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]}"
     own = folder / "bin/python"
     wanted = f"{python}\n{(ROOT / 'pyproject.toml').read_text()}"
@@ -53,8 +53,8 @@ def environment(version: Version, python: str) -> str:
     return str(own)
 
 
-def remove_environments_of_gone_checkouts() -> None:
-    """Remove what was made for checkouts that are not there any more."""
+def remove_environments_of_removed_checkouts() -> None:
+    """Remove the environments of checkouts that no longer exist."""
     for note in _cache().glob(f"python3.*/{CHECKOUT}"):
         if not Path(note.read_text()).exists():
             shutil.rmtree(note.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A pytest plugin that writes what happened to each test into a file, and can run only the tests that a file names.
+"""A pytest plugin that records the outcome of each test in a file, and can run only the tests that a file names.
 
     pytest -p tests.gate.recorder --record results.json [--only ids.json]
 
@@ -91,7 +91,7 @@ def _outcome(report: pytest.TestReport) -> str:
 
 
 def _message(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Return the first line of what went wrong."""
+    """Return the first line of the error."""
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None:
         text = crash.message

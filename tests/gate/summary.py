@@ -1,4 +1,4 @@
-"""The last lines: how long what took, what is flaky, what failed, and pytest's own kind of summary."""
+"""The last lines: durations, flaky tests, failures, and totals in pytest's format."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.gate.phase import Phase
 
 SLOWEST = 40
 PART = "  "
-"""Begins the name of what ran beside other parts, whose seconds are in those of the whole."""
+"""Prefix of the name of a concurrent part, whose seconds are included in those of the whole."""
 WORDS = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
 
 
 @dataclass
 class Total:
-    """What all phases came to."""
+    """The totals of all phases."""
 
     counts: Counter[str] = field(default_factory=Counter)
     flaky: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class Total:
         return not (self.failed or self.problems) and self.counts["passed"] > 0
 
     def add(self, phase: Phase) -> None:
-        """Count a phase; what fails in it is run once more."""
+        """Count a phase; run its failed tests once more."""
         self.problems += [f"{phase.name}: {problem}" for problem in phase.outcome.problems]
         outcomes = {name: result.outcome for name, result in phase.outcome.tests.items()}
         if phase.outcome.failed:
@@ -36,7 +36,7 @@ class Total:
         self.counts.update(outcomes.values())
 
     def _repeat(self, phase: Phase) -> dict[str, str]:
-        print(f"\n==> once more: what failed in {phase.name}", flush=True)
+        print(f"\n==> once more: failed tests of {phase.name}", flush=True)
         first = phase.outcome.failed
         again = phase.repeat(first)
         self.problems += [f"{phase.name}, once more: {problem}" for problem in again.problems]

@@ -59,27 +59,27 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
     return gate
 
 
-def test_what_passes_passes(gate: Gate) -> None:
+def test_a_passing_run_passes(gate: Gate) -> None:
     total, last = gate(GOOD, GOOD)
     assert total.passed
     assert re.fullmatch(r"=+ 2 passed in [\d.]+s \(0:\d\d:\d\d\) =+", last[-1])
 
 
-def test_what_fails_twice_fails_the_gate(gate: Gate) -> None:
+def test_a_test_that_fails_twice_fails_the_gate(gate: Gate) -> None:
     total, last = gate(GOOD, BAD)
     assert not total.passed
     assert "FAILED test_1.py::test_bad (a part) - assert 1 == 2" in last
     assert " 1 failed, 1 passed in " in last[-1]
 
 
-def test_what_passes_the_second_time_is_named_as_flaky_with_its_message(gate: Gate) -> None:
+def test_a_test_that_passes_the_second_time_is_flaky(gate: Gate) -> None:
     total, last = gate(GOOD, FLAKY.format(name="late"))
     assert total.passed
     assert "FLAKY test_1.py::test_late (a part) - AssertionError: the first time" in last
     assert " 2 passed in " in last[-1]
 
 
-def test_only_what_failed_runs_again(gate: Gate, tmp_path: Path) -> None:
+def test_only_failed_tests_run_again(gate: Gate, tmp_path: Path) -> None:
     count = f"def test_count():\n    with open({str(tmp_path / 'count')!r}, 'a') as f: f.write('x')\n"
     total, _ = gate(FLAKY.format(name="late") + count)
     assert total.passed
@@ -170,7 +170,7 @@ def test_a_crash_the_second_time_fails_the_gate(gate: Gate) -> None:
     assert "a part, once more: pytest ended with 0 before its tests were over" in total.problems
 
 
-def test_a_test_that_is_gone_the_second_time_fails_the_gate(gate: Gate) -> None:
+def test_a_test_that_is_missing_the_second_time_fails_the_gate(gate: Gate) -> None:
     total, _ = gate(
         GOOD, f"from pathlib import Path\ndef test_it():\n    Path(__file__).write_text({GOOD!r})\n    assert 0\n"
     )
@@ -208,7 +208,7 @@ def test_lanes_run_beside_each_other_and_phases_of_a_lane_in_their_order(gate: G
     assert total.counts["passed"] == 3
 
 
-def test_what_fails_in_a_lane_beside_is_shown(gate: Gate, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_failures_in_a_concurrent_lane_are_shown(gate: Gate, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     folder = Path("nowhere")
     _run([[Phase("one", [], folder=folder)], [Phase("two", ["--version"])]], [])
     shown, _ = capfdbinary.readouterr()

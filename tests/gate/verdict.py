@@ -1,4 +1,4 @@
-"""What the results of one run of pytest are worth."""
+"""Evaluate the results of one pytest run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ENDS = {
 
 @dataclass
 class Result:
-    """One test's outcome and the first line of what went wrong."""
+    """The outcome of one test, and the first line of its error."""
 
     outcome: str
     message: str
@@ -27,7 +27,7 @@ class Result:
 
 @dataclass
 class Run:
-    """One run of pytest: its tests, and what makes it worthless whatever they say."""
+    """One pytest run: the results of its tests, and the problems that invalidate it."""
 
     tests: dict[str, Result] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Run:
 
 
 def read(file: Path, status: int) -> Run:
-    """Return what the run recorded in the file; a run that did not end in order has problems."""
+    """Return the run recorded in the file; a run that crashed has problems."""
     if not file.exists():
         return Run(problems=[f"pytest ended with {status} before its tests were over"])
     content = json.loads(file.read_text())

@@ -44,7 +44,7 @@ def restart(service: Service) -> None:
 
 
 @pytest.mark.needs("haproxy", "wrk")
-def test_behind_a_plain_tcp_balancer_nobody_retries_and_still_no_request_fails() -> None:
+def test_no_request_fails_behind_a_tcp_balancer_without_retries() -> None:
     with (
         Service(TOML) as staying,
         Service(TOML) as leaving,

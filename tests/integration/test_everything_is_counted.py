@@ -32,7 +32,7 @@ local file = io.open("$ids", "w")
 -- wrk asks for one request that it does not send, to see whether the script is right.
 local sent = -1
 
--- Each request has an id of its own. When all are sent none is cut off: what is open is waited for.
+-- Each request has a unique id. After the last one is sent, open requests are awaited.
 function request()
   sent = sent + 1
   return wrk.format("GET", "/", {["X-Request-ID"] = "request-" .. sent})
@@ -51,7 +51,7 @@ end
 
 
 class Client(Box):
-    """wrk with 64 connections, which sends so many requests and keeps the id of every answer."""
+    """wrk with 64 connections, which sends a number of requests and records the id of each response."""
 
     def __init__(self, number: int) -> None:
         super().__init__("wrk")
@@ -63,14 +63,14 @@ class Client(Box):
         self.spawn(find("wrk"), "-t1", "-c64", "-d600s", "-s", self.script, url, death_signal=signal.SIGINT)
 
     def answers(self) -> list[str]:
-        """Return the ids of the answers so far, all of which were 200."""
+        """Return the ids of the responses so far, all with status 200."""
         lines = [line.split() for line in self.ids.read_text().splitlines()]
         assert {status for status, _ in lines} <= {"200"}
         return [identity for _, identity in lines]
 
-    def wait_for_answers(self, number: int) -> None:
-        """Wait until so many answers have come."""
-        wait_for(f"{number} answers", lambda: len(self.ids.read_bytes().splitlines()) >= number, limit=180)
+    def wait_for_responses(self, number: int) -> None:
+        """Wait until *number* responses have arrived."""
+        wait_for(f"{number} responses", lambda: len(self.ids.read_bytes().splitlines()) >= number, limit=180)
 
 
 def logged_lines(service: Supervised) -> list[dict[str, Any]]:
@@ -84,14 +84,14 @@ def access_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def counted(service: Supervised) -> int:
-    """Return how many requests the metrics say that the application answered."""
+    """Return the number of requests to the application in the metrics."""
     page = service.get("/metrics").splitlines()
     name = "http_request_duration_seconds_count{"
     return sum(int(float(line.split()[-1])) for line in page if line.startswith(name) and "unmatched" in line)
 
 
 def wait_for_quiet(client: Client, service: Supervised) -> None:
-    """Wait until no request is open but the one that asks, and no more answers come while it asks again and again."""
+    """Wait until no other request is open and no more responses arrive."""
     seen = [0]
 
     def quiet() -> bool:
@@ -99,21 +99,21 @@ def wait_for_quiet(client: Client, service: Supervised) -> None:
         seen.append(len(client.ids.read_bytes()))
         return alone and len(set(seen[-5:])) == 1
 
-    wait_for("the last answer", quiet)
+    wait_for("the last response", quiet)
 
 
 def seconds(line: dict[str, Any]) -> float:
     return datetime.fromisoformat(line["timestamp"]).timestamp()
 
 
-def test_without_a_kill_the_counters_and_the_log_hold_every_answer_to_the_last() -> None:
+def test_counters_and_log_contain_every_response_without_a_crash() -> None:
     with supervised(4, TOML) as service, Client(20_000) as client:
         client.load(service.url)
-        client.wait_for_answers(5_000)
+        client.wait_for_responses(5_000)
         old = workers_of(service)
         service.signal(signal.SIGHUP)
         wait_for_new_workers(service, old, 4)
-        client.wait_for_answers(20_000)
+        client.wait_for_responses(20_000)
         answers = client.answers()
         assert counted(service) == len(answers) == len(set(answers))
         stop(service)
@@ -125,13 +125,13 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
     with supervised(4, TOML) as service, Prometheus(service.port) as prometheus, Client(REQUESTS) as client:
         client.load(service.url)
         for share in (0.2, 0.4):
-            client.wait_for_answers(int(REQUESTS * share))
+            client.wait_for_responses(int(REQUESTS * share))
             kills.append(kill_a_worker(service))
-        client.wait_for_answers(int(REQUESTS * 0.6))
+        client.wait_for_responses(int(REQUESTS * 0.6))
         old = workers_of(service)
         service.signal(signal.SIGHUP)
         wait_for_new_workers(service, old, 4)
-        client.wait_for_answers(REQUESTS - 2 * 64)  # all but those that were open in what was killed
+        client.wait_for_responses(REQUESTS - 2 * 64)  # all but those that were open in what was killed
         wait_for_quiet(client, service)
         answers, number = client.answers(), counted(service)
         wait_for("Prometheus to have seen it", lambda: _graphed(prometheus) == number)
@@ -149,7 +149,7 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
     lost = len([line for line in lines if any(kill - 1.5 < seconds(line) < kill + 0.5 for kill in kills)])
     assert 0 <= len(answers) - number <= lost
     assert len(set(answers) - set(logged)) <= lost
-    # What the killed workers had answered, and the client did not get, is logged all the same.
+    # Responses of the killed workers that the client did not receive are logged too.
     assert len(set(logged) - set(answers)) <= 2 * 64
 
 

@@ -66,8 +66,8 @@ def test_an_event_stream_flows_and_its_end_is_noticed(server: Server) -> None:
     wait_for("the end of the stream", lambda: happened(server, "sse ended"))
 
 
-def test_a_background_task_runs_after_the_answer(server: Server) -> None:
-    assert ask(server.port, "GET", "/background") == "answered"
+def test_a_background_task_runs_after_the_response(server: Server) -> None:
+    assert ask(server.port, "GET", "/background") == "responded"
     ask(server.port, "GET", "/release/background")
     wait_for("the task's end", lambda: happened(server, "background done"))
 
@@ -125,7 +125,7 @@ def test_a_websocket_that_the_client_closes_tells_the_application(server: Server
     wait_for("the close", lambda: happened(server, "closed by the client"))
 
 
-def test_a_websocket_that_is_refused_gets_the_applications_answer(server: Server) -> None:
+def test_a_rejected_websocket_receives_the_response_of_the_application(server: Server) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{server.port}/refuse"):
         pytest.fail("it was let in")
     assert refused.value.response.status_code == 401

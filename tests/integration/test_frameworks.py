@@ -1,4 +1,4 @@
-"""The application cannot tell: every answer is, to the byte, what it is without ScaleKit."""
+"""Responses of frameworks are the same, byte for byte, with and without ScaleKit."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _stable(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _stable_body(body: bytes) -> bytes:
-    """Leave out of debug pages where things lie in memory and what called them."""
+    """Remove memory addresses and stack frames from debug pages."""
     if b"Traceback" not in body:
         return body
     return body[-200:] if body.startswith(b"Traceback") else body[:2000].split(b"frame-title")[0]
@@ -72,7 +72,7 @@ def _stable_body(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("root_path", ["", "/shop"])
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_every_answer_is_what_it_is_without(name: str, root_path: str) -> None:
+def test_every_response_is_the_same_as_without_scalekit(name: str, root_path: str) -> None:
     bare = answers(APPLICATIONS[name](), root_path, lifespan=name not in WITHOUT_LIFESPAN)
     host = create_app({"plugins": {"visits": {"header": "x-visits"}}}, app=APPLICATIONS[name]())
     hosted = answers(host, root_path, lifespan=True)
@@ -80,7 +80,7 @@ def test_every_answer_is_what_it_is_without(name: str, root_path: str) -> None:
         status, headers, body = after
         headers = [(key, value) for key, value in headers if key != "x-visits"]
         if name == "nothing" and request[1] == "/fail":
-            assert status == 500  # what nobody answered, the host answers
+            assert status == 500  # the host responds to requests without a response
         else:
             assert (status, headers, body) == before, request
 

@@ -39,7 +39,7 @@ APPLICATIONS: list[Any] = [
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("app", APPLICATIONS, ids=["alone", "in middleware", "mounted"])
-async def test_what_is_below_the_prefix_is_protected_and_limited(app: Any) -> None:
+async def test_paths_below_the_prefix_are_protected_and_limited(app: Any) -> None:
     limit = {"name": "a", "path": "/open", "limit": "1/h"}
     plugins = {"jwt": {"secret": SECRET, "protected_paths": ["/admin"]}, "ratelimit": {"policies": [limit]}}
     host = create_app({"plugins": plugins}, app=app)

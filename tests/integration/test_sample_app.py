@@ -75,7 +75,7 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: 
 
 
 class Visitor:
-    """Somebody who has logged in."""
+    """A client that has logged in."""
 
     def __init__(self, app: Host, state: State) -> None:
         self.app = app
@@ -105,7 +105,7 @@ async def test_passwords_are_guessed_five_times_for_one_name_from_whichever_addr
 
     async with running(app) as state:
         assert [(await guess("wrong", at)).status for at in range(4)] == [401] * 4
-        assert (await guess("testpass", 4)).status == 200, "who knows it begins anew"
+        assert (await guess("testpass", 4)).status == 200, "a successful login resets the limit"
         assert [(await guess("wrong", at)).status for at in range(10, 15)] == [401] * 5
         refused = await guess("wrong", 15)
         assert (await guess("wrong", 16, "somebody else")).status == 401
@@ -143,7 +143,7 @@ async def test_items_are_added_and_listed_newest_first() -> None:
         b'{"name": "x", "value": -1.7976931348623157e308}',
     ],
 )
-async def test_what_is_no_item_is_explained(body: bytes) -> None:
+async def test_an_invalid_item_is_rejected_with_its_errors(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
         answer = await (await Visitor(app, state).login()).post("/api/data", body)
@@ -153,13 +153,13 @@ async def test_what_is_no_item_is_explained(body: bytes) -> None:
 
 
 @pytest.mark.usefixtures("empty_database")
-async def test_the_page_links_to_what_can_be_tried_and_repeats_nothing_unescaped() -> None:
+async def test_the_home_page_links_to_other_pages_and_escapes_its_input() -> None:
     app = create_app(FILE)
     async with running(app) as state:
         page = (await request(app, "/", state=state)).body.decode()
         hostile = (await request(app, "/", headers={"host": 'x"><script>'}, state=state)).body.decode()
         while (await request(app, "/health", state=state)).status != 200:
-            await asyncio.sleep(0.01)  # the database is asked in the background
+            await asyncio.sleep(0.01)  # the database is checked in the background
         for link in ("/metrics", "/health", "/health/live", "/health/ready"):
             assert f'href="{link}"' in page
             assert (await request(app, link, state=state)).status == 200
@@ -180,8 +180,8 @@ def test_the_commands_on_the_page_work_as_they_stand(sample: SampleApp, tmp_path
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for answered in ('"name":"first"', '"added":', '"items":[', '"users":[', '"total":'):
-        assert answered in done.stdout
+    for content in ('"name":"first"', '"added":', '"items":[', '"users":[', '"total":'):
+        assert content in done.stdout
 
 
 @pytest.mark.needs("k6")
@@ -195,7 +195,7 @@ def test_the_smoke_scenario_holds(sample: SampleApp) -> None:
 
 
 def posted(sample: SampleApp) -> Counter[str]:
-    """Return how many posted items were answered with each status."""
+    """Return the number of posted items by status."""
     page = ask(sample.port, "GET", "/metrics")
     found = re.findall(
         r'^http_request_duration_seconds_count\{method="POST",route="/api/data",status="(\d+)"\} (\d+)$', page, re.M
@@ -255,7 +255,7 @@ def _read_all(terminal: int) -> str:
     try:
         while part := os.read(terminal, 4096):
             text += part
-    except OSError:  # the other end is gone
+    except OSError:  # the peer has disconnected
         pass
     os.close(terminal)
     return text.decode()
@@ -324,7 +324,7 @@ async def test_users_are_imported_once_and_the_active_ones_listed_with_their_pro
         b'[{"email": "a@b", "name": "x", "avatar": "\\u0000"}]',
     ],
 )
-async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: bytes) -> None:
+async def test_an_invalid_list_of_users_is_rejected_and_none_is_added(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
@@ -335,7 +335,7 @@ async def test_what_is_no_list_of_users_is_explained_and_nothing_is_added(body: 
 
 
 @pytest.mark.needs("redis")
-def test_lists_are_kept_and_made_anew_after_a_write_in_any_worker(sample: SampleApp) -> None:
+def test_lists_are_cached_until_a_write_in_any_worker(sample: SampleApp) -> None:
     with httpx2.Client(base_url=f"http://127.0.0.1:{sample.port}", timeout=60) as client:
         token = client.post("/auth/login", content=LOGIN).raise_for_status().json()["token"]
         client.headers["Authorization"] = f"Bearer {token}"
@@ -344,13 +344,13 @@ def test_lists_are_kept_and_made_anew_after_a_write_in_any_worker(sample: Sample
             ("/api/users/active", "/api/users/import", [{"email": "kept@example.org", "name": "kept"}]),
         ):
             client.get(path).raise_for_status()
-            wait_for("a kept answer", partial(_is_kept, client, path))
+            wait_for("a stored response", partial(_is_stored, client, path))
             client.post(add, json=body).raise_for_status()
             wait_for("the new list", partial(_is_new, client, path))
             assert all(_is_new(client, path) for _ in range(20))
 
 
-def _is_kept(client: httpx2.Client, path: str) -> bool:
+def _is_stored(client: httpx2.Client, path: str) -> bool:
     return "hit" in client.get(path).headers["cache-status"]
 
 
@@ -360,7 +360,7 @@ def _is_new(client: httpx2.Client, path: str) -> bool:
 
 @pytest.mark.usefixtures("empty_database")
 @pytest.mark.parametrize("path", ["/api/data", "/api/users/active"])
-async def test_a_list_is_kept_behind_the_login_and_by_no_cache_before_it(path: str) -> None:
+async def test_a_list_is_stored_by_the_service_and_by_no_cache_in_front(path: str) -> None:
     app = create_app(FILE)
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
@@ -385,7 +385,7 @@ async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
 
 
 @pytest.mark.usefixtures("empty_database")
-async def test_who_knows_the_password_gets_tokens_by_json_and_by_form() -> None:
+async def test_a_valid_login_returns_tokens_for_json_and_form() -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}
     app = create_app(FILE)
     async with running(app) as state:
@@ -412,7 +412,7 @@ async def test_who_knows_the_password_gets_tokens_by_json_and_by_form() -> None:
         (b'{"username": "testuser", "password": 1}', False, 422),
     ],
 )
-async def test_who_does_not_gets_none(body: bytes, form: bool, status: int) -> None:
+async def test_an_invalid_login_is_rejected(body: bytes, form: bool, status: int) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded"} if form else {}
     app = create_app(FILE)
     async with running(app) as state:

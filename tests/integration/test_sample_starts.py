@@ -15,7 +15,7 @@ FILE = Path(__file__).parents[2] / "sample_app/scalekit.toml"
 
 
 @pytest.mark.every_python
-def test_it_starts_answers_and_ends_well() -> None:
+def test_it_starts_responds_and_stops() -> None:
     with Box("sample") as box:
         (port,) = free_ports(1)
         box.environment["PORT"] = str(port)

@@ -1,4 +1,4 @@
-"""slowhttptest, the tool for it, against a whole service: nobody keeps it busy."""
+"""slowhttptest against a service: slow clients do not exhaust it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ end
 
 
 @pytest.mark.needs("wrk")
-def test_a_hundred_thousand_paths_that_nobody_has_leave_nothing_behind(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_a_hundred_thousand_unknown_paths(tmp_path: Path) -> None:
     script = tmp_path / "random.lua"
     script.write_text(RANDOM_PATHS)
     with Service("[plugins.visits]\n") as service:

@@ -1,4 +1,4 @@
-"""Answers that are kept until a table changes: the cache, the pool and the replicas together."""
+"""Responses stored until a table changes: cache, pool and replicas together."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Client:
         return f"{line}\n" in httpx2.get(f"{self._url}/metrics", timeout=60, verify=False).text
 
 
-def test_an_answer_is_kept_until_a_table_changes_that_it_was_made_from(pool: str) -> None:
+def test_a_response_is_stored_until_a_table_that_it_read_changes(pool: str) -> None:
     with Service(cache() + pool, {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)
@@ -149,14 +149,14 @@ def test_an_answer_is_kept_until_a_table_changes_that_it_was_made_from(pool: str
         client.post("/undo", "DELETE FROM items")
         kept = client.get("/show/items")
         client.post("/undo", "DELETE FROM items")
-        assert client.get("/show/items") == kept, "what was undone purges nothing"
+        assert client.get("/show/items") == kept, "a rolled-back write purges nothing"
         client.post("/run", "CREATE TABLE more (n INTEGER)")
         assert client.get("/show/items")["call"] > kept["call"]
-        assert client.get("/show/others") != first["/show/others"], "nobody knows what that did"
+        assert client.get("/show/others") != first["/show/others"], "a statement with unknown tables purges everything"
         assert client.get("/nothing") == first["/nothing"], "it was made from no table"
 
 
-def test_an_answer_that_nobody_knows_what_it_was_made_from_is_not_kept(pool: str) -> None:
+def test_a_response_with_unknown_tables_is_not_stored(pool: str) -> None:
     with Service(cache() + pool, {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)
@@ -167,7 +167,7 @@ def test_an_answer_that_nobody_knows_what_it_was_made_from_is_not_kept(pool: str
         assert client.get(path) != client.get(path)
 
 
-def test_an_answer_made_from_what_was_there_before_is_neither_kept_nor_given_to_who_asks_after(pool: str) -> None:
+def test_a_response_read_before_a_write_is_neither_stored_nor_shared_after_it(pool: str) -> None:
     with Service(cache() + pool, {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)
@@ -193,7 +193,7 @@ def test_a_change_in_one_process_purges_in_another(pool: str) -> None:
             writer, reader = Client(one), Client(two)
             writer.post("/run", *TABLES)
             kept = reader.get("/show/items")
-            wait_for("the answer to be shared", lambda: writer.get("/show/items") == kept)
+            wait_for("the response to be shared", lambda: writer.get("/show/items") == kept)
             for n in range(20):
                 writer.post("/run", f"INSERT INTO items (n) VALUES ({n})")
                 assert writer.get("/show/items")["rows"] == list(range(n + 1))
@@ -202,12 +202,12 @@ def test_a_change_in_one_process_purges_in_another(pool: str) -> None:
 
 @pytest.mark.needs("redis")
 @pytest.mark.parametrize("harm", ["kill", "pause"])
-def test_a_write_succeeds_while_the_store_is_gone_and_nothing_old_is_given_by_who_wrote(pool: str, harm: str) -> None:
+def test_a_write_succeeds_without_the_store_and_its_worker_sends_no_stale_response(pool: str, harm: str) -> None:
     with Redis("--appendonly", "yes") as store, Service(cache(store.url) + pool, {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)
         kept = client.get("/show/items")
-        wait_for("the answer to be kept", lambda: client.get("/show/items") == kept)
+        wait_for("the response to be stored", lambda: client.get("/show/items") == kept)
         getattr(store, harm)()
         client.post("/run", "INSERT INTO items (n) VALUES (1)")
         assert client.get("/show/items")["rows"] == [1]
@@ -216,12 +216,12 @@ def test_a_write_succeeds_while_the_store_is_gone_and_nothing_old_is_given_by_wh
         wait_for("the purge", lambda: client.metric("scalekit_cache_pending_purges 0"))
         assert client.get("/show/items")["rows"] == [1]
         made = client.get("/show/items")
-        wait_for("answers to be kept again", lambda: client.get("/show/items") == client.get("/show/items"))
+        wait_for("responses to be stored again", lambda: client.get("/show/items") == client.get("/show/items"))
         assert made["rows"] == [1]
 
 
 @pytest.mark.needs("postgres")
-def test_what_was_read_from_a_replica_is_not_kept_and_what_was_read_from_the_primary_is() -> None:
+def test_responses_read_from_the_primary_are_stored_and_those_from_a_replica_are_not() -> None:
     with Postgres() as primary:
         for table in TABLES:
             primary.sql(table)
@@ -236,7 +236,7 @@ def test_what_was_read_from_a_replica_is_not_kept_and_what_was_read_from_the_pri
                 assert client.get("/show/items") == client.get("/show/items")
 
 
-def test_without_a_pool_the_cache_says_what_is_missing(tmp_path: Path) -> None:
+def test_without_a_pool_the_error_names_the_missing_plugin(tmp_path: Path) -> None:
     file = tmp_path / "scalekit.toml"
     file.write_text("[plugins.cache]\ntags_from_sql = true\n")
     with pytest.raises(

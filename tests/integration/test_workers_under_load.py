@@ -1,4 +1,4 @@
-"""Four workers under load: what one of them does, or all of them one after the other, clients do not notice."""
+"""Four workers under load: restarts of one or all of them do not affect clients."""
 
 from __future__ import annotations
 

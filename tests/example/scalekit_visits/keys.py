@@ -1,4 +1,4 @@
-"""What other plugins and applications get from this one."""
+"""The keys of the resources that this plugin provides."""
 
 from __future__ import annotations
 

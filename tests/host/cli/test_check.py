@@ -1,4 +1,4 @@
-"""`check` says of a file and an application what `run` does with them: one catalogue, both commands."""
+"""`scalekit check` and `scalekit run` report the same mistakes with the same status."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ WORKERS = "[server]\nworkers = 4\n"
 
 @dataclass(frozen=True)
 class Case:
-    """A file beside ``[app] target``, the module that this names, and what both commands say."""
+    """The rest of a file, the module of ``[app] target``, and the expected message of both commands."""
 
     source: str = HTTP.format("assert scope['type'] == 'http'")
     toml: str = ""
@@ -106,7 +106,7 @@ CASES = {
     ),
     "a callable that returns": Case(HTTP.format("if scope['type'] != 'http': return")),
     "a callable that asserts its message": Case(HTTP.format("assert (await receive())['type'] == 'http.request'")),
-    "a callable that answers anything": Case(HTTP.format("pass")),
+    "a callable that responds to every scope": Case(HTTP.format("pass")),
     "Starlette": Case(STARLETTE.format("app = Starlette()")),
     "Django": Case(DJANGO),
     "Litestar": Case(LITESTAR),
@@ -197,13 +197,13 @@ CASES = {
 
 
 def messages(text: str) -> list[str]:
-    """Return what is wrong according to *text*, which a command printed or logged."""
+    """Return the error messages in *text*, the output or log of a command."""
     said = re.findall(r"^(?:error: |\S+ \S+ \[\d+\] ERROR +)(.*)", text, re.MULTILINE)
     return [each for each in said if not each.startswith(("Application startup failed", "worker 1 ", "fork server "))]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_check_and_run_say_the_same(name: str, run: Run, tmp_path: Path) -> None:
+def test_check_and_run_report_the_same(name: str, run: Run, tmp_path: Path) -> None:
     case = CASES[name]
     (tmp_path / "served.py").write_text(case.source)
     for plugin, source in {"ending": ENDING, **case.plugins}.items():
@@ -261,7 +261,7 @@ consul = "http://127.0.0.1:4"
 """
 
 
-def test_every_dead_server_is_named_with_its_own_address(run: Run) -> None:
+def test_every_unavailable_server_is_named_with_its_address(run: Run) -> None:
     result = run("check", "--connect", toml=DEAD)
     said = result.stdout + result.stderr
     for plugin, port in (("pool", 1), ("queue", 2), ("cache", 3), ("discovery", 4)):
@@ -272,7 +272,7 @@ def test_every_dead_server_is_named_with_its_own_address(run: Run) -> None:
     assert "hunter2" not in said
 
 
-def test_what_requires_a_plugin_that_does_not_start_is_left_out_and_the_rest_is_tried(run: Run, tmp_path: Path) -> None:
+def test_plugins_that_require_a_failed_one_are_skipped_and_the_others_start(run: Run, tmp_path: Path) -> None:
     install_plugin(tmp_path, "afailing", FAILING.format("disk full", "provides=(DATABASE, DATABASES)"))
     install_plugin(tmp_path, "other", FAILING.format("no licence", ""))
     toml = '[app]\ntarget = "service:app"\n[plugins.afailing]\n[plugins.other]\n[plugins.replica]\n[plugins.cache]\n'

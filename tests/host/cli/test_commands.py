@@ -24,7 +24,7 @@ def test_help_lists_the_commands_of_the_host_and_of_the_plugins_that_are_on(run:
     assert "run" in run("--help", toml="[broken").stdout.split(), "a broken file does not hide the host's commands"
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").stdout.startswith("scalekit, version ")
 
 
@@ -146,7 +146,7 @@ def test_check_connect_tells_of_a_plugin_that_does_not_start(run: Run, tmp_path:
 QUOTING = FAILING.replace('"no route to host"', '"redis://shop:hunter2@h:1 refuses the password hunter2"')
 
 
-def test_what_a_driver_quotes_reaches_neither_the_terminal_nor_the_log(run: Run, tmp_path: Path) -> None:
+def test_secrets_in_errors_of_drivers_reach_neither_terminal_nor_log(run: Run, tmp_path: Path) -> None:
     install_plugin(tmp_path, "quoting", QUOTING)
     toml = APP + '[plugins.quoting]\n[health.external]\nshop = "http://shop:hunter2@127.0.0.1:1/"\n'
     for command in (["check", "--connect"], ["check", "--connect", "--json"], ["run"], ["get", "/"]):
@@ -166,12 +166,12 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("source", IMPORTS)
-def test_an_application_that_does_not_load_is_told_with_its_own_line(source: str, run: Run, tmp_path: Path) -> None:
+def test_an_import_error_of_the_application_names_its_line(source: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text(source)
     assert IMPORTS[source].format(tmp_path) in run("check").stderr
 
 
-def test_what_was_meant_is_told(run: Run) -> None:
+def test_an_unknown_key_suggests_the_closest_name(run: Run) -> None:
     assert "no 'ap'; did you mean 'app'?" in run("check", "--set", "app.target=service:ap").stderr
     assert (
         "no module 'servic' on the import path; did you mean 'service'?"
@@ -180,7 +180,7 @@ def test_what_was_meant_is_told(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", ["check", "run", "get /", "routes", "visits count bob"])
-def test_a_traceback_is_printed_when_asked_for(command: str, run: Run, tmp_path: Path) -> None:
+def test_a_traceback_is_printed_with_the_option(command: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("import os\nos.environ['NO_SUCH'] # redis://u:hunter2@h\napp = None\n")
     install_plugin(tmp_path, "absent", "import nowhere\n")
     toml = VISITS + "[plugins.absent]\n"
@@ -203,7 +203,7 @@ def test_a_start_that_fails_has_a_traceback_too(run: Run, tmp_path: Path) -> Non
         assert "Traceback" not in run(*command, toml=toml).stderr
 
 
-def test_plugins_are_listed_with_what_the_file_makes_of_them(run: Run) -> None:
+def test_plugins_are_listed_with_hooks_layers_and_start_order(run: Run) -> None:
     rows = [line.split() for line in run("plugins", toml=VISITS).stdout.splitlines()]
     assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]
     (row,) = [row for row in rows if row[0] == "visits"]
@@ -239,7 +239,7 @@ def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
     ]
 
 
-def test_an_application_without_a_list_of_routes_is_told_so(run: Run) -> None:
+def test_an_application_without_a_list_of_routes_is_reported(run: Run) -> None:
     assert "the application does not list its routes" in run("routes").stdout
 
 
@@ -268,7 +268,7 @@ def test_get_sends_one_request(run: Run) -> None:
     assert (result.returncode, result.stdout) == (0, "/hello 0\n")
 
 
-def test_get_prints_status_and_headers_when_asked(run: Run) -> None:
+def test_get_prints_status_and_headers_with_the_option(run: Run) -> None:
     result = run("get", "/hello", "-i", "-X", "post", "-d", "12345", "-H", "x-a: b", toml=VISITS)
     head, _, body = result.stdout.partition("\n\n")
     assert head.splitlines()[0] == "HTTP 200"
@@ -314,7 +314,7 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
         ("", ("-H", "Cache-Control: no-store"), "forwarded to the application: the cache does not handle the request"),
     ],
 )
-def test_get_explains_what_the_cache_did(run: Run, table: str, arguments: tuple[str, ...], sentence: str) -> None:
+def test_get_explains_cache_status(run: Run, table: str, arguments: tuple[str, ...], sentence: str) -> None:
     toml = f"{APP}[plugins.cache]\n[[plugins.cache.policies]]\npath = '/**'\n{table}\n"
     result = run("get", "/hello", "--explain", *arguments, toml=toml)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("scalekit: ")]
@@ -378,7 +378,7 @@ def test_a_command_of_a_plugin_is_found_in_the_file_that_is_named(form: str, run
     assert "visits" in run("--help", "-c", "other.toml").stdout.split()
 
 
-def test_a_file_that_is_not_there_is_told_of(run: Run) -> None:
+def test_a_missing_file_is_reported(run: Run) -> None:
     for words in (["visits", "count", "bob", "missing.toml"], ["visits", "count", "bob", "-c", "missing.toml"]):
         result = run(*words, toml=VISITS)
         assert result.returncode != 0
@@ -388,7 +388,7 @@ def test_a_file_that_is_not_there_is_told_of(run: Run) -> None:
         assert (result.returncode, "missing.toml: no such file" in result.stderr) == (78, True)
 
 
-def test_what_stands_behind_an_option_is_no_file(run: Run, tmp_path: Path) -> None:
+def test_the_value_of_an_option_is_not_taken_for_the_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[broken")
     command = ("nginx", "config", "-c", "scalekit.toml", "--output", "other.toml")
     assert run(*command, toml="[plugins.nginx]\n").returncode == 0
@@ -440,7 +440,7 @@ def _on_a_terminal(folder: Path, *arguments: str) -> str:
         (("cache", "purge", "-c", "none.toml"), "need a file that enables it, and there is no file 'none.toml'"),
     ],
 )
-def test_a_command_that_is_unknown_is_told_with_what_was_meant(arguments: tuple[str, ...], says: str, run: Run) -> None:
+def test_an_unknown_command_suggests_the_closest_name(arguments: tuple[str, ...], says: str, run: Run) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert says in result.stderr

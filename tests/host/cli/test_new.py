@@ -1,4 +1,4 @@
-"""What ``scalekit new`` makes works as it is made."""
+"""New plugins and applications of ``scalekit new`` work unchanged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pytest_configure():
 def pytest_collection():
     warnings.warn(DeprecationWarning("an old way"))
 """
-"""A plugin of pytest whose warnings must not be the errors of those who only have it installed."""
+"""A pytest plugin whose warnings must not be errors of an application."""
 BROKEN = "raise RuntimeError('this was written for another pytest')"
 INSTRUCTION = re.compile(r"^([A-Z]+) (.*)$", re.MULTILINE)
 
@@ -42,7 +42,7 @@ class Made:
     folder: Path
     site: Path
     image: Path
-    """What of the application its Dockerfile copies."""
+    """The files that the Dockerfile copies."""
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def container(made: Made) -> Iterator[Container]:
         yield container
 
 
-def test_the_dockerfile_of_a_new_app_starts_it_on_every_address_and_it_ends_when_told(container: Container) -> None:
+def test_the_dockerfile_of_a_new_app_listens_on_all_interfaces_and_stops_on_sigterm(container: Container) -> None:
     assert ask(container.port, "GET", "/?name=you") == '{"hello":"you"}'
     assert f"http://0.0.0.0:{container.port}" in container.box.logs(), f"{HOST} is closed to other machines"
     container.stop()
@@ -191,7 +191,7 @@ def test_an_app_that_would_hide_another_module_is_refused(name: str, run: Run, t
     assert not (tmp_path / name).exists()
 
 
-def test_what_is_there_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(run: Run, tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     result = run("new", "app", "shop")
     assert result.returncode == 2

@@ -31,7 +31,7 @@ def test_one_name_is_the_default_of_logs_and_discovery() -> None:
 
 
 @pytest.mark.parametrize("said", ["other", ""])
-def test_what_a_plugin_says_itself_goes_before_it(said: str) -> None:
+def test_the_key_of_a_plugin_takes_precedence(said: str) -> None:
     plugins = {name: {**table, "service": said} for name, table in PLUGINS.items() if name != "metrics"}
     settings = load({"app": {"name": "shop"}, "plugins": plugins})
     assert services(settings) == {"logging": said, "discovery": said}
@@ -45,7 +45,7 @@ def test_discovery_takes_it_where_it_can_register(table: dict[str, Any], service
 
 
 @pytest.mark.parametrize("name", ["a shop", "-", "ü", "x" * 200])
-def test_a_name_that_is_none_is_told_of_once(name: str) -> None:
+def test_an_invalid_name_is_reported_once(name: str) -> None:
     (problem,) = load({"app": {"name": name}, "plugins": PLUGINS}).document.problems
     assert (problem.key, "expected a name of letters, digits" in problem.message) == ("app.name", True)
 

@@ -21,7 +21,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def test_a_file_lies_over_what_it_extends(write: Write) -> None:
+def test_a_file_overrides_the_file_that_it_extends(write: Write) -> None:
     write("base.toml", '[server]\nhost = "h"\nport = 1\nallowed_hosts = ["a", "b"]\n[plugins.pool]\nurl = "x"\n')
     file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\nallowed_hosts = ["c"]\n[plugins.cache]\n')
     document = read(file, environment={})
@@ -45,7 +45,7 @@ def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
     ("key", "line"),
     [("plugins.a.items[1]", 4), ("plugins.a.items[1].more", 4), ("plugins.a.absent", 1), ("plugins.b", 1)],
 )
-def test_a_mistake_that_a_plugin_tells_of_is_given_its_place(write: Write, key: str, line: int) -> None:
+def test_a_problem_of_a_plugin_gets_file_and_line(write: Write, key: str, line: int) -> None:
     file = write("top.toml", "[plugins.a]\nitems = [\n 1,\n 2]\n")
     document = read(file, ["server.port=5"], {})
     assert str(document.with_location(Problem("no", key, plugin="a"))) == f"{file}:{line}: {key}: no (plugin a)"
@@ -71,7 +71,7 @@ def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> 
         ("a = [1,\n2", 2, "a: the list that starts in line 1"),
     ],
 )
-def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: str, line: int, message: str) -> None:
+def test_a_toml_syntax_error_names_its_line(write: Write, text: str, line: int, message: str) -> None:
     file = write("bad.toml", text)
     with pytest.raises(ConfigError) as caught:
         read(file)
@@ -93,7 +93,7 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line(write: Write, text: st
         pytest.param("a.toml", f"[{'a.' * 3000}a]", "nested deeper than 64 levels", id="deep tables"),
     ],
 )
-def test_files_that_cannot_be_put_together_are_refused(write: Write, name: str, text: str, message: str) -> None:
+def test_invalid_extends_is_rejected(write: Write, name: str, text: str, message: str) -> None:
     file = write(name, text)
     if name == "absent":
         file.unlink()
@@ -101,7 +101,7 @@ def test_files_that_cannot_be_put_together_are_refused(write: Write, name: str, 
         read(file)
 
 
-def test_a_circle_over_three_files_is_refused(write: Write) -> None:
+def test_a_cycle_over_three_files_is_rejected(write: Write) -> None:
     for name, base in (("a", "b"), ("b", "c"), ("c", "a")):
         write(f"{name}.toml", f'extends = "{base}.toml"\n')
     with pytest.raises(ConfigError, match="remove one of the two keys"):
@@ -187,7 +187,7 @@ def test_a_whole_table_can_be_set_on_the_command_line() -> None:
     assert document.data == {"server": {"host": "::1"}, "plugins": {"cache": {}}, "app": {"target": "{}"}}
 
 
-def test_a_file_that_is_not_utf_8_is_named_with_the_line_and_the_remedy(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_rejected_with_line_and_remedy(tmp_path: Path) -> None:
     file = tmp_path / "latin.toml"
     file.write_bytes('[app]\ntarget = "a:b"\nname = "café"\n'.encode("latin-1"))
     with pytest.raises(ConfigError) as caught:

@@ -39,7 +39,7 @@ def test_references_are_replaced(text: str, filled: str) -> None:
         ("${A:-${B}}", "without a valid reference"),
     ],
 )
-def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None:
+def test_an_invalid_reference_is_explained(text: str, mistake: str) -> None:
     assert mistake in " ".join(substitute(text, ENVIRONMENT).mistakes)
 
 
@@ -47,7 +47,7 @@ def test_what_is_wrong_with_a_reference_is_said(text: str, mistake: str) -> None
     ("text", "whole"),
     [("${NUMBER}", True), ("${UNSET:-5}", True), (" ${NUMBER}", False), ("5", False), ("$${X}", False)],
 )
-def test_one_reference_alone_may_stand_for_more_than_a_string(text: str, whole: bool) -> None:
+def test_only_a_lone_reference_may_be_a_number(text: str, whole: bool) -> None:
     assert substitute(text, ENVIRONMENT).is_one_reference is whole
 
 

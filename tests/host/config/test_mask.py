@@ -22,7 +22,7 @@ from scalekit.config.url_syntax import split_url
 FOLDER = Path(__file__).parent
 SIGNS = "/?#@[]\\:%&;=+'\"{}$ \t~^|é€℀"
 PASSWORDS = st.text(st.one_of(st.sampled_from(SIGNS), st.characters(codec="utf-8")), max_size=12).map("S3".__add__)
-"""Each begins so that none is a part of what messages say anyway."""
+"""Passwords with a prefix that occurs in no message."""
 
 ADDRESSES = [
     ("pool", "url", "postgresql://shop:{}@127.0.0.1:1/x"),
@@ -160,7 +160,7 @@ def test_neither_the_command_line_nor_the_environment_shows_one(
 
 
 @pytest.mark.parametrize("sign", [*"/?#@[]\\", "é", " "])
-def test_an_address_that_can_be_read_in_two_ways_is_refused_with_the_remedy(sign: str) -> None:
+def test_an_ambiguous_url_is_rejected_with_the_remedy(sign: str) -> None:
     for text in (f"redis://shop:{sign}S3cret@h:1/0", f"redis://shop:1{sign}S3cret@h:1/0"):
         with pytest.raises(ValueError, match=r"percent-encode|as %20") as caught:
             Url(text)
@@ -178,7 +178,7 @@ def test_an_at_sign_behind_the_host_is_percent_encoded(text: str) -> None:
 
 
 @given(PASSWORDS)
-def test_all_parsers_read_what_is_accepted_in_one_way(password: str) -> None:
+def test_all_parsers_interpret_accepted_urls_alike(password: str) -> None:
     from urllib.parse import unquote, urlsplit
 
     from yarl import URL
@@ -193,7 +193,7 @@ def test_all_parsers_read_what_is_accepted_in_one_way(password: str) -> None:
 
 
 @given(PASSWORDS)
-def test_what_a_driver_says_of_an_accepted_address_is_masked(password: str) -> None:
+def test_driver_errors_about_an_accepted_url_are_masked(password: str) -> None:
     from pydantic import BaseModel, ConfigDict
 
     class Sample(BaseModel):
@@ -241,7 +241,7 @@ def test_a_secret_is_masked_to_its_end_however_clients_split_parameters(text: st
         assert "S3cret" not in said
 
 
-def test_what_a_client_says_of_a_key_or_a_parameter_is_masked() -> None:
+def test_client_errors_with_a_key_or_parameter_are_masked() -> None:
     from pydantic import BaseModel, ConfigDict
 
     class Sample(BaseModel):
@@ -262,7 +262,7 @@ def test_an_at_sign_in_a_parameter_shows_no_rest_of_it(secret: str) -> None:
         assert "S3cret" not in str(caught.value)
 
 
-def test_what_is_no_password_stays() -> None:
+def test_text_without_passwords_is_unchanged() -> None:
     text = (
         "GET http://127.0.0.1:8000/x?page=2;y=3 from ada@example.com: took 5 ms; see http://h/@ada and http://h?to=a@b"
     )

@@ -26,7 +26,7 @@ def test_every_secret_of_every_table_is_taken_out_of_a_text() -> None:
     assert redact("p%40ss p@ss hunter2 tok-1 tok-1-longer") == "*** *** *** *** ***"
 
 
-def test_passwords_of_addresses_that_nobody_declared_are_masked() -> None:
+def test_passwords_in_unknown_urls_are_masked() -> None:
     assert redactor([])("cannot reach redis://:abc@h") == "cannot reach redis://:***@h"
 
 

@@ -29,7 +29,7 @@ def refusal(table: str, key: str, value: Any) -> str:
         ("health", "check_interval"),
     ],
 )
-def test_what_needs_some_time_gets_some(table: str, key: str) -> None:
+def test_timeouts_must_be_greater_than_zero(table: str, key: str) -> None:
     assert refusal(table, key, "0ms") == "must be greater than zero, got '0s'"
 
 
@@ -38,7 +38,7 @@ def test_a_head_needs_some_bytes() -> None:
 
 
 @pytest.mark.parametrize("path", ["shop", "shop/", "/shop/", "/", "//", "/a//b", "/shöp", "/a b", "/a?b"])
-def test_a_prefix_has_the_shape_of_one(path: str) -> None:
+def test_an_invalid_root_path_is_rejected(path: str) -> None:
     assert refusal("server", "root_path", path).startswith("expected an ASCII path without a trailing slash")
 
 
@@ -63,7 +63,7 @@ def test_the_management_address_has_a_host_and_a_port_that_can_be_known(address:
     assert refusal("server", "management_address", address)
 
 
-def test_the_management_address_has_a_port_of_its_own() -> None:
+def test_the_management_address_must_have_another_port() -> None:
     with pytest.raises(
         ConfigError, match="management_address has the port of the public address, 8132; choose another"
     ):

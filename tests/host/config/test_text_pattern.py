@@ -23,7 +23,7 @@ def test_a_text_that_matches_is_taken() -> None:
 
 
 @pytest.mark.parametrize("text", ["Blue", "", "blue\n", "light blue"])
-def test_another_text_is_refused_with_what_is_expected(text: str) -> None:
+def test_an_invalid_text_is_rejected_with_the_expected_form(text: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(f'expected a colour such as "red", got {text!r}')):
         Colour.validate_python(text)
 

@@ -68,7 +68,7 @@ def test_a_rate_has_a_limit_and_a_period() -> None:
 @pytest.mark.parametrize(
     "text", ["", " 5s", "5", "-5s", "s", "5 MiB", "1x", "0/s", "5/", "5/0s", "10/s/s", None, 1.5, True, [], "5\u017f"]
 )
-def test_what_is_not_a_spelling_is_refused(kind: Callable[[Any], object], text: object) -> None:
+def test_invalid_texts_are_rejected(kind: Callable[[Any], object], text: object) -> None:
     with pytest.raises(ValueError, match=r"expected an? "):
         kind(text)
 

@@ -39,7 +39,7 @@ def test_an_address_shows_no_password() -> None:
         "sqlite://",
     ],
 )
-def test_what_may_be_reached_is_accepted(text: str) -> None:
+def test_valid_urls_are_accepted(text: str) -> None:
     assert StoreUrl(text).reveal() == text
 
 
@@ -68,7 +68,7 @@ def test_any_scheme_will_do_where_none_is_named(text: str) -> None:
         ("sqlite:///nowhere/data.db", "there is no folder 'nowhere'; create it, or write"),
     ],
 )
-def test_what_cannot_be_reached_is_refused_with_value_and_remedy(text: str, message: str) -> None:
+def test_invalid_urls_are_rejected_with_value_and_remedy(text: str, message: str) -> None:
     with pytest.raises(ValueError, match="got '") as caught:
         StoreUrl(text)
     assert message in str(caught.value)

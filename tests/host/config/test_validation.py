@@ -72,7 +72,7 @@ def test_a_mistake_is_explained_with_line_key_and_plugin(toml: str, expected: li
     assert any(expected[0] in each for each in found), found
 
 
-def test_an_unknown_key_that_is_like_no_other_lists_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_key_without_a_close_name_lists_the_known_ones(tmp_path: Path) -> None:
     (found,) = problems("[sample.inner]\nname = 'a'\nzzz = 1", tmp_path)
     assert found.endswith("unknown key; known: name, weight (plugin p)")
 
@@ -114,7 +114,7 @@ def test_text_from_outside_that_is_of_no_type_is_a_problem_without_the_text(tmp_
     assert "expected a duration" in found
 
 
-def test_a_mistake_in_a_reference_is_the_only_one_told_of_its_key(tmp_path: Path) -> None:
+def test_a_mistake_in_a_reference_is_the_only_one_of_its_key(tmp_path: Path) -> None:
     (found,) = problems('count = "${UNSET}"', tmp_path)
     assert "environment variable UNSET is not set" in found
     (found,) = problems('count = "${VALUE}"', tmp_path, VALUE="\udcff")

@@ -1,4 +1,4 @@
-"""Messages say what is wrong with which key, and what to write instead."""
+"""Validation messages name the key, the mistake and the remedy."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def refusal(toml: str) -> str:
         ('[plugins.queue]\nconsumers = "os:pat"', "module 'os' has no 'pat'; did you mean 'path'?"),
     ],
 )
-def test_the_remedy_is_told(toml: str, message: str) -> None:
+def test_messages_name_the_remedy(toml: str, message: str) -> None:
     assert message in refusal(toml)
 
 
-def test_one_key_is_told_of_once() -> None:
+def test_each_key_is_reported_once() -> None:
     toml = f'[plugins.jwt]\n{SECRET}[[plugins.jwt.rules]]\npath = "/a"\nclaims = {{ a = 1.5 }}\n'
     assert refusal(toml).count("claims.a") == 1
 
@@ -112,7 +112,7 @@ def test_one_key_is_told_of_once() -> None:
         ("[a\nb = 1\n", 1, "not valid TOML: expected ']' at the end of a table declaration"),
     ],
 )
-def test_what_is_no_toml_is_told_with_key_line_and_remedy(toml: str, line: int, message: str, tmp_path: Path) -> None:
+def test_syntax_errors_name_key_line_and_remedy(toml: str, line: int, message: str, tmp_path: Path) -> None:
     file = tmp_path / "bad.toml"
     file.write_text(toml)
     with pytest.raises(ConfigError) as caught:

@@ -50,7 +50,7 @@ async def in_background(request: Request) -> Response:
         await events["background"].wait()
         events["background done"].set()
 
-    return PlainTextResponse("answered", background=BackgroundTask(work))
+    return PlainTextResponse("responded", background=BackgroundTask(work))
 
 
 async def upload(request: Request) -> Response:
@@ -67,7 +67,7 @@ async def wait_for_disconnect(request: Request) -> Response:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     events["disconnected"].set()
-    return PlainTextResponse("nobody reads this")
+    return PlainTextResponse("not read")
 
 
 async def echo(socket: WebSocket) -> None:

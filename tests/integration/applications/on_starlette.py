@@ -1,4 +1,4 @@
-"""A Starlette application that uses what frameworks are used for."""
+"""A Starlette application with typical routes."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Managed(Service):
 
 
 class Leaked:
-    """Something that is kept by mistake."""
+    """An object that is leaked."""
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_worker_that_does_not_respond_is_null_on_the_memory_page() -> None:
         frozen = workers_of(service)[0]
         os.kill(frozen, signal.SIGSTOP)
         try:
-            shown = wait_for("an answer of the other worker", lambda: _shown(service))
+            shown = wait_for("a response of the other worker", lambda: _shown(service))
         finally:
             os.kill(frozen, signal.SIGCONT)
         assert [each and each["pid"] for each in shown.values()].count(None) == 1

@@ -45,7 +45,7 @@ class Client:
         await self.loop.sock_sendall(self.socket, data)
 
     async def receive(self, end: bytes) -> bytes:
-        """Return what comes until it ends with *end*."""
+        """Return the input up to *end*."""
         received = b""
         async with asyncio.timeout(LIMIT):
             while not received.endswith(end):

@@ -53,7 +53,7 @@ async def early(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the headers that there are once the whole request has come."""
+    """Return the request headers after the whole request has arrived."""
     while (await receive()).get("more_body"):
         pass
     await respond(send, b";".join(b"%b=%b" % field for field in scope["headers"]) + b"!")
@@ -66,7 +66,7 @@ async def test_trailers_are_not_merged_into_the_headers(trailer: bytes, body: by
     request = CHUNKED + body + b"0\r\n" + trailer + b"\r\n\r\n"
     parts = [request] if not cuts else [request[at : at + 1] for at in range(len(request))]
     async with serving(echo_request, OURS) as wire, wire.client() as client:
-        for _ in range(2):  # the second time on a kept connection
+        for _ in range(2):  # the second time on a kept-alive connection
             for part in parts:
                 await client.send(part)
             response_bytes = await client.receive(b"!")

@@ -50,7 +50,7 @@ async def reading(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def half_closing(app: ASGIApp, request: bytes) -> bytes:
-    """Send *request*, close that side, and return what comes."""
+    """Send *request*, half-close the connection, and return the response."""
     async with serving(app) as wire, wire.client() as client:
         await client.send(request)
         client.socket.shutdown(socket.SHUT_WR)

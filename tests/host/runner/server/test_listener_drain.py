@@ -45,7 +45,7 @@ def test_every_accepted_connection_gets_a_response_until_the_listener_closes(kin
     workers = "workers = 2\n" if kind is Supervised else ""
     with kind(f'[server]\ndrain_delay = "300ms"\n{workers}') as service, ThreadPoolExecutor(CLIENTS) as pool:
         knocking = [pool.submit(request_until_refused, service.port) for _ in range(CLIENTS)]
-        wait_for("the first answers", lambda: service.get("/x") == "/x 0")
+        wait_for("the first response", lambda: service.get("/x") == "/x 0")
         service.signal(signal.SIGTERM)
         results = [each.result() for each in knocking]
         assert service.wait() == 0

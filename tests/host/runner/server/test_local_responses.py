@@ -129,7 +129,7 @@ async def test_a_large_body_that_arrives_after_its_response_is_not_buffered() ->
 
 
 SOON = 0.05
-"""Seconds of a deadline that passes while a test waits for what it does."""
+"""Seconds of a timeout that expires during a test."""
 
 
 def limits(header_timeout: float) -> ConnectionLimits:
@@ -238,7 +238,7 @@ async def test_filters_see_a_disconnect_before_a_local_response(leaves: bool) ->
 
 
 async def shut_down(wire: AppServer) -> None:
-    """Do what a server does with its connections when it drains."""
+    """Shut down the connections as a draining server does."""
     for connection in list(wire.state.connections):
         connection.shutdown()
 
@@ -262,12 +262,12 @@ async def test_a_draining_connection_closes_after_the_pending_response(path: str
 async def test_an_invalid_local_response_is_logged_and_closes_the_connection(
     header: tuple[bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Gives(Filter):
+    class Responds(Filter):
         def on_request(self, exchange: Exchange) -> Decision:
             return LocalResponse(200, [header], b"local")
 
     ends = CompletionLog()
-    async with serving_filters(paths, ends, Gives()) as wire:
+    async with serving_filters(paths, ends, Responds()) as wire:
         assert await wire.request(GET % b"/local" + GET % b"/behind") == b""
         await until(lambda: not wire.state.tasks)
     ((path, _, error),) = ends.notes
@@ -345,7 +345,7 @@ async def test_a_failed_pending_decision_does_not_block_the_connection(failure: 
         if failure == "cancelled":
             reply.cancel()
         else:
-            reply.set_exception(OSError("gone"))
+            reply.set_exception(OSError("disconnected"))
             reply.exception()  # which the filter reads
         status = int((await client.rest()).split()[1])
         await until(lambda: not wire.state.tasks)

@@ -54,7 +54,7 @@ async def test_a_body_in_many_parts_is_read_completely() -> None:
 
 
 class Waiting:
-    """Reads the request, and then waits to be told that its client has gone."""
+    """Reads the request, then waits for http.disconnect."""
 
     def __init__(self) -> None:
         self.waits = False

@@ -22,7 +22,7 @@ HEAD = b"GET /a%20b?c=d HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer e\r\nX-Twic
 
 
 class Parsing(HttpProtocol):
-    """A connection that notes what it parses."""
+    """A connection that records parsed heads."""
 
     parsed: list[bytes]
 
@@ -53,7 +53,7 @@ async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": text})
 
 
-async def test_a_repeated_head_is_not_parsed_again_and_gives_the_same_scope() -> None:
+async def test_a_repeated_head_is_not_parsed_again_and_has_the_same_scope() -> None:
     async with serving(echo_request, connections()) as wire, wire.client() as client:
         responses = []
         for _ in range(5):
@@ -61,7 +61,7 @@ async def test_a_repeated_head_is_not_parsed_again_and_gives_the_same_scope() ->
             responses.append(await client.receive(b"b'')"))
         assert len(set(responses)) == 1
         assert b"alone" not in responses[0]
-        assert Parsing.parsed == [HEAD] * 2, "what came only once is not remembered"
+        assert Parsing.parsed == [HEAD] * 2, "a head that arrived once is not cached"
         assert wire.state.total_requests == 5
 
 
@@ -167,7 +167,7 @@ PIECES = st.sampled_from(
 
 
 class Written:
-    """A transport that keeps what is written."""
+    """A transport that records writes."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -189,13 +189,13 @@ class Written:
         return {"peername": ("127.0.0.1", 1), "sockname": ("127.0.0.1", 2)}.get(name, default)
 
     def pause_reading(self) -> None:
-        """Read on: what comes is at hand."""
+        """Do nothing: all input is available."""
 
     resume_reading = pause_reading
 
 
 async def converse(pieces: list[bytes], max_heads: int) -> tuple[bytes, bool, int]:
-    """Return what a connection writes on *pieces*, whether it has closed, and how many heads it has come to know."""
+    """Return the output of a connection for *pieces*, whether it has closed, and the number of cached heads."""
     config = uvicorn.Config(echo_request, interface="asgi3", proxy_headers=False, access_log=False, log_config=None)
     made = connections()
     made.head_cache = RequestHeadCache(max_heads)

@@ -154,7 +154,7 @@ class CountingOurs(HttpProtocol):
 
 
 async def exchange(wire: AppServer, parts: list[bytes], reader: type[CountingUvicorn | CountingOurs]) -> bytes:
-    """Send each part when those before have been read, and return what comes back."""
+    """Send each part after the previous ones have been read, and return the output."""
     reader.read = sent = 0
     wire.state.default_headers = [(b"date", b"Wed, 25 Nov 2026 07:12:59 GMT")]
     async with wire.client() as client:

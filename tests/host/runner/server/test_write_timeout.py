@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 WRITE_TIMEOUT = 1.0
 LEFT = 60_000
-"""More than the kernel takes for a client that does not read, less than what makes an application wait."""
+"""Bytes that exceed the socket buffer of a client that does not read, but do not pause the application."""
 LIMITS = ConnectionLimits(header_timeout=600.0, write_timeout=WRITE_TIMEOUT, max_header=Size("8KiB"))
 
 
@@ -36,7 +36,7 @@ class Server:
         self.port = 0
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with so many bytes; under /slow the second half comes after the write timeout."""
+        """Send *size* bytes; for /slow the second half after the write timeout."""
         kind, _, size = scope["path"][1:].partition("/")
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", size.encode())]})
         if kind == "slow":
@@ -67,7 +67,7 @@ class Server:
 
 
 class Client:
-    """A client that reads when it is told to."""
+    """A client that reads on demand."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()

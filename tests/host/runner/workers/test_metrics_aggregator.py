@@ -104,7 +104,7 @@ def test_a_rolling_restart_preserves_all_counters() -> None:
 
 def test_per_worker_gauges_are_labelled_by_worker() -> None:
     with counting(2) as service:
-        wait_for("both to have been asked", lambda: len([x for x in total(service)["process"] if x[1]]) == 2)
+        wait_for("both to be queried", lambda: len([x for x in total(service)["process"] if x[1]]) == 2)
         processes = {str(worker): pid for worker, pid in total(service)["process"]}
         assert set(processes) == {"1", "2"}
         assert set(processes.values()) == set(workers_of(service))

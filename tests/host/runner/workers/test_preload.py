@@ -38,7 +38,7 @@ secret = "0123456789abcdef0123456789abcdef"
 [plugins.ratelimit]
 [plugins.replica]
 """
-ANSWERS_WITH = """
+RESPONDS_WITH = """
 async def app(scope, receive, send):
     if scope["type"] == "http":
         await send({{"type": "http.response.start", "status": 200, "headers": []}})
@@ -54,8 +54,8 @@ def wait_for_end(pid: int) -> None:
     wait_for(f"the end of {pid}", lambda: not alive(pid))
 
 
-def answers_of_all(service: Supervised) -> set[str]:
-    """Return what each of two workers answers, told apart by their process ids."""
+def responses_of_all(service: Supervised) -> set[str]:
+    """Return the responses of two workers, without their process ids."""
     answers: dict[str, str] = {}
 
     def enough() -> bool:
@@ -63,7 +63,7 @@ def answers_of_all(service: Supervised) -> set[str]:
         answers[pid] = answer
         return len(answers) == 2
 
-    wait_for("both answers", enough)
+    wait_for("both responses", enough)
     return set(answers.values())
 
 
@@ -133,10 +133,10 @@ def test_a_hanging_fork_server_does_not_block_the_shutdown() -> None:
 
 
 def test_sighup_starts_a_new_fork_server_and_stops_the_old_one() -> None:
-    with supervised(2, source=ANSWERS_WITH.format("1")) as service:
+    with supervised(2, source=RESPONDS_WITH.format("1")) as service:
         (parent,) = parents_of_workers(service)
         old = workers_of(service)
-        (service.box.directory / "service.py").write_text(ANSWERS_WITH.format("'new code'"))
+        (service.box.directory / "service.py").write_text(RESPONDS_WITH.format("'new code'"))
         service.signal(signal.SIGHUP)
         new = wait_for_new_workers(service, old, 2)
         wait_for_end(parent)
@@ -146,7 +146,7 @@ def test_sighup_starts_a_new_fork_server_and_stops_the_old_one() -> None:
 
 
 def test_a_crashed_worker_is_replaced_with_the_old_code_when_the_new_code_does_not_load() -> None:
-    with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
+    with supervised(1, source=RESPONDS_WITH.format("'good'")) as service:
         (parent,) = parents_of_workers(service)
         (old,) = workers_of(service)
         (service.box.directory / "service.py").write_text("raise RuntimeError('bad')\n")
@@ -154,12 +154,12 @@ def test_a_crashed_worker_is_replaced_with_the_old_code_when_the_new_code_does_n
         service.wait_for_log("did not start: it exited with status 78; the old worker keeps serving")
         os.kill(old, signal.SIGKILL)
         wait_for_new_workers(service, [old], 1)
-        wait_for("an answer", lambda: service.get("/") == "good")
+        wait_for("a response", lambda: service.get("/") == "good")
         assert parents_of_workers(service) == [parent]
 
 
 def test_the_old_fork_server_stays_when_no_worker_of_the_new_one_starts() -> None:
-    with supervised(1, source=ANSWERS_WITH.format("'good'")) as service:
+    with supervised(1, source=RESPONDS_WITH.format("'good'")) as service:
         (parent,) = parents_of_workers(service)
         (old,) = workers_of(service)
         (service.box.directory / "service.py").write_text(counting("os._exit(5)"))
@@ -168,7 +168,7 @@ def test_the_old_fork_server_stays_when_no_worker_of_the_new_one_starts() -> Non
         wait_for("the end of the new parent", lambda: parents_of_workers(service) == [parent])
         os.kill(old, signal.SIGKILL)
         wait_for_new_workers(service, [old], 1)
-        wait_for("an answer", lambda: service.get("/") == "good")
+        wait_for("a response", lambda: service.get("/") == "good")
 
 
 def test_a_signal_to_every_process_of_a_service_drains_it() -> None:
@@ -239,9 +239,9 @@ import os, random
 random.seed(1)
 forked = []
 os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
-""" + ANSWERS_WITH.format("f'{os.getpid()} {random.random()} {forked == [os.getpid()]}'")
+""" + RESPONDS_WITH.format("f'{os.getpid()} {random.random()} {forked == [os.getpid()]}'")
     with supervised(2, source=source) as service:
-        answers = [answer.split() for answer in answers_of_all(service)]
+        answers = [answer.split() for answer in responses_of_all(service)]
         assert answers[0][0] != answers[1][0]
         assert [hooked for _, hooked in answers] == ["True", "True"]
 
@@ -254,7 +254,7 @@ numpy_random.Generator, numpy_random.RandomState = (type(name, (), {}) for name 
 numpy_random.seed = lambda: seeded.append(os.getpid())
 sys.modules["numpy.random"] = numpy_random
 lots = numpy_random.Generator()
-""" + ANSWERS_WITH.format("seeded == [os.getpid()]")
+""" + RESPONDS_WITH.format("seeded == [os.getpid()]")
     with supervised(2, source=source) as service:
         assert service.get("/") == "True"
         service.wait_for_log("importing created the random generator service.lots")
@@ -264,7 +264,7 @@ def test_a_worker_imports_nothing_after_the_fork() -> None:
     source = """
 import json, os, sys
 os.register_at_fork(before=lambda: open("before", "w").write(json.dumps(sorted(sys.modules))))
-""" + ANSWERS_WITH.format("' '.join(set(sys.modules) - set(json.load(open('before'))))")
+""" + RESPONDS_WITH.format("' '.join(set(sys.modules) - set(json.load(open('before'))))")
     with supervised(1, EMBEDDED, source) as service:
         assert service.get("/") == ""
 
@@ -282,10 +282,10 @@ def test_forked_workers_behave_like_started_ones() -> None:
 import gc, os, signal, sys
 state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())), gc.get_threshold(),
                  gc.isenabled()]
-""" + ANSWERS_WITH.format("f'{os.getpid()} {state()}'")
+""" + RESPONDS_WITH.format("f'{os.getpid()} {state()}'")
     default = "True, [], (700, 10, 10), True" if sys.version_info < (3, 12) else "True, []"
     with supervised(2, source=source) as service:
-        (answer,) = answers_of_all(service)
+        (answer,) = responses_of_all(service)
         assert default in answer
         first, second = workers_of(service)
         assert sockets_of(first) == sockets_of(second)
@@ -293,13 +293,13 @@ state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(sig
 
 @pytest.mark.parametrize(("freeze", "frozen"), [("true", True), ("false", False)])
 def test_imported_objects_are_frozen_unless_gc_freeze_is_off(freeze: str, frozen: bool) -> None:
-    source = "import gc\n" + ANSWERS_WITH.format("gc.get_freeze_count() > 0")
+    source = "import gc\n" + RESPONDS_WITH.format("gc.get_freeze_count() > 0")
     with supervised(1, f"[server.memory]\ngc_freeze = {freeze}", source) as service:
         assert service.get("/") == str(frozen)
 
 
 def test_gc_thresholds_of_the_application_are_preserved() -> None:
-    source = "import gc\ngc.set_threshold(123, 4, 5)\n" + ANSWERS_WITH.format("gc.get_threshold()")
+    source = "import gc\ngc.set_threshold(123, 4, 5)\n" + RESPONDS_WITH.format("gc.get_threshold()")
     with supervised(1, source=source) as service:
         assert service.get("/") == "(123, 4, 5)"
 

@@ -92,7 +92,7 @@ def test_a_worker_that_crashes_repeatedly_is_restarted_with_backoff() -> None:
             wait_for("its end", partial(workers_are_not, service, [worker]))
         service.wait_for_log("a new worker starts in 0.5s")
         service.wait_for_log("a new worker starts in 1s")
-        wait_for("an answer", lambda: service.get("/"))
+        wait_for("a response", lambda: service.get("/"))
 
 
 def test_a_worker_with_a_blocked_event_loop_is_replaced_and_its_stacks_are_logged() -> None:
@@ -104,7 +104,7 @@ def test_a_worker_with_a_blocked_event_loop_is_replaced_and_its_stacks_are_logge
         assert "sent no heartbeat for 2s: its event loop is blocked" in service.log()
         service.wait_for_log("exited; its stacks were")
         assert "service.py" in service.log()
-        wait_for("an answer", lambda: service.get("/") == "done")
+        wait_for("a response", lambda: service.get("/") == "done")
 
 
 @pytest.mark.parametrize("slow", ["import time; time.sleep(5)", "SLOW_START = True"])
