@@ -65,9 +65,9 @@ def _taken(pids: list[int]) -> Taken:
 def _rows(taken: dict[str, list[Taken]]) -> Iterator[Row]:
     memory = {title: median(each.memory for each in found) for title, found in taken.items()}
     cpu = {title: median(each.cpu for each in found) for title, found in taken.items()}
-    for what, unit, found, limit in (("memory", "MiB", memory, 0.45), ("start", "ms of CPU", cpu, 0.5)):
+    for figure, unit, found, limit in (("memory", "MiB", memory, 0.45), ("start", "ms of CPU", cpu, 0.5)):
         base, forked = found[APART], found[FORKED]
-        titles = {title: f"{what} of {WORKERS} workers with all ten plugins, {title}" for title in found}
+        titles = {title: f"{figure} of {WORKERS} workers with all ten plugins, {title}" for title in found}
         yield Row("stack", titles[APART], base, unit)
         yield Row(
             "stack", titles[FORKED], forked, unit, titles[APART], forked - base, forked / base, Goal("ratio", limit)

@@ -132,12 +132,12 @@ def _run(process: Process, bytecode: str) -> Taken:
     paths = {"PYTHONPATH": f"{CASES}:{ROOT}", "PYTHONPYCACHEPREFIX": bytecode}
     environment = {**os.environ, **paths, **process.environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as told:
-        running = subprocess.Popen(process.command, cwd=folder, env=environment, stdout=told, stderr=told)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:
+        running = subprocess.Popen(process.command, cwd=folder, env=environment, stdout=output, stderr=output)
         _, status, usage = os.wait4(running.pid, 0)
         running.returncode = os.waitstatus_to_exitcode(status)
-        told.seek(0)
-        report = told.read().decode()
+        output.seek(0)
+        report = output.read().decode()
         if running.returncode:
             raise RuntimeError(f"{process.title} ended with {running.returncode}:\n{report}")
     resident = re.findall(r"^VmRSS:\s+(\d+) kB$", report, re.MULTILINE)[-1]

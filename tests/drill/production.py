@@ -121,8 +121,8 @@ def drilled(hold: float, rate: int) -> Found:
         load.start(place.url)
         outcomes = drill(place.faults(), load, hold, place)
         page = load.finish().read_text()
-        kept = written(load.responses)
-        return Found(outcomes, len(kept), place.lost_rows(kept), place.lost_messages(0), page)
+        confirmed = written(load.responses)
+        return Found(outcomes, len(confirmed), place.lost_rows(confirmed), place.lost_messages(0), page)
 
 
 def _troubles(instance: Instance) -> set[str]:

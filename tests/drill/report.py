@@ -38,7 +38,7 @@ def mistakes(found: Found) -> list[str]:
 
 def _line(outcome: Outcome) -> str:
     unexpected = Counter(f"{response.kind} {response.status}" for response in outcome.unexpected)
-    named = ", ".join(f"{number} of {what}" for what, number in unexpected.items()) or "none"
+    named = ", ".join(f"{number} of {kind}" for kind, number in unexpected.items()) or "none"
     load = f"{len(outcome.responses)} | {outcome.error_rate:.1%} | {named} | {outcome.p99 * 1000:.0f} ms"
     lost = f"{outcome.lost_rows} | {outcome.lost_messages}"
     return f"| {outcome.fault} | {load} | {outcome.heal:.1f} s | {lost} | {outcome.health} |"

@@ -74,8 +74,8 @@ def test_no_bytes_are_a_failure(method: bytes, target: bytes, version: bytes, fo
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
         async with serving(app) as wire:
             head = b"\r\n".join([method + b" " + target + b" " + version, *found, b"", b""])
-            answer = await conversation(wire, head + rest)
-            assert b"HTTP/1.1 500 " not in answer, answer
+            response = await conversation(wire, head + rest)
+            assert b"HTTP/1.1 500 " not in response, response
             assert (await wire.request(PLAIN)).endswith(b"ok"), "the next client is served"
 
     failures: list[dict[str, Any]] = []

@@ -90,8 +90,8 @@ def _makes_environments(python: str) -> bool:
 
 
 def _cache() -> Path:
-    given = os.environ.get("SCALEKIT_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "scalekit")
+    folder = os.environ.get("SCALEKIT_CACHE")
+    return Path(folder) if folder else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "scalekit")
 
 
 def _says(file: Path, text: str) -> bool:

@@ -114,8 +114,8 @@ def ask(service: Service, path: str, method: str = "GET") -> tuple[int, str, str
     connection = HTTPConnection(HOST, service.port, timeout=60)
     try:
         connection.request(method, path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(), answer.headers["retry-after"]
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers["retry-after"]
     finally:
         connection.close()
 
@@ -182,9 +182,9 @@ def test_when_too_many_wait_the_next_is_refused_at_once(postgres: Postgres) -> N
         holding.request("GET", "/slow")
         wait_for("the connection to be in use", lambda: gauge(service, "scalekit_pool_in_use") == 1)
         status, body, retry = ask(service, "/count")
-        answer = holding.getresponse()
+        response = holding.getresponse()
         assert (status, retry) == (503, "1"), body
-        assert (answer.status, answer.read()) == (200, b"slept")
+        assert (response.status, response.read()) == (200, b"slept")
         holding.close()
 
 

@@ -33,18 +33,18 @@ async def test_the_inventory_is_called_by_name_in_the_trace_of_the_request(
         monkeypatch.setenv("JWT_KEY_FILE", f"{tmp_path}/keys.json")
         app = create_app(ROOT / "sample_app/scalekit.toml")
         async with running(app) as state:
-            answer = await request(app, "/auth/login", method="POST", body=LOGIN.encode(), state=state)
-            cookie = (answer.header("set-cookie") or "").partition(";")[0]
-            me = {"authorization": f"Bearer {json.loads(answer.body)['token']}", "cookie": cookie}
+            response = await request(app, "/auth/login", method="POST", body=LOGIN.encode(), state=state)
+            cookie = (response.header("set-cookie") or "").partition(";")[0]
+            me = {"authorization": f"Bearer {json.loads(response.body)['token']}", "cookie": cookie}
             trace = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
             found = await request(app, "/api/inventory/1", headers=trace | me, state=state)
             assert json.loads(found.body) == {"id": 1, "stock": 12, "trace": TRACE}
             missing = await request(app, "/api/inventory/99", headers=me, state=state)
             assert missing.status == 404
             inventory.kill()
-            gone = await request(app, "/api/inventory/2", headers=me, state=state)
-            assert gone.status == 503
-            assert gone.header("retry-after") == "1"
+            unavailable = await request(app, "/api/inventory/2", headers=me, state=state)
+            assert unavailable.status == 503
+            assert unavailable.header("retry-after") == "1"
 
 
 @pytest.mark.needs(*NEEDED)

@@ -83,8 +83,8 @@ class Visitor:
         self.headers: dict[str, str] = {}
 
     async def login(self, **headers: str) -> Visitor:
-        answer = await request(self.app, "/auth/login", method="POST", body=LOGIN, headers=headers, state=self.state)
-        token, cookie = orjson.loads(answer.body)["token"], answer.header("set-cookie") or ""
+        response = await request(self.app, "/auth/login", method="POST", body=LOGIN, headers=headers, state=self.state)
+        token, cookie = orjson.loads(response.body)["token"], response.header("set-cookie") or ""
         self.headers = {"authorization": f"Bearer {token}", "cookie": cookie.partition(";")[0]}
         return self
 
@@ -120,8 +120,8 @@ async def test_items_are_added_and_listed_newest_first() -> None:
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
         for number in range(120):
-            answer = await visitor.post("/api/data", orjson.dumps({"name": f"item {number}", "value": number}))
-            assert answer.status == 201
+            response = await visitor.post("/api/data", orjson.dumps({"name": f"item {number}", "value": number}))
+            assert response.status == 201
         listed = orjson.loads((await visitor.get("/api/data")).body)["items"]
     assert len(listed) == 100
     assert listed[0] == {"id": 120, "name": "item 119", "value": 119.0}
@@ -146,10 +146,10 @@ async def test_items_are_added_and_listed_newest_first() -> None:
 async def test_an_invalid_item_is_rejected_with_its_errors(body: bytes) -> None:
     app = create_app(FILE)
     async with running(app) as state:
-        answer = await (await Visitor(app, state).login()).post("/api/data", body)
-    assert answer.status == 422
-    assert answer.header("content-type") == "application/problem+json"
-    assert orjson.loads(answer.body)["errors"]
+        response = await (await Visitor(app, state).login()).post("/api/data", body)
+    assert response.status == 422
+    assert response.header("content-type") == "application/problem+json"
+    assert orjson.loads(response.body)["errors"]
 
 
 @pytest.mark.usefixtures("empty_database")
@@ -328,9 +328,9 @@ async def test_an_invalid_list_of_users_is_rejected_and_none_is_added(body: byte
     app = create_app(FILE)
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
-        answer = await visitor.post("/api/users/import", body)
+        response = await visitor.post("/api/users/import", body)
         listed = await visitor.get("/api/users/active")
-    assert answer.status == 422
+    assert response.status == 422
     assert orjson.loads(listed.body) == {"users": []}
 
 
@@ -364,12 +364,12 @@ async def test_a_list_is_stored_by_the_service_and_by_no_cache_in_front(path: st
     app = create_app(FILE)
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
-        made, kept = await visitor.get(path), await visitor.get(path)
+        made, stored = await visitor.get(path), await visitor.get(path)
         stranger = await request(app, path, state=state)
-    assert "hit" in (kept.header("cache-status") or "")
-    for answer in (made, kept):
-        assert answer.header("cache-control") == "private"
-        assert answer.header("cdn-cache-control") is None
+    assert "hit" in (stored.header("cache-status") or "")
+    for response in (made, stored):
+        assert response.header("cache-control") == "private"
+        assert response.header("cdn-cache-control") is None
     assert stranger.status == 401
 
 
@@ -379,9 +379,9 @@ async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
     async with running(app) as state:
         visitor = await Visitor(app, state).login()
         logins = [(await request(app, "/auth/login", method="POST", state=state)).status for _ in range(5)]
-        asked = [(await visitor.get("/api/data")).status for _ in range(101)]
+        statuses = [(await visitor.get("/api/data")).status for _ in range(101)]
     assert logins == [422] * 4 + [429]
-    assert asked == [200] * 100 + [429]
+    assert statuses == [200] * 100 + [429]
 
 
 @pytest.mark.usefixtures("empty_database")
@@ -390,9 +390,9 @@ async def test_a_valid_login_returns_tokens_for_json_and_form() -> None:
     app = create_app(FILE)
     async with running(app) as state:
         for body, headers in ((LOGIN, {}), (b"username=testuser&password=testpass", form)):
-            answer = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
-            assert answer.status == 200
-            assert list(orjson.loads(answer.body)) == ["token", "refresh_token", "expires_in"]
+            response = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
+            assert response.status == 200
+            assert list(orjson.loads(response.body)) == ["token", "refresh_token", "expires_in"]
         for path in ("/api/data", "/api/users/active", "/api/nothing", "/api", "//api/data"):
             assert (await request(app, path, state=state)).status == 401
         assert (await (await Visitor(app, state).login()).get("/api/nothing")).status == 404
@@ -416,7 +416,7 @@ async def test_an_invalid_login_is_rejected(body: bytes, form: bool, status: int
     headers = {"content-type": "application/x-www-form-urlencoded"} if form else {}
     app = create_app(FILE)
     async with running(app) as state:
-        answer = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
-    assert answer.status == status
-    assert answer.header("content-type") == "application/problem+json"
-    assert answer.header("set-cookie") is None
+        response = await request(app, "/auth/login", method="POST", body=body, headers=headers, state=state)
+    assert response.status == status
+    assert response.header("content-type") == "application/problem+json"
+    assert response.header("set-cookie") is None

@@ -125,13 +125,13 @@ class Client:
         self._url = service.url
 
     def get(self, path: str) -> Any:
-        answer = httpx2.get(self._url + path, timeout=60, verify=False)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = httpx2.get(self._url + path, timeout=60, verify=False)
+        assert response.status_code == 200, response.text
+        return response.json()
 
     def post(self, path: str, *queries: str) -> None:
-        answer = httpx2.post(self._url + path, json=queries, timeout=60, verify=False)
-        assert answer.status_code == 200, answer.text
+        response = httpx2.post(self._url + path, json=queries, timeout=60, verify=False)
+        assert response.status_code == 200, response.text
 
     def metric(self, line: str) -> bool:
         return f"{line}\n" in httpx2.get(f"{self._url}/metrics", timeout=60, verify=False).text
@@ -147,11 +147,11 @@ def test_a_response_is_stored_until_a_table_that_it_read_changes(pool: str) -> N
         assert client.get("/show/items")["rows"] == client.get("/show/ITEMS")["rows"] == [1]
         assert client.get("/show/others") == first["/show/others"]
         client.post("/undo", "DELETE FROM items")
-        kept = client.get("/show/items")
+        stored = client.get("/show/items")
         client.post("/undo", "DELETE FROM items")
-        assert client.get("/show/items") == kept, "a rolled-back write purges nothing"
+        assert client.get("/show/items") == stored, "a rolled-back write purges nothing"
         client.post("/run", "CREATE TABLE more (n INTEGER)")
-        assert client.get("/show/items")["call"] > kept["call"]
+        assert client.get("/show/items")["call"] > stored["call"]
         assert client.get("/show/others") != first["/show/others"], "a statement with unknown tables purges everything"
         assert client.get("/nothing") == first["/nothing"], "it was made from no table"
 
@@ -192,8 +192,8 @@ def test_a_change_in_one_process_purges_in_another(pool: str) -> None:
         ):
             writer, reader = Client(one), Client(two)
             writer.post("/run", *TABLES)
-            kept = reader.get("/show/items")
-            wait_for("the response to be shared", lambda: writer.get("/show/items") == kept)
+            stored = reader.get("/show/items")
+            wait_for("the response to be shared", lambda: writer.get("/show/items") == stored)
             for n in range(20):
                 writer.post("/run", f"INSERT INTO items (n) VALUES ({n})")
                 assert writer.get("/show/items")["rows"] == list(range(n + 1))
@@ -206,8 +206,8 @@ def test_a_write_succeeds_without_the_store_and_its_worker_sends_no_stale_respon
     with Redis("--appendonly", "yes") as store, Service(cache(store.url) + pool, {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)
-        kept = client.get("/show/items")
-        wait_for("the response to be stored", lambda: client.get("/show/items") == kept)
+        stored = client.get("/show/items")
+        wait_for("the response to be stored", lambda: client.get("/show/items") == stored)
         getattr(store, harm)()
         client.post("/run", "INSERT INTO items (n) VALUES (1)")
         assert client.get("/show/items")["rows"] == [1]

@@ -31,7 +31,7 @@ def make() -> FastAPI:
     app = FastAPI()
 
     @app.get(PATH)
-    async def data(who: Annotated[str, Depends(subject)]) -> dict[str, Any]:
+    async def data(user: Annotated[str, Depends(subject)]) -> dict[str, Any]:
         return PAYLOAD
 
     return app

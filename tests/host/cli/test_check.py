@@ -212,12 +212,12 @@ def test_check_and_run_report_the_same(name: str, run: Run, tmp_path: Path) -> N
     toml = f"{target}[plugins.ending]\n{case.toml}"
     options = ["--set", "server.port=0", "--set", "server.drain_delay=0s"]
     checked = run("check", *options, toml=toml)
-    told = json.loads(run("check", "--json", *options).stdout)
+    report = json.loads(run("check", "--json", *options).stdout)
     served = run("run", *options)
     said = messages(checked.stderr)
     assert (checked.returncode, served.returncode) == (case.status, case.status), checked.stderr + served.stderr
     assert set(said) == set(messages(served.stderr))
-    assert len(told["problems"]) == len(said)
+    assert len(report["problems"]) == len(said)
     for words in case.says:
         assert words in " ".join(said)
     assert bool(said) is bool(case.status)

@@ -172,10 +172,10 @@ def test_the_process_environment_is_used_and_named_as_origin(write: Write, monke
 
 
 def test_a_mapping_is_read_like_a_file_and_left_alone() -> None:
-    given = {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
-    document = read(given, ["server.port=1"], {})
+    source = {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
+    document = read(source, ["server.port=1"], {})
     assert document.data["server"] == {"host": "h", "allowed_hosts": ["a"], "port": "1"}
-    assert given == {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
+    assert source == {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
 
 
 def test_keys_are_shown_as_they_are_written() -> None:

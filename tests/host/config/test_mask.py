@@ -81,7 +81,7 @@ def write(file: Path, plugin: str, key: str, value: object) -> None:
     tables[plugin] = NEEDED.get(plugin, {}) | {key: value}
     lines = ['[app]\ntarget = "tests.host.config.test_mask:application"']
     for name, table in tables.items():
-        lines += [f"[plugins.{name}]", *(f"{each} = {toml(what)}" for each, what in table.items())]
+        lines += [f"[plugins.{name}]", *(f"{each} = {toml(table_value)}" for each, table_value in table.items())]
     file.write_text("\n".join(lines), encoding="utf-8")
 
 

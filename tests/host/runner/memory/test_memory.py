@@ -87,13 +87,13 @@ def test_garbage_collection_is_disabled_during_imports(
 def test_a_comparison_names_the_types_that_grew_since_the_last() -> None:
     growth = HeapGrowth()
     growth.compare()
-    kept = [Leaked() for _ in range(5000)]
+    leaked = [Leaked() for _ in range(5000)]
     looked = growth.compare()
     name = f"{Leaked.__module__}.Leaked"
     assert {"type": name, "more": 5000, "objects": 5000} in looked["growing"]
     assert looked["allocations"] is None
     assert name not in [each["type"] for each in growth.compare()["growing"]]
-    assert len(kept) == 5000
+    assert len(leaked) == 5000
 
 
 @pytest.mark.anyio
@@ -101,8 +101,8 @@ async def test_the_memory_page_is_for_operators_only() -> None:
     async def status(server: dict[str, Any], **headers: str) -> int:
         host = create_app({"server": server}, app=bare_application)
         async with running(host) as state:
-            answer = await request(host, "/-/memory", state=state, headers=headers)
-            return 0 if answer.body == b"/-/memory" else answer.status
+            response = await request(host, "/-/memory", state=state, headers=headers)
+            return 0 if response.body == b"/-/memory" else response.status
 
     assert await status({}) == 0
     assert await status({"operator_networks": ["127.0.0.1"]}) == 200

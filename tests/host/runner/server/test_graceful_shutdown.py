@@ -134,13 +134,13 @@ def test_on_sigterm_readiness_is_503_while_connections_are_still_accepted(pool: 
 
 def test_every_response_while_draining_has_connection_close() -> None:
     with Service('[server]\ndrain_delay = "20s"') as service, ExitStack() as stack:
-        kept = stack.enter_context(closing(open_request(service.port, "/before")))
-        assert respond(kept)[2] is None
+        idle = stack.enter_context(closing(open_request(service.port, "/before")))
+        assert respond(idle)[2] is None
         service.signal(signal.SIGTERM)
         service.wait_for_log("draining")
         wait_for("the wish", lambda: fetch(service.port, "/during")[2] == "close")
-        kept.request("GET", "/kept")
-        assert respond(kept) == (200, "/kept 0", "close")
+        idle.request("GET", "/idle")
+        assert respond(idle) == (200, "/idle 0", "close")
 
 
 def test_requests_in_flight_complete_after_the_listeners_have_closed(pool: ThreadPoolExecutor) -> None:

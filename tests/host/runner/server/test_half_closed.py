@@ -93,16 +93,16 @@ def test_an_application_that_awaits_a_disconnect_receives_it_when_the_response_s
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "HALF_CLOSED_INTERVAL", 0.05)
-    told: list[str] = []
+    messages: list[str] = []
 
     async def listens(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        told.append((await receive())["type"])
+        messages.append((await receive())["type"])
         await respond(send, b"it may still be read")
 
     with runner:
         response_bytes = runner.run(half_closing(listens, GET % b"/"))
-    assert told == ["http.disconnect"]
+    assert messages == ["http.disconnect"]
     assert response_bytes.endswith(b"\r\n\r\nit may still be read")
 
 

@@ -58,13 +58,13 @@ class Waiting:
 
     def __init__(self) -> None:
         self.waits = False
-        self.told: list[str] = []
+        self.received: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
         self.waits = True
-        self.told.append((await receive())["type"])
+        self.received.append((await receive())["type"])
         await send(start())
         await send(body(b"discarded"))
 
@@ -80,25 +80,25 @@ async def test_a_waiting_application_receives_a_disconnect(
             await client.send(GET % b"/" + behind)
             await until(lambda: app.waits)
         await until(lambda: not wire.state.tasks)
-    assert app.told == ["http.disconnect"] * (2 if behind else 1)  # it may have closed only its own side
+    assert app.received == ["http.disconnect"] * (2 if behind else 1)  # it may have closed only its own side
     assert not caplog.records
 
 
 async def test_two_concurrent_receives_both_get_a_message() -> None:
-    told: list[str] = []
+    received: list[str] = []
 
     async def twice(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         first, second = (asyncio.ensure_future(receive()) for _ in range(2))
         await asyncio.sleep(0)
         await respond(send, b"done")
-        told.extend([(await first)["type"], (await second)["type"], (await receive())["type"]])
+        received.extend([(await first)["type"], (await second)["type"], (await receive())["type"]])
 
     async with serving(twice) as wire, wire.client() as client:
         await client.send(GET % b"/")
         await client.receive(b"done")
         await until(lambda: not wire.state.tasks)
-        assert told == ["http.disconnect"] * 3
+        assert received == ["http.disconnect"] * 3
 
 
 async def test_context_variables_of_one_request_are_not_visible_to_the_next() -> None:

@@ -87,11 +87,11 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response." + ("start" if "status" in message else "body"), **message})
     if path in ("/echo", "/late"):
         await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": told(scope), "more_body": True})
+        await send({"type": "http.response.body", "body": scope_bytes(scope), "more_body": True})
         await send({"type": "http.response.body", "body": await read(receive)})
 
 
-def told(scope: Scope) -> bytes:
+def scope_bytes(scope: Scope) -> bytes:
     same = {key: value for key, value in scope.items() if key not in ("client", "server")}
     return f"{same} {[type(value).__name__ for value in scope.values()]}".encode()
 

@@ -83,8 +83,8 @@ def test_counters_of_the_last_heartbeat_are_retained_and_gauges_removed() -> Non
         for _ in range(50):
             service.get("/")
         total(service)
-        told = time.monotonic() + 2 * HEARTBEAT_INTERVAL
-        wait_for("two heartbeats", lambda: time.monotonic() > told)
+        end = time.monotonic() + 2 * HEARTBEAT_INTERVAL
+        wait_for("two heartbeats", lambda: time.monotonic() > end)
         (worker,) = workers_of(service)
         os.kill(worker, signal.SIGKILL)
         wait_for("its end", lambda: not alive(worker))

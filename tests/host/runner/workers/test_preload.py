@@ -56,15 +56,15 @@ def wait_for_end(pid: int) -> None:
 
 def responses_of_all(service: Supervised) -> set[str]:
     """Return the responses of two workers, without their process ids."""
-    answers: dict[str, str] = {}
+    responses: dict[str, str] = {}
 
     def enough() -> bool:
-        pid, _, answer = service.get("/").partition(" ")
-        answers[pid] = answer
-        return len(answers) == 2
+        pid, _, response = service.get("/").partition(" ")
+        responses[pid] = response
+        return len(responses) == 2
 
     wait_for("both responses", enough)
-    return set(answers.values())
+    return set(responses.values())
 
 
 def test_the_fork_server_imports_once_and_forks_all_workers() -> None:
@@ -206,7 +206,7 @@ def test_threads_started_by_an_import_disable_preload() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "expected_warning"),
     [
         ("import socket\nlistening = socket.create_server(('127.0.0.1', 0))\n", "a socket at 127.0.0.1:"),
         (
@@ -219,10 +219,10 @@ def test_threads_started_by_an_import_disable_preload() -> None:
     ],
     ids=["listener", "connection", "loop", "database", "generator"],
 )
-def test_imports_of_resources_that_workers_must_not_share_are_logged(source: str, told: str) -> None:
+def test_imports_of_resources_that_workers_must_not_share_are_logged(source: str, expected_warning: str) -> None:
     with supervised(2, source=source + APPLICATION) as service:
-        service.wait_for_log(told)
-        warnings = [line for line in service.log().splitlines() if "WARNING" in line and told in line]
+        service.wait_for_log(expected_warning)
+        warnings = [line for line in service.log().splitlines() if "WARNING" in line and expected_warning in line]
         assert len(warnings) == 1
         assert "create it in a lifespan, or set server.preload = false" in warnings[0]
 
@@ -241,9 +241,9 @@ forked = []
 os.register_at_fork(after_in_child=lambda: forked.append(os.getpid()))
 """ + RESPONDS_WITH.format("f'{os.getpid()} {random.random()} {forked == [os.getpid()]}'")
     with supervised(2, source=source) as service:
-        answers = [answer.split() for answer in responses_of_all(service)]
-        assert answers[0][0] != answers[1][0]
-        assert [hooked for _, hooked in answers] == ["True", "True"]
+        responses = [response.split() for response in responses_of_all(service)]
+        assert responses[0][0] != responses[1][0]
+        assert [hooked for _, hooked in responses] == ["True", "True"]
 
 
 def test_numpy_is_reseeded_in_each_worker_and_its_generators_are_logged() -> None:
@@ -285,8 +285,8 @@ state = lambda: [os.getpgid(0) == os.getpid(), sorted(signal.pthread_sigmask(sig
 """ + RESPONDS_WITH.format("f'{os.getpid()} {state()}'")
     default = "True, [], (700, 10, 10), True" if sys.version_info < (3, 12) else "True, []"
     with supervised(2, source=source) as service:
-        (answer,) = responses_of_all(service)
-        assert default in answer
+        (response,) = responses_of_all(service)
+        assert default in response
         first, second = workers_of(service)
         assert sockets_of(first) == sockets_of(second)
 
