@@ -32,7 +32,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is measured by itself: for which *plugins*, and the servers and tools that it *needs*."""
+    """A separate benchmark: its *plugins*, and the servers and tools that it *needs*."""
 
     plugins: Sequence[str]
     needs: Sequence[str]
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=0.1, help="of each round, in process")
-    parser.add_argument("--plugin", default="", help="measure what belongs to one plugin")
+    parser.add_argument("--plugin", default="", help="run the benchmarks of one plugin")
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
     arguments = parser.parse_args()
     rows = _show(requests.measure(arguments.plugin, arguments.rounds, arguments.seconds), HEAD)

@@ -1,4 +1,4 @@
-"""What it costs to call a service through SERVICES, beside calling it with aiohttp alone, in one process."""
+"""Cost of a call through SERVICES, compared with aiohttp alone, in one process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Get = Callable[[], Awaitable[Any]]
 
 
 def measure(rounds: int) -> list[Row]:
-    """Return what a call costs with aiohttp alone, and through SERVICES."""
+    """Return the cost of a call with aiohttp alone and through SERVICES."""
     with Service() as first, Service() as second:
         return uvloop.run(_measure([first.url, second.url], rounds))
 

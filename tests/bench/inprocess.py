@@ -22,10 +22,10 @@ UNIT = "µs of CPU"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A module of ``cases/``, how it is called in the table, whose environment it runs in, and what it is held to.
+    """A module of ``cases/``, its title, its environment and its goal.
 
-    *over* is the module that it is compared with. *plugin* is the one that the case is about, empty for the host.
-    *needs* is the kind of server whose address it is given.
+    *over* is the module of the reference. *plugin* is the plugin that the case measures, empty for the host.
+    *needs* is the kind of server whose address is passed to it.
     """
 
     module: str
@@ -69,7 +69,7 @@ class Measured:
 def measure(
     cases: Sequence[Case], overheads: Sequence[Overhead], addresses: Mapping[str, str], rounds: int, seconds: float
 ) -> list[Row]:
-    """Serve rounds of about *seconds* in turn, so that what disturbs the machine disturbs every case.
+    """Run interleaved rounds of about *seconds*, so that other load on the machine affects all cases alike.
 
     The cases find the *addresses* of servers in their environment, such as ``BENCH_REDIS``.
     """
@@ -94,5 +94,5 @@ def _compared(overhead: Overhead, measured: Mapping[str, Measured]) -> Row:
     theirs, ours = measured[overhead.peer], measured[overhead.ours]
     more, own = theirs.more_than(measured[theirs.case.over]), ours.more_than(measured[ours.case.over])
     goal = Goal("ratio", overhead.least, "at least")
-    ratio = more / own if own > 0 else float("inf")  # what is cached may cost less than nothing on
+    ratio = more / own if own > 0 else float("inf")  # a cached response may be cheaper than the reference
     return Row(overhead.plugin, overhead.title, more, UNIT, ours.case.title, more - own, ratio, goal)

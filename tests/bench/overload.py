@@ -1,4 +1,4 @@
-"""Twice as much load as a service can carry: what it still serves, and how soon, without and with adaptive concurrency.
+"""Goodput and latency of a service under twice its sustainable load, without and with adaptive concurrency.
 
 The load is open: k6 begins so many requests a second, whatever becomes of the others, and each gives up after a second.
 """
@@ -45,7 +45,7 @@ class Seen:
 
 
 def measure(rounds: int, seconds: int) -> list[Row]:
-    """Return goodput over what is sustainable, and p99 over what it is without load: medians of interleaved rounds."""
+    """Return goodput over the sustainable rate, and p99 over p99 without overload: medians of interleaved rounds."""
     kinds = [("", SUSTAINABLE * 0.3), ("", SUSTAINABLE * 2), (LIMIT, SUSTAINABLE * 2)]
     found = [[offered(tables, rate, seconds) for tables, rate in kinds] for _ in range(rounds)]
     unloaded, without, limited = (_median(each) for each in zip(*found, strict=True))
@@ -57,7 +57,7 @@ def measure(rounds: int, seconds: int) -> list[Row]:
 
 
 def offered(tables: str, rate: float, seconds: int) -> Seen:
-    """Return what a service with *tables* does while *rate* requests a second come."""
+    """Return the goodput and latency of a service with *tables* at *rate* requests per second."""
     with Service(tables, {"service": BOUNDED}) as service:
         result = k6(SCRIPT, BASE_URL=service.url, RATE=round(rate), SECONDS=seconds)
     if not result.passed:
@@ -71,7 +71,7 @@ def _median(seen: Sequence[Seen]) -> Seen:
 
 
 def _goodput(how: str, seen: Seen, goal: Goal | None = None) -> Row:
-    title, over = f"answered at twice the sustainable load, {how}", "sustainable"
+    title, over = f"goodput at twice the sustainable load, {how}", "sustainable"
     more = seen.accepted - SUSTAINABLE
     return Row("ratelimit", title, seen.accepted, "requests/s", over, more, seen.accepted / SUSTAINABLE, goal)
 

@@ -13,7 +13,7 @@ ROOT = FOLDER.parent.parent
 
 
 def python_of(peer: str) -> str:
-    """Return the interpreter of *peer*, installing what ``requirements-<peer>.txt`` says when that changed."""
+    """Return the interpreter of *peer*, installed from ``requirements-<peer>.txt`` when that has changed."""
     requirements = FOLDER / f"requirements-{peer}.txt"
     return _python(f"peer-{peer}", requirements.read_text(), ["-r", str(requirements)])
 

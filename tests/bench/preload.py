@@ -1,4 +1,4 @@
-"""What four workers take that are forked from a parent which has imported everything, beside four that import."""
+"""CPU time and memory of four preloaded workers, compared with four that import for themselves."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Taken:
 
 
 def measure(rounds: int) -> list[Row]:
-    """Return what the workers take, and what has forked them, with all ten plugins and every server there."""
+    """Return CPU time and memory of the workers and their fork server, with all ten plugins and their servers."""
     taken: dict[str, list[Taken]] = {APART: [], FORKED: []}
     with ExitStack() as stack:
         environment = Servers().start(stack)

@@ -1,4 +1,4 @@
-"""How soon the processes that share a cache notice each other's writes, and what becomes of its servers."""
+"""Propagation delay of writes between processes that share a cache, also while its servers fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to read one row through READS, beside reading it through DATABASE, from the same machine's servers."""
+"""Cost of reading one row of PostgreSQL through READS, compared with DATABASE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNIT = "µs of CPU"
 
 
 def measure(rounds: int) -> list[Row]:
-    """Return what a read costs through DATABASE and through READS."""
+    """Return the cost of a read through DATABASE and through READS."""
     with Postgres() as primary:
         primary.sql("CREATE TABLE items (id integer PRIMARY KEY, name text); INSERT INTO items VALUES (1, 'one')")
         with primary.replica("one") as one, primary.replica("two") as two:

@@ -1,4 +1,4 @@
-"""The requests that are measured, and what each is held to."""
+"""The request benchmarks and their goals."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ CASES = [
     Case("jwt_known", "ScaleKit, a known token with its cookie", "jwt", over="scalekit_empty", goal=Goal("more", 3)),
     Case("jwt_alone", "ScaleKit, a known token", "jwt", over="scalekit_empty", goal=Goal("more", 1.5)),
     Case("pool_on", "ScaleKit, a pool that is not used", "pool", over="scalekit_empty"),
-    Case("queue_on", "ScaleKit, a queue to which nobody publishes", "queue", over="scalekit_empty"),
-    Case("discovery_on", "ScaleKit, discovery through which nobody calls", "discovery", over="scalekit_empty"),
+    Case("queue_on", "ScaleKit, an idle queue", "queue", over="scalekit_empty"),
+    Case("discovery_on", "ScaleKit, idle discovery", "discovery", over="scalekit_empty"),
     Case("fastapi_bare", "FastAPI", peer="fastapi"),
     Case("fastapi_observed", "FastAPI, metrics and access log", "logging", peer="fastapi", over="fastapi_bare"),
     Case("litestar_bare", "Litestar", peer="litestar"),
@@ -150,7 +150,7 @@ OVERHEADS = [
 
 
 def measure(plugin: str, rounds: int, seconds: float) -> list[Row]:
-    """Return the rows of *plugin*, or all if it is empty; what needs a server that is not installed is left out."""
+    """Return the rows of *plugin*, by default all; cases whose server is not installed are skipped."""
     cases = [case for case in chosen(plugin) if not case.needs or not missing("redis")]
     with ExitStack() as stack:
         addresses: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""A row of the table: what was measured, what it is compared with, and what it is held to."""
+"""A row of the table: figure, reference and goal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 
 import orjson
 
-HEAD = "| plugin | what | figure | unit | compared with | more | ratio | goal | met |\n" + 9 * "|---" + "|"
+HEAD = "| plugin | case | figure | unit | compared with | more | ratio | goal | met |\n" + 9 * "|---" + "|"
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a row is held to: its figure, what it has more than another's, or how many times another's it is."""
+    """The goal of a row: a bound of its figure, of its difference to the reference, or of its ratio."""
 
     of: Literal["figure", "more", "ratio"]
     limit: float

@@ -1,4 +1,4 @@
-"""What it takes to read ``/metrics`` of four workers, and how long another request waits meanwhile."""
+"""Duration of a scrape of ``/metrics`` of four workers, and the delay of a concurrent request."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FILES = {
     "stack_redis_near": ("stack.toml", ROOMY),
     "stack_memory_cached": ("stack.toml", ROOMY),
 }
-"""What ``scalekit run`` serves for a case, with overrides; uvicorn serves the others."""
+"""Arguments of ``scalekit run`` for a case; uvicorn serves the other cases."""
 PATH = "/api/data"
 HEADERS = """
 import importlib, json, sys
@@ -71,7 +71,7 @@ class Served(Server):
             connection.close()
 
     def load(self, seconds: int) -> WrkResult:
-        """Return what wrk gets over 64 connections; raises RuntimeError when a response is not the expected one."""
+        """Return the result of wrk with 64 connections; raises RuntimeError for an unexpected response."""
         options = [part for name, value in self.headers.items() for part in ("-H", f"{name}: {value}")]
         result = wrk(f"http://{HOST}:{self.port}{PATH}", *options, connections=64, seconds=seconds)
         if result.not_2xx_or_3xx:
@@ -79,8 +79,8 @@ class Served(Server):
         return result
 
     def _headers(self) -> dict[str, str]:
-        """Return what a request of the case has, which only its own interpreter can tell."""
+        """Return the request headers of the case, computed by its own interpreter."""
         command = [self.python, "-c", HEADERS, self.case.module]
-        told = subprocess.run(command, env=self.box.environment, capture_output=True, text=True, check=True)
-        headers: dict[str, str] = json.loads(told.stdout)
+        found = subprocess.run(command, env=self.box.environment, capture_output=True, text=True, check=True)
+        headers: dict[str, str] = json.loads(found.stdout)
         return headers

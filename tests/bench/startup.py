@@ -1,4 +1,4 @@
-"""What it costs to import, start and stop, and the memory that is taken: whole processes that serve nothing."""
+"""CPU time and memory of processes that import, start and stop without serving a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def say():
     with open("/proc/self/status") as status:
         print(status.read())
 """
-"""What is known of a child from outside includes the memory of whoever started it."""
+"""Reports memory from inside the child: from outside, it includes pages of the parent."""
 UVICORN = f"""{SAY}
 import importlib, sys, uvicorn
 class Once(uvicorn.Server):
@@ -47,7 +47,7 @@ main()
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What is started; *more* and *times* are what its CPU is held to beside the first, *mebibytes* its memory."""
+    """A process to start; *more* and *times* bound its CPU time over the first process's, *mebibytes* its memory."""
 
     title: str
     command: Sequence[str]
@@ -72,13 +72,13 @@ def _bare() -> Process:
 
 
 def measure(rounds: int) -> list[Row]:
-    """Return what the host alone takes."""
+    """Return the rows of the host without plugins."""
     empty = _host("ScaleKit, no plugins", CASES / "empty.toml", {}, *ANY)
     return list(_rows("", [_bare(), Process(empty.title, empty.command, cpu=Goal("more", 150))], rounds))
 
 
 def measure_stacks(rounds: int) -> list[Row]:
-    """Return what the stacks on Redis take, ours and the peers'."""
+    """Return the rows of the stacks on Redis, ScaleKit's and the peers'."""
     with Redis() as redis:
         environment = {"BENCH_REDIS": redis.url, "BENCH_SECRET": SECRET}
         ours = _host("ScaleKit, all on Redis", CASES / "stack.toml", environment, *ANY)
@@ -91,7 +91,7 @@ def measure_stacks(rounds: int) -> list[Row]:
 
 
 def measure_production(rounds: int) -> list[Row]:
-    """Return what one process of the sample with all ten plugins takes, with every server there."""
+    """Return the rows of the sample application with all ten plugins and their servers."""
     with ExitStack() as stack:
         environment = Servers().start(stack)
         (port,) = free_ports(1)

@@ -19,7 +19,7 @@ AT_LEAST = {
     "stack_redis_cached": Goal("ratio", 1.3, "at least"),
 }
 AT_MOST = {"stack_redis_cached": Goal("ratio", 2.2)}
-"""What requests a second and the 99th percentile of a case are held to, beside the first case's."""
+"""Goals of a case: requests per second and 99th percentile over those of the first case."""
 
 
 def measure(cases: Sequence[Case], rounds: int, seconds: int) -> list[Row]:

@@ -73,8 +73,8 @@ class Driver:
     async def serve(self, number: int) -> None:
         """Serve *number* requests, CONCURRENT at once.
 
-        Now and then nothing is to be done for a moment, as with a server that waits for its sockets: threads beside
-        the loop, such as one that writes a log, would hardly get a turn otherwise, and leave undone what is measured.
+        The loop pauses regularly, as a server waits for its sockets: otherwise background threads, such as the log
+        writer, would hardly run and their work would not be measured.
         """
         while number > 0:
             await self._serve(min(number, UNTIL_A_PAUSE))

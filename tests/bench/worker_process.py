@@ -1,4 +1,4 @@
-"""A process that repeats something as often as it is told, and says what one repetition took."""
+"""A process that repeats an operation and reports the cost of one repetition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 
 class WorkerProcess:
-    """Started by *command*; it prints a line of JSON when it is ready, and one for each number that it is given."""
+    """A process of *command*, which prints a line of JSON when it is ready, and one for each number on its input."""
 
     def __init__(self, title: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.title = title

@@ -1,4 +1,4 @@
-"""What two workers do beside one, with wrk on the same cores: so the CPU of a request is what counts."""
+"""CPU time per request of two workers, compared with one; wrk shares their cores."""
 
 from __future__ import annotations
 

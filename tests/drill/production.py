@@ -90,7 +90,7 @@ class Setting:
     def lost_messages(self, before: int) -> int:
         """Return how many rows no consumer has counted, besides those *before*; less than 0 are counted too often.
 
-        While rows are added, some are not counted yet: what counts is the moment at which the fewest are missing.
+        While rows are being added, some are not counted yet: the result is the minimum of several measurements.
         """
         database = self.production.servers.database
         seen: list[int] = []

@@ -131,7 +131,7 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
         old = workers_of(service)
         service.signal(signal.SIGHUP)
         wait_for_new_workers(service, old, 4)
-        client.wait_for_responses(REQUESTS - 2 * 64)  # all but those that were open in what was killed
+        client.wait_for_responses(REQUESTS - 2 * 64)  # all except those open in the killed processes
         wait_for_quiet(client, service)
         answers, number = client.answers(), counted(service)
         wait_for("Prometheus to have seen it", lambda: _graphed(prometheus) == number)

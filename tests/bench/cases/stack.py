@@ -1,4 +1,4 @@
-"""Everything that a public API has on: metrics, access log, limit, token and, where *cache* is given, a cache."""
+"""The stack of a public API: metrics, access log, rate limit, token and optionally a cache."""
 
 import os
 import tempfile
@@ -19,7 +19,7 @@ NO_ROOM = "1KiB"
 
 
 def serve(url: str, size: str = "", limit: str = "1000000/s") -> Host:
-    """Return the stack on *url*, with a cache of *size* in the process if it is given."""
+    """Return the stack on *url*, with a cache of *size* in the process unless it is None."""
     plugins: dict[str, Any] = {
         "metrics": {},
         "logging": {"directory": LOGS.name, "console": "off"},

@@ -1,4 +1,4 @@
-"""Starlette with nothing on: what everything else is measured against."""
+"""Starlette without middleware: the reference of all other cases."""
 
 from starlette.applications import Starlette
 from starlette.requests import Request

@@ -17,10 +17,10 @@ Operation = Callable[[int], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One way to do something: *open* an address to get the operation, which is repeated *at_once* at a time.
+    """An operation, which *open* returns for an address; *at_once* of them run concurrently.
 
-    *over* names the case that it is compared with, and *at_most* is what the ratio is held to. *kind* says whose
-    address it is given.
+    *over* names the reference case, and *at_most* is the bound of the ratio. *kind* is the kind of server whose address
+    is passed to *open*.
     """
 
     title: str

@@ -1,7 +1,7 @@
 """One side of a comparison of operations, in a process of its own.
 
 Run as ``python -m tests.bench.operations MODULE NAME ADDRESS``. It opens the case, and then, for each line
-``NUMBER`` on its input, repeats the operation so often, as many at once as the case says, and prints what one cost.
+``NUMBER`` on its input, repeats the operation so often, as many at once as the case says, and prints the cost of one.
 """
 
 from __future__ import annotations

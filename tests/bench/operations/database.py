@@ -1,4 +1,4 @@
-"""The pool beside what does the same: asyncpg's own pool, ``databases``, SQLAlchemy, sqlite3."""
+"""The pool compared with asyncpg's pool, ``databases``, SQLAlchemy and sqlite3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages per second: beside aio-pika on the same RabbitMQ, and what retries, dedupe and outbox add.
+"""Messages per second, compared with aio-pika on the same RabbitMQ, and the cost of retries, dedupe and outbox.
 
 Every side publishes, or consumes, the same number of messages in each round; sides take turns.
 """
@@ -43,7 +43,7 @@ Side = Callable[[str, int], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A side and what it is held to: *at_least* times the messages per second of *over*, or so many of its own."""
+    """A case and its goal: *at_least* times the messages per second of *over*, or a minimum of its own."""
 
     title: str
     side: Side

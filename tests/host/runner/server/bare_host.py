@@ -19,7 +19,7 @@ from scalekit.runner.server.request_parser import ConnectionLimits
 
 
 class BareHost(FilterChain):
-    """*app*, behind *filters* if there are any, as a connection serves it: without what a host does about failures."""
+    """*app* behind *filters*, as a connection serves it, without the host's error handling."""
 
     def __init__(self, app: ASGIApp, *filters: Filter) -> None:
         super().__init__(filters, app, RouteTemplates())
