@@ -41,14 +41,14 @@ dates = mixed([imf, rfc850, asctime], *DAYS, *MONTHS, "GMT", "UTC", " ", ",", ":
 @example(b"Monday, 31-Feb-00 00:00:00 GMT")
 @example(b"Sat Jan 01 00:00:00 0000")
 @fuzzed
-def test_any_bytes_are_a_date_of_the_calendar_or_none(value: bytes) -> None:
+def test_any_bytes_parse_to_a_valid_date_or_none(value: bytes) -> None:
     seconds = parse_date(value, NOW)
     assert seconds is None or -62_135_596_800 <= seconds <= LAST_SECOND + 1
 
 
 @given(imf)
 @fuzzed
-def test_a_date_is_the_one_that_the_standard_library_reads(text: str) -> None:
+def test_dates_parse_as_in_the_standard_library(text: str) -> None:
     seconds = parse_date(text.encode(), NOW)
     try:
         expected = parsedate_to_datetime(text)

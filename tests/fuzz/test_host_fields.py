@@ -64,7 +64,7 @@ async def _send(message: Any) -> None:
 
 @given(values(*ADDRESSES, *SYNTAX))
 @fuzzed
-def test_an_address_is_one_or_none(text: bytes) -> None:
+def test_any_bytes_parse_to_an_address_or_none(text: bytes) -> None:
     found = parse_address(text)
     assert found is None or str(ip_address(found)) == found
 
@@ -89,7 +89,7 @@ def test_a_request_has_an_identity(ids: list[tuple[bytes, bytes]], parent: bytes
 
 @given(values("0", "1", "1000", "-", "+", "_", ".", "e", " ", "\xb2", "inf", "nan", "9" * 5000))
 @fuzzed
-def test_a_deadline_is_soon_or_none(value: bytes) -> None:
+def test_any_bytes_parse_to_a_bounded_deadline_or_none(value: bytes) -> None:
     found = deadline_from(value)
     assert found is None or time() - 60 <= found <= time() + 10**6
 

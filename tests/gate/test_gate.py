@@ -86,14 +86,14 @@ def test_only_failed_tests_run_again(gate: Gate, tmp_path: Path) -> None:
     assert (tmp_path / "count").read_text() == "x"
 
 
-def test_tests_beside_each_other_count_like_those_in_one_process(gate: Gate) -> None:
+def test_tests_in_several_processes_count_like_those_in_one(gate: Gate) -> None:
     total, last = gate(GOOD, BAD, FLAKY.format(name="late"), arguments=TWO)
     assert not total.passed
     assert [line.partition(" - ")[0] for line in total.flaky] == ["test_2.py::test_late (a part)"]
     assert " 1 failed, 2 passed in " in last[-1]
 
 
-def test_parameters_that_look_like_nothing_else_run_again(gate: Gate) -> None:
+def test_tests_with_unusual_parameters_run_again(gate: Gate) -> None:
     source = """
     import pytest
     from pathlib import Path
@@ -132,9 +132,7 @@ ENDS = "import os\ndef test_it(): os._exit({})\n"
         ("# no tests\n", (), "no tests"),
     ],
 )
-def test_a_run_that_does_not_end_in_order_fails_the_gate(
-    gate: Gate, source: str, arguments: tuple[str, ...], reason: str
-) -> None:
+def test_a_crashed_run_fails_the_gate(gate: Gate, source: str, arguments: tuple[str, ...], reason: str) -> None:
     others = () if source.startswith("#") else (GOOD,)
     total, last = gate(source, *others, arguments=arguments)
     assert not total.passed

@@ -75,7 +75,7 @@ def found_in(consul: Consul, name: str) -> str:
 
 
 @pytest.mark.needs("consul", "k6")
-def test_instances_that_consul_knows_restart_and_no_request_fails(consul: Consul) -> None:
+def test_instances_registered_in_consul_restart_and_no_request_fails(consul: Consul) -> None:
     table = found_in(consul, "restarting")
     with (
         Service(f"{TOML}\n[plugins.discovery]\n{table}") as first,
@@ -92,7 +92,7 @@ def test_instances_that_consul_knows_restart_and_no_request_fails(consul: Consul
 
 
 @pytest.mark.needs("consul")
-def test_nginx_follows_instances_that_come_and_go_for_good(consul: Consul) -> None:
+def test_nginx_follows_added_and_removed_instances(consul: Consul) -> None:
     table = found_in(consul, "changing")
     toml = f"{TOML}\n[plugins.discovery]\n{table}"
     with (

@@ -139,7 +139,7 @@ def assert_tells_only_the_log(service: Service, body: str, postgres: Postgres) -
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
-def test_what_needs_the_database_gets_503_the_rest_is_served_and_all_heals(
+def test_requests_that_need_the_database_get_503_until_it_is_available(
     how: str, postgres: Postgres, service: Service
 ) -> None:
     assert ask(service, "/count") == (200, "0", None)
@@ -164,7 +164,7 @@ def test_a_bare_application_gets_its_503_from_the_host(postgres: Postgres) -> No
         assert_tells_only_the_log(service, body, postgres)
 
 
-def test_a_service_starts_without_its_database_and_serves_once_that_is_there(postgres: Postgres) -> None:
+def test_a_service_starts_without_its_database_and_connects_later(postgres: Postgres) -> None:
     postgres.kill()
     unready = Service(table(postgres.url), {"service": APPLICATION})
     unready.is_ready = lambda: ask(unready, "/health/live")[0] == 200  # type: ignore[method-assign]
@@ -176,7 +176,7 @@ def test_a_service_starts_without_its_database_and_serves_once_that_is_there(pos
         assert ask(service, "/count")[0] == 200
 
 
-def test_when_too_many_wait_the_next_is_refused_at_once(postgres: Postgres) -> None:
+def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgres) -> None:
     with Service(table(postgres.url, "max_size = 1\nmax_waiting = 0"), {"service": APPLICATION}) as service:
         holding = HTTPConnection(HOST, service.port, timeout=60)
         holding.request("GET", "/slow")
@@ -188,7 +188,7 @@ def test_when_too_many_wait_the_next_is_refused_at_once(postgres: Postgres) -> N
         holding.close()
 
 
-def test_no_transaction_that_was_cut_is_reported_as_committed(postgres: Postgres, service: Service) -> None:
+def test_no_interrupted_transaction_is_reported_as_committed(postgres: Postgres, service: Service) -> None:
     results: list[int] = []
 
     def add(client: int) -> None:
@@ -213,7 +213,7 @@ def test_no_transaction_that_was_cut_is_reported_as_committed(postgres: Postgres
 
 
 @pytest.mark.needs("wrk")
-def test_ten_thousand_requests_cut_in_the_middle_leave_every_connection_idle(service: Service) -> None:
+def test_ten_thousand_aborted_requests_leave_every_connection_idle(service: Service) -> None:
     cut = 0
     while cut < 10_000:
         result = wrk(f"{service.url}/hurry", connections=64, seconds=2)

@@ -221,7 +221,7 @@ def test_openapi_lists_the_scheme_and_the_scopes() -> None:
     assert all("parameters" not in each["get"] for each in document["paths"].values() if "get" in each)
 
 
-async def test_a_websocket_without_its_token_is_refused_before_it_opens() -> None:
+async def test_a_websocket_without_its_token_is_rejected_before_it_opens() -> None:
     async with service(application=tokens) as client:
         sent: list[Any] = []
         scope: dict[str, Any] = {

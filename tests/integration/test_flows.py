@@ -43,7 +43,7 @@ def open_get(server: Server, path: str) -> tuple[HTTPConnection, HTTPResponse]:
     return connection, connection.getresponse()
 
 
-def test_plugins_are_there(server: Server) -> None:
+def test_plugins_are_reachable(server: Server) -> None:
     connection, response = open_get(server, "/happened/nothing")
     with closing(connection):
         assert response.read() == b"false"
@@ -58,7 +58,7 @@ def test_the_first_byte_of_a_slow_stream_arrives_at_once(server: Server) -> None
         assert response.read() == b"last"
 
 
-def test_an_event_stream_flows_and_its_end_is_noticed(server: Server) -> None:
+def test_an_event_stream_is_sent_at_once_and_its_end_is_detected(server: Server) -> None:
     connection, response = open_get(server, "/sse")
     with closing(connection):
         assert response.read1(100) == b"data: hello\n\n"
@@ -72,7 +72,7 @@ def test_a_background_task_runs_after_the_response(server: Server) -> None:
     wait_for("the task's end", lambda: happened(server, "background done"))
 
 
-def test_a_client_that_leaves_is_noticed(server: Server) -> None:
+def test_a_client_disconnect_is_detected(server: Server) -> None:
     with socket.create_connection((HOST, server.port)) as client:
         client.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for("the request", lambda: happened(server, "waiting"))
@@ -81,7 +81,7 @@ def test_a_client_that_leaves_is_noticed(server: Server) -> None:
 
 
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
-def test_a_large_upload_is_passed_on_as_it_comes(server: Server, framing: str) -> None:
+def test_a_large_upload_is_streamed(server: Server, framing: str) -> None:
     size, part = 50_000_000, os.urandom(1_000_000)
 
     def parts() -> Iterator[bytes]:
@@ -97,7 +97,7 @@ def test_a_large_upload_is_passed_on_as_it_comes(server: Server, framing: str) -
 
 
 @pytest.mark.parametrize("message", ["text", "ünï ✓", b"\x00binary\xff", "x" * 200_000])
-def test_websocket_messages_come_back_as_they_were(server: Server, message: str | bytes) -> None:
+def test_websocket_messages_are_echoed_unchanged(server: Server, message: str | bytes) -> None:
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send(message)
         assert client.recv(timeout=60) == message
@@ -108,7 +108,7 @@ def test_a_websocket_keeps_its_subprotocol(server: Server) -> None:
         assert client.subprotocol == "v2"
 
 
-def test_a_websocket_that_the_application_closes_tells_code_and_reason(server: Server) -> None:
+def test_a_websocket_closed_by_the_application_has_code_and_reason(server: Server) -> None:
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send("close")
         with pytest.raises(ConnectionClosed) as closed:
@@ -117,7 +117,7 @@ def test_a_websocket_that_the_application_closes_tells_code_and_reason(server: S
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "as you wish")
 
 
-def test_a_websocket_that_the_client_closes_tells_the_application(server: Server) -> None:
+def test_a_websocket_closed_by_the_client_notifies_the_application(server: Server) -> None:
     with connect(f"ws://{HOST}:{server.port}/echo") as client:
         client.send("hello")
         client.recv(timeout=60)
@@ -131,6 +131,6 @@ def test_a_rejected_websocket_receives_the_response_of_the_application(server: S
     assert refused.value.response.status_code == 401
 
 
-def test_a_path_that_nobody_has_is_the_applications_404(server: Server) -> None:
+def test_an_unknown_path_gets_the_404_of_the_application(server: Server) -> None:
     with pytest.raises(OSError, match="404 Not Found"):
         ask(server.port, "GET", "/nowhere")

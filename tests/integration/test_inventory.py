@@ -48,7 +48,7 @@ async def test_the_inventory_is_called_by_name_in_the_trace_of_the_request(
 
 
 @pytest.mark.needs(*NEEDED)
-def test_make_production_runs_all_of_it_and_ctrl_c_ends_it() -> None:
+def test_make_production_runs_until_ctrl_c() -> None:
     command = [sys.executable, "-m", "tests.production"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     timer = threading.Timer(180, process.kill)

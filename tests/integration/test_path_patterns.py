@@ -64,14 +64,14 @@ def test_a_purge_matches_the_same_paths(glob: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("glob", ["/items*", "/a/*/b", "/**/b", "/*/x", "/a/**/*"])
-def test_a_purge_without_a_path_tag_is_refused_with_the_remedy(glob: str) -> None:
+def test_a_purge_without_a_path_tag_is_rejected_with_the_remedy(glob: str) -> None:
     with pytest.raises(ValueError, match=r"a wildcard must be the last segment.*a common tag"):
         path_tag(glob)
 
 
 @pytest.mark.parametrize(("key", "table"), GLOB_KEYS, ids=[key for key, _ in GLOB_KEYS])
 @pytest.mark.parametrize("glob", ["api", "/a?b", "/[ab]", "/{a}", "/a**b", "/***", "/a//b"])
-def test_every_key_refuses_an_invalid_glob(key: str, table: Any, glob: str) -> None:
+def test_every_key_rejects_an_invalid_glob(key: str, table: Any, glob: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create_app({"plugins": table(glob)}, app=app)
     (problem,) = caught.value.problems
@@ -105,7 +105,7 @@ async def test_root_path_is_not_part_of_the_matched_path() -> None:
 @pytest.mark.parametrize(
     "target", ["//login", "/login/", "/./login", "/%6cogin", "/x/../login", "/x/%2e%2e/login", "/login%0A"]
 )
-async def test_every_spelling_of_a_limited_path_is_counted_together(target: str) -> None:
+async def test_all_variants_of_a_limited_path_share_one_count(target: str) -> None:
     host = create_app({"plugins": {"ratelimit": {"policies": [limited("/login")]}}}, app=app)
     async with running(host) as state:
         assert [(await request(host, each, state=state)).status for each in ("/login", target)] == [200, 429]
@@ -115,7 +115,7 @@ async def test_every_spelling_of_a_limited_path_is_counted_together(target: str)
     ("protected_paths", "warned"),
     [(["/api/*"], True), (["/api/**"], False), (["/api/*", "/**"], False), (["/*.js"], False), (["/a/*/b"], False)],
 )
-def test_a_protected_glob_that_leaves_deeper_paths_open_is_logged(
+def test_a_protected_glob_that_excludes_deeper_paths_is_logged(
     protected_paths: list[str], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "scalekit.jwt"):
@@ -127,7 +127,7 @@ def test_a_protected_glob_that_leaves_deeper_paths_open_is_logged(
 @pytest.mark.parametrize(
     "path", ["/admin", "/admin%0A", "/admin/7/keys", "/admin/7/keys%0a", "/admin/7/keys/", "//admin"]
 )
-async def test_no_spelling_that_a_starlette_route_matches_bypasses_protection(path: str) -> None:
+async def test_no_variant_of_a_path_bypasses_protection(path: str) -> None:
     async def secret(request: Request) -> PlainTextResponse:
         return PlainTextResponse("secret")
 

@@ -50,7 +50,7 @@ async def test_paths_below_the_prefix_are_protected_and_limited(app: Any) -> Non
 
 
 @pytest.mark.anyio
-async def test_the_application_does_not_notice() -> None:
+async def test_the_application_behaves_as_without_a_prefix() -> None:
     async def seen(request: Request) -> PlainTextResponse:
         return PlainTextResponse(request.scope["root_path"])
 
@@ -62,14 +62,14 @@ async def test_the_application_does_not_notice() -> None:
             assert (await request(host, "/v1/open", state=state)).body == b'"open"'
 
 
-def test_django_has_one_in_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_django_takes_the_prefix_from_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     app = on_django.make()
     assert root_path_of(app) == ""
     monkeypatch.setattr(conf.settings, "FORCE_SCRIPT_NAME", "/v1")
     assert root_path_of(app) == "/v1"
 
 
-def test_others_have_none() -> None:
+def test_other_frameworks_have_no_prefix() -> None:
     assert [root_path_of(app) for app in (FastAPI(), Starlette(), Starlette(routes=[Mount("/x", prefixed())]))] == [
         ""
     ] * 3

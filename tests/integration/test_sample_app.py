@@ -96,7 +96,7 @@ class Visitor:
 
 
 @pytest.mark.usefixtures("empty_database")
-async def test_passwords_are_guessed_five_times_for_one_name_from_whichever_addresses() -> None:
+async def test_logins_of_one_user_are_limited_over_all_client_addresses() -> None:
     app = create_app(FILE)
 
     async def guess(password: str, at: int, name: str = "testuser") -> TestResponse:
@@ -167,7 +167,7 @@ async def test_the_home_page_links_to_other_pages_and_escapes_its_input() -> Non
 
 
 @pytest.mark.needs("redis")
-def test_the_commands_on_the_page_work_as_they_stand(sample: SampleApp, tmp_path: Path) -> None:
+def test_the_commands_on_the_home_page_work(sample: SampleApp, tmp_path: Path) -> None:
     page = ask(sample.port, "GET", "/")
     commands = "\n".join(unescape(block) for block in re.findall("<pre>(.*?)</pre>", page, re.DOTALL))
     quiet = 'curl() { command curl --silent --show-error --fail-with-body --noproxy "*" "$@"; }'
@@ -232,7 +232,7 @@ def test_the_smoke_scenario_can_fail() -> None:
     assert not result.passed
 
 
-def test_make_run_serves_until_ctrl_c_and_ends_with_0() -> None:
+def test_make_run_serves_until_ctrl_c_and_exits_with_0() -> None:
     (port,) = free_ports(1)
     environment = {**os.environ, "PORT": str(port)}
     child, terminal = pty.fork()
@@ -261,7 +261,7 @@ def _read_all(terminal: int) -> str:
     return text.decode()
 
 
-def test_the_wheel_holds_the_host_and_its_templates(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_host_and_its_templates(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -374,7 +374,7 @@ async def test_a_list_is_stored_by_the_service_and_by_no_cache_in_front(path: st
 
 
 @pytest.mark.usefixtures("empty_database")
-async def test_an_address_may_ask_so_often_and_log_in_more_seldom() -> None:
+async def test_requests_and_logins_of_a_client_address_are_limited() -> None:
     app = create_app(FILE)
     async with running(app) as state:
         visitor = await Visitor(app, state).login()

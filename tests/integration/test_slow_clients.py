@@ -40,7 +40,7 @@ ATTACKS = {
 
 @pytest.mark.needs("slowhttptest")
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_thousand_slow_clients_are_cut_and_others_served(attack: str) -> None:
+def test_a_thousand_slow_clients_are_disconnected_and_others_served(attack: str) -> None:
     with Service(TOML, {"service": LARGE}) as service, Box("slow") as box, ThreadPoolExecutor(1) as pool:
         before = resident_bytes(service.pid)
         service.pause()  # whom it does not know yet it does not cut, however slowly they come

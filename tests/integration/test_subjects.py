@@ -132,7 +132,7 @@ async def test_services_that_share_a_session_store_revoke_their_own_sessions_onl
 
 
 @pytest.mark.parametrize("text", ["subject:ada", "subject:https://login.example.com ada"])
-def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> None:
+def test_a_subject_without_its_issuer_is_rejected_with_the_remedy(text: str) -> None:
     table = {"name": "a", "limit": "1/h", "exempt": [text]}
     with pytest.raises(ConfigError, match=r"has no issuer, .*write \{ issuer = .*, subject = "):
         create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)
@@ -152,7 +152,7 @@ def test_a_subject_without_its_issuer_is_refused_with_the_remedy(text: str) -> N
         ["10.0.0.0/8"],
     ],
 )
-def test_an_invalid_exemption_is_refused_with_an_example(exemption: Any) -> None:
+def test_an_invalid_exemption_is_rejected_with_an_example(exemption: Any) -> None:
     table = {"name": "a", "limit": "1/h", "exempt": [exemption]}
     with pytest.raises(ConfigError, match=r'expected a network such as "10.0.0.0/8" or a user as \{ issuer = '):
         create_app({"plugins": {"ratelimit": {"policies": [table]}}}, app=app)

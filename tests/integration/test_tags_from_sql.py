@@ -245,7 +245,7 @@ def test_without_a_pool_the_error_names_the_missing_plugin(tmp_path: Path) -> No
         create_app(file, app=bare_application)
 
 
-def test_reads_without_replicas_are_those_of_the_primary(pool: str) -> None:
+def test_reads_without_replicas_use_the_primary(pool: str) -> None:
     with Service(cache() + pool + "[plugins.replica]\n", {"service": APPLICATION}) as service:
         client = Client(service)
         client.post("/run", *TABLES)

@@ -43,7 +43,7 @@ def test_every_worker_is_replaced_and_no_request_fails() -> None:
 
 
 @pytest.mark.needs("haproxy")
-def test_all_workers_of_one_instance_end_behind_a_second_and_no_request_fails() -> None:
+def test_an_instance_restarts_behind_a_second_one_and_no_request_fails() -> None:
     with (
         supervised(2) as staying,
         supervised(4, 'graceful_timeout = "20s"') as leaving,

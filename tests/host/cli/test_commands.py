@@ -16,7 +16,7 @@ APP = '[app]\ntarget = "service:app"\n'
 VISITS = APP + "[plugins.visits]\nlimit = 5\n"
 
 
-def test_help_lists_the_commands_of_the_host_and_of_the_plugins_that_are_on(run: Run) -> None:
+def test_help_lists_the_commands_of_host_and_enabled_plugins(run: Run) -> None:
     words = run("--help", toml=VISITS).stdout.split()
     for command in ("run", "check", "plugins", "routes", "config", "schema", "get", "new", "visits"):
         assert command in words
@@ -39,13 +39,13 @@ def test_the_version_is_printed(run: Run) -> None:
         *(["get", "/", "-H", header] for header in ("x", ": x", "x: €", "ü: x", "x: \udcff")),
     ],
 )
-def test_wrong_usage_ends_with_2(arguments: list[str], run: Run) -> None:
+def test_a_usage_error_exits_with_2(arguments: list[str], run: Run) -> None:
     result = run(*arguments)
     assert result.returncode == 2
     assert "Error" in result.stderr
 
 
-def test_check_says_that_a_file_is_well_formed(run: Run) -> None:
+def test_check_reports_a_valid_file(run: Run) -> None:
     result = run("check", toml=VISITS)
     assert (result.returncode, result.stdout) == (0, "scalekit.toml: valid; 1 plugin\n")
     assert run("check", toml=APP).stdout == "scalekit.toml: valid; 0 plugins\n"
@@ -81,7 +81,7 @@ def test_check_reports_every_mistake_in_one_run_in_the_order_of_the_file(run: Ru
     ]
 
 
-def test_check_tells_a_program_the_same_as_json(run: Run) -> None:
+def test_check_prints_json(run: Run) -> None:
     result = run("check", "--json", toml=MISTAKES)
     report = json.loads(result.stdout)
     assert result.returncode == 78
@@ -98,7 +98,7 @@ def test_check_tells_a_program_the_same_as_json(run: Run) -> None:
 EXTERNAL = VISITS + '[health.external]\nshop = "http://user:hunter2@127.0.0.1:1/"\n'
 
 
-def test_check_connect_reaches_every_server(run: Run) -> None:
+def test_check_connect_checks_every_server(run: Run) -> None:
     result = run("check", "--connect", toml=EXTERNAL)
     assert result.returncode == 1
     assert "ok     visits.table" in result.stdout
@@ -132,7 +132,7 @@ def scalekit_lifespan(context):
 """
 
 
-def test_check_connect_tells_of_a_plugin_that_does_not_start(run: Run, tmp_path: Path) -> None:
+def test_check_connect_reports_a_plugin_that_does_not_start(run: Run, tmp_path: Path) -> None:
     install_plugin(tmp_path, "failing", FAILING)
     toml = APP + "[plugins.failing]\n"
     message = "plugin 'failing' ([plugins.failing], scalekit.toml:3) did not start: OSError: no route to host"
@@ -257,7 +257,7 @@ def test_config_shows_every_value_with_its_origin_and_no_secret(run: Run) -> Non
     assert "hunter2" not in result.stdout
 
 
-def test_the_schema_knows_the_installed_plugins(run: Run) -> None:
+def test_the_schema_includes_the_installed_plugins(run: Run) -> None:
     schema = json.loads(run("schema").stdout)
     assert "visits" in schema["properties"]["plugins"]["properties"]
     assert schema["$defs"]["VisitsConfig"]["properties"]["limit"]["description"] == "How many clients are remembered."
@@ -276,12 +276,12 @@ def test_get_prints_status_and_headers_with_the_option(run: Run) -> None:
     assert body == "/hello 5\n"
 
 
-def test_get_sends_the_bytes_that_were_written(run: Run) -> None:
+def test_get_sends_the_bytes_of_its_arguments(run: Run) -> None:
     result = run("get", "/hellö", "-d", "\udcff\udcfe", "-H", "x-a: ü", toml=VISITS)
     assert (result.returncode, result.stdout) == (0, "/hellö 2\n")
 
 
-def test_get_ends_with_1_when_the_answer_is_an_error(run: Run) -> None:
+def test_get_exits_with_1_for_an_error_response(run: Run) -> None:
     assert run("get", "/health/ready", toml=APP).returncode == 0
     assert run("get", "/health", "-X", "DELETE", toml=APP).returncode == 1
 
@@ -360,9 +360,7 @@ FORMS = [
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("command", READING)
-def test_every_command_that_reads_the_file_takes_its_name_in_every_form(
-    command: str, form: str, run: Run, tmp_path: Path
-) -> None:
+def test_every_command_accepts_the_file_in_every_form(command: str, form: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(APP + "[plugins.visits]\nlimit = 0\n")
     result = run(*form.format(file="other.toml", command=command).split(), toml=VISITS)
     assert result.returncode == 78
@@ -370,7 +368,7 @@ def test_every_command_that_reads_the_file_takes_its_name_in_every_form(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_command_of_a_plugin_is_found_in_the_file_that_is_named(form: str, run: Run, tmp_path: Path) -> None:
+def test_a_command_of_a_plugin_is_found_by_the_named_file(form: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text(VISITS)
     assert run(*form.format(file="other.toml", command="visits count bob").split(), toml=APP).stdout == "1\n"
     result = run("visits", "count", "bob", "--set", "plugins.visits.limit=0", "other.toml", toml=APP)
@@ -395,13 +393,13 @@ def test_the_value_of_an_option_is_not_taken_for_the_file(run: Run, tmp_path: Pa
     assert "server {" in (tmp_path / "other.toml").read_text()
 
 
-def test_a_plugin_has_commands_of_its_own(run: Run) -> None:
+def test_plugins_add_commands(run: Run) -> None:
     assert run("visits", "count", "bob", toml=VISITS).stdout == "1\n"
     assert "Count NAME once" in run("visits", "--help", toml=VISITS).stdout
     assert run("visits", "count", "bob", toml=APP).returncode == 2
 
 
-def test_a_command_of_a_plugin_tells_of_a_bad_file(run: Run) -> None:
+def test_a_command_of_a_plugin_reports_an_invalid_file(run: Run) -> None:
     result = run("visits", "count", "bob", toml=VISITS + "limti = 1\n")
     assert result.returncode == 78
     assert "did you mean 'limit'?" in result.stderr
@@ -446,13 +444,13 @@ def test_an_unknown_command_suggests_the_closest_name(arguments: tuple[str, ...]
     assert says in result.stderr
 
 
-def test_plugins_are_not_listed_of_a_file_that_is_named_and_not_there(run: Run) -> None:
+def test_plugins_of_a_missing_file_are_not_listed(run: Run) -> None:
     result = run("plugins", "-c", "none.toml")
     assert result.returncode == 78
     assert "none.toml: no such file" in result.stderr
 
 
-def test_get_is_not_taken_for_a_server_with_several_processes(run: Run) -> None:
+def test_get_counts_as_a_single_process(run: Run) -> None:
     toml = '[app]\ntarget = "service:app"\n[plugins.ratelimit]\ndefault = "9/s"\n'
     result = run("get", "/", toml=toml)
     assert "several processes" not in result.stdout + result.stderr

@@ -101,9 +101,7 @@ def test_a_new_plugin_passes_its_own_tests(made: Made) -> None:
 
 
 @pytest.mark.parametrize(("project", "passed"), [("scalekit-user-cache", "10 passed"), ("web-shop", "2 passed")])
-def test_new_tests_pass_whatever_other_plugins_of_pytest_are_installed(
-    project: str, passed: str, made: Made, noise: Path
-) -> None:
+def test_new_tests_pass_with_other_pytest_plugins_installed(project: str, passed: str, made: Made, noise: Path) -> None:
     paths = os.pathsep.join(map(str, (noise, made.site)))
     assert passed in _command("-m", "pytest", "-q", cwd=made.folder / project, PYTHONPATH=paths)
 
@@ -117,7 +115,7 @@ def test_a_warning_of_a_new_projects_own_code_is_an_error(project: str, made: Ma
     assert "1 failed" in result.stdout, result.stdout + result.stderr
 
 
-def test_a_new_plugin_is_turned_on_by_its_table(run: Run, made: Made) -> None:
+def test_a_new_plugin_is_enabled_by_its_table(run: Run, made: Made) -> None:
     toml = '[app]\ntarget = "service:app"\n[plugins.greeting]\nstart = 4\n'
     assert "x-greeting: 5" in run("get", "/", "-i", toml=toml, PYTHONPATH=str(made.site)).stdout
     result = run("check", toml=toml.replace("start", "strat"), PYTHONPATH=str(made.site))
@@ -126,13 +124,13 @@ def test_a_new_plugin_is_turned_on_by_its_table(run: Run, made: Made) -> None:
     )
 
 
-def test_a_new_app_is_well_formed(made: Made) -> None:
+def test_a_new_app_is_valid(made: Made) -> None:
     checked = scalekit("check", "--connect", folder=made.folder / "web-shop")
     assert checked.returncode == 0
     assert ": valid; " in checked.stdout
 
 
-def test_the_dockerfile_of_a_new_app_is_one_for_production(made: Made) -> None:
+def test_the_dockerfile_of_a_new_app_is_fit_for_production(made: Made) -> None:
     steps = instructions(made.folder / "web-shop")
     kinds = [kind for kind, _ in steps]
     words = dict(steps)
@@ -177,14 +175,14 @@ def test_the_dockerfile_of_a_new_app_listens_on_all_interfaces_and_stops_on_sigt
 
 
 @pytest.mark.parametrize("name", ["Upper", "1st", "a b", "../x", "a--b", "class", "-x", ""])
-def test_a_name_that_cannot_be_a_package_is_refused(name: str, run: Run) -> None:
+def test_a_name_that_is_not_a_valid_package_is_rejected(name: str, run: Run) -> None:
     result = run("new", "plugin", "--", name)
     assert result.returncode == 2
     assert "expected lower-case words" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["json", "starlette", "scalekit", "tests"])
-def test_an_app_that_would_hide_another_module_is_refused(name: str, run: Run, tmp_path: Path) -> None:
+def test_an_app_that_would_hide_another_module_is_rejected(name: str, run: Run, tmp_path: Path) -> None:
     result = run("new", "app", name)
     assert result.returncode == 2
     assert f"a module {name!r} exists" in result.stderr

@@ -22,7 +22,7 @@ def services(settings: Settings) -> dict[str, str]:
     return {name: table.service for name, table in tables.items() if hasattr(table, "service")}
 
 
-def test_one_name_is_the_default_of_logs_and_discovery() -> None:
+def test_the_name_is_the_default_of_logging_and_discovery() -> None:
     settings = load({"app": {"name": "shop"}, "plugins": PLUGINS})
     assert settings.document.problems == []
     assert services(settings) == {"logging": "shop", "discovery": "shop"}
@@ -38,7 +38,7 @@ def test_the_key_of_a_plugin_takes_precedence(said: str) -> None:
 
 
 @pytest.mark.parametrize(("table", "service"), [({}, ""), ({"source": "static"}, ""), ({"source": "CONSUL"}, "shop")])
-def test_discovery_takes_it_where_it_can_register(table: dict[str, Any], service: str) -> None:
+def test_discovery_uses_the_name_only_with_consul(table: dict[str, Any], service: str) -> None:
     settings = load({"app": {"name": "shop"}, "plugins": {"discovery": table}})
     assert settings.document.problems == []
     assert services(settings) == {"discovery": service}
@@ -50,7 +50,7 @@ def test_an_invalid_name_is_reported_once(name: str) -> None:
     assert (problem.key, "expected a name of letters, digits" in problem.message) == ("app.name", True)
 
 
-def test_it_is_the_title_of_the_dashboard_and_shown_with_its_origin(tmp_path: Path) -> None:
+def test_the_name_is_the_title_of_the_dashboard_and_shown_with_its_origin(tmp_path: Path) -> None:
     file = tmp_path / "shop.toml"
     file.write_text('[app]\nname = "shop"\n[plugins.metrics]\n[plugins.logging]\n')
     for words, title in (([], "shop"), (["--title", "Shop"], "Shop")):
@@ -61,5 +61,5 @@ def test_it_is_the_title_of_the_dashboard_and_shown_with_its_origin(tmp_path: Pa
     assert f'plugins.logging.service = "shop"  # {file}:2' in shown
 
 
-def test_an_application_in_code_has_it_too() -> None:
+def test_a_configuration_in_code_has_the_name_too() -> None:
     assert create_app({"app": {"name": "shop"}}, app=bare_application).context.name == "shop"

@@ -31,7 +31,7 @@ def test_a_file_overrides_the_file_that_it_extends(write: Write) -> None:
     }
 
 
-def test_every_value_knows_the_file_and_line_it_came_from(write: Write) -> None:
+def test_every_value_has_its_file_and_line(write: Write) -> None:
     base = write("base.toml", '[server]\nhost = "h"\nport = 1\n')
     file = write("top.toml", 'extends = "base.toml"\n[server]\nport = 2\n')
     document = read(file, ["server.backlog=5"], {})
@@ -55,7 +55,7 @@ def test_a_problem_of_a_plugin_gets_file_and_line(write: Write, key: str, line: 
         assert document.with_location(told) is told
 
 
-def test_the_lines_of_an_array_that_was_replaced_are_forgotten(write: Write) -> None:
+def test_the_lines_of_a_replaced_array_are_removed(write: Write) -> None:
     write("base.toml", '[server]\nallowed_hosts = [\n "a",\n "b"]\n')
     document = read(write("top.toml", 'extends = "base.toml"\n[server]\nallowed_hosts = ["c"]\n'), environment={})
     assert ("server", "allowed_hosts", 1) not in document.origins
@@ -108,12 +108,12 @@ def test_a_cycle_over_three_files_is_rejected(write: Write) -> None:
         read(write("d.toml", 'extends = "a.toml"'))
 
 
-def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path)
 
 
-def test_a_mark_at_the_beginning_of_a_file_is_passed_over(write: Write) -> None:
+def test_a_byte_order_mark_is_ignored(write: Write) -> None:
     file = write("marked.toml", "\ufeff[server]\nport = 1\n")
     document = read(file)
     assert document.data == {"server": {"port": 1}}
@@ -121,7 +121,7 @@ def test_a_mark_at_the_beginning_of_a_file_is_passed_over(write: Write) -> None:
 
 
 @pytest.mark.parametrize("base", ['"postgres://u:hunter2@h/d"', '["postgres://u:hunter2@h/d"]'])
-def test_no_password_is_shown_that_stands_where_a_file_should(write: Write, base: str) -> None:
+def test_a_password_instead_of_a_file_name_is_not_shown(write: Write, base: str) -> None:
     try:
         problems = read(write("a.toml", f"extends = {base}\n")).problems
     except ConfigError as error:
@@ -130,7 +130,7 @@ def test_no_password_is_shown_that_stands_where_a_file_should(write: Write, base
     assert "hunter2" not in str(problems)
 
 
-def test_an_override_without_a_sign_is_not_shown() -> None:
+def test_an_override_without_an_equals_sign_is_not_shown() -> None:
     (problem,) = read({}, ["server.token:hunter2"]).problems
     assert problem.message == "expected key=value in UTF-8, such as server.port=9000"
 
@@ -138,7 +138,7 @@ def test_an_override_without_a_sign_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "override", ["server", "=1", "a..b=1", "server.host.x=1", "server.host=\udcff", f"{'a.' * 64}a=1"]
 )
-def test_an_override_that_means_nothing_is_a_problem(override: str) -> None:
+def test_an_invalid_override_is_a_problem(override: str) -> None:
     document = read({"server": {"host": "h"}}, [override])
     assert [problem.file for problem in document.problems] == ["--set"]
 
@@ -158,7 +158,7 @@ def test_a_missing_variable_is_a_problem_that_names_key_and_variable(write: Writ
     )
 
 
-def test_a_variable_that_an_override_made_unneeded_is_not_missed(write: Write) -> None:
+def test_a_variable_of_an_overridden_value_is_not_required(write: Write) -> None:
     file = write("a.toml", '[server]\nhost = "${NO_SUCH_VARIABLE}"\n')
     assert read(file, ["server.host=here"], {}).problems == []
 
@@ -171,14 +171,14 @@ def test_the_process_environment_is_used_and_named_as_origin(write: Write, monke
     assert str(document.origin(("server", "host"))) == f"{file}:2, environment THE_HOST"
 
 
-def test_a_mapping_is_read_like_a_file_and_left_alone() -> None:
+def test_a_mapping_is_read_like_a_file_and_not_modified() -> None:
     source = {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
     document = read(source, ["server.port=1"], {})
     assert document.data["server"] == {"host": "h", "allowed_hosts": ["a"], "port": "1"}
     assert source == {"server": {"host": "${X:-h}", "allowed_hosts": ["${X:-a}"]}}
 
 
-def test_keys_are_shown_as_they_are_written() -> None:
+def test_keys_are_shown_in_toml_notation() -> None:
     assert dotted(("plugins", "ratelimit", "policies", 2, "limit")) == "plugins.ratelimit.policies[2].limit"
 
 

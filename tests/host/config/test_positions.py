@@ -32,7 +32,7 @@ path = "/b"
 '''
 
 
-def test_every_key_has_the_line_it_stands_on() -> None:
+def test_every_key_has_its_line() -> None:
     assert positions(SAMPLE) == {
         ("title",): 2,
         ("quoted key",): 3,
@@ -59,7 +59,7 @@ def test_every_key_has_the_line_it_stands_on() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n\n# nothing\n", "a = 1", "a=1\r\n[b]\r\nc=2\r\n"])
-def test_small_documents_are_read_to_their_end(text: str) -> None:
+def test_small_documents_are_scanned(text: str) -> None:
     assert set(positions(text)) == set(_paths(tomllib.loads(text)))
 
 
@@ -80,7 +80,7 @@ DOCUMENTS = st.dictionaries(WORDS, SCALARS | st.lists(TABLES, min_size=1, max_si
 
 
 @given(DOCUMENTS, st.integers(0, 2**32))
-def test_exactly_the_paths_that_tomllib_finds_are_found(document: dict[str, Any], style: int) -> None:
+def test_the_scan_finds_the_same_paths_as_tomllib(document: dict[str, Any], style: int) -> None:
     text = _write(document, style)
     assert tomllib.loads(text) == document
     assert set(positions(text)) == set(_paths(document))

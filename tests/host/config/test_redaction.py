@@ -15,7 +15,7 @@ class Sample(Table):
     named: dict[str, Issuer] = {}
 
 
-def test_every_secret_of_every_table_is_taken_out_of_a_text() -> None:
+def test_all_secrets_of_all_tables_are_masked() -> None:
     table = Sample(
         url=Url("amqp://u:p%40ss@h"),
         password=Secret("hunter2"),

@@ -17,7 +17,7 @@ from tests.service import ROOT
 Colour = TypeAdapter(Annotated[str, TextPattern("^[a-z]+$", 'a colour such as "red"')])
 
 
-def test_a_text_that_matches_is_taken() -> None:
+def test_a_matching_text_is_accepted() -> None:
     assert Colour.validate_python("blue") == "blue"
     assert Colour.json_schema() == {"type": "string", "pattern": "^[a-z]+$"}
 
@@ -59,7 +59,7 @@ def test_a_message_names_key_value_and_remedy(table: dict[str, object], said: st
     assert ", got '" in str(problem)
 
 
-def test_no_table_refuses_with_a_bare_pattern() -> None:
+def test_no_message_shows_a_bare_pattern() -> None:
     files = [file for folder in ("scalekit", "plugins") for file in Path(ROOT, folder).rglob("*.py")]
     assert files
     assert [str(file) for file in files if "Field(pattern=" in file.read_text(encoding="utf-8")] == []

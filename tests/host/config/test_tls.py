@@ -30,7 +30,7 @@ def test_a_key_needs_a_certificate(tmp_path: Path) -> None:
         Tls(key_file=str(file))
 
 
-def test_missing_files_are_refused() -> None:
+def test_missing_files_are_rejected() -> None:
     with pytest.raises(ValidationError, match=r"ca_file: no such file: /nowhere\.pem"):
         Tls(ca_file="/nowhere.pem")
 

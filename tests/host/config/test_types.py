@@ -25,7 +25,7 @@ from scalekit.config.url import Url
         ("20us", 20e-6, "20us"),
     ],
 )
-def test_a_duration_is_a_number_of_seconds_with_a_spelling(text: str, seconds: float, shown: str) -> None:
+def test_a_duration_is_a_number_of_seconds_parsed_from_text(text: str, seconds: float, shown: str) -> None:
     assert Duration(text) == pytest.approx(seconds)
     assert str(Duration(text)) == shown
 
@@ -41,19 +41,19 @@ def test_a_duration_is_a_number_of_seconds_with_a_spelling(text: str, seconds: f
         (0, 0, "0B"),
     ],
 )
-def test_a_size_is_a_number_of_bytes_with_a_spelling(text: str | int, count: int, shown: str) -> None:
+def test_a_size_is_a_number_of_bytes_parsed_from_text(text: str | int, count: int, shown: str) -> None:
     assert Size(text) == count
     assert str(Size(text)) == shown
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(sorted(SECONDS))), min_size=1, max_size=4))
-def test_the_shown_spelling_of_a_duration_reads_back_as_the_same(parts: list[tuple[int, str]]) -> None:
+def test_the_text_of_a_duration_parses_to_the_same_duration(parts: list[tuple[int, str]]) -> None:
     duration = Duration("".join(f"{number}{unit}" for number, unit in parts))
     assert Duration(str(duration)) == pytest.approx(duration, rel=1e-8)
 
 
 @given(st.integers(0, 2**50), st.sampled_from(sorted(BYTES)))
-def test_the_shown_spelling_of_a_size_reads_back_as_the_same(number: int, unit: str) -> None:
+def test_the_text_of_a_size_parses_to_the_same_size(number: int, unit: str) -> None:
     size = Size(f"{number}{unit}")
     assert size == Size(str(size)) == number * BYTES[unit]
 
@@ -73,7 +73,7 @@ def test_invalid_texts_are_rejected(kind: Callable[[Any], object], text: object)
         kind(text)
 
 
-def test_models_show_the_spelling_of_the_file() -> None:
+def test_models_serialize_values_as_in_the_file() -> None:
     class Model(BaseModel):
         wait: Duration
         size: Size

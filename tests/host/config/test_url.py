@@ -44,7 +44,7 @@ def test_valid_urls_are_accepted(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["redis://h1:1,h2:2,[::1]:3", "rediss-cluster://u:p@h1,h2:6379", "memory:"])
-def test_any_scheme_will_do_where_none_is_named(text: str) -> None:
+def test_any_scheme_is_accepted_when_none_is_declared(text: str) -> None:
     assert Url(text).reveal() == text
 
 
@@ -78,14 +78,14 @@ PASSWORDS = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_si
 
 
 @given(PASSWORDS, st.sampled_from(["store://u:{}@h:99999/x", "store://u:{}@", "u:{}@h", "store//u:{}@h", "x://u:{}@h"]))
-def test_a_refusal_shows_no_password_whatever_is_in_it(password: str, address: str) -> None:
+def test_error_messages_show_no_password(password: str, address: str) -> None:
     with pytest.raises(ValueError, match="got '") as caught:
         StoreUrl(address.format(password))
     assert password not in str(caught.value)
     assert repr(password)[1:-1] not in str(caught.value)
 
 
-def test_a_file_is_named_without_its_scheme(tmp_path: Path) -> None:
+def test_the_file_of_a_url_has_no_scheme(tmp_path: Path) -> None:
     assert StoreUrl(f"sqlite:///{tmp_path}/a%20b.db?mode=ro").file == f"{tmp_path}/a b.db"
     assert StoreUrl("sqlite:///:memory:").file == ""
 
@@ -115,7 +115,7 @@ def test_every_plugin_names_key_value_and_remedy(plugin: str, key: str, value: o
     assert "s3" not in str(caught.value)
 
 
-def test_a_value_of_the_command_line_is_shown_too() -> None:
+def test_a_value_of_the_command_line_is_shown() -> None:
     with pytest.raises(ConfigError, match=r"services\.a\[0\]: expected .* such as http://127\.0\.0\.1:8001, got 'no'"):
         create_app(
             {"plugins": {"discovery": {}}},
@@ -124,6 +124,6 @@ def test_a_value_of_the_command_line_is_shown_too() -> None:
         )
 
 
-def test_http_has_an_example_of_its_own() -> None:
+def test_http_urls_have_their_own_example() -> None:
     with pytest.raises(ValueError, match=r"write http://127\.0\.0\.1:8001"):
         HttpUrl("redis://h")

@@ -95,7 +95,7 @@ def test_every_mistake_of_a_table_is_found_in_one_run(tmp_path: Path) -> None:
         ("either", "[1, 2]", [1, 2]),
     ],
 )
-def test_text_from_outside_takes_the_type_that_the_key_wants(key: str, text: str, value: Any) -> None:
+def test_text_from_the_environment_gets_the_type_of_its_key(key: str, text: str, value: Any) -> None:
     for document in (
         read({"sample": {key: "${VALUE}"}}, environment={"VALUE": text}),
         read({}, [f"sample.{key}={text}"], {}),
@@ -106,7 +106,7 @@ def test_text_from_outside_takes_the_type_that_the_key_wants(key: str, text: str
         assert getattr(parsed, key) == value
 
 
-def test_text_from_outside_that_is_of_no_type_is_a_problem_without_the_text(tmp_path: Path) -> None:
+def test_text_from_the_environment_of_a_wrong_type_is_not_shown(tmp_path: Path) -> None:
     (found,) = problems('count = "${VALUE}"', tmp_path, VALUE="hunter2")
     assert found == "2: sample.count: should be a valid integer, got *** (plugin p)"
     (found,) = problems('wait = "${VALUE}"', tmp_path, VALUE="hunter2")
@@ -122,23 +122,23 @@ def test_a_mistake_in_a_reference_is_the_only_one_of_its_key(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("number", [2**63, 10**20, -(10**30)])
-def test_a_number_of_any_size_is_explained(number: int, tmp_path: Path) -> None:
+def test_a_number_of_any_size_is_reported(number: int, tmp_path: Path) -> None:
     (found,) = problems(f"text = {number}", tmp_path)
     assert found == f"2: sample.text: should be text in quotes, got {number} (plugin p)"
     assert problems(f'wait = "${{VALUE}}"\nweight = {number}', tmp_path, VALUE="1s")[0].startswith("3: sample.weight")
 
 
-def test_text_that_means_something_too_deep_is_only_text(tmp_path: Path) -> None:
+def test_text_with_too_deep_a_literal_is_a_string(tmp_path: Path) -> None:
     for depth in (400, 3000):
         assert len(problems("", tmp_path, f"sample.count={'[' * depth}{']' * depth}")) == 1
 
 
-def test_the_password_of_an_address_in_a_wrong_place_is_masked(tmp_path: Path) -> None:
+def test_a_password_in_an_invalid_url_is_masked(tmp_path: Path) -> None:
     (found,) = problems('count = "postgres://u:hunter2@h/d"', tmp_path)
     assert found == "2: sample.count: should be a valid integer, got 'postgres://u:***@h/d' (plugin p)"
 
 
-def test_values_of_keys_that_sound_secret_are_masked(tmp_path: Path) -> None:
+def test_values_of_keys_with_secret_names_are_masked(tmp_path: Path) -> None:
     (found,) = problems('api_key = "hunter2"', tmp_path)
     assert found == "2: sample.api_key: should be a valid integer, got *** (plugin p)"
     (found,) = problems("password = 12345", tmp_path)
@@ -152,7 +152,7 @@ def test_a_table_is_frozen() -> None:
         sample.count = 2
 
 
-def test_the_nearest_name_is_suggested() -> None:
+def test_the_closest_name_is_suggested() -> None:
     assert suggest_name("drian", ["drain", "port"]) == "did you mean 'drain'?"
     assert suggest_name("x", ["b", "a"]) == "known: a, b"
     assert suggest_name("x", []) == "there are none"

@@ -122,7 +122,7 @@ def test_syntax_errors_name_key_line_and_remedy(toml: str, line: int, message: s
     assert "hunter2" not in str(problem)
 
 
-def test_words_are_taken_in_either_case_in_every_table() -> None:
+def test_words_are_accepted_in_any_case_in_every_table() -> None:
     plugins = Plugins()
     for candidates in installed().values():
         plugins.load(candidates)
@@ -149,13 +149,13 @@ def test_words_are_taken_in_either_case_in_every_table() -> None:
         ("ratelimit", "on_error", "Refuse", "refuse"),
     ],
 )
-def test_a_word_in_another_case_is_the_word(table: str, key: str, value: object, read_as: object) -> None:
+def test_a_word_in_another_case_becomes_the_declared_word(table: str, key: str, value: object, read_as: object) -> None:
     settings = load({"plugins": {table: {key: value}}})
     assert settings.document.problems == []
     assert getattr(settings.tables[table], key) == read_as
 
 
-def test_units_schemes_and_booleans_of_the_environment_are_taken_in_either_case() -> None:
+def test_units_schemes_and_booleans_are_accepted_in_any_case() -> None:
     assert Size("10mb") == Size("10MB")
     assert Size("64KB") == Size("64kB")
     assert Size("1mib") == Size("1MiB")

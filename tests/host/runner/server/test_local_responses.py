@@ -62,7 +62,7 @@ async def test_local_and_application_responses_are_sent_in_request_order() -> No
 
 
 @pytest.mark.parametrize("first", [b"", GET % b"/pending/first", GET % b"/gate/first"])
-async def test_very_many_requests_in_one_segment(first: bytes) -> None:
+async def test_many_requests_in_one_segment_are_served(first: bytes) -> None:
     decides = RespondingFilter()
     async with serving_filters(decides.app, decides) as wire, wire.client() as client:
         sending = asyncio.create_task(client.send(first + b"".join(GET % b"/local/%d" % n for n in range(MANY))))

@@ -209,7 +209,7 @@ def pair() -> Iterator[Pair]:
 
 @settings(max_examples=300)
 @given(parts=segments())
-def test_the_same_bytes_come_back(pair: Pair, parts: list[bytes]) -> None:
+def test_responses_equal_those_of_uvicorn(pair: Pair, parts: list[bytes]) -> None:
     uvicorns, ours = pair.answers(parts)
     event(f"{uvicorns.count(b'HTTP/1.1 ')} heads")
     assert ours == uvicorns
