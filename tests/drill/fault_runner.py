@@ -56,16 +56,16 @@ class Place(Protocol):
         ...
 
     def lost_rows(self, items: set[str]) -> int:
-        """Return how many of *items* are missing though their write was confirmed."""
+        """Return the number of *items* that are missing although their write was confirmed."""
         ...
 
     def lost_messages(self, before: int) -> int:
-        """Return how many messages had no effect once consumers have come to an end, besides those lost *before*."""
+        """Return the number of messages without effect after all are consumed, minus those lost *before*."""
         ...
 
 
 def drill(faults: Sequence[Fault], load: Load, hold: float, place: Place) -> list[Outcome]:
-    """Let each of *faults* strike for *hold* seconds."""
+    """Inject each of *faults* for *hold* seconds."""
     outcomes: list[Outcome] = []
     for fault in faults:
         outcomes.append(_one(fault, load, hold, place, sum(each.lost_messages for each in outcomes)))
@@ -106,7 +106,7 @@ def _one(fault: Fault, load: Load, hold: float, place: Place, lost_before: int) 
 
 
 def _quiet(load: Load, since: float) -> bool:
-    """Tell whether all was well for the last second and a half of responses after *since*."""
+    """Return whether all responses after *since* succeeded for the last 1.5 seconds."""
     latest = load.read()[-load.rate * 3 // 2 :]
     return all(response.good and response.moment > since for response in latest)
 

@@ -18,7 +18,7 @@ DATA = frozenset({"read", "write", "login"})
 
 @dataclass
 class Fault:
-    """Something that goes wrong, and is put right again."""
+    """A failure that is injected and then repaired."""
 
     name: str
     _: KW_ONLY
@@ -52,7 +52,7 @@ class Killed(Fault):
 
 @dataclass
 class Restarted(Fault):
-    """A server is stopped as an operator would, and started again."""
+    """A server is stopped (SIGTERM) and started again."""
 
     server: Server
 
@@ -65,7 +65,7 @@ class Restarted(Fault):
 
 @dataclass
 class Paused(Fault):
-    """A server leaves its connections open and unanswered, and goes on."""
+    """A server is paused with open connections (SIGSTOP) and resumed."""
 
     server: Server
 
@@ -110,7 +110,7 @@ class WorkerKilled(Fault):
 
 @dataclass
 class DiskFull(Fault):
-    """The disk of the log has no room left, and gets it back."""
+    """The file system of the log is full, then has space again."""
 
     disk: Path
 

@@ -50,7 +50,7 @@ class Load(Box):
         self._header: list[str] = []
 
     def start(self, url: str, script: Path = SCRIPT) -> None:
-        """Begin, and wait for the first responses."""
+        """Start and wait for the first responses."""
         self.environment |= {
             "K6_AUTO_EXTENSION_RESOLUTION": "false",
             "K6_CSV_TIME_FORMAT": "unix_milli",
@@ -74,7 +74,7 @@ class Load(Box):
         return self.responses
 
     def finish(self) -> Path:
-        """Stop asking, read the last responses and return the page that k6 wrote."""
+        """Stop sending requests, read the last responses and return k6's report."""
         self.stop(self.process, signal.SIGINT)
         self.read()
         return self.directory / "failover.html"

@@ -34,7 +34,7 @@ UNCOUNTED = "SELECT (SELECT count(*) FROM items) - (SELECT items FROM stats)"
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a disk of 16 MiB at *folder*; only root can, and for others it is a folder like any."""
+    """Mount a file system of 16 MiB at *folder*; requires root, otherwise *folder* is a normal folder."""
     folder.mkdir()
     if os.geteuid() != 0:
         yield folder
@@ -83,7 +83,7 @@ class Setting:
         ]
 
     def lost_rows(self, items: set[str]) -> int:
-        """Return how many of *items* are missing though their write was confirmed."""
+        """Return the number of *items* that are missing although their write was confirmed."""
         rows = self.production.servers.database.sql("SELECT name FROM items WHERE name LIKE 'drill-%'").split()
         return len(items - set(rows))
 
@@ -108,7 +108,7 @@ class Setting:
 
 @contextmanager
 def setting() -> Generator[Setting, None, None]:
-    """Start everything, and end it."""
+    """Start and stop all servers."""
     with Box("drill") as box, small_disk(box.directory / "logs") as disk:
         log = (f"plugins.logging.directory={disk}", "plugins.logging.max_size=1MiB", "plugins.logging.backup_count=3")
         with Production(f"server.workers={WORKERS}", *UNLIMITED, *log, "health.check_interval=1s") as production:
@@ -116,7 +116,7 @@ def setting() -> Generator[Setting, None, None]:
 
 
 def drilled(hold: float, rate: int) -> Found:
-    """Start everything, let each fault strike for *hold* seconds under *rate* requests a second, and count losses."""
+    """Start all servers, inject each fault for *hold* seconds at *rate* requests per second, and count losses."""
     with setting() as place, Load(rate, 3600) as load:
         load.start(place.url)
         outcomes = drill(place.faults(), load, hold, place)

@@ -1,4 +1,4 @@
-"""Fields that the HTTP cache reads, of requests and of responses: any bytes are read, and nothing raises."""
+"""Header fields that the HTTP cache parses: no input raises."""
 
 from __future__ import annotations
 

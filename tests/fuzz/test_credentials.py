@@ -1,4 +1,4 @@
-"""Fuzz tokens, proofs and cookies: any bytes are accepted or refused, and raise no other error."""
+"""Tokens, proofs and cookies: any bytes are accepted or rejected, and raise no other error."""
 
 from __future__ import annotations
 

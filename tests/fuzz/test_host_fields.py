@@ -1,4 +1,4 @@
-"""Fields that the host reads of every request: any bytes are read, and nothing raises."""
+"""Header fields that the host parses: no input raises."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_whatever_a_broker_delivers_is_a_message(table: Any, identifier: Any, bo
 
 
 async def take(message: Any) -> None:
-    """Take anything."""
+    """Accept any message."""
 
 
 @pytest.mark.anyio

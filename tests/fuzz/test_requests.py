@@ -56,7 +56,7 @@ async def token(request: Request) -> Response:
 
 
 async def echo(socket: WebSocket) -> None:
-    """Accept, and close."""
+    """Accept and close the websocket."""
     await socket.accept()
     with suppress(WebSocketDisconnect):
         await socket.receive_text()

@@ -1,4 +1,4 @@
-"""Responses of applications through the cache: whatever their fields say, the client gets them."""
+"""Responses of applications through the cache: clients receive them with any header fields."""
 
 from __future__ import annotations
 

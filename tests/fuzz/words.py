@@ -1,4 +1,4 @@
-"""Random text that is made of the words of a grammar as often as of anything."""
+"""Strategies for random text of the words of a grammar and of other characters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 WANTED = os.environ.get("FUZZ_EXAMPLES")
-"""Examples of each property, which ``make fuzz`` wants more of, and others each time."""
+"""Examples of each property; ``make fuzz`` runs more, with other seeds."""
 fuzzed = settings(
     max_examples=int(WANTED or 30),
     suppress_health_check=[HealthCheck.too_slow],
@@ -27,7 +27,7 @@ def texts(*words: str) -> st.SearchStrategy[str]:
 
 
 def values(*words: str) -> st.SearchStrategy[bytes]:
-    """Return the same as the bytes of a field."""
+    """Return the text as the bytes of a header field."""
     return texts(*words).map(lambda text: text.encode("latin-1"))
 
 

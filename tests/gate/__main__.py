@@ -21,13 +21,13 @@ from tests.gate.pythons import environment, name_of, oldest_and_newest, remove_e
 from tests.gate.summary import PART, Total, lines
 
 BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile", "--max-worker-restart=0")
-"""After a crash, which fails the gate anyway, the run ends: pytest-xdist waits for ever after some."""
+"""Ends the run after a crash, which fails the gate: pytest-xdist may otherwise wait forever."""
 PROCESSES = "-n3"
-"""One more than a small machine has cores: tests wait for servers more than half of their time."""
+"""Processes of tests: one more than the cores of a small machine, since tests mostly wait for servers."""
 
 
 def lanes() -> list[Lane]:
-    """Return the parts of the gate; lanes run beside each other."""
+    """Return the parts of the gate; lanes run concurrently."""
     return [
         [Phase("tests side by side", [PROCESSES, *BESIDE, "-m", "not load"])],
         [Phase("tests that load the machine", ["-m", "load"])],

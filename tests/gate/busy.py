@@ -1,4 +1,4 @@
-"""Other work on the machine: processes that only use the processor."""
+"""Other load on the machine: processes that only use CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phases that run one after the other, beside those of other lanes."""
+"""Phases that run one after the other, concurrently with other lanes."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ from tests.processes import alive, family
 
 ROOT = Path(__file__).parents[2]
 WITH_SIGINT = ("env", "--default-signal=INT")
-"""Lets the command be interrupted: a gate in the background may ignore SIGINT, and the command would inherit that."""
+"""Restores the default handling of SIGINT, which a gate in the background ignores and the command would inherit."""
 PATIENCE = 60.0
 """Seconds that pytest has to take its servers down when the gate is interrupted."""
 
 
 @dataclass
 class Phase:
-    """Tests to run, by pytest's arguments, and how that went."""
+    """Arguments of pytest for a phase, and its result."""
 
     name: str
     arguments: Sequence[str]
@@ -48,7 +48,7 @@ class Phase:
         self.seconds = time.monotonic() - began
 
     def stop(self) -> None:
-        """Interrupt the tests if they run, in whichever thread, and let them not begin otherwise."""
+        """Interrupt running tests, in any thread, and prevent pending ones from starting."""
         self.stopped.set()
 
     def repeat(self, names: Iterable[str]) -> Run:

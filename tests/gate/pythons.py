@@ -1,4 +1,4 @@
-"""The Pythons of this machine that the project supports, each with an environment of its own for the tests."""
+"""The supported Pythons of this machine, each with its own test environment."""
 
 from __future__ import annotations
 

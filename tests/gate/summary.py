@@ -62,7 +62,7 @@ def durations(phases: Iterable[Phase]) -> list[str]:
 
 
 def lines(total: Total, times: Sequence[tuple[str, float]], phases: Sequence[Phase]) -> list[str]:
-    """Return all that is printed at the end; times are those of the whole, and of parts, which are indented."""
+    """Return the summary; durations are those of phases and, indented, of their parts."""
     counts = Counter(total.counts)
     counts["error"] += len(total.problems)
     words = [f"{counts[word]} {word}{'s' * (word == 'error' and counts[word] > 1)}" for word in WORDS if counts[word]]

@@ -1,4 +1,4 @@
-"""Deploys and deaths behind the nginx that `scalekit nginx config` sets up, under load from wrk and k6."""
+"""Deployments and crashes behind nginx, configured by `scalekit nginx config`, under load from wrk and k6."""
 
 from __future__ import annotations
 

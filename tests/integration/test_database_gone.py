@@ -1,4 +1,4 @@
-"""A service whose PostgreSQL goes away and comes back, and whose clients leave in the middle."""
+"""A service whose PostgreSQL becomes unavailable and whose clients disconnect during requests."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 
 
 def keys() -> dict[str, Key[Any]]:
-    """Return all_keys key in the host and the plugins."""
+    """Return all keys of the host and the plugins."""
     found: dict[int, tuple[str, Key[Any]]] = {}
     for root in ("scalekit", *(folder.name for folder in PLUGINS)):
         package = importlib.import_module(root)
@@ -56,7 +56,7 @@ RECORDING = RecordingKey("recording")
 
 @asynccontextmanager
 async def blocked_threads() -> AsyncGenerator[None]:
-    """Block all_keys thread of the pool inside the context."""
+    """Block all threads of the pool inside the context."""
     limiter = anyio.to_thread.current_default_thread_limiter()
     before, limiter.total_tokens = limiter.total_tokens, 2
     free = threading.Event()

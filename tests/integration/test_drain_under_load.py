@@ -1,4 +1,4 @@
-"""A deploy under load: one instance after the other ends and comes back, and no client notices."""
+"""A deployment under load: instances restart one by one without failed requests."""
 
 from __future__ import annotations
 

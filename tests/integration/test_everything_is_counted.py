@@ -59,7 +59,7 @@ class Client(Box):
         self.script = self.write("client.lua", CLIENT.substitute(ids=self.ids, number=number))
 
     def load(self, url: str) -> None:
-        """Begin to send them; afterwards wrk does nothing until the box is closed."""
+        """Start sending requests; afterwards wrk idles until the box is closed."""
         self.spawn(find("wrk"), "-t1", "-c64", "-d600s", "-s", self.script, url, death_signal=signal.SIGINT)
 
     def answers(self) -> list[str]:
@@ -154,7 +154,7 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
 
 
 def kill_a_worker(service: Supervised) -> float:
-    """Kill one, wait until another is in its place, and return when that was."""
+    """Kill a worker, wait until it is replaced, and return the time of that."""
     killed = workers_of(service)[0]
     os.kill(killed, signal.SIGKILL)
     moment = datetime.now(UTC).timestamp()

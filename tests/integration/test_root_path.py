@@ -1,4 +1,4 @@
-"""A prefix that the application takes off by itself leads past nothing."""
+"""A path prefix that the application removes does not bypass rules."""
 
 from __future__ import annotations
 

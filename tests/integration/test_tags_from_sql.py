@@ -106,7 +106,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
 def pool(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the table of the pool, for a database of which nothing is there."""
+    """Return the table of the pool for an unavailable database."""
     if request.param == "sqlite":
         return f'[plugins.pool]\nurl = "sqlite:///{tmp_path}/test.db"\n'
     server: Postgres = request.getfixturevalue("postgres")
@@ -119,7 +119,7 @@ def cache(url: str = "memory:") -> str:
 
 
 class Client:
-    """Asks a service, and writes through it."""
+    """A client that reads from and writes to a service."""
 
     def __init__(self, service: Service) -> None:
         self._url = service.url

@@ -1,1 +1,1 @@
-"""Count the visits of each client: the plugin on which the host's own tests try every hook."""
+"""Count the visits of each client: the plugin with which the host's tests call every hook."""

@@ -10,11 +10,11 @@ from scalekit import Secret, Table
 
 
 class VisitsConfig(Table):
-    """How visits are counted and shown."""
+    """The table ``[plugins.visits]``."""
 
     header: str = "x-visits"
-    """The response header that carries the number."""
+    """Name of the response header."""
     limit: Annotated[int, Field(ge=1)] = 1000
-    """How many clients are remembered."""
+    """Maximum number of clients."""
     salt: Secret = Secret("")
-    """A secret that the numbers do not depend on; the host's tests look for it in every output."""
+    """A secret without effect; the host's tests look for it in every output."""

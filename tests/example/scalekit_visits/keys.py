@@ -11,7 +11,7 @@ class Visits(Protocol):
     """The visits of each client."""
 
     def add(self, name: str) -> int:
-        """Count *name* once more and return its number."""
+        """Increment the count of *name* and return it."""
         ...
 
     def top(self, count: int) -> list[tuple[str, int]]:
@@ -19,7 +19,7 @@ class Visits(Protocol):
         ...
 
     def check(self) -> None:
-        """Raise RuntimeError when numbers are too low."""
+        """Raise RuntimeError when counts are incomplete."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Say in every response how often its client has come."""
+"""Add the number of visits of the client to each response."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scalekit_visits.keys import VISITS
 
 
 class VisitsMiddleware:
-    """Count the client of each request and put the number into the response's headers."""
+    """Count the requests of each client and add the count to the response headers."""
 
     def __init__(self, app: ASGIApp, context: Context, header: str) -> None:
         self.app = app
@@ -17,7 +17,7 @@ class VisitsMiddleware:
         self.header = header.lower().encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count an HTTP request, pass on everything else."""
+        """Count an HTTP request; forward other scopes."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""How visits joins the host."""
+"""The hooks of the plugin visits."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
     @click.command()
     @click.argument("name")
     def count(name: str) -> None:
-        """Count NAME once, in a table of this process."""
+        """Count one visit of NAME in the table of this process."""
         click.echo(asyncio.run(_count(context, name)))
 
     return [count]

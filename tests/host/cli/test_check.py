@@ -31,7 +31,7 @@ async def end():
 def scalekit_lifespan(context):
     return Lifespan(run, ready=end)
 """
-"""A plugin that ends the process once it serves."""
+"""A plugin that exits the process after the start."""
 ROUTED = """
 from starlette.routing import Route
 from scalekit import hookimpl

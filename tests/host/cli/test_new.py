@@ -37,7 +37,7 @@ INSTRUCTION = re.compile(r"^([A-Z]+) (.*)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A folder with two new plugins and a new application, and one where all are installed."""
+    """A folder with two new plugins and a new application, and an environment where all are installed."""
 
     folder: Path
     site: Path
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an old pytest-asyncio that fails when it is loaded, and another plugin that warns."""
+    """Return a folder with a pytest-asyncio that fails at import, and a pytest plugin that warns."""
     folder = tmp_path_factory.mktemp("noise")
     for name, source in (("asyncio", BROKEN), ("noisy", NOISY)):
         information = folder / f"pytest_{name}-0.1.dist-info"
@@ -73,7 +73,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def instructions(project: Path) -> list[tuple[str, str]]:
-    """Return the instructions of the project's Dockerfile with their words."""
+    """Return the instructions of the project's Dockerfile with their arguments."""
     return INSTRUCTION.findall((project / "Dockerfile").read_text())
 
 

@@ -1,4 +1,4 @@
-"""No output shows a password, whatever signs are in it and however badly its address is written."""
+"""No output shows a password, with any characters and in invalid URLs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ADDRESSES = [
     ("replica", "urls", ["Server=127.0.0.1;Password={};Database=x"]),
     ("cache", "url", "127.0.0.1:6379,password={}"),
 ]
-"""Every key of a plugin that takes an address, and some that take none."""
+"""All keys of plugins that accept a URL, and some that do not."""
 NEEDED: dict[str, dict[str, object]] = {"replica": {"secret": "x" * 32}, "jwt": {"secret": "x" * 32}}
 
 
@@ -86,7 +86,7 @@ def write(file: Path, plugin: str, key: str, value: object) -> None:
 
 
 async def application(scope: object, receive: object, send: object) -> None:
-    """Stand for an application."""
+    """Do nothing."""
 
 
 @pytest.fixture(scope="module")

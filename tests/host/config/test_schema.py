@@ -39,7 +39,7 @@ def lint(toml: str, folder: Path) -> str:
 
 
 def complaints(report: str) -> int:
-    """Return how many different things the linter says; it shows the same one at several places."""
+    """Return the number of distinct complaints of the linter, which repeats some."""
     return len({line for line in report.splitlines() if line.startswith("error: ")})
 
 

@@ -1,4 +1,4 @@
-"""Texts that do not look as they have to are refused in words."""
+"""Error messages of invalid texts describe the expected form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses are refused where nothing could be reached, and never show a password."""
+"""Invalid URLs are rejected, and no message shows a password."""
 
 from __future__ import annotations
 

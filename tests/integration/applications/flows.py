@@ -1,4 +1,4 @@
-"""An application of everything that must not be buffered, held back or swallowed."""
+"""An application of streams, uploads and websockets, which must not be buffered or delayed."""
 
 from __future__ import annotations
 

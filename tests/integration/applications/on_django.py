@@ -1,4 +1,4 @@
-"""A Django application in one file, over its ASGI handler, which knows no lifespan."""
+"""A Django application in one file with its ASGI handler, which does not support lifespan."""
 
 from typing import Any
 
