@@ -260,7 +260,7 @@ def test_config_shows_every_value_with_its_origin_and_no_secret(run: Run) -> Non
 def test_the_schema_includes_the_installed_plugins(run: Run) -> None:
     schema = json.loads(run("schema").stdout)
     assert "visits" in schema["properties"]["plugins"]["properties"]
-    assert schema["$defs"]["VisitsConfig"]["properties"]["limit"]["description"] == "How many clients are remembered."
+    assert schema["$defs"]["VisitsConfig"]["properties"]["limit"]["description"] == "Maximum number of clients."
 
 
 def test_get_sends_one_request(run: Run) -> None:
