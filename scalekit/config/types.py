@@ -30,7 +30,7 @@ class TextValue:
 
     @classmethod
     def _read(cls, value: Any) -> Self:
-        return value if isinstance(value, cls) else cls(value)  # type: ignore[call-arg]
+        return value if isinstance(value, cls) else cls(value)  # type: ignore[call-arg]  # in subclasses
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -21,7 +21,6 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
@@ -202,12 +201,12 @@ class GracefulServer(uvicorn.Server):
         return cancelled or [f"a task of {task.get_name()}" for task in tasks]
 
 
-def _is_new(connection: Any) -> bool:
+def _is_new(connection: object) -> bool:
     """Return whether *connection* has received nothing yet."""
     return getattr(connection, "cycle", connection) is None
 
 
-def _open_request(connection: Any) -> str:
+def _open_request(connection: object) -> str:
     """Return method and path of the request on *connection*, or an empty string when it is idle."""
     cycle = getattr(connection, "cycle", None)
     if cycle is not None and not cycle.response_complete:

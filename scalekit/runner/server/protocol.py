@@ -63,7 +63,7 @@ class HttpProtocol(RequestParser):
         self._write_timeout = self._timer.timeout(limits.write_timeout, self._on_write_timeout)
         self._idle_timeout = self._timer.timeout(self.timeout_keep_alive, self._on_idle_timeout)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """Start the header timeout of the first request."""
         super().connection_made(transport)
         self._header_timeout.start()
@@ -103,7 +103,7 @@ class HttpProtocol(RequestParser):
         cycle.complete()
         self._serve(cycle)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn returns None
         """Keep writing to a client that half-closed the connection after complete requests (RFC 9112, section 9.6).
 
         A client that has closed both sides looks the same until a write fails, so an application that awaits

@@ -184,7 +184,7 @@ class RequestParser(HttpToolsProtocol):
         if self._is_websocket and serving:
             raise RequestRejected(400, "a websocket handshake must not be pipelined behind another request")
         method = self.parser.get_method().decode("ascii")
-        self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]
+        self.scope = {"method": method, "headers": self.headers}  # type: ignore[typeddict-item]  # all that uvicorn reads
 
     def check_head(self, version: str) -> None:
         """Raise RequestRejected when a head of HTTP *version* is too large or does not name exactly one valid host."""

@@ -50,13 +50,13 @@ def server_config(host: Host) -> uvicorn.Config:
     limits = ConnectionLimits(table.header_timeout, table.write_timeout, table.max_header)
     return uvicorn.Config(
         host,
-        http=partial(HttpProtocol, limits, host, RequestHeadCache()),  # type: ignore[arg-type]
+        http=partial(HttpProtocol, limits, host, RequestHeadCache()),  # type: ignore[arg-type]  # a factory, not a class
         ws=WebSocketProtocol,
         lifespan="on",
         interface="asgi3",
         root_path=table.root_path,
         backlog=table.backlog,
-        timeout_keep_alive=table.keep_alive_timeout,  # type: ignore[arg-type]
+        timeout_keep_alive=table.keep_alive_timeout,  # type: ignore[arg-type]  # a float also works
         reset_contextvars=True,
         proxy_headers=False,
         server_header=False,

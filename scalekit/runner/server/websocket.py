@@ -26,7 +26,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Open the connection, with error responses as problem+json."""
         super().connection_made(transport)
-        self.conn.reject = _as_problems(self.conn.reject)  # type: ignore[assignment, method-assign]
+        self.conn.reject = _as_problems(self.conn.reject)  # type: ignore[assignment, method-assign]  # no hook
 
     def data_received(self, data: bytes) -> None:
         """Process *data*; reject a malformed handshake, on which uvicorn would keep the connection open forever."""
