@@ -18,7 +18,7 @@ async def app(scope, receive, send):
 
 
 def test_a_rejected_websocket_gets_a_complete_response_and_logs_no_error() -> None:
-    with Service('[server]\nhosts = ["shop.example"]\ndrain_delay = "0s"') as service:
+    with Service('[server]\nallowed_hosts = ["shop.example"]\ndrain_delay = "0s"') as service:
         with pytest.raises(InvalidStatus) as refused, connect(f"ws://{HOST}:{service.port}/"):
             pytest.fail("it was opened")
         response = refused.value.response
