@@ -395,7 +395,7 @@ def test_the_value_of_an_option_is_not_taken_for_the_file(run: Run, tmp_path: Pa
 
 def test_plugins_add_commands(run: Run) -> None:
     assert run("visits", "count", "bob", toml=VISITS).stdout == "1\n"
-    assert "Count NAME once" in run("visits", "--help", toml=VISITS).stdout
+    assert "Count one visit of NAME" in run("visits", "--help", toml=VISITS).stdout
     assert run("visits", "count", "bob", toml=APP).returncode == 2
 
 
