@@ -17,7 +17,7 @@ SECRET = "a" * 32
         ({"urls": [URL]}, "secret is required with urls, and every instance needs the same"),
         ({"urls": [URL], "secret": "short"}, "secret is shorter than 32 characters"),
         ({"urls": ["mysql://shop:hidden@db/shop"], "secret": SECRET}, "the scheme 'mysql' is none of postgresql"),
-        ({"urls": ["postgresql:///shop"], "secret": SECRET}, "the address names no host"),
+        ({"urls": ["postgresql:///shop"], "secret": SECRET}, "the URL has no host"),
         ({"urls": [URL, f"{URL}2"], "secret": SECRET}, "urls names a server twice"),
         ({"urls": [URL], "weights": [1, 2], "secret": SECRET}, "weights has 2 numbers for 1 urls"),
         ({"urls": [URL], "weights": [0], "secret": SECRET}, "greater than 0"),
