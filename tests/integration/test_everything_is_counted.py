@@ -62,7 +62,7 @@ class Client(Box):
         """Start sending requests; afterwards wrk idles until the box is closed."""
         self.spawn(find("wrk"), "-t1", "-c64", "-d600s", "-s", self.script, url, death_signal=signal.SIGINT)
 
-    def answers(self) -> list[str]:
+    def response_ids(self) -> list[str]:
         """Return the ids of the responses so far, all with status 200."""
         lines = [line.split() for line in self.ids.read_text().splitlines()]
         assert {status for status, _ in lines} <= {"200"}
@@ -114,10 +114,10 @@ def test_counters_and_log_contain_every_response_without_a_crash() -> None:
         service.signal(signal.SIGHUP)
         wait_for_new_workers(service, old, 4)
         client.wait_for_responses(20_000)
-        answers = client.answers()
-        assert counted(service) == len(answers) == len(set(answers))
+        response_ids = client.response_ids()
+        assert counted(service) == len(response_ids) == len(set(response_ids))
         stop(service)
-        assert sorted(line["request_id"] for line in access_lines(logged_lines(service))) == sorted(answers)
+        assert sorted(line["request_id"] for line in access_lines(logged_lines(service))) == sorted(response_ids)
 
 
 def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> None:
@@ -133,7 +133,7 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
         wait_for_new_workers(service, old, 4)
         client.wait_for_responses(REQUESTS - 2 * 64)  # all except those open in the killed processes
         wait_for_quiet(client, service)
-        answers, number = client.answers(), counted(service)
+        response_ids, number = client.response_ids(), counted(service)
         wait_for("Prometheus to have seen it", lambda: _graphed(prometheus) == number)
         assert _resets(prometheus) == 0
         page = service.get("/metrics")
@@ -147,10 +147,10 @@ def test_two_kills_and_a_rolling_restart_under_a_hundred_thousand_requests() -> 
     logged = [line["request_id"] for line in lines]
     assert len(logged) == len(set(logged))
     lost = len([line for line in lines if any(kill - 1.5 < seconds(line) < kill + 0.5 for kill in kills)])
-    assert 0 <= len(answers) - number <= lost
-    assert len(set(answers) - set(logged)) <= lost
+    assert 0 <= len(response_ids) - number <= lost
+    assert len(set(response_ids) - set(logged)) <= lost
     # Responses of the killed workers that the client did not receive are logged too.
-    assert len(set(logged) - set(answers)) <= 2 * 64
+    assert len(set(logged) - set(response_ids)) <= 2 * 64
 
 
 def kill_a_worker(service: Supervised) -> float:

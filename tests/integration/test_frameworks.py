@@ -47,7 +47,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-def answers(app: Any, root_path: str, lifespan: bool) -> list[tuple[int, list[tuple[str, str]], bytes]]:
+def responses(app: Any, root_path: str, lifespan: bool) -> list[tuple[int, list[tuple[str, str]], bytes]]:
     found = []
     client = TestClient(app, raise_server_exceptions=False, follow_redirects=False, root_path=root_path)
     with client if lifespan else nullcontext():
@@ -73,9 +73,9 @@ def _stable_body(body: bytes) -> bytes:
 @pytest.mark.parametrize("root_path", ["", "/shop"])
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_every_response_is_the_same_as_without_scalekit(name: str, root_path: str) -> None:
-    bare = answers(APPLICATIONS[name](), root_path, lifespan=name not in WITHOUT_LIFESPAN)
+    bare = responses(APPLICATIONS[name](), root_path, lifespan=name not in WITHOUT_LIFESPAN)
     host = create_app({"plugins": {"visits": {"header": "x-visits"}}}, app=APPLICATIONS[name]())
-    hosted = answers(host, root_path, lifespan=True)
+    hosted = responses(host, root_path, lifespan=True)
     for request, before, after in zip(REQUESTS, bare, hosted, strict=True):
         status, headers, body = after
         headers = [(key, value) for key, value in headers if key != "x-visits"]

@@ -193,7 +193,7 @@ class Pair:
             self.runner.run(server.__aexit__(None, None, None))
         self.runner.close()
 
-    def answers(self, parts: list[bytes]) -> list[bytes]:
+    def output(self, parts: list[bytes]) -> list[bytes]:
         uvicorns, ours = self.wires
         return [
             self.runner.run(exchange(uvicorns, parts, CountingUvicorn)),
@@ -210,6 +210,6 @@ def pair() -> Iterator[Pair]:
 @settings(max_examples=300)
 @given(parts=segments())
 def test_responses_equal_those_of_uvicorn(pair: Pair, parts: list[bytes]) -> None:
-    uvicorns, ours = pair.answers(parts)
+    uvicorns, ours = pair.output(parts)
     event(f"{uvicorns.count(b'HTTP/1.1 ')} heads")
     assert ours == uvicorns
