@@ -124,24 +124,24 @@ class Service:
         await self.life
 
     async def ask(self, scope: Scope, messages: list[Message]) -> TestResponse:
-        answer = TestResponse()
+        response = TestResponse()
 
         async def send(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
-                answer.status = message["status"]
-                answer.headers = list(message.get("headers", ()))
+                response.status = message["status"]
+                response.headers = list(message.get("headers", ()))
             elif message["type"] == "http.response.body":
-                answer.body += message.get("body", b"")
+                response.body += message.get("body", b"")
             elif message["type"] == "websocket.accept":
-                answer.status = 101
+                response.status = 101
             elif message["type"] == "websocket.close":
-                answer.status = answer.status or 403
+                response.status = response.status or 403
 
         async def receive() -> Message:
             return messages.pop(0) if messages else {"type": scope["type"] + ".disconnect", "code": 1000}
 
         await asyncio.create_task(self.host(scope, receive, send))
-        return answer
+        return response
 
     def scope(self, kind: str, method: str, target: tuple[bytes, bytes], headers: Headers) -> Scope:
         path, query = target
@@ -231,9 +231,9 @@ def test_no_request_is_a_failure(
 ) -> None:
     scope = service.scope("http", method, target, headers)
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-    answer = service.run(service.ask(scope, messages))
-    assert 200 <= answer.status < 600
-    assert answer.status != 500, answer.body
+    response = service.run(service.ask(scope, messages))
+    assert 200 <= response.status < 600
+    assert response.status != 500, response.body
 
 
 @given(targets, headers, st.lists(st.sampled_from(["bearer", "dpop", "chat"]) | st.text(st.characters(), max_size=5)))
@@ -243,16 +243,16 @@ def test_no_websocket_is_a_failure(
     service: Service, target: tuple[bytes, bytes], headers: Headers, protocols: list[str]
 ) -> None:
     scope = {**service.scope("websocket", "", target, headers), "subprotocols": protocols}
-    answer = service.run(service.ask(scope, [{"type": "websocket.connect"}]))
-    assert answer.status in range(101, 500)
+    response = service.run(service.ask(scope, [{"type": "websocket.connect"}]))
+    assert response.status in range(101, 500)
 
 
 def test_a_request_with_a_good_token_gets_through(service: Service) -> None:
     """A valid login passes: the rejections above have other causes."""
     scope = service.scope("http", "GET", (b"/token", b""), [HOST])
-    answer = service.run(service.ask(scope, [{"type": "http.request"}]))
-    access = answer.body.split()[0]
-    cookie = str(answer.header("set-cookie")).partition(";")[0].encode()
+    response = service.run(service.ask(scope, [{"type": "http.request"}]))
+    access = response.body.split()[0]
+    cookie = str(response.header("set-cookie")).partition(";")[0].encode()
     fields = [HOST, (b"authorization", b"Bearer " + access), (b"cookie", cookie)]
     scope = service.scope("http", "GET", (b"/api/a", b""), fields)
     assert service.run(service.ask(scope, [{"type": "http.request"}])).status == 200

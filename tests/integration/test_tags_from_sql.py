@@ -31,24 +31,24 @@ calls = itertools.count(1)
 waiting, going_on = asyncio.Event(), asyncio.Event()
 
 
-async def answer(database, table):
+async def list_rows(database, table):
     rows = await database.fetch_all(f"SELECT n FROM {table} ORDER BY n")
     return JSONResponse({"call": next(calls), "rows": [row["n"] for row in rows]})
 
 
 @cached(ttl="1h", tags=["declared"])
 async def show(request):
-    return await answer(DATABASE(request), request.path_params["table"])
+    return await list_rows(DATABASE(request), request.path_params["table"])
 
 
 @cached(ttl="1h")
 async def show_reads(request):
-    return await answer(READS(request), request.path_params["table"])
+    return await list_rows(READS(request), request.path_params["table"])
 
 
 @cached(ttl="1h")
 async def slow(request):
-    made = await answer(DATABASE(request), "items")
+    made = await list_rows(DATABASE(request), "items")
     waiting.set()
     await going_on.wait()
     return made
