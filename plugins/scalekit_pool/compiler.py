@@ -59,7 +59,7 @@ class ExpressionCompiler:
         self._dialect = dialect
         self._parser = parser
         self._cache: LRUCache[Untyped, Untyped] = LRUCache(MAX_COMPILED)
-        self._known: WeakKeyDictionary[Untyped, _Compiled] = WeakKeyDictionary()
+        self._analyzed: WeakKeyDictionary[Untyped, _Compiled] = WeakKeyDictionary()
 
     def compile(self, query: ClauseElement, values: Values | None) -> BoundStatement:
         """Return *query* bound to *values*."""
@@ -71,9 +71,9 @@ class ExpressionCompiler:
         compiled, extracted, parameters, _ = expression._compile_w_cache(
             self._dialect, compiled_cache=self._cache, column_keys=[]
         )
-        found = self._known.get(compiled)
+        found = self._analyzed.get(compiled)
         if found is None:
-            found = self._known[compiled] = self._analyze(compiled)
+            found = self._analyzed[compiled] = self._analyze(compiled)
         arguments = compiled.construct_params(
             extracted_parameters=extracted, _collected_params=parameters, escape_names=False
         )

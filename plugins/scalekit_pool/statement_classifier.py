@@ -76,15 +76,15 @@ class StatementParser:
         self._placeholder = placeholder
         self._trust_safe_functions = trust_safe_functions
         self._find_tables = find_tables
-        self._known: dict[str, Statement] = {}
+        self._statements: dict[str, Statement] = {}
 
     def parse(self, text: str) -> Statement:
         """Return the statement of *text*, which has ``:name`` parameters."""
-        found = self._known.get(text)
+        found = self._statements.get(text)
         if found is None:
-            if len(self._known) >= MAX_CACHED_STATEMENTS:
-                self._known.clear()
-            found = self._known[text] = self._parse(text)
+            if len(self._statements) >= MAX_CACHED_STATEMENTS:
+                self._statements.clear()
+            found = self._statements[text] = self._parse(text)
         return found
 
     def parse_native(self, sql: str, tables: TableUsage | None = None) -> Statement:
@@ -146,13 +146,13 @@ def classify(code: str) -> tuple[bool, bool]:
     if not words or ";" in code:
         return False, False
     first = _first_word(code, words)
-    known = _calls_only_safe_functions(code)
+    only_safe_calls = _calls_only_safe_functions(code)
     changes = not _CHANGES.isdisjoint(words)
     into = "INTO" in words
     into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
     locks = "FOR" in words and not _LOCKS.isdisjoint(words)
-    is_read_only = first in _READS and known and not changes and not into and not locks
-    leaves_session_clean = known and not into_new and first in (_READS | _CHANGES)
+    is_read_only = first in _READS and only_safe_calls and not changes and not into and not locks
+    leaves_session_clean = only_safe_calls and not into_new and first in (_READS | _CHANGES)
     return is_read_only, leaves_session_clean
 
 

@@ -70,13 +70,13 @@ async def check_connections(database: PooledDatabase) -> None:
     await wait_until_released(database)
     sessions = [database.connection() for _ in range(database.driver.writers.limits.max_size)]
 
-    async def look(session: Any, number: int) -> None:
+    async def check(session: Any, number: int) -> None:
         async with session:
             assert await session.fetch_val("SELECT CAST(:n AS INTEGER)", {"n": number}) == number
             raw = session.raw_connection
             assert not (raw.is_in_transaction() if database.dialect == "postgresql" else raw.in_transaction)
 
-    await asyncio.gather(*(look(session, number) for number, session in enumerate(sessions)))
+    await asyncio.gather(*(check(session, number) for number, session in enumerate(sessions)))
     assert database._sessions == {}
     await wait_until_released(database)
 
@@ -184,7 +184,7 @@ async def test_a_cancellation_while_waiting_for_a_connection_leaks_none(items: P
     limit = items.driver.writers.limits.max_size
     turn = 0
     for turn in range(MOST_WAITS):
-        held = [items.connection() for _ in range(limit)]
+        acquired = [items.connection() for _ in range(limit)]
         async with asyncio.TaskGroup() as group:
             release = asyncio.Event()
 
@@ -192,7 +192,7 @@ async def test_a_cancellation_while_waiting_for_a_connection_leaks_none(items: P
                 async with session:
                     await release.wait()
 
-            for session in held:
+            for session in acquired:
                 group.create_task(hold(session))
             if items.driver.readers is not items.driver.writers:
                 taken = [await items.driver.readers.acquire() for _ in range(limit)]

@@ -63,7 +63,7 @@ T = sa.Table(
     sa.Column("ratio", sa.Float),
     sa.Column("weight", sa.Numeric(asdecimal=False)),
     sa.Column("exact", sa.Float(asdecimal=True)),
-    sa.Column("made", sa.DateTime(timezone=True)),
+    sa.Column("created", sa.DateTime(timezone=True)),
     sa.Column("local", sa.DateTime),
     sa.Column("day", sa.Date),
     sa.Column("hour", sa.Time),
@@ -90,7 +90,7 @@ ROW: dict[str, Any] = {
     "ratio": 0.25,
     "weight": 1.5,
     "exact": Decimal("2.5"),
-    "made": NOW,
+    "created": NOW,
     "local": NOW.replace(tzinfo=None),
     "day": date(2024, 2, 29),
     "hour": time(12, 30),
@@ -134,7 +134,7 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "unnest": lambda: sa.select(sa.func.unnest(pg.array([1, 2, 3]))),
     "array_agg": lambda: sa.select(sa.func.array_agg(C.id)),
     "an interval off now": lambda: sa.select(sa.func.now() - timedelta(days=1) < sa.func.now()),
-    "an interval and a column": lambda: sa.select(C.made - timedelta(days=1), C.made + C.span, C.local - C.local),
+    "an interval": lambda: sa.select(C.created - timedelta(days=1), C.created + C.span, C.local - C.local),
     "values": lambda: sa.select(V.c.n, V.c.t).order_by(V.c.n),
     "values joined": lambda: sa.select(C.id, V.c.t).join(V, V.c.n == C.id),
     "generate_series": lambda: sa.select(sa.func.generate_series(1, 3)),
@@ -148,11 +148,11 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "in": lambda: sa.select(C.id).where(C.id.in_([1, 2]), C.name.in_(["a%b:c"]), C.mood.in_([Mood.SAD])),
     "in a list of tuples": lambda: sa.select(C.id).where(sa.tuple_(C.id, C.name).in_([(1, "a%b:c")])),
     "not in an empty list": lambda: sa.select(C.id).where(C.id.not_in([])),
-    "between": lambda: sa.select(C.id).where(C.price.between(1, 10), C.made.between(NOW - timedelta(1), NOW)),
+    "between": lambda: sa.select(C.id).where(C.price.between(1, 10), C.created.between(NOW - timedelta(1), NOW)),
     "like": lambda: sa.select(C.id).where(C.name.like("a%"), C.name.ilike("A%"), C.name.contains("%", autoescape=True)),
     "regular expressions": lambda: sa.select(C.name.regexp_match("^a"), C.name.regexp_replace("b", "x")),
-    "date_trunc": lambda: sa.select(sa.func.date_trunc("hour", C.made), sa.func.date_trunc("day", C.local)),
-    "extract": lambda: sa.select(sa.extract("year", C.made), sa.extract("epoch", C.span)),
+    "date_trunc": lambda: sa.select(sa.func.date_trunc("hour", C.created), sa.func.date_trunc("day", C.local)),
+    "extract": lambda: sa.select(sa.extract("year", C.created), sa.extract("epoch", C.span)),
     "an enumeration": lambda: sa.select(C.mood, sa.literal(Mood.GLAD, C.mood.type)).where(C.mood == Mood.SAD),
     "a uuid": lambda: sa.select(C.key).where(C.key == uuid.UUID(int=7)),
     "numbers": lambda: sa.select(C.price, C.ratio, C.weight, C.exact, C.big).where(C.price > Decimal("1.5")),
@@ -168,7 +168,7 @@ QUERIES: dict[str, Callable[[], Any]] = {
     "a range": lambda: sa.select(sa.literal(pg.Range(1, 3), pg.INT4RANGE), sa.func.upper(C.period)),
     "an address": lambda: sa.select(C.address).where(C.address == "10.0.0.1"),
     "truth": lambda: sa.select(C.ok, sa.true(), sa.not_(C.ok)).where(C.ok.is_(True)),
-    "times": lambda: sa.select(C.day, C.hour, C.made, C.local, C.span).where(C.day == date(2024, 2, 29)),
+    "times": lambda: sa.select(C.day, C.hour, C.created, C.local, C.span).where(C.day == date(2024, 2, 29)),
     "a type of the application": lambda: sa.select(C.doubled, C.shouted).where(C.doubled == 4),
     "a subquery": lambda: sa.select(sa.select(sa.func.max(C.id)).scalar_subquery() + 1, sa.exists().where(C.id == 1)),
     "a recursion": lambda: recursion(),
@@ -196,9 +196,12 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "an insert with expressions": lambda: (
         sa.insert(T)
         .values(
-            id=2, name=sa.func.upper("x"), big=sa.literal(1) + 2, made=sa.func.now() - sa.func.now() + sa.literal(NOW)
+            id=2,
+            name=sa.func.upper("x"),
+            big=sa.literal(1) + 2,
+            created=sa.func.now() - sa.func.now() + sa.literal(NOW),
         )
-        .returning(C.id, C.name, C.big, C.made)
+        .returning(C.id, C.name, C.big, C.created)
     ),
     "an insert of several rows": lambda: (
         sa.insert(T).values([{"id": 2, "name": "a"}, {"id": 3, "name": None}]).returning(C.id)
@@ -219,7 +222,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
         .returning(C.big, C.jsonb, C.tags, C.mood)
     ),
     "an update from values": lambda: sa.update(T).values(name=V.c.t).where(C.id == V.c.n).returning(C.name),
-    "a delete": lambda: sa.delete(T).where(C.made < NOW + timedelta(1)).returning(C.id, C.key),
+    "a delete": lambda: sa.delete(T).where(C.created < NOW + timedelta(1)).returning(C.id, C.key),
 }
 
 
@@ -293,28 +296,29 @@ async def test_the_same_query_is_compiled_once(database: PooledDatabase) -> None
     for number in range(50):
         await database.fetch_all(sa.select(C.id + number).where(C.name == f"n{number}", C.big > number))
     assert len(database.compiler.expressions._cache) == 1
-    assert len(database.compiler.expressions._known) == 1
+    assert len(database.compiler.expressions._analyzed) == 1
 
 
 async def test_ddl_is_run(database: PooledDatabase) -> None:
-    made = sa.Table("made", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5)))
-    await database.execute(CreateTable(made))
-    await database.execute(CreateTable(made, if_not_exists=True))
-    await database.execute(CreateIndex(sa.Index("made_a", made.c.a)))
+    columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5))]
+    created = sa.Table("created", sa.MetaData(), *columns)
+    await database.execute(CreateTable(created))
+    await database.execute(CreateTable(created, if_not_exists=True))
+    await database.execute(CreateIndex(sa.Index("made_a", created.c.a)))
     ddl: Any = sa.DDL  # it has no types
-    await database.execute(ddl("COMMENT ON TABLE made IS 'a 100%% sure: %(context)s'", context={"context": "x"}))
-    assert await database.fetch_val("SELECT obj_description('made'::regclass)") == "a 100% sure: x"
+    await database.execute(ddl("COMMENT ON TABLE created IS 'a 100%% sure: %(context)s'", context={"context": "x"}))
+    assert await database.fetch_val("SELECT obj_description('created'::regclass)") == "a 100% sure: x"
     async with database.transaction(force_rollback=True):
-        await database.execute(DropTable(made))
-    await database.execute(sa.insert(made), {"id": 1, "a": "x"})
-    await database.execute(DropTable(made, if_exists=True))
-    assert await database.fetch_val("SELECT to_regclass('made') IS NULL")
+        await database.execute(DropTable(created))
+    await database.execute(sa.insert(created), {"id": 1, "a": "x"})
+    await database.execute(DropTable(created, if_exists=True))
+    assert await database.fetch_val("SELECT to_regclass('created') IS NULL")
     with pytest.raises(ValueError, match="DDL takes no values"):
-        await database.execute(CreateTable(made), {"id": 1})
+        await database.execute(CreateTable(created), {"id": 1})
 
 
 @pytest.mark.parametrize(
-    ("part", "said"),
+    ("part", "message"),
     [
         (sa.literal(1) + 2, "wrap this .* in select"),
         (C.id, "wrap this .* in select"),
@@ -323,6 +327,6 @@ async def test_ddl_is_run(database: PooledDatabase) -> None:
         (5, "got int"),
     ],
 )
-async def test_a_query_that_is_no_statement_is_refused(database: PooledDatabase, part: Any, said: str) -> None:
-    with pytest.raises(TypeError, match=f"a query must be SQL text or a SQLAlchemy statement: {said}"):
+async def test_a_query_that_is_no_statement_is_refused(database: PooledDatabase, part: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"a query must be SQL text or a SQLAlchemy statement: {message}"):
         await database.fetch_all(part)

@@ -190,7 +190,7 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (
             {"url": "mysql://u@host/name"},
@@ -211,8 +211,8 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
         ({"max_sise": 3}, "max_sise"),
     ],
 )
-def test_config_errors_name_the_keys(table: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_config_errors_name_the_keys(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         PoolConfig(**table)
 
 

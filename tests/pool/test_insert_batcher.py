@@ -95,11 +95,11 @@ async def test_rows_of_cancelled_callers_do_not_count(items: PooledDatabase, mon
         first = asyncio.create_task(items.insert_soon(ITEMS, {"id": 0, "name": "first"}))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # its statement waits for a connection, and later rows wait for the statement
-        given_up = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(1, 11))]
+        cancelled = [asyncio.create_task(items.insert_soon(ITEMS, row)) for row in numbered(*range(1, 11))]
         await asyncio.sleep(0)
-        for task in given_up:
+        for task in cancelled:
             task.cancel()
-        await asyncio.wait(given_up)
+        await asyncio.wait(cancelled)
         last = asyncio.create_task(items.insert_soon(ITEMS, {"id": 11, "name": "last"}))
         await asyncio.sleep(0)
         release.set()

@@ -67,7 +67,7 @@ async def test_one_invalid_row_rolls_back_all(items: PooledDatabase, count: int,
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([{}], "no columns"),
         ([{"id": 1, "name": "a"}, {"id": 2}], "row 1 has columns id, row 0 has id, name"),
@@ -76,8 +76,8 @@ async def test_one_invalid_row_rolls_back_all(items: PooledDatabase, count: int,
         ([{"id": 1, "nmae": "a"}], "table items has no column 'nmae'.*name"),
     ],
 )
-async def test_errors_in_rows_name_the_row(items: PooledDatabase, rows: list[dict[str, Any]], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+async def test_errors_in_rows_name_the_row(items: PooledDatabase, rows: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         await items.insert_many(ITEMS, rows)
 
 

@@ -40,7 +40,7 @@ async def test_text_takes_named_values(items: PooledDatabase) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({}, "missing value for parameter :id"),
         (None, "for parameter :id"),
@@ -48,9 +48,9 @@ async def test_text_takes_named_values(items: PooledDatabase) -> None:
     ],
 )
 async def test_missing_and_unknown_values_are_named(
-    items: PooledDatabase, values: dict[str, Any] | None, said: str
+    items: PooledDatabase, values: dict[str, Any] | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         await items.fetch_all("SELECT * FROM items WHERE id = :id", values)
 
 

@@ -205,4 +205,4 @@ def test_the_statement_cache_is_bounded() -> None:
     assert reader.parse("SELECT 0") is first
     for number in range(3000):
         reader.parse(f"SELECT {number}")
-    assert len(reader._known) <= 1000
+    assert len(reader._statements) <= 1000

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -11,7 +10,7 @@ from scalekit import Unavailable
 from scalekit_pool.connections.driver import RolledBack
 from scalekit_pool.database import PooledDatabase
 from tests.pool.conftest import POSTGRES
-from tests.pool.harness import opened, wait_until, wait_until_released
+from tests.pool.harness import opened, wait_until_released
 from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create, names, put
 
 # ruff: noqa: PT012 -- what is inside is one transaction
@@ -120,45 +119,6 @@ async def test_an_outer_transaction_does_not_end_before_its_inner_one(items: Poo
     assert await names(items) == []
 
 
-async def test_an_open_transaction_is_rolled_back_when_its_task_ends(items: PooledDatabase) -> None:
-    async def forget() -> None:
-        await items.transaction()
-        await put(items, "a")
-
-    await asyncio.create_task(forget())
-    await wait_until_released(items)
-    assert await names(items) == []
-    assert items._sessions == {}
-
-
-@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
-async def test_a_child_task_is_not_in_the_transaction_of_its_parent(items: PooledDatabase) -> None:
-    async def child() -> list[str]:
-        return await names(items)
-
-    async with items.transaction():
-        await put(items, "a")
-        assert await asyncio.create_task(child()) == []
-        assert await names(items) == ["a"]
-    assert await asyncio.create_task(child()) == ["a"]
-
-
-@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
-async def test_a_session_shared_by_tasks_runs_one_statement_at_a_time(
-    items: PooledDatabase,
-) -> None:
-    async with items.connection() as connection, connection.transaction():
-        await asyncio.gather(*(put(connection, name) for name in "abcdefgh"))
-        assert await names(connection) == list("abcdefgh")
-    shared = items.connection()
-
-    async def use() -> int:
-        async with shared:
-            return int(await shared.fetch_val("SELECT count(*) FROM items"))
-
-    assert await asyncio.gather(*(use() for _ in range(3))) == [8, 8, 8]
-
-
 async def test_a_read_only_transaction_does_not_demote_the_server(items: PooledDatabase) -> None:
     async with items.transaction(readonly=True):
         assert await names(items) == []
@@ -185,8 +145,8 @@ async def test_unknown_options_are_refused(items: PooledDatabase) -> None:
         ({"isolation": "snapshot"}, "unknown isolation level 'snapshot'"),
         ({"isolaton": "serializable"}, "unknown transaction option 'isolaton'"),
     ]
-    for options, said in mistakes:
-        with pytest.raises(ValueError, match=said):
+    for options, message in mistakes:
+        with pytest.raises(ValueError, match=message):
             async with items.transaction(**options):
                 pass
 
@@ -274,24 +234,3 @@ async def test_a_session_continues_after_an_interrupted_transaction(items: Poole
             await put(connection, "c")
     await wait_until_released(items)
     assert await names(items) == ["a", "b", "c"]
-
-
-@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
-async def test_a_task_uses_its_first_connection_again(items: PooledDatabase) -> None:
-    first, second = items.connection(), items.connection()
-    async with first:
-        async with second:
-            assert items.session() is first
-        assert items.session() is first
-    async with second:
-        assert items.session() is second
-    assert items._sessions == {}
-
-
-async def test_an_abandoned_generator_releases_its_connection(items: PooledDatabase) -> None:
-    await items.insert_many(ITEMS, [{"id": number, "name": f"n{number:03}"} for number in range(300)])
-    rows = items.iterate("SELECT id FROM items")
-    await anext(rows)
-    del rows
-    gc.collect()
-    await wait_until(lambda: items.driver.readers.idle == items.driver.readers.supplier.size)

@@ -267,20 +267,20 @@ async def test_an_exhausted_primary_leads_to_a_token_with_a_time(shared_cluster:
     done = asyncio.Event()
     holders: list[asyncio.Task[None]] = []
 
-    async def hold(database: Database, held: asyncio.Event) -> None:
+    async def hold(database: Database, acquired: asyncio.Event) -> None:
         async with database.connection():
-            held.set()
+            acquired.set()
             await done.wait()
 
-    async def put_and_crowd(request: Request) -> Response:
-        held = asyncio.Event()
+    async def write_and_crowd(request: Request) -> Response:
+        acquired = asyncio.Event()
         await DATABASE(request).execute(WRITE, {"id": 50, "amount": 5})
-        holders.append(asyncio.create_task(hold(DATABASE(request), held)))
-        await held.wait()
+        holders.append(asyncio.create_task(hold(DATABASE(request), acquired)))
+        await acquired.wait()
         return Response("written")
 
     pool = {"url": shared_cluster.primary.url, "max_size": 1, "min_size": 1}
-    async with shop(pool, {"urls": shared_cluster.urls}, [Route("/crowd", put_and_crowd)]) as instance:
+    async with shop(pool, {"urls": shared_cluster.urls}, [Route("/crowd", write_and_crowd)]) as instance:
         client = Client([instance])
         assert (await client.send("/crowd")).body == b"written"
         done.set()

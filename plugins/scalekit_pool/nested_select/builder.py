@@ -104,20 +104,20 @@ class _Plan:
         return expression
 
     def _replace_alias(self, element: object, **_: object) -> ColumnElement[Value] | None:
-        theirs = getattr(element, "table", None)
-        if not isinstance(theirs, Alias) or theirs.name not in self.aliases:
+        alias = getattr(element, "table", None)
+        if not isinstance(alias, Alias) or alias.name not in self.aliases:
             return None
-        ours = self.aliases[theirs.name]
+        joined = self.aliases[alias.name]
         key = getattr(element, "key", "")
-        return ours.c[key] if ours.element is theirs.element else None
+        return joined.c[key] if joined.element is alias.element else None
 
     def _missing_source_hint(self, source: FromClause) -> str:
         """Return a remedy; without it, the database would form the cross product with a table that is not joined."""
         for alias in self.aliases.values():
             if alias.element is source:
                 return f"which occurs in the query more than once: use .alias({alias.name!r}) to choose one"
-        known = ", ".join(sorted(map(_name, self.sources.values())))
-        return f"which is not in the query ({known}): select a column of that relation too"
+        tables_of_query = ", ".join(sorted(map(_name, self.sources.values())))
+        return f"which is not in the query ({tables_of_query}): select a column of that relation too"
 
 
 @lru_cache(MAX_PLANS)
@@ -130,7 +130,7 @@ def _plan(table: Table, columns: tuple[str, ...]) -> _Plan:
         if record.relation is not None:
             outer = sources[_outer(path)]
             pairs = record.relation.pairs
-            on = [sources[path].c[theirs.key] == outer.c[ours.key] for ours, theirs in pairs]
+            on = [sources[path].c[remote.key] == outer.c[local.key] for local, remote in pairs]
             joined = joined.outerjoin(sources[path], and_(*on))
     return _Plan(
         select_columns(*selected).select_from(joined),

@@ -63,16 +63,16 @@ def _place(record: NestedRecord, name: str, value: Column[Value] | str, requeste
 def choose_sources(records: dict[str, NestedRecord]) -> dict[str, FromClause]:
     """Return the source of each record: its table, or an alias if the table occurs more than once."""
     uses = Counter(record.table for record in records.values())
-    taken = {table.name for table in uses}
+    used_names = {table.name for table in uses}
     sources: dict[str, FromClause] = {}
     for path, record in records.items():
         if record.relation is None or uses[record.table] == 1:
             sources[path] = record.table
         else:
             name = path
-            while name in taken:
+            while name in used_names:
                 name += "_"
-            taken.add(name)
+            used_names.add(name)
             sources[path] = record.table.alias(name)
     return sources
 

@@ -65,9 +65,9 @@ def _outgoing(table: Table) -> Iterator[tuple[list[str], Relation]]:
 def _incoming(table: Table) -> Iterator[tuple[list[str], bool, Relation]]:
     for other in table.metadata.tables.values():
         for constraint in other.foreign_key_constraints:
-            pairs = tuple((theirs, ours) for ours, theirs in _pairs(constraint))
+            pairs = tuple((remote, local) for local, remote in _pairs(constraint))
             if pairs and pairs[0][0].table is table:
-                keys = {ours.key for _, ours in pairs}
+                keys = {local.key for _, local in pairs}
                 yield _names_of(other), any(unique <= keys for unique in _unique(other)), Relation(other, pairs)
 
 
@@ -104,4 +104,4 @@ def _names_of(table: Table) -> list[str]:
 
 
 def _columns(relation: Relation) -> str:
-    return ", ".join(f"{theirs.table.name}.{theirs.key}" for _, theirs in relation.pairs)
+    return ", ".join(f"{remote.table.name}.{remote.key}" for _, remote in relation.pairs)

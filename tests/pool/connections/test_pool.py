@@ -92,7 +92,7 @@ async def test_there_are_never_more_than_max_size_connections(make: Any) -> None
 
 async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
     pool = await make(FakeConnector(), max_size=1)
-    held = await pool.acquire()
+    acquired = await pool.acquire()
     served: list[int] = []
 
     async def use(number: int) -> None:
@@ -104,7 +104,7 @@ async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
     for number in range(20):
         tasks.append(asyncio.create_task(use(number)))
         await wait_until(lambda number=number: pool.waiting == number + 1)  # type: ignore[misc]
-    pool.release(held)
+    pool.release(acquired)
     late = asyncio.create_task(use(20))
     await asyncio.gather(*tasks, late)
     assert served == list(range(21))
@@ -112,7 +112,7 @@ async def test_waiting_tasks_are_served_first_in_first_out(make: Any) -> None:
 
 async def test_more_than_max_waiting_tasks_are_refused_at_once(make: Any) -> None:
     pool = await make(FakeConnector(), max_size=1, max_waiting=2)
-    held = await pool.acquire()
+    acquired = await pool.acquire()
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
     await wait_until(lambda: pool.waiting == 2)
     refused = asyncio.create_task(pool.acquire())
@@ -121,31 +121,31 @@ async def test_more_than_max_waiting_tasks_are_refused_at_once(make: Any) -> Non
     assert refused.done()
     with pytest.raises(Unavailable, match="2 requests wait for a connection to things already: all 1 connec"):
         refused.result()
-    pool.release(held)
+    pool.release(acquired)
     pool.release(await waiting[0])
     pool.release(await waiting[1])
 
 
 async def test_with_max_waiting_zero_connections_are_still_opened(make: Any) -> None:
     pool = await make(FakeConnector(), max_size=2, max_waiting=0)
-    held = await acquire_many(pool, 2)
+    acquired = await acquire_many(pool, 2)
     with pytest.raises(Unavailable, match="0 requests wait for a connection"):
         await pool.acquire()
-    for pooled in held:
+    for pooled in acquired:
         pool.release(pooled)
 
 
 async def test_a_timed_out_acquire_names_the_reason(make: Any) -> None:
     connector = FakeConnector()
     pool = await make(connector, max_size=1, acquire_timeout=0.01)
-    held = await pool.acquire()
+    acquired = await pool.acquire()
     with pytest.raises(Unavailable, match=r"no connection to things within acquire_timeout 0.01s: all 1 ") as raised:
         await pool.acquire()
     assert (raised.value.status_code, raised.value.headers) == (503, {"Retry-After": "1"})
     assert pool.waiting == 0
     connector.error = OSError("unreachable")
-    connector.lost.add(held.connection)
-    pool.release(held)
+    connector.lost.add(acquired.connection)
+    pool.release(acquired)
     await wait_until(lambda: bool(pool.supplier.last_error))
     with pytest.raises(Unavailable, match=r"within acquire_timeout 0.01s: explained: unreachable"):
         await pool.acquire()
@@ -191,11 +191,11 @@ async def test_min_size_is_kept_open(make: Any) -> None:
     assert connector.opened == 5
     connector.lost |= {1, 2, 3, 4, 5}
     await wait_until(lambda: pool.idle == 5 and connector.opened == 10)
-    held = await acquire_many(pool, 5)
-    connector.lost |= {pooled.connection for pooled in held}
-    for pooled in held[:3]:
+    acquired = await acquire_many(pool, 5)
+    connector.lost |= {pooled.connection for pooled in acquired}
+    for pooled in acquired[:3]:
         pool.release(pooled)
-    for pooled in held[3:]:
+    for pooled in acquired[3:]:
         pool.reset_and_release(pooled)
     await wait_until(lambda: pool.idle == 5 and connector.opened == 15)
     pool.invalidate_all()
@@ -207,11 +207,11 @@ async def test_a_waiting_task_gets_a_new_connection_for_a_lost_one(make: Any, mo
     connector = FakeConnector()
     pool = await make(connector, max_size=1)
     for release in (pool.release, pool.reset_and_release):
-        held = await pool.acquire()
+        acquired = await pool.acquire()
         waiting = asyncio.create_task(pool.acquire())
         await wait_until(lambda: pool.waiting == 1)
-        connector.lost.add(held.connection)
-        release(held)
+        connector.lost.add(acquired.connection)
+        release(acquired)
         pool.release(await waiting)
     assert connector.opened == 3
 
@@ -230,27 +230,27 @@ async def test_a_connection_acquired_before_invalidate_all_is_closed(make: Any) 
 async def test_a_connect_timeout_is_retried(make: Any) -> None:
     connector = FakeConnector()
     pool = await make(connector, max_size=2, connect_timeout=0.01)
-    held = await pool.acquire()
+    acquired = await pool.acquire()
     connector.may_open.clear()
     waiting = asyncio.create_task(pool.acquire())
     await wait_until(lambda: pool.supplier.last_error == "no response within connect_timeout 0.01s")
     connector.may_open.set()
     pool.release(await waiting)
     assert pool.supplier.last_error == ""
-    pool.release(held)
+    pool.release(acquired)
 
 
 async def test_waiting_tasks_are_refused_when_the_pool_stops(make: Any) -> None:
     connector = FakeConnector()
     pool = await make(connector, max_size=1)
-    held = await pool.acquire()
+    acquired = await pool.acquire()
     waiting = asyncio.create_task(pool.acquire())
     await wait_until(lambda: pool.waiting == 1)
     stopping = asyncio.create_task(pool.stop())
     with pytest.raises(Unavailable, match="has stopped"):
         await waiting
     await stopping
-    pool.release(held)
+    pool.release(acquired)
     await wait_until(lambda: connector.closed == [1])
     with pytest.raises(Unavailable, match="not open"):
         await pool.acquire()

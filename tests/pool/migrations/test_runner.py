@@ -53,8 +53,8 @@ async def test_a_failing_statement_rolls_back_its_file_only(target: MigratedData
     target.write("0003_never.sql", ADA)
     with pytest.raises(MigrationError) as caught:
         await target.migrate()
-    said = {"sqlite": "no such table: absent", "postgresql": 'relation "absent" does not exist'}[target.dialect]
-    assert str(caught.value) == (f"{path}:5: {said}; nothing of this file was applied: fix it and migrate again")
+    problem = {"sqlite": "no such table: absent", "postgresql": 'relation "absent" does not exist'}[target.dialect]
+    assert str(caught.value) == (f"{path}:5: {problem}; nothing of this file was applied: fix it and migrate again")
     assert await target.recorded() == ["0001_create_users"]
     assert not await target.has("more")
     assert await target.rows("SELECT * FROM users") == []

@@ -91,16 +91,16 @@ async def test_tasks_that_wait_to_write_do_not_block_readers(database: PooledDat
 async def test_a_session_can_read_after_a_failed_write(
     database: PooledDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = asyncio.Event()
+    acquired = asyncio.Event()
     free = asyncio.Event()
 
     async def hold() -> None:
         async with database.transaction():
-            held.set()
+            acquired.set()
             await free.wait()
 
     holder = asyncio.create_task(hold())
-    await held.wait()
+    await acquired.wait()
     writers = database.driver.writers
     async with database.connection() as connection:
         with monkeypatch.context() as impatient:
