@@ -300,7 +300,7 @@ async def test_the_same_query_is_compiled_once(database: PooledDatabase) -> None
 
 
 async def test_ddl_is_run(database: PooledDatabase) -> None:
-    columns = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5))]
+    columns: list[sa.Column[Any]] = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.String(5))]
     created = sa.Table("created", sa.MetaData(), *columns)
     await database.execute(CreateTable(created))
     await database.execute(CreateTable(created, if_not_exists=True))
