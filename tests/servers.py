@@ -24,6 +24,7 @@ from http.client import HTTPConnection
 from itertools import cycle
 from pathlib import Path
 from socket import create_connection
+from time import monotonic
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
@@ -319,9 +320,21 @@ class RedisCluster:
 
     def hand_over(self, key: str) -> None:
         """Swap the key's master and its replica: the topology changes without a lost node."""
+        self.wait_until_agreed()
         replica = self.replica(key)
-        replica.cli("CLUSTER", "FAILOVER")
-        wait_for("the failover", lambda: self.owner(key) is replica)
+        requested = float("-inf")
+
+        def is_promoted() -> bool:
+            nonlocal requested
+            if monotonic() - requested > 10:  # Redis cancels a failover that takes five seconds
+                requested = monotonic()
+                replica.cli("CLUSTER", "FAILOVER")
+            try:
+                return self.owner(key) is replica
+            except LookupError:  # the node has not received the new topology yet
+                return False
+
+        wait_for("the failover", is_promoted)
         self.wait_until_agreed()
 
     def clear(self) -> Self:
