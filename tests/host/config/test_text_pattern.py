@@ -40,7 +40,7 @@ def test_an_invalid_text_is_rejected_with_the_expected_form(text: str) -> None:
         ),
         (
             {"plugins": {"metrics": {"path": "metrics/"}}},
-            """plugins.metrics.path: expected a path such as "/metrics", """,
+            """plugins.metrics.path: expected a path without a trailing slash, """,
         ),
         ({"plugins": {"queue": {"prefix": "my shop"}}}, """plugins.queue.prefix: expected at most 64 letters"""),
         ({"plugins": {"cache": {"prefix": ""}}}, """plugins.cache.prefix: expected 1 to 64 letters"""),
