@@ -46,6 +46,7 @@ from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
 from scalekit.path_glob import PathGlob, case_insensitive_match, path_variants
+from scalekit.path_table import PathTable
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
 from scalekit.terminal import print_table
@@ -85,6 +86,7 @@ __all__ = [
     "Network",
     "Networks",
     "PathGlob",
+    "PathTable",
     "Pending",
     "PluginError",
     "Port",

@@ -17,7 +17,7 @@ from scalekit.health.monitor import Monitor
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain, Progress, respond_unavailable
-from scalekit.http.problem import ProblemResponse, send_problem
+from scalekit.http.problem import ProblemResponse
 from scalekit.http.response import LocalResponse
 from scalekit.http.route_template import RouteTemplates
 from scalekit.http.trace_context import request_id
@@ -176,15 +176,14 @@ class Host:
                 exchange.complete(None)
                 return
         exchange.complete(error)
-        if isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING:
-            if not exchange.status:  # cancelled, because it exceeded graceful_timeout
-                headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
-                await send_problem(
-                    exchange.scope, exchange.client_send, 503, "the server is restarting", headers=headers
-                )
+        restarting = isinstance(error, asyncio.CancelledError) and self.lifecycle.phase is Phase.DRAINING
+        if not exchange.status and (restarting or isinstance(error, Exception)):
+            await _respond_to_failure(exchange, _restarting(exchange) if restarting else _server_error(exchange))
+        if restarting:
             return
         if isinstance(error, Exception):
-            await _respond_to_failure(exchange, error)
+            scope = exchange.scope
+            error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {request_id(scope)}")
         raise error
 
     async def _serve_websocket(self, exchange: Exchange) -> None:
@@ -232,13 +231,25 @@ def _application_error(error: Exception) -> BaseException | None:
     return reported.__cause__ if isinstance(reported, ApplicationStartError) else None
 
 
-async def _respond_to_failure(exchange: Exchange, error: Exception) -> None:
-    scope = exchange.scope
-    identity = request_id(scope)
-    error.add_note(f"while serving {scope['method']} {scope['path']!r}, request id {identity}")
-    if not exchange.status:
-        response = ProblemResponse(500, headers={"x-request-id": identity}, request_id=identity)
-        await response(scope, exchange.client_receive, exchange.client_send)
+def _server_error(exchange: Exchange) -> ProblemResponse:
+    identity = request_id(exchange.scope)
+    return ProblemResponse(500, headers={"x-request-id": identity}, request_id=identity)
+
+
+def _restarting(exchange: Exchange) -> ProblemResponse:
+    """Return the response to a request that did not finish while the process drained."""
+    headers = {"retry-after": "1", "x-request-id": request_id(exchange.scope)}
+    return ProblemResponse(503, "the server is restarting", headers=headers)
+
+
+async def _respond_to_failure(exchange: Exchange, response: ProblemResponse) -> None:
+    """Send *response* through the filters or, when one of them fails with it, without them."""
+    try:
+        await response(exchange.scope, exchange.client_receive, exchange.send)
+    except Exception:
+        if exchange.status:
+            raise
+        await response(exchange.scope, exchange.client_receive, exchange.client_send)
 
 
 async def _raise(error: Exception, exchange: Exchange) -> None:

@@ -21,6 +21,8 @@ class Layer(IntEnum):
     """Request id and access log: cover every request, rejected ones included."""
     METRICS = auto()
     """Request metrics: count rejected requests too."""
+    EDGE = auto()
+    """Headers of every response, rejected requests included, such as those of CORS."""
     GUARD = auto()
     """The host's limits: allowed hosts, body size, time-outs of the body."""
     LIMIT_CLIENT = auto()

@@ -32,12 +32,18 @@ FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
     multiple=True,
     help="Run only this plugin and those that it requires, without serving requests; repeatable.",
 )
+@click.option("--reload", is_flag=True, help="Start again when code or configuration changes, for development.")
 @click.option("--worker", hidden=True, help="Arguments of a worker, set by the supervisor.")
 @click.option("--fork-server", hidden=True, help="Arguments of a fork server, set by the supervisor.")
 @config_options
 @click.pass_context
 def run(
-    ctx: click.Context, source: FileSource, only: tuple[str, ...], worker: str | None, fork_server: str | None
+    ctx: click.Context,
+    source: FileSource,
+    only: tuple[str, ...],
+    reload: bool,
+    worker: str | None,
+    fork_server: str | None,
 ) -> None:
     """Serve the application of FILE until SIGTERM or Ctrl-C; SIGHUP replaces all workers."""
     formatter = _set_up_logging()
@@ -48,6 +54,10 @@ def run(
         ctx.exit(_run_worker(ctx, source, formatter, worker))
     if fork_server is not None:
         ctx.exit(_run_forked_worker(ctx, source, formatter, fork_server))
+    if reload:
+        from scalekit.cli.reload import run_with_reload
+
+        ctx.exit(run_with_reload(source.file, _arguments(ctx, source)))
     ctx.exit(_serve(ctx, source, formatter))
 
 
@@ -101,11 +111,16 @@ def _supervise(ctx: click.Context, source: FileSource, settings: Settings) -> in
     from scalekit.runner.workers.supervisor import supervise
 
     listeners = listen(settings.server)
+    command = ["-m", "scalekit", "run", *_arguments(ctx, source)]
+    return supervise(settings.server, command, listeners, partial(log_lines, startup_lines(settings, listeners)))
+
+
+def _arguments(ctx: click.Context, source: FileSource) -> list[str]:
+    """Return the arguments with which a process of its own serves *source*."""
     overrides = [part for override in source.overrides for part in ("--set", override)]
     only = [part for name in source.only for part in ("--only", name)]
     traces = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
-    command = ["-m", "scalekit", "run", source.file, *overrides, *only, *traces]
-    return supervise(settings.server, command, listeners, partial(log_lines, startup_lines(settings, listeners)))
+    return ["--config", source.file, *overrides, *only, *traces]
 
 
 def _run_worker(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:

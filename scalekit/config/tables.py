@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -53,6 +53,11 @@ class Table(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def completed_by(self, other: Table) -> Self:
+        """Return this table, where the file leaves out a key that *other* has too, with the value of *other*."""
+        shared = type(self).model_fields.keys() & type(other).model_fields.keys()
+        return self.model_copy(update={name: getattr(other, name) for name in shared - self.model_fields_set})
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -44,7 +44,9 @@ class Exchange:
     ``added_headers`` are added to the response; ``response_headers`` is the complete list during
     ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
     bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
-    response started. In ``on_complete``, ``seconds`` is the time from the request to the last byte of the response.
+    response started. ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an
+    ``on_response_start`` may replace ``client_send`` to transform the messages of the application. In
+    ``on_complete``, ``seconds`` is the time from the request to the last byte of the response.
     """
 
     # On the class, so that a request sets only values that differ.
@@ -53,6 +55,7 @@ class Exchange:
     request_bytes = 0
     disconnected = False
     disconnected_early = False
+    is_local_response = False
     seconds = 0.0
     response_headers: list[Header]
     _ended = 0.0
@@ -128,6 +131,18 @@ class Exchange:
         self.scope["headers"] = headers
         self.headers, self.repeated = index_headers(headers, self.stage.indexed_names)
 
+    def replace_header(self, name: bytes, value: bytes) -> None:
+        """Let the request have the header *name* once, with *value*; without a value not at all."""
+        headers = [each for each in self.scope["headers"] if each[0] != name]
+        if name in self.repeated:
+            self.repeated = {each: values for each, values in self.repeated.items() if each != name}
+        if value:
+            headers.append((name, value))
+            self.headers[name] = value
+        else:
+            self.headers.pop(name, None)
+        self.scope["headers"] = headers
+
     def set_context(self, variable: ContextVar[T], value: T) -> None:
         """Set a context *variable* for the application, and reset it when the request is complete."""
         if self._replaced is None:
@@ -142,6 +157,7 @@ class Exchange:
     def start_response(self, response: LocalResponse) -> list[Header]:
         """Record that *response* starts, and return the headers to send."""
         self.status = response.status
+        self.is_local_response = True
         self.response_bytes = len(response.body)
         self.response_headers = [*response.headers, *self.added_headers]
         for start in self.stage.response_starts[self.depth]:
@@ -184,8 +200,12 @@ class Exchange:
 
     def _with_headers(self, message: Message, starts: Sequence[Hook]) -> Message:
         self.response_headers = [*(message.get("headers") or ()), *self.added_headers]
-        for start in starts:
-            start(self)
+        try:
+            for start in starts:
+                start(self)
+        except BaseException:
+            self.status = 0  # nothing has been sent
+            raise
         message = dict(message)
         message["headers"] = self.response_headers
         return message

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Mapping
 from copy import deepcopy
@@ -83,7 +84,7 @@ class PluginConformance:
             assert name in described, f"{self.name}.{name} has no description"
             assert name in documented, f"the README's Configuration table lacks `{name}`"
             default = "required" if field.is_required() else str(field.default)
-            in_toml = str(list(field.default)) if isinstance(field.default, tuple) else default
+            in_toml = json.dumps(field.default, default=str) if isinstance(field.default, tuple) else default
             found = any(form.lower() in documented[name].lower() for form in (default, in_toml))
             assert found, f"the README has another default for `{name}`"
 

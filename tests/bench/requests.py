@@ -19,6 +19,23 @@ CASES = [
     Case("metrics_on", "ScaleKit, metrics", "metrics", over="scalekit_empty", goal=Goal("more", 1.5)),
     Case("logging_on", "ScaleKit, access log to a file", "logging", over="scalekit_empty", goal=Goal("more", 3.5)),
     Case("both_on", "ScaleKit, metrics and access log", "logging", over="scalekit_empty"),
+    Case("cors_on", "ScaleKit, CORS, a request of no page", "cors", over="scalekit_empty", goal=Goal("more", 0.5)),
+    Case("cors_page", "ScaleKit, CORS, a page", "cors", over="scalekit_empty", goal=Goal("more", 0.5)),
+    Case("headers_on", "ScaleKit, security headers", "headers", over="scalekit_empty", goal=Goal("more", 0.5)),
+    Case(
+        "compression_on",
+        "ScaleKit, compression of a response that is too small",
+        "compression",
+        over="scalekit_empty",
+        goal=Goal("more", 0.3),
+    ),
+    Case(
+        "cache_hit_br",
+        "ScaleKit, the same, compressed by Brotli",
+        "compression",
+        over="cache_hit",
+        goal=Goal("ratio", 1.1),
+    ),
     Case("limit_on", "ScaleKit, a limit in memory", "ratelimit", over="scalekit_empty", goal=Goal("more", 2.5)),
     Case(
         "limit_redis",

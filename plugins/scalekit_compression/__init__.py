@@ -1,0 +1,1 @@
+"""Compress responses with Brotli, Zstandard or gzip."""

@@ -1,0 +1,64 @@
+"""Decide which responses are compressed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from scalekit_compression.config import CompressionConfig
+
+Header = tuple[bytes, bytes]
+
+NO_BODY = frozenset({204, 205, 304})
+PARTIAL = 206
+"""Its ranges are those of the representation that is not encoded."""
+MAX_TYPES = 1000
+"""Values of Content-Type that are remembered."""
+
+
+class Eligibility:
+    """The rules of the file."""
+
+    def __init__(self, config: CompressionConfig) -> None:
+        self._types = re.compile("|".join(map(_type_pattern, config.types)) or "(?!)").fullmatch
+        self._known: dict[bytes, bool] = {}
+        self.min_size = int(config.min_size)
+        self.private = config.private
+        self._excluded = [glob.matches for glob in config.exclude]
+
+    def excludes(self, path: str) -> bool:
+        """Return whether responses of *path* are never compressed."""
+        return any(matches(path) for matches in self._excluded)
+
+    def allows(self, status: int, headers: Sequence[Header], credentials: Collection[bytes]) -> bool:
+        """Return whether a response may be compressed; its request has *credentials*, names of headers."""
+        if status < 200 or status in NO_BODY or status == PARTIAL:
+            return False
+        found = dict(headers)
+        if b"content-encoding" in found or b"content-range" in found:
+            return False
+        if not self._has_type(found.get(b"content-type", b"")) or _length(found) < self.min_size:
+            return False
+        directives = found.get(b"cache-control", b"").lower()
+        if b"no-transform" in directives:
+            return False
+        return self.private or b"public" in directives or not (credentials or b"set-cookie" in found)
+
+    def _has_type(self, value: bytes) -> bool:
+        known = self._known.get(value)
+        if known is None:
+            if len(self._known) >= MAX_TYPES:
+                self._known.clear()
+            media_type = value.decode("latin-1").partition(";")[0].strip().lower()
+            known = self._known[value] = self._types(media_type) is not None
+        return known
+
+
+def _length(headers: dict[bytes, bytes]) -> float:
+    """Return the length of the body, infinite where it is not known yet."""
+    text = headers.get(b"content-length", b"")
+    return int(text) if text.isdigit() else float("inf")
+
+
+def _type_pattern(media_type: str) -> str:
+    return re.escape(media_type).replace(re.escape("*"), "[^/]*")

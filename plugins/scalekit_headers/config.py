@@ -1,0 +1,87 @@
+"""The table ``[plugins.headers]``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from scalekit import Duration, PathGlob, Table
+
+NONCE = "{nonce}"
+"""Stands in a Content Security Policy for the nonce of the response."""
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.\-\[\]:]+")
+ReferrerPolicy = Literal[
+    "",
+    "no-referrer",
+    "no-referrer-when-downgrade",
+    "origin",
+    "origin-when-cross-origin",
+    "same-origin",
+    "strict-origin",
+    "strict-origin-when-cross-origin",
+    "unsafe-url",
+]
+OpenerPolicy = Literal["", "same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none"]
+
+
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"expected printable ASCII on one line, got {text!r}")
+    if "{" in text.replace(NONCE, ""):
+        raise ValueError(f"the only placeholder is {NONCE}, got {text!r}")
+    return text
+
+
+def _origin(text: str) -> str:
+    if not ORIGIN.fullmatch(text):
+        raise ValueError(f'expected an origin such as "https://shop.example", without a path, got {text!r}')
+    return text
+
+
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+Origin = Annotated[str, AfterValidator(_origin)]
+
+
+class HeaderRules(Table):
+    """The headers of responses; an empty text or ``false`` leaves a header out."""
+
+    content_type_options: bool = True
+    """``X-Content-Type-Options: nosniff``: browsers do not guess the type of a response."""
+    referrer_policy: ReferrerPolicy = "strict-origin-when-cross-origin"
+    """``Referrer-Policy``: what a browser tells other sites about the page that links to them."""
+    frame_ancestors: tuple[HeaderValue, ...] = ("'self'",)
+    """Sources that may show a page in a frame, as in CSP; empty leaves out ``frame-ancestors`` and X-Frame-Options."""
+    cross_origin_opener_policy: OpenerPolicy = "same-origin-allow-popups"
+    """``Cross-Origin-Opener-Policy``: whether pages of other origins keep a reference to a window of this one."""
+    permissions_policy: HeaderValue = "browsing-topics=()"
+    """``Permissions-Policy``: features of the browser that a page may use."""
+    hsts_max_age: Duration = Duration("180d")
+    """Time for which browsers use https only; sent where the request came over https. ``"0s"`` leaves it out."""
+    hsts_include_subdomains: bool = False
+    """Extend it to all subdomains."""
+    hsts_preload: bool = False
+    """Permit browsers to build it in (hstspreload.org)."""
+    content_security_policy: HeaderValue = ""
+    """``Content-Security-Policy``; ``{nonce}`` stands for the nonce of the response, ``'nonce-...'``."""
+    content_security_policy_report_only: HeaderValue = ""
+    """The same, reported and not enforced."""
+
+
+class HeaderPolicy(HeaderRules):
+    """Other headers for some paths."""
+
+    path: PathGlob
+    """Paths that the policy applies to."""
+
+
+class HeadersConfig(HeaderRules):
+    """Security headers, and protection against CSRF."""
+
+    policies: tuple[HeaderPolicy, ...] = ()
+    """Headers of some paths, by the first match; a key that a policy leaves out is that of ``[plugins.headers]``."""
+    csrf_protection: bool = False
+    """Reject requests of other sites that change something and carry a cookie (Sec-Fetch-Site, Origin)."""
+    csrf_trusted_origins: tuple[Origin, ...] = ()
+    """Other origins whose pages may send such requests."""

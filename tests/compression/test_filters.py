@@ -1,0 +1,238 @@
+"""Responses of an application: what is compressed, for whom, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from scalekit import create_app
+from scalekit.host import Host
+from scalekit.testing import request, running
+from scalekit_compression.encoders import ENCODERS, make_encoder
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "to be or not to be " * 500
+DECODE: dict[str, Callable[[bytes], bytes]] = {
+    "br": brotli.decompress,
+    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
+    "gzip": lambda data: zlib.decompress(data, 31),
+}
+calls: list[str] = []
+
+
+async def text(request: Request) -> Response:
+    calls.append(request.headers.get("accept-encoding", ""))
+    return PlainTextResponse(TEXT, headers={"etag": '"a"', "cache-control": "public, max-age=60"})
+
+
+async def small(request: Request) -> Response:
+    return PlainTextResponse("small")
+
+
+async def large(request: Request) -> Response:
+    return PlainTextResponse(TEXT * 100)
+
+
+async def stream(request: Request) -> Response:
+    async def parts() -> AsyncGenerator[str, None]:
+        for number in range(3):
+            yield f"part {number} "
+
+    return StreamingResponse(parts(), media_type="text/event-stream")
+
+
+async def described(request: Request) -> Response:
+    query = dict(request.query_params)
+    status = int(query.pop("status", 200))
+    return Response(TEXT, status, {"content-type": "text/plain", **query})
+
+
+async def file(request: Request) -> Response:
+    return FileResponse(__file__, media_type="text/x-python")
+
+
+async def refused(request: Request) -> Response:
+    return JSONResponse({"detail": TEXT}, 422)
+
+
+ROUTES = [
+    Route(f"/{endpoint.__name__}", endpoint) for endpoint in (text, small, large, stream, described, file, refused)
+]
+
+
+def host(table: dict[str, Any] | None = None, **plugins: Any) -> Host:
+    return create_app({"plugins": {"compression": table or {}, **plugins}}, app=Starlette(routes=ROUTES))
+
+
+@pytest.mark.parametrize("coding", sorted(ENCODERS))
+async def test_a_response_is_compressed(coding: str) -> None:
+    app = host()
+    async with running(app) as state:
+        found = await request(app, "/text", headers={"accept-encoding": coding}, state=state)
+    assert found.header("content-encoding") == coding
+    assert found.header("vary") == "Accept-Encoding"
+    assert found.header("etag") == 'W/"a"'
+    assert found.header("content-length") == str(len(found.body))
+    assert len(found.body) < len(TEXT) / 10
+    assert DECODE[coding](found.body).decode() == TEXT
+
+
+async def test_a_client_that_accepts_nothing_gets_the_response_as_it_is() -> None:
+    app = host()
+    async with running(app) as state:
+        for headers in ({}, {"accept-encoding": "identity"}, {"accept-encoding": "gzip;q=0"}):
+            found = await request(app, "/text", headers=headers, state=state)
+            assert found.header("content-encoding") is None
+            assert (found.header("vary"), found.header("etag")) == ("Accept-Encoding", '"a"')
+            assert found.body.decode() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/small", {}),
+        ("/described?content-type=image/png", {}),
+        ("/described?content-encoding=br", {}),
+        ("/described?cache-control=no-transform", {}),
+        ("/described?status=206", {}),
+        ("/described?set-cookie=a=b", {}),
+        ("/described", {"cookie": "session=1"}),
+        ("/described", {"authorization": "Bearer x"}),
+        ("/file", {"range": "bytes=0-99"}),
+    ],
+)
+async def test_what_is_left_alone(target: str, headers: dict[str, str]) -> None:
+    app = host()
+    async with running(app) as state:
+        found = await request(app, target, headers={"accept-encoding": "gzip", **headers}, state=state)
+        plain = await request(app, target, headers=headers, state=state)
+    assert found.body == plain.body
+    assert found.header("content-encoding") == plain.header("content-encoding")
+    assert found.header("vary") is None
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "table"),
+    [
+        ("/text", {"cookie": "session=1"}, {}),
+        ("/described", {"cookie": "session=1"}, {"private": True}),
+        ("/refused", {}, {}),
+        ("/file", {}, {}),
+        ("/small", {}, {"min_size": 1}),
+    ],
+)
+async def test_what_is_compressed_too(target: str, headers: dict[str, str], table: dict[str, Any]) -> None:
+    app = host(table)
+    async with running(app) as state:
+        found = await request(app, target, headers={"accept-encoding": "gzip", **headers}, state=state)
+        plain = await request(app, target, headers=headers, state=state)
+    assert found.header("content-encoding") == "gzip"
+    assert DECODE["gzip"](found.body) == plain.body
+
+
+async def test_excluded_paths_are_left_alone() -> None:
+    app = host({"exclude": ["/text"]})
+    async with running(app) as state:
+        found = await request(app, "/text", headers={"accept-encoding": "gzip"}, state=state)
+    assert (found.header("content-encoding"), found.header("vary")) == (None, None)
+
+
+async def test_head_has_the_headers_of_the_body_that_is_not_compressed() -> None:
+    app = host()
+    async with running(app) as state:
+        found = await request(app, "/text", method="HEAD", headers={"accept-encoding": "gzip"}, state=state)
+    assert found.header("content-encoding") is None
+    assert found.header("content-length") == str(len(TEXT))
+
+
+@pytest.mark.parametrize("coding", sorted(ENCODERS))
+async def test_a_stream_is_flushed_part_by_part(coding: str) -> None:
+    app = host()
+    parts: list[bytes] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()  # the client sends nothing more
+        return {}
+
+    async def send(message: Any) -> None:
+        parts.append(message.get("body", b""))
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/stream",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"accept-encoding", coding.encode())],
+        "client": ("127.0.0.1", 50000),
+    }
+    async with running(app) as state:
+        await app({**scope, "state": state}, receive, send)
+    decoders: dict[str, Any] = {
+        "br": brotli.Decompressor().process,
+        "zstd": zstandard.ZstdDecompressor().decompressobj().decompress,
+        "gzip": zlib.decompressobj(31).decompress,
+    }
+    decoded = [decoders[coding](part) for part in parts if part]
+    assert [part for part in decoded if part] == [b"part 0 ", b"part 1 ", b"part 2 "]
+
+
+async def test_large_bodies_are_compressed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    async def to_thread(function: Any, data: bytes, more: bool) -> bytes:
+        sizes.append(len(data))
+        result: bytes = function(data, more)
+        return result
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    app = host()
+    async with running(app) as state:
+        found = await request(app, "/large", headers={"accept-encoding": "gzip"}, state=state)
+        await request(app, "/text", headers={"accept-encoding": "gzip"}, state=state)
+    assert sizes == [len(TEXT) * 100]
+    assert DECODE["gzip"](found.body).decode() == TEXT * 100
+
+
+async def test_the_cache_stores_a_variant_for_each_coding() -> None:
+    app = host(cache={"policies": [{"path": "/text"}]})
+    calls.clear()
+    forms = ["gzip", "gzip, deflate", "br, gzip", "br;q=1, gzip;q=0.5", "deflate", "", "identity"]
+    async with running(app) as state:
+        for _ in range(2):
+            for form in forms:
+                found = await request(app, "/text", headers={"accept-encoding": form} if form else {}, state=state)
+                coding = found.header("content-encoding")
+                body = DECODE[coding](found.body) if coding else found.body
+                assert body.decode() == TEXT
+                assert coding == {"g": "gzip", "b": "br"}.get(form[:1])
+    assert calls == ["gzip", "br", ""]
+
+
+async def test_bytes_are_counted_as_they_are_sent() -> None:
+    app = host(metrics={})
+    async with running(app) as state:
+        found = await request(app, "/text", headers={"accept-encoding": "gzip"}, state=state)
+        page = (await request(app, "/metrics", state=state)).body.decode()
+    (line,) = [line for line in page.splitlines() if line.startswith("http_response_bytes_total") and "/text" in line]
+    assert float(line.split()[-1]) == len(found.body)
+
+
+@pytest.mark.parametrize("coding", sorted(ENCODERS))
+@given(parts=st.lists(st.binary(max_size=2000), max_size=6))
+def test_every_body_comes_back(coding: str, parts: list[bytes]) -> None:
+    encoder = make_encoder(coding, 3)
+    encoded = b"".join(encoder.encode(part) + encoder.flush() if part else b"" for part in parts) + encoder.finish()
+    assert DECODE[coding](encoded) == b"".join(parts)
