@@ -12,7 +12,7 @@ from scalekit_cache.cache_status import BypassSender
 from scalekit_cache.credentials import PLAIN_HEADERS, HeaderRoles, RequestCredentials
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.invalidation import InvalidationSender
-from scalekit_cache.keys import SCHEMES, Resource, resource_of
+from scalekit_cache.keys import SCHEMES, Resource, resource_of, variant_key
 from scalekit_cache.request import BY_IDENTITY, RELEVANT_HEADERS, CacheRequest
 from scalekit_cache.request_handler import RequestHandler
 from scalekit_cache.stored_response import StoredResponse, Variants
@@ -100,8 +100,11 @@ class Lookup:
         return self._start_get(self._key) if found is None and store.shared else self._decide(found)
 
     def _variant_key(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-        if names == BY_IDENTITY and self._request is None:  # the usual case of responses that vary by user
-            return (self._credentials.identity,)
+        if self._request is None:
+            if names == BY_IDENTITY:  # the usual case of responses that vary by user
+                return (self._credentials.identity,)
+            if self._exchange.indexes(names):  # such as Accept-Encoding with the plugin compression
+                return variant_key(names, self._exchange.headers)
         return self._cache_request().variant_key(names)
 
     def _cache_request(self) -> CacheRequest:

@@ -35,9 +35,12 @@ class Eligibility:
         if status < 200 or status in NO_BODY or status == PARTIAL:
             return False
         found = dict(headers)
+        length = found.get(b"content-length")
+        if length is not None and int(length) < self.min_size:
+            return False
         if b"content-encoding" in found or b"content-range" in found:
             return False
-        if not self._has_type(found.get(b"content-type", b"")) or _length(found) < self.min_size:
+        if not self._has_type(found.get(b"content-type", b"")):
             return False
         directives = found.get(b"cache-control", b"").lower()
         if b"no-transform" in directives:
@@ -52,12 +55,6 @@ class Eligibility:
             media_type = value.decode("latin-1").partition(";")[0].strip().lower()
             known = self._known[value] = self._types(media_type) is not None
         return known
-
-
-def _length(headers: dict[bytes, bytes]) -> float:
-    """Return the length of the body, infinite where it is not known yet."""
-    text = headers.get(b"content-length", b"")
-    return int(text) if text.isdigit() else float("inf")
 
 
 def _type_pattern(media_type: str) -> str:

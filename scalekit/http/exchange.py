@@ -7,7 +7,7 @@ through it. Trace context, route and path are computed on first use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,6 +125,11 @@ class Exchange:
         if several is not None:
             return several
         return [self.headers[name]] if name in self.headers else []
+
+    def indexes(self, names: Iterable[bytes]) -> bool:
+        """Return whether ``headers`` has the only value of each request header of *names* that the client sent."""
+        indexed, repeated = self.stage.indexed_names, self.repeated
+        return all(indexed[name] and name not in repeated for name in names)
 
     def replace_headers(self, headers: list[Header]) -> None:
         """Replace the request headers by *headers* for inner filters and the application."""
