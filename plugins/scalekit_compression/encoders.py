@@ -36,7 +36,10 @@ class GzipEncoder:
 
     def __init__(self, level: int) -> None:
         self._compressor = zlib.compressobj(level, zlib.DEFLATED, GZIP_WINDOW)
-        self.encode = self._compressor.compress
+
+    def encode(self, data: bytes) -> bytes:
+        """Return what compressing *data* makes available."""
+        return self._compressor.compress(data)
 
     def flush(self) -> bytes:
         """Return all that is still held back."""
@@ -53,10 +56,19 @@ class BrotliEncoder:
     def __init__(self, level: int) -> None:
         import brotli
 
-        compressor = brotli.Compressor(quality=level)
-        self.encode: Callable[[bytes], bytes] = compressor.process
-        self.flush: Callable[[], bytes] = compressor.flush
-        self.finish: Callable[[], bytes] = compressor.finish
+        self._compressor = brotli.Compressor(quality=level)
+
+    def encode(self, data: bytes) -> bytes:
+        """Return what compressing *data* makes available."""
+        return bytes(self._compressor.process(data))
+
+    def flush(self) -> bytes:
+        """Return all that is still held back."""
+        return bytes(self._compressor.flush())
+
+    def finish(self) -> bytes:
+        """Return the end of the body."""
+        return bytes(self._compressor.finish())
 
 
 class ZstandardEncoder:
@@ -67,7 +79,10 @@ class ZstandardEncoder:
 
         self._compressor = zstandard.ZstdCompressor(level=level).compressobj()
         self._flush_block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
-        self.encode = self._compressor.compress
+
+    def encode(self, data: bytes) -> bytes:
+        """Return what compressing *data* makes available."""
+        return self._compressor.compress(data)
 
     def flush(self) -> bytes:
         """Return all that is still held back."""
