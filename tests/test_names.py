@@ -30,6 +30,9 @@ FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.p
 """Packages that show modules of their own to plugins."""
 APART = frozenset({"scalekit.http.allowed_hosts", "scalekit_jwt.openapi"})
 """Small modules that stay apart: a filter, and a module whose library is imported only where it is used."""
+TEST_FOLDER = ROOT / "tests"
+APART_FROM_CODE = frozenset({"integration", "fuzz", "load", "drill", "gate", "bench"})
+"""Folders of tests that mirror no module: of several modules together, or of the tests' own tools."""
 RIDDLES = re.compile(r"\b(who|whoever|nobody|somebody|anybody) (asks|waits|needs|shows)\b", re.IGNORECASE)
 
 
@@ -108,6 +111,34 @@ def test_prose_names_its_subject(path: Path) -> None:
         assert RIDDLES.findall(path.read_text()) == []
 
 
+def test_tests_mirror_the_code_by_path() -> None:
+    """``test_freshness_dates.py`` is of ``freshness.py``; tests of several modules are in folders named integration."""
+    modules: dict[Path, set[str]] = defaultdict(set)
+    for path in CODE:
+        modules[mirror_of(path.parent)].add(path.stem if path.stem != "__init__" else path.parent.name)
+    mirrored = [path for path in TESTS if path.stem.startswith("test_") and _mirrors_code(path)]
+    misplaced = [
+        str(path.relative_to(ROOT))
+        for path in mirrored
+        if not any(f"{path.stem}_".startswith(f"test_{name}_") for name in modules[path.parent])
+    ]
+    assert misplaced == []
+
+
+def _mirrors_code(path: Path) -> bool:
+    parts = path.relative_to(TEST_FOLDER).parent.parts
+    return bool(parts) and not APART_FROM_CODE & set(parts)
+
+
+def mirror_of(folder: Path) -> Path:
+    """Return the folder with the tests of the code in *folder*."""
+    first, *rest = folder.relative_to(ROOT).parts
+    if first == "plugins" and rest:
+        names = [part.removeprefix("scalekit_") for part in rest[:2]] + rest[2:]
+        return TEST_FOLDER.joinpath(*names)
+    return TEST_FOLDER.joinpath({"scalekit": "host"}.get(first, first), *rest)
+
+
 def test_every_suite_that_runs_on_every_store_exists() -> None:
-    suites = {path.stem for folder in ("cache", "lib/caching") for path in (ROOT / "tests" / folder).glob("test_*.py")}
+    suites = {path.stem for folder in ("cache", "lib/caching") for path in (ROOT / "tests" / folder).rglob("test_*.py")}
     assert set(EVERYWHERE) - suites == set(), "renamed without its runs on Redis and its cluster"

@@ -17,8 +17,8 @@ from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, RedisUnavailable
 from scalekit_redis import Redis as Shared
 from tests.bench.row import Goal, Row
-from tests.cache.test_redis_faults import SHORT, load
-from tests.cache.test_redis_service import get, toml
+from tests.cache.integration.test_redis_faults import SHORT, load
+from tests.cache.integration.test_redis_service import get, toml
 from tests.lib.caching.redis_processes import Process, open_process, wait_in_sync, wait_local
 from tests.processes import wait_for
 from tests.servers import Redis, RedisCluster

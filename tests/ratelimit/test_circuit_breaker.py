@@ -13,7 +13,7 @@ from scalekit_ratelimit import circuit_breaker as module
 from scalekit_ratelimit.circuit_breaker import RECOVERED_AFTER, UNHEALTHY_AFTER, CircuitBreaker
 from scalekit_redis import Redis
 from tests.ratelimit.client import host
-from tests.ratelimit.test_redis_faults import breaker_of, until
+from tests.ratelimit.integration.test_redis_faults import breaker_of, until
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from scalekit import create_app
 from scalekit.contracts import CACHE, CLUSTER_CACHE
 from scalekit.testing import request, running
 from tests.cache.conftest import Shared
-from tests.cache.test_redis_service import APPLICATION
+from tests.cache.integration.test_redis_service import APPLICATION
 from tests.command_line import scalekit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("redis")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache.test_redis_service import APPLICATION, get, toml
+from tests.cache.integration.test_redis_service import APPLICATION, get, toml
 from tests.processes import HOST, wait_for
 from tests.servers import Redis, RedisCluster
 from tests.service import Service

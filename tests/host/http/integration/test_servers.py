@@ -11,7 +11,7 @@ from tests.host.http.requests import Outcome, outcome_of
 from tests.host.http.shop import TOML
 from tests.service import Foreign, Service
 
-SHOP = Path(__file__).with_name("shop.py").read_text()
+SHOP = Path(__file__).parent.with_name("shop.py").read_text()
 
 
 def outcome(service: Service) -> Outcome:
