@@ -1,4 +1,4 @@
-"""Build the application that a file describes. Read from top to bottom, this is what ScaleKit does."""
+"""Build the application that a file describes. Read from top to bottom."""
 
 from __future__ import annotations
 

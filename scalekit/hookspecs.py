@@ -29,35 +29,35 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec
-def scalekit_config() -> type[Table]:  # type: ignore[empty-body]
+def scalekit_config() -> type[Table]:  # type: ignore[empty-body] # specification only
     """Return the model of this plugin's table in the file."""
 
 
 @hookspec
-def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body]
+def scalekit_lifespan(context: Context) -> Lifespan:  # type: ignore[empty-body] # specification only
     """Return the start and stop of this plugin."""
 
 
 @hookspec
-def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:  # type: ignore[empty-body]
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:  # type: ignore[empty-body] # specification only
     """Return the filters or ASGI middleware of requests, each with its layer."""
 
 
 @hookspec
-def scalekit_routes(context: Context) -> Sequence[BaseRoute]:  # type: ignore[empty-body]
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:  # type: ignore[empty-body] # specification only
     """Return the routes to match before the application's own."""
 
 
 @hookspec
-def scalekit_health(context: Context) -> Sequence[Check]:  # type: ignore[empty-body]
+def scalekit_health(context: Context) -> Sequence[Check]:  # type: ignore[empty-body] # specification only
     """Return the health checks of this plugin."""
 
 
 @hookspec
-def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ignore[empty-body]
+def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ignore[empty-body] # specification only
     """Return the commands to show as ``scalekit <plugin> <command>``."""
 
 
 @hookspec
-def scalekit_metrics(context: Context) -> Sequence[AnyInstrument]:  # type: ignore[empty-body]
+def scalekit_metrics(context: Context) -> Sequence[AnyInstrument]:  # type: ignore[empty-body] # specification only
     """Return the metrics that this plugin records in its configuration, for dashboards and alerts."""

@@ -27,7 +27,7 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
     """Return the pages, none unless the file names operators; the index also lists pages of *by_plugin*."""
     server = settings.server
     if server.management_address is not None:
-        admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731
+        admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731 - one of two
     elif server.operator_networks or server.operator_token:
         admits = OperatorAccess(server.operator_networks, server.operator_token).admits
     else:

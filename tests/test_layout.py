@@ -97,6 +97,11 @@ def test_plugins_import_only_the_public_names_of_a_library(library: str) -> None
         assert not internal, f"{path} imports {internal}; import a name in {library}.__all__"
 
 
+def test_no_product_code_imports_helpers_of_tests() -> None:
+    users = [str(path) for path in CODE if any(name.startswith("scalekit.testing") for name in read(path).imports)]
+    assert [path for path in users if "/testing/" not in path] == []
+
+
 def test_only_one_module_uses_the_plugin_manager() -> None:
     users = [path.name for path in CODE if "PluginManager" in path.read_text()]
     assert users == ["plugins.py"]

@@ -33,6 +33,7 @@ APART = frozenset({"scalekit.http.allowed_hosts", "scalekit_jwt.openapi"})
 TEST_FOLDER = ROOT / "tests"
 APART_FROM_CODE = frozenset({"integration", "fuzz", "load", "drill", "gate", "bench"})
 """Folders of tests that mirror no module: of several modules together, or of the tests' own tools."""
+IGNORED_WITHOUT_REASON = re.compile(r"# (type: ignore(\[[^]]*\])?|noqa(: [A-Z0-9, ]+)?)\s*$")
 RIDDLES = re.compile(r"\b(who|whoever|nobody|somebody|anybody) (asks|waits|needs|shows)\b", re.IGNORECASE)
 
 
@@ -109,6 +110,11 @@ def test_functions_have_few_positional_parameters() -> None:
 def test_prose_names_its_subject(path: Path) -> None:
     if path != Path(__file__):
         assert RIDDLES.findall(path.read_text()) == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_checker_ignores_has_a_reason(path: Path) -> None:
+    assert [line for line in path.read_text().splitlines() if IGNORED_WITHOUT_REASON.search(line)] == []
 
 
 def test_tests_mirror_the_code_by_path() -> None:

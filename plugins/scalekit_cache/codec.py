@@ -36,7 +36,7 @@ MAX_CACHED_BYTES = 4096
 """Bytes of encoded terms that are cached."""
 
 Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes]
-"""What many responses have in common: storage policy, tags, and the name of the cache."""
+"""Parts that many responses share: storage policy, tags, and the name of the cache."""
 
 
 class HttpCodec(ItemCodec):

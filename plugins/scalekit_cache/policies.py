@@ -1,4 +1,4 @@
-"""Cache policies: of the configuration, by path, of ``@cached``, and of what a route declares."""
+"""Cache policies: of the configuration, by path, of ``@cached``, and of the declarations of a route."""
 
 from __future__ import annotations
 

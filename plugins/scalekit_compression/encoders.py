@@ -14,11 +14,11 @@ class Encoder(Protocol):
     """Compresses one body."""
 
     def encode(self, data: bytes) -> bytes:
-        """Return what compressing *data* makes available, perhaps nothing yet."""
+        """Return the next compressed bytes, which may be none."""
         ...
 
     def flush(self) -> bytes:
-        """Return all that is still held back, so that the client can decode what was written."""
+        """Return the buffered bytes, so that the client can decode everything up to here."""
         ...
 
     def finish(self) -> bytes:
@@ -38,11 +38,11 @@ class GzipEncoder:
         self._compressor = zlib.compressobj(level, zlib.DEFLATED, GZIP_WINDOW)
 
     def encode(self, data: bytes) -> bytes:
-        """Return what compressing *data* makes available."""
+        """Return the next compressed bytes, which may be none."""
         return self._compressor.compress(data)
 
     def flush(self) -> bytes:
-        """Return all that is still held back."""
+        """Return the buffered bytes."""
         return self._compressor.flush(zlib.Z_SYNC_FLUSH)
 
     def finish(self) -> bytes:
@@ -59,11 +59,11 @@ class BrotliEncoder:
         self._compressor = brotli.Compressor(quality=level)
 
     def encode(self, data: bytes) -> bytes:
-        """Return what compressing *data* makes available."""
+        """Return the next compressed bytes, which may be none."""
         return bytes(self._compressor.process(data))
 
     def flush(self) -> bytes:
-        """Return all that is still held back."""
+        """Return the buffered bytes."""
         return bytes(self._compressor.flush())
 
     def finish(self) -> bytes:
@@ -81,11 +81,11 @@ class ZstandardEncoder:
         self._flush_block = zstandard.COMPRESSOBJ_FLUSH_BLOCK
 
     def encode(self, data: bytes) -> bytes:
-        """Return what compressing *data* makes available."""
+        """Return the next compressed bytes, which may be none."""
         return self._compressor.compress(data)
 
     def flush(self) -> bytes:
-        """Return all that is still held back."""
+        """Return the buffered bytes."""
         return self._compressor.flush(self._flush_block)
 
     def finish(self) -> bytes:

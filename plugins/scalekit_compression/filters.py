@@ -1,6 +1,6 @@
-"""Choose the content coding further out than the cache, and compress next to the application.
+"""Choose the content coding before the cache, and compress next to the application.
 
-The cache stores what the application has sent, compressed, one variant for each coding: a hit is compressed already.
+The cache stores compressed responses, one variant for each coding, so a hit is compressed already.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NegotiationFilter(Filter):
         self._negotiator = Negotiator(config.codings)
 
     def on_request(self, exchange: Exchange) -> None:
-        """Let the request accept only what it gets."""
+        """Replace the value of Accept-Encoding by the chosen coding, or remove it."""
         value = exchange.headers.get(ACCEPT_ENCODING)
         if value is None:
             return
@@ -47,7 +47,7 @@ class CompressionFilter(Filter):
         self._eligibility = Eligibility(config)
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Compress the body where request and response allow it; say that the response varies where it could."""
+        """Compress the body when request and response allow it; add ``Vary`` to every compressible response."""
         if exchange.is_local_response or exchange.scope["type"] != "http":
             return
         headers = exchange.response_headers

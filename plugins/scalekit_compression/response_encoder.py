@@ -10,12 +10,12 @@ from scalekit import Exchange
 from scalekit_compression.encoders import Encoder
 
 THREAD_SIZE = 64 * 1024
-"""Bytes from which compressing would block the event loop for about a millisecond, and runs in a thread."""
+"""Bytes from which compression runs in a thread; it would block the event loop for about a millisecond."""
 WEAK = b"W/"
 
 
 class ResponseEncoder:
-    """Stands in the place of ``exchange.client_send`` and sends with *coding* what has at least *min_size* bytes."""
+    """Replaces ``exchange.client_send``; compresses bodies of at least *min_size* bytes with *encoder*."""
 
     def __init__(self, exchange: Exchange, coding: str, encoder: Encoder, min_size: int) -> None:
         self._exchange = exchange

@@ -39,7 +39,7 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 
 
 class CorsRules(Table):
-    """Which origins may do what."""
+    """Origins, and the requests that their pages may send."""
 
     origins: tuple[Origin, ...] = ()
     """Origins whose pages may read responses: exact, ``https://*.shop.example`` for every subdomain, or ``*``."""

@@ -1,4 +1,4 @@
-"""Decide what a page of another origin may do (Fetch standard, section 3.3, CORS protocol)."""
+"""Decide which requests pages of other origins may send (Fetch standard, section 3.3, CORS protocol)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SAFELISTED = frozenset({"accept", "accept-language", "content-language", "conten
 
 
 class Preflight(NamedTuple):
-    """What a browser asks before a request of another origin."""
+    """The request that a browser announces with OPTIONS."""
 
     origin: bytes
     method: bytes

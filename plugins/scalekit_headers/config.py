@@ -50,7 +50,7 @@ class HeaderRules(Table):
     content_type_options: bool = True
     """``X-Content-Type-Options: nosniff``: browsers do not guess the type of a response."""
     referrer_policy: ReferrerPolicy = "strict-origin-when-cross-origin"
-    """``Referrer-Policy``: what a browser tells other sites about the page that links to them."""
+    """``Referrer-Policy``: the part of a page's URL that a browser sends to sites which the page links to."""
     frame_ancestors: tuple[HeaderValue, ...] = ("'self'",)
     """Sources that may show a page in a frame, as in CSP; empty leaves out ``frame-ancestors`` and X-Frame-Options."""
     cross_origin_opener_policy: OpenerPolicy = "same-origin-allow-popups"

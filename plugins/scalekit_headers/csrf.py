@@ -1,7 +1,7 @@
-"""Reject requests that a page of another site makes in the name of its visitor.
+"""Reject requests that a page of another site sends with the cookies of its visitor.
 
 Fetch Metadata (https://www.w3.org/TR/fetch-metadata/) says where a browser's request comes from; browsers older than
-2023 send Origin. What sends neither is no browser, and has no cookie of a visitor.
+2023 send Origin. A client that sends neither is no browser.
 """
 
 from __future__ import annotations

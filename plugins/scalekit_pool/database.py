@@ -59,7 +59,7 @@ class PoolBackend(DatabaseBackend):
             await pool.stop()
 
 
-class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
+class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # narrower signatures
     """A database behind a connection pool, open between ``connect`` and ``disconnect``."""
 
     SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:PoolBackend")
@@ -109,7 +109,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
             self.compiler, driver.writers, self._instrumentation, self._sessions, driver.readers
         )
 
-    def connection(self) -> PooledSession:  # type: ignore[override]
+    def connection(self) -> PooledSession:  # type: ignore[override] # without a Record
         """Return the session of the current task, to be used as a context manager."""
         return self.session()
 
@@ -137,7 +137,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
         has changed before it was executed.
         """
         if self._sessions:
-            task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+            task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
             if task_session is not None:
                 return await task_session.run(operation, bound)
         statement = bound.statement
@@ -166,7 +166,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
             await self.compiler.observer.wrote(statement.tables.written)
         return result
 
-    async def iterate(  # type: ignore[override]
+    async def iterate(  # type: ignore[override] # without a Record
         self, query: Query, values: Values | None = None
     ) -> AsyncGenerator[Row, None]:
         """Yield rows as they arrive; other statements of the task use other connections unless it has a session.
@@ -175,7 +175,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc]
         """
         bound = self.compiler.compile(query, values)
         reads = bound.statement.is_read_only
-        task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type]
+        task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
         pool = self.driver.readers if reads else self.driver.writers
         if task_session is not None:
             async with aclosing(task_session.stream(bound)) as rows:

@@ -43,5 +43,5 @@ def call_sites(depth: int) -> list[CallSite]:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith((here, "asyncio", "uvloop", "contextlib")):
             sites.append((frame.f_code, frame.f_lineno))
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back  # type: ignore[assignment] # outermost: None
     return sites

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scalekit.testing.inprocess import TestResponse
+from scalekit.asgi_client import ReceivedResponse
 
 FORWARDED = {
     "bypass": "the cache does not handle the request",
@@ -22,7 +22,7 @@ _PARAMETER = re.compile(r';\s*([a-z*][a-z0-9_.*-]*)(?:=("(?:[^"\\]|\\.)*"|[^;,\s
 _MEMBER = re.compile(r'\s*([^;,\s]+)((?:;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[^"\\]|\\.)*"|[^;,\s]*))?)*)\s*,?')
 
 
-def explain_cache_status(response: TestResponse) -> Iterator[str]:
+def explain_cache_status(response: ReceivedResponse) -> Iterator[str]:
     """Yield one line for each cache in the Cache-Status of *response*."""
     for member in _MEMBER.finditer(response.header("cache-status") or ""):
         parameters = {name: value.strip('"') for name, value in _PARAMETER.findall(member[2])}

@@ -12,13 +12,13 @@ import click
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from scalekit.asgi_client import ReceivedResponse, request, running
 from scalekit.cli.cache_status import explain_cache_status
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import ChainLink, Host, build_chain
 from scalekit.server_info import OTHER_SERVER
 from scalekit.terminal import print_table
-from scalekit.testing.inprocess import TestResponse, request, running
 
 
 @click.command()
@@ -70,13 +70,13 @@ def _is_latin(value: str) -> bool:
     return all(ord(character) < 256 for character in value)
 
 
-async def _send_request(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> TestResponse:
+async def _send_request(host: Host, path: str, method: str, headers: dict[str, str], body: bytes) -> ReceivedResponse:
     host.context.provide(OTHER_SERVER, False)  # one process serves this request
     async with running(host) as state:
         return await request(host, path, method=method, headers=headers, body=body, state=state)
 
 
-def _print_head(response: TestResponse) -> None:
+def _print_head(response: ReceivedResponse) -> None:
     click.echo(f"HTTP {response.status}")
     for name, value in response.headers:
         click.echo(f"{name.decode('latin-1')}: {value.decode('latin-1')}")
@@ -119,7 +119,7 @@ def _time_layers(host: Host) -> list[LayerTime]:
     return [*layers, inner]
 
 
-def _explain(layers: Sequence[LayerTime], response: TestResponse) -> None:
+def _explain(layers: Sequence[LayerTime], response: ReceivedResponse) -> None:
     """Print each link's own time, without the time in inner links."""
     inner = [layer.seconds for layer in layers[1:]] + [0.0]
     reached = [(layer, layer.seconds - below) for layer, below in zip(layers, inner, strict=True) if layer.seconds]

@@ -137,7 +137,7 @@ class Exchange:
         self.headers, self.repeated = index_headers(headers, self.stage.indexed_names)
 
     def replace_header(self, name: bytes, value: bytes) -> None:
-        """Let the request have the header *name* once, with *value*; without a value not at all."""
+        """Replace the request header *name* by one with *value*; remove it when *value* is empty."""
         headers = [each for each in self.scope["headers"] if each[0] != name]
         if name in self.repeated:
             self.repeated = {each: values for each, values in self.repeated.items() if each != name}

@@ -38,7 +38,7 @@ LATER = Later()
 """Returned by a filter that runs while decisions are pending, to be called again when none is pending."""
 
 Decision = LocalResponse | Pending | Takeover | Later | None
-"""What ``Filter.on_request`` returns: None continues, a response ends the chain, the others wait or take over."""
+"""Result of ``Filter.on_request``: None continues, a response ends the chain, the others wait or take over."""
 
 
 class Filter:

@@ -1,6 +1,6 @@
 """Helpers for tests of applications and plugins."""
 
+from scalekit.asgi_client import ReceivedResponse, request, running
 from scalekit.testing.conformance import PluginConformance
-from scalekit.testing.inprocess import TestResponse, request, running
 
-__all__ = ["PluginConformance", "TestResponse", "request", "running"]
+__all__ = ["PluginConformance", "ReceivedResponse", "request", "running"]

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import hookspecs
 from scalekit.app import create_app
+from scalekit.asgi_client import running
 from scalekit.config.descriptions import descriptions
 from scalekit.config.document import read
 from scalekit.context import SCOPE_KEY
@@ -25,7 +26,6 @@ from scalekit.host import ChainLink, Host, build_chain
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 from scalekit.plugins import installed
-from scalekit.testing.inprocess import running
 
 SECTIONS = ["Name", "Description", "Configuration", "Metrics", "Health", "Commands", "Failure", "Examples"]
 TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z0-9_.]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)

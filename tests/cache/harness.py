@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.route_template import RouteTemplates
 from scalekit.telemetry import Telemetry
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.http_cache import CacheOptions, HttpCache
@@ -154,8 +154,8 @@ class CacheHarness:
             **more,
         }
 
-    async def fetch(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> TestResponse:
-        response = TestResponse()
+    async def fetch(self, target: str = "/", method: str = "GET", headers: Pairs = (), **more: Any) -> ReceivedResponse:
+        response = ReceivedResponse()
         await self.chain(self.scope(target, method, headers, **more), empty_body, collecting(response))
         return response
 
@@ -169,7 +169,7 @@ async def empty_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
-def collecting(response: TestResponse) -> Send:
+def collecting(response: ReceivedResponse) -> Send:
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             response.status = message["status"]
@@ -186,7 +186,7 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
-async def start_requests(harness: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[TestResponse]]:
+async def start_requests(harness: CacheHarness, origin: Origin, number: int) -> list[asyncio.Task[ReceivedResponse]]:
     """Start *number* requests for one resource; the application delays them until its gate opens."""
     origin.gate = asyncio.Event()
     tasks = [asyncio.create_task(harness.fetch()) for _ in range(number)]
@@ -222,7 +222,7 @@ class Reader:
     """A client that may stop reading."""
 
     def __init__(self, harness: CacheHarness) -> None:
-        self.response = TestResponse()
+        self.response = ReceivedResponse()
         self.reads = asyncio.Event()
         self.reads.set()
         self.leaves = False

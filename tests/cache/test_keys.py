@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache.keys import REWRITING, canonical_query
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Pairs, Reply, collecting, empty_body
@@ -203,7 +203,7 @@ async def test_requests_without_a_host_are_keyed_by_the_address_of_the_server() 
         for server in servers:
             scope = harness.scope(headers=[], server=server)
             scope["headers"] = []
-            await harness.chain(scope, empty_body, collecting(TestResponse()))
+            await harness.chain(scope, empty_body, collecting(ReceivedResponse()))
     await harness.fetch(headers=[("Host", ""), ("Host", "shop.example")])
     await harness.fetch()
     assert origin.calls == len(servers) + 2

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache import request as cache_request
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, collecting
@@ -53,7 +53,7 @@ def receiving(*parts: bytes, gate: asyncio.Event | None = None) -> Receive:
 
 
 async def send_body(harness: CacheHarness, receive: Receive, version: str) -> bytes:
-    response = TestResponse()
+    response = ReceivedResponse()
     scope = harness.scope(http_version=version)
     await harness.chain(scope, receive, collecting(response))
     return response.body

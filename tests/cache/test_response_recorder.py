@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from tests.cache.harness import CacheHarness, Origin, Reader, Reply, Stream, collecting, empty_body, until
 
 pytestmark = pytest.mark.anyio
@@ -89,7 +89,7 @@ async def test_the_application_gets_the_disconnect_when_the_last_follower_has_le
     seen: list[str] = []
     left = asyncio.Event()
     harness = CacheHarness(app)
-    leader = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(TestResponse())))
+    leader = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(ReceivedResponse())))
     follower = Reader(harness)
     await until(lambda: follower.response.body == b"one")
     left.set()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache import cached
 from scalekit_cache.policies import CachePolicy
 from scalekit_caching.memory_store import MemoryStore
@@ -49,7 +49,7 @@ async def test_when_the_leader_is_cancelled_a_follower_becomes_the_leader() -> N
     origin.gate.set()  # type: ignore[union-attr]
     responses = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(responses[0], asyncio.CancelledError)
-    assert {response.body for response in responses[1:] if isinstance(response, TestResponse)} == {b"2"}
+    assert {response.body for response in responses[1:] if isinstance(response, ReceivedResponse)} == {b"2"}
     assert origin.calls == 2
     assert (await harness.fetch()).body == b"2"
 
@@ -83,7 +83,7 @@ async def test_when_the_leader_fails_a_follower_becomes_the_leader() -> None:
     origin.gate.set()  # type: ignore[union-attr]
     responses = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(responses[0], OSError)
-    assert {response.body for response in responses[1:] if isinstance(response, TestResponse)} == {b"2"}
+    assert {response.body for response in responses[1:] if isinstance(response, ReceivedResponse)} == {b"2"}
     assert (origin.calls, harness.cache._flights) == (2, {})
 
 

@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from scalekit import create_app
 from scalekit.contracts import TOKENS
-from scalekit.testing import TestResponse, running
+from scalekit.testing import ReceivedResponse, running
 from tests.fuzz.test_cache_fields import directives, lists, numbers, ranges, tags
 from tests.fuzz.test_credentials import CONSISTENCY, nested, tokens
 from tests.fuzz.test_credentials import encoded as encoded_part
@@ -123,8 +123,8 @@ class Service:
         self._ends.set()
         await self.life
 
-    async def ask(self, scope: Scope, messages: list[Message]) -> TestResponse:
-        response = TestResponse()
+    async def ask(self, scope: Scope, messages: list[Message]) -> ReceivedResponse:
+        response = ReceivedResponse()
 
         async def send(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):

@@ -8,7 +8,7 @@ import pytest
 
 from scalekit import ConfigError, PluginError, create_app, hookspecs
 from scalekit.plugins import installed
-from scalekit.testing import TestResponse, request, running
+from scalekit.testing import ReceivedResponse, request, running
 from scalekit.testing.conformance import bare_application
 from tests.plugin_source import Install
 
@@ -249,6 +249,6 @@ def test_the_installed_plugins_are_listed_with_their_distribution() -> None:
     assert (visits.module, visits.distribution, visits.version) == ("scalekit_visits.plugin", "scalekit-visits", "1.0")
 
 
-async def once(app: Any) -> TestResponse:
+async def once(app: Any) -> ReceivedResponse:
     async with running(app) as state:
         return await request(app, "/", state=state)

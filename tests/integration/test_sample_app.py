@@ -19,9 +19,9 @@ import orjson
 import pytest
 
 from scalekit import create_app
+from scalekit.asgi_client import State
 from scalekit.host import Host
-from scalekit.testing import TestResponse, request, running
-from scalekit.testing.inprocess import State
+from scalekit.testing import ReceivedResponse, request, running
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Postgres, Redis, Server, ask
 from tests.tools import k6
@@ -88,10 +88,10 @@ class Visitor:
         self.headers = {"authorization": f"Bearer {token}", "cookie": cookie.partition(";")[0]}
         return self
 
-    async def get(self, path: str) -> TestResponse:
+    async def get(self, path: str) -> ReceivedResponse:
         return await request(self.app, path, headers=self.headers, state=self.state)
 
-    async def post(self, path: str, body: bytes) -> TestResponse:
+    async def post(self, path: str, body: bytes) -> ReceivedResponse:
         return await request(self.app, path, method="POST", body=body, headers=self.headers, state=self.state)
 
 
@@ -99,7 +99,7 @@ class Visitor:
 async def test_logins_of_one_user_are_limited_over_all_client_addresses() -> None:
     app = create_app(FILE)
 
-    async def guess(password: str, at: int, name: str = "testuser") -> TestResponse:
+    async def guess(password: str, at: int, name: str = "testuser") -> ReceivedResponse:
         body = orjson.dumps({"username": name, "password": password})
         return await request(app, "/auth/login", method="POST", body=body, state=state, client=(f"203.0.113.{at}", 1))
 

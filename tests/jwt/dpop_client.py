@@ -12,7 +12,7 @@ import orjson
 from joserfc import jws
 from joserfc.jwk import ECKey, Key
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from tests.jwt.forged_tokens import encoded
 from tests.jwt.harness import JwtClient
 
@@ -62,7 +62,7 @@ class DpopClient:
     def url(self, path: str) -> str:
         return f"http://localhost{path}"
 
-    async def login(self, subject: str, **more: Any) -> TestResponse:
+    async def login(self, subject: str, **more: Any) -> ReceivedResponse:
         response = await self.client.send(
             "/login", "POST", {"subject": subject, **more}, dpop=self.prover.proof("POST", self.url("/login"))
         )
@@ -70,11 +70,11 @@ class DpopClient:
             self.client.store_tokens(response)
         return response
 
-    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> TestResponse:
+    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> ReceivedResponse:
         token = self.client.token
         proof = self.prover.proof(method, self.url(target.partition("?")[0]), token)
         return await self.client.send(target, method, **{"authorization": f"DPoP {token}", "dpop": proof, **headers})
 
-    async def refresh(self, path: str = "/auth/refresh", **headers: str) -> TestResponse:
+    async def refresh(self, path: str = "/auth/refresh", **headers: str) -> ReceivedResponse:
         fields = {"dpop": self.prover.proof("POST", self.url(path)), **headers}
         return await self.client.send(path, "POST", {"refresh_token": self.client.refresh_token}, **fields)

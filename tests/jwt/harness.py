@@ -18,7 +18,7 @@ from starlette.routing import Route
 from scalekit import create_app
 from scalekit.contracts import TOKENS
 from scalekit.errors import Unavailable
-from scalekit.testing import TestResponse, running
+from scalekit.testing import ReceivedResponse, running
 from scalekit.testing import request as send_request
 
 SECRET = "a secret for tests that is long enough"
@@ -72,26 +72,26 @@ class JwtClient:
     cookie: str = ""
     headers: dict[str, str] = field(default_factory=dict)
 
-    async def send(self, target: str, method: str = "GET", body: Any = None, **headers: str) -> TestResponse:
+    async def send(self, target: str, method: str = "GET", body: Any = None, **headers: str) -> ReceivedResponse:
         fields = {**({"cookie": self.cookie} if self.cookie else {}), **headers}
         content = orjson.dumps(body) if body is not None else b""
         return await send_request(self.app, target, method=method, headers=fields, body=content, state=self.state)
 
-    async def login(self, subject: str, **more: Any) -> TestResponse:
+    async def login(self, subject: str, **more: Any) -> ReceivedResponse:
         response = await self.send("/login", "POST", {"subject": subject, **more})
         self.store_tokens(response)
         return response
 
-    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> TestResponse:
+    async def api(self, target: str = "/api/user", method: str = "GET", **headers: str) -> ReceivedResponse:
         return await self.send(target, method, **{"authorization": f"Bearer {self.token}", **headers})
 
-    async def refresh(self, token: str | None = None) -> TestResponse:
+    async def refresh(self, token: str | None = None) -> ReceivedResponse:
         return await self.send("/auth/refresh", "POST", {"refresh_token": token or self.refresh_token})
 
-    async def logout(self) -> TestResponse:
+    async def logout(self) -> ReceivedResponse:
         return await self.send("/auth/logout", "POST", {"refresh_token": self.refresh_token})
 
-    def store_tokens(self, response: TestResponse) -> None:
+    def store_tokens(self, response: ReceivedResponse) -> None:
         body = orjson.loads(response.body)
         self.token, self.refresh_token = body["token"], body["refresh_token"]
         cookie = response.header("set-cookie")

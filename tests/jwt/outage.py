@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_jwt.plugin import COMPONENTS
 from tests.jwt.harness import JwtClient, service
 from tests.servers import Postgres, Redis
@@ -58,7 +58,7 @@ async def log_in(client: JwtClient, name: str) -> None:
     client.store_tokens(await until(lambda: client.send("/login", "POST", {"subject": name}), 200))
 
 
-async def until(request: Callable[[], Awaitable[TestResponse]], status: int) -> TestResponse:
+async def until(request: Callable[[], Awaitable[ReceivedResponse]], status: int) -> ReceivedResponse:
     while (response := await request()).status != status:
         assert response.status == 503, response
         await asyncio.sleep(0.02)

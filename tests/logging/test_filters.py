@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scalekit.http.trace_context import TRACE_CONTEXT
-from scalekit.testing import TestResponse, request
+from scalekit.testing import ReceivedResponse, request
 from tests.host.asgi import Conversation, http_scope
 from tests.logging.log_capture import Line, logging_app, read
 
@@ -100,14 +100,14 @@ APPLICATION = Starlette(
 
 async def logged_request(
     directory: Path, target: str, app: ASGIApp = APPLICATION, **options: Any
-) -> tuple[TestResponse, list[Line]]:
+) -> tuple[ReceivedResponse, list[Line]]:
     """Send one request; return its response and all lines."""
     table = options.pop("table", {})
     async with logging_app(app, directory, **table) as (host, state):
         try:
             response = await request(host, target, state=state, **options)
         except LookupError:
-            response = TestResponse(500)
+            response = ReceivedResponse(500)
     return response, [line for line in read(directory / "combined.log") if line["logger"] != "scalekit"]
 
 
@@ -218,7 +218,7 @@ async def test_context_variables_of_concurrent_requests_do_not_mix(tmp_path: Pat
 
 @pytest.mark.anyio
 async def test_a_pipelined_request_does_not_inherit_bound_fields(tmp_path: Path) -> None:
-    inner: list[asyncio.Task[TestResponse]] = []
+    inner: list[asyncio.Task[ReceivedResponse]] = []
 
     async def first(scope: Scope, receive: Receive, send: Send) -> None:
         structlog.contextvars.bind_contextvars(user="the first one's")

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.testing import TestResponse, request, running
+from scalekit.testing import ReceivedResponse, request, running
 from tests.host.asgi import Conversation, http_scope
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -26,7 +26,7 @@ class MetricsApp:
         self.host = host
         self.state = state
 
-    async def request(self, path: str, **options: Any) -> TestResponse:
+    async def request(self, path: str, **options: Any) -> ReceivedResponse:
         return await request(self.host, path, state=self.state, **options)
 
     async def scrape(self) -> Samples:

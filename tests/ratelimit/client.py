@@ -9,9 +9,9 @@ import http_sf
 from starlette.types import ASGIApp
 
 from scalekit import create_app
+from scalekit.asgi_client import ReceivedResponse
 from scalekit.host import Host
 from scalekit.testing.conformance import bare_application
-from scalekit.testing.inprocess import TestResponse
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 
@@ -28,7 +28,7 @@ def policy(name: str, limit: str | list[str], **more: Any) -> dict[str, Any]:
     return {"name": name, "limit": limit, **more}
 
 
-def limit_items(response: TestResponse, field: str = "ratelimit") -> dict[str, dict[str, int]]:
+def limit_items(response: ReceivedResponse, field: str = "ratelimit") -> dict[str, dict[str, int]]:
     """Return the parameters of each item of a rate limit header, by policy; fails for an invalid structured field."""
     values = [value for name, value in response.headers if name == field.encode()]
     members: Any = http_sf.parse(b", ".join(values), tltype="list")

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import Rate
 from scalekit.contracts import LIMITS, Limits
-from scalekit.testing import TestResponse, request, running
+from scalekit.testing import ReceivedResponse, request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
 from scalekit_ratelimit.gcra import make_limit
@@ -104,7 +104,7 @@ async def test_an_application_limit_returns_the_same_429_in_every_framework(make
     app = host({**store, **LIMITED}, make())
     async with running(app) as state:
 
-        async def log_in(name: str) -> TestResponse:
+        async def log_in(name: str) -> ReceivedResponse:
             return await request(app, f"/?name={name}", state=state)
 
         assert [(await log_in("ada")).body for _ in range(2)] == [b"1", b"0"]

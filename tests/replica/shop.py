@@ -15,10 +15,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from scalekit import create_app
+from scalekit.asgi_client import ReceivedResponse
 from scalekit.contracts import DATABASE, READS
 from scalekit.host import Host
 from scalekit.testing import request, running
-from scalekit.testing.inprocess import TestResponse
 
 SECRET = "the secret of all instances of the shop"
 TABLE = "CREATE TABLE stock (id INTEGER PRIMARY KEY, amount INTEGER NOT NULL)"
@@ -51,7 +51,9 @@ class Instance:
     host: Host
     state: dict[str, Any]
 
-    async def send(self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> TestResponse:
+    async def send(
+        self, target: str, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> ReceivedResponse:
         """Send a request as a server does, in a new task and context."""
         sending = request(self.host, target, method=method, headers=headers, state=self.state)
         return await asyncio.create_task(sending)
@@ -89,17 +91,17 @@ class Client:
         self.cookies = cookies
         self.headers: dict[str, str] = {}
 
-    async def send(self, target: str, method: str = "GET") -> TestResponse:
+    async def send(self, target: str, method: str = "GET") -> ReceivedResponse:
         response = await random.choice(self.instances).send(target, method, self.headers)
         cookie, token = response.header("set-cookie"), response.header("scalekit-consistency")
         if cookie and token:
             self.headers = {"cookie": cookie.split(";")[0]} if self.cookies else {"scalekit-consistency": token}
         return response
 
-    async def write(self, item: int, amount: int) -> TestResponse:
+    async def write(self, item: int, amount: int) -> ReceivedResponse:
         return await self.send(f"/stock/{item}?amount={amount}", "PUT")
 
-    async def read(self, item: int) -> TestResponse:
+    async def read(self, item: int) -> ReceivedResponse:
         return await self.send(f"/stock/{item}")
 
 

@@ -11,10 +11,12 @@ from scalekit import UrlParts, split_url
 
 DEFAULT_PORT = 6379
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis-cluster", "rediss-cluster")
+"""Schemes of URLs that name a server or a cluster."""
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 OPTIONS = {"unix": ("db",), "redis": (), "redis-cluster": (), "rediss": TLS_OPTIONS, "rediss-cluster": TLS_OPTIONS}
 
 HostPort = tuple[str, int]
+"""Host and port of a server."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _RESET_REMAINING = "SET SESSION AUTHORIZATION DEFAULT; DISCARD TEMP; DISCARD SEQ
 _PREPARED = "SELECT name FROM pg_prepared_statements WHERE from_sql"
 
 
-class PostgresRow(asyncpg.Record):  # type: ignore[misc]
+class PostgresRow(asyncpg.Record):  # type: ignore[misc] # asyncpg: untyped
     """An asyncpg row whose columns are attributes too."""
 
     def __getattr__(self, name: str) -> Value:
@@ -35,7 +35,7 @@ class PostgresRow(asyncpg.Record):  # type: ignore[misc]
         return dict(self)
 
 
-class PostgresConnection(asyncpg.Connection):  # type: ignore[misc]
+class PostgresConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg: untyped
     """A connection that records whether type codecs were set, which no reset undoes."""
 
     has_default_codecs = True

@@ -27,7 +27,7 @@ _NUMERIC: Untyped = AsyncpgNumeric
 _FLOAT: Untyped = AsyncpgFloat
 
 
-class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
+class PostgresNumeric(_NUMERIC):  # type: ignore[misc] # base from an untyped call
     """NUMERIC."""
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Value], Value]:
@@ -35,7 +35,7 @@ class PostgresNumeric(_NUMERIC):  # type: ignore[misc]
         return _by_value(self)
 
 
-class PostgresFloat(_FLOAT):  # type: ignore[misc]
+class PostgresFloat(_FLOAT):  # type: ignore[misc] # base from an untyped call
     """FLOAT."""
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Value], Value]:

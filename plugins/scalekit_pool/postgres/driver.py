@@ -84,19 +84,19 @@ class PostgresDriver:
 
     def fetch_all(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Sequence[Row]]:
         """Return all rows."""
-        return connection.fetch(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
+        return connection.fetch(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def fetch_one(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
-        return connection.fetchrow(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
+        return connection.fetchrow(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def execute(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, or None."""
-        return connection.fetchval(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return]
+        return connection.fetchval(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def execute_many(self, connection: RawConnection, sql: str, arguments: Sequence[Arguments]) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*, pipelined and all or nothing."""
-        return connection.executemany(sql, arguments, timeout=self._timeout)  # type: ignore[no-any-return]
+        return connection.executemany(sql, arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     async def stream(
         self, connection: RawConnection, sql: str, arguments: Arguments

@@ -98,7 +98,7 @@ class SqliteConnector:
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
             await self._set_up(connection)
-            self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call]
+            self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call] # private
         except BaseException:
             connection.stop()
             await asyncio.to_thread(_join_thread, connection, opened)  # the thread needs this event loop to end
@@ -120,14 +120,14 @@ class SqliteConnector:
     async def reset(self, connection: aiosqlite.Connection) -> None:
         """Interrupt the running statement and restore the session state; raise when that is not possible."""
         self.in_transaction.discard(connection)
-        ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call]
+        ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call] # private
         try:
             while not ended.done():
                 connection._conn.interrupt()
                 await asyncio.wait([ended], timeout=INTERRUPT_INTERVAL)
         finally:
             ended.cancel()
-        await connection._execute(_restore, connection._conn, self._settings)  # type: ignore[no-untyped-call]
+        await connection._execute(_restore, connection._conn, self._settings)  # type: ignore[no-untyped-call] # private
 
     async def close(self, connection: aiosqlite.Connection) -> None:
         """Close *connection*."""

@@ -199,7 +199,7 @@ class SqliteDriver:
             function = partial(_run_in_transaction, function)
         timer = asyncio.get_running_loop().call_later(self._timeout, raw.interrupt)
         try:
-            result: T = await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call]
+            result: T = await connection._execute(function, raw, *arguments)  # type: ignore[no-untyped-call] # private
             return result
         finally:
             timer.cancel()

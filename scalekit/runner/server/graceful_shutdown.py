@@ -157,12 +157,12 @@ class GracefulServer(uvicorn.Server):
         end = loop.time() + (LISTENER_DRAIN_TIMEOUT if self.drain_delay else 0.0)
         if not self.retiring and self.drain_delay:
             drop_new_syns(sockets or ())
-            while has_pending_connections(sockets or ()) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+            while has_pending_connections(sockets or ()) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.02)  # an accepted socket becomes a connection a few loop iterations later
         self._close_listeners(sockets)
         connections = self.server_state.connections
-        while any(map(_is_new, connections)) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+        while any(map(_is_new, connections)) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
             await asyncio.sleep(0.005)
 
     def _close_listeners(self, sockets: list[socket.socket] | None) -> None:
@@ -188,7 +188,7 @@ class GracefulServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         end = loop.time() + self.host.settings.server.graceful_timeout
         # uvicorn holds both in plain sets, so there is no event to wait for.
-        while (state.connections or state.tasks) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110
+        while (state.connections or state.tasks) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
             await asyncio.sleep(0.02)
         cancelled = [name for connection in state.connections if (name := _open_request(connection))]
         tasks = set(state.tasks)

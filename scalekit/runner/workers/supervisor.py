@@ -150,7 +150,7 @@ class Supervisor:
         """Log the stacks of *child* through another worker, or its replacement, so that they have the log's format."""
         loop = asyncio.get_running_loop()
         end = loop.time() + STACKS_LOG_TIMEOUT
-        while self.any_worker() is None and loop.time() < end and not self._ending.is_set():  # noqa: ASYNC110
+        while self.any_worker() is None and loop.time() < end and not self._ending.is_set():  # noqa: ASYNC110 - no event
             await asyncio.sleep(TICK)
         logger.error("%s exited; its stacks were:\n%s", child, child.stacks)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Pairs, Reply
 
@@ -38,7 +38,7 @@ async def run_pending_tasks() -> None:
         await asyncio.sleep(0)
 
 
-async def fetch_late(harness: CacheHarness, origin: Origin, number: int, headers: Pairs = ()) -> list[TestResponse]:
+async def fetch_late(harness: CacheHarness, origin: Origin, number: int, headers: Pairs = ()) -> list[ReceivedResponse]:
     """Return the responses to one request, and to *number* requests with *headers* that arrive after its call."""
     gate = origin.gate = asyncio.Event()
     first = asyncio.create_task(harness.fetch())

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from scalekit.testing import TestResponse
+from scalekit.testing import ReceivedResponse
 from scalekit_cache.policies import CachePolicy
 from tests.cache.harness import CacheHarness, Origin, Reply, collecting
 
@@ -131,7 +131,7 @@ async def test_a_stream_is_sent_as_it_arrives_and_ends_when_its_client_disconnec
     harness = CacheHarness(app, coalesce_timeout=0.01, refresh_timeout=0.2)
     await harness.fetch()
     harness.pass_time(3)
-    leave, response = asyncio.Event(), TestResponse()
+    leave, response = asyncio.Event(), ReceivedResponse()
     task = asyncio.ensure_future(harness.chain(harness.scope(), receive, collecting(response)))
     async with asyncio.timeout(60):
         while response.body != b"2":
@@ -148,7 +148,7 @@ async def test_a_stream_ends_with_the_task_of_its_client() -> None:
     harness = CacheHarness(app)
     await harness.fetch()
     harness.pass_time(3)
-    response = TestResponse()
+    response = ReceivedResponse()
     task = asyncio.ensure_future(harness.chain(harness.scope(), never, collecting(response)))
     async with asyncio.timeout(60):
         while response.body != b"2":

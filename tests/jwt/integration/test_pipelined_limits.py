@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.testing import TestResponse, request, running
+from scalekit.testing import ReceivedResponse, request, running
 from scalekit_jwt.keys.key_set import SigningKey
 from scalekit_redis.protocol import RedisProtocol
 from tests.jwt.forged_tokens import TokenForge
@@ -81,7 +81,7 @@ def token_forge() -> TokenForge:
     return forge
 
 
-async def get(app: Host, state: dict[str, Any], token: str, path: str = PATH) -> TestResponse:
+async def get(app: Host, state: dict[str, Any], token: str, path: str = PATH) -> ReceivedResponse:
     headers: Mapping[str, str] = {"authorization": f"Bearer {token}"} if token else {}
     return await request(app, path, headers=headers, state=state)
 

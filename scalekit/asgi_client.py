@@ -17,10 +17,8 @@ State = dict[str, Any]
 
 
 @dataclass(slots=True)
-class TestResponse:
+class ReceivedResponse:
     """The response of an application to one request."""
-
-    __test__ = False  # pytest collects classes whose names begin with Test
 
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -52,7 +50,7 @@ async def request(
     body: bytes = b"",
     state: State | None = None,
     client: tuple[str, int] = ("127.0.0.1", 50000),
-) -> TestResponse:
+) -> ReceivedResponse:
     """Send one request for *target*, a path with an optional query, and return the complete response."""
     path, _, query = target.partition("?")
     fields = {"host": "localhost", **({"content-length": str(len(body))} if body else {}), **(headers or {})}
@@ -71,7 +69,7 @@ async def request(
         "server": ("localhost", 80),
         "state": dict(state or {}),
     }
-    response = TestResponse()
+    response = ReceivedResponse()
     await app(scope, _receive(body), _collect(response))
     return response
 
@@ -88,7 +86,7 @@ def _receive(body: bytes) -> Receive:
     return receive
 
 
-def _collect(response: TestResponse) -> Send:
+def _collect(response: ReceivedResponse) -> Send:
     async def send(message: Message) -> None:
         if message["type"] == "http.response.start":
             response.status = message["status"]
