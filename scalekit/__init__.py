@@ -3,15 +3,15 @@
 from starlette.middleware import Middleware
 
 from scalekit.app import create_app
-from scalekit.app_loader import describe_error, did_you_mean
+from scalekit.app_loader import describe_error
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.field_types import HostName, Method, PositiveDuration, PositiveSize
-from scalekit.config.mask import MASK, mask_passwords, mask_url
+from scalekit.config.name_suggestion import did_you_mean, suggest_name
+from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.tables import Server, split_address
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.url_syntax import UrlParts, split_url
-from scalekit.config.validation import suggest_name
 from scalekit.context import Context, Key
 from scalekit.errors import (
     ConfigError,

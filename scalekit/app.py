@@ -32,7 +32,7 @@ from scalekit.http.router import (
 )
 from scalekit.http.static_files import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
-from scalekit.lifespan import Lifespan, missing_requirements, series_budget, start_order, with_dependencies
+from scalekit.lifespan import Lifespan, series_budget
 from scalekit.operator_pages import operator_pages
 from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
@@ -40,6 +40,7 @@ from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, trac
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
+from scalekit.start_order import missing_requirements, start_order, with_dependencies
 from scalekit.telemetry import TELEMETRY, NullTelemetry, Telemetry, catalogue, instruments_in
 from scalekit.telemetry.instruments import AnyInstrument
 

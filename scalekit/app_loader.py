@@ -6,8 +6,7 @@ import importlib
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 from pathlib import Path
 from pkgutil import iter_modules
 from sysconfig import get_path
@@ -15,6 +14,8 @@ from types import ModuleType
 from typing import cast
 
 from starlette.types import ASGIApp
+
+from scalekit.config.name_suggestion import did_you_mean
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -98,12 +99,6 @@ def _import(name: str) -> ModuleType:
         raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
     except (Exception, SystemExit) as error:
         raise ValueError(f"module {name!r} did not load: {describe_error(error)}") from error
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion for the unknown *name* as the end of a message, empty when no known name is similar."""
-    close = get_close_matches(name, [each for each in known if not each.startswith("_")], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def describe_error(error: BaseException) -> str:

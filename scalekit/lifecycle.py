@@ -17,7 +17,8 @@ from enum import Enum
 from scalekit.app_loader import describe_error
 from scalekit.context import AnyKey, Context
 from scalekit.errors import ResourceError, StartError, StopError
-from scalekit.lifespan import Callback, Lifespan, providing
+from scalekit.lifespan import Callback, Lifespan
+from scalekit.start_order import providing
 
 logger = logging.getLogger("scalekit")
 

@@ -7,7 +7,7 @@ from traceback import format_exception
 
 import click
 
-from scalekit.config.mask import mask_passwords
+from scalekit.config.password_mask import mask_passwords
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

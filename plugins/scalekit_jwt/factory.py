@@ -16,7 +16,7 @@ from scalekit_jwt.authenticator import Authenticator
 from scalekit_jwt.config import IssuerTable, JwtConfig
 from scalekit_jwt.dpop import ProofVerifier
 from scalekit_jwt.fingerprint import FingerprintCookie
-from scalekit_jwt.keys.jwks import RemoteJwks
+from scalekit_jwt.keys.jwks_refresh import RemoteJwks
 from scalekit_jwt.keys.key_file import KeyFile
 from scalekit_jwt.keys.key_set import StaticKeys, keys_from_files, keys_from_secret
 from scalekit_jwt.metrics import JwtMetrics

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
-from scalekit_ratelimit.gcra import Algorithm, Limit, make_limit
 from scalekit_ratelimit.keys import APPLICATION, IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
+from scalekit_ratelimit.limits import Algorithm, Limit, make_limit
 from scalekit_redis import REDIS_SCHEMES, parse_url
 
 Priority = Literal["low", "normal", "high"]

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Message, Scope
 from scalekit import Exchange, LocalResponse, ProblemError, Rate, local_response
 from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import make_limits
-from scalekit_ratelimit.gcra import Algorithm, Hit
 from scalekit_ratelimit.headers import (
     Header,
     HitResults,
@@ -38,6 +37,7 @@ from scalekit_ratelimit.keys import (
 )
 from scalekit_ratelimit.limit_checks import all_allowed, count_refusals
 from scalekit_ratelimit.limiter import Limiter
+from scalekit_ratelimit.limits import Algorithm, Hit
 from scalekit_ratelimit.policies import RateLimitPolicy
 
 LIMIT_HEADERS = "scalekit_ratelimit"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit import ProblemResponse
-from scalekit_ratelimit.gcra import MICROSECONDS, Hit, Limit, LimitState
+from scalekit_ratelimit.limits import MICROSECONDS, Hit, Limit, LimitState
 
 HitResults = Sequence[tuple[Hit, LimitState]]
 Header = tuple[bytes, bytes]

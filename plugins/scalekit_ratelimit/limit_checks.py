@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from starlette.types import Scope
 
 from scalekit import Exchange, LocalResponse, Memo, ProblemResponse, local_response
-from scalekit_ratelimit.gcra import MICROSECONDS, Limit
 from scalekit_ratelimit.headers import (
     QUOTA_EXCEEDED,
     Header,
@@ -23,6 +22,7 @@ from scalekit_ratelimit.headers import (
     too_many_requests,
 )
 from scalekit_ratelimit.keys import KeyFunc
+from scalekit_ratelimit.limits import MICROSECONDS, Limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter

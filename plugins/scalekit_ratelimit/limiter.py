@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 from scalekit import Unavailable
 from scalekit_ratelimit.circuit_breaker import CircuitBreaker
 from scalekit_ratelimit.config import RateLimitConfig
-from scalekit_ratelimit.gcra import Hit
 from scalekit_ratelimit.headers import HitResults
 from scalekit_ratelimit.limit_checks import HANDLER_CHECK, LimitCheck
+from scalekit_ratelimit.limits import Hit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicies

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scalekit_ratelimit.gcra import Hit, Limit, LimitState
+from scalekit_ratelimit.limits import Hit, Limit, LimitState
 
 TableKey = tuple[str, str]
 """Name of the limit, and key of the client."""

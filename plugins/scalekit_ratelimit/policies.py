@@ -12,9 +12,9 @@ from starlette.types import Scope
 from scalekit import Memo, PathGlob, case_insensitive_match, path_variants, with_head
 from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, make_limits
-from scalekit_ratelimit.gcra import Hit, Limit
 from scalekit_ratelimit.keys import Exemption, Exemptions, KeyFunc, address_key, address_key_func, key_func
 from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck, SingleLimit
+from scalekit_ratelimit.limits import Hit, Limit
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 

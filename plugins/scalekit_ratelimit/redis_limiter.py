@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from scalekit_ratelimit.gcra import Hit, LimitState
 from scalekit_ratelimit.headers import HitResults
+from scalekit_ratelimit.limits import Hit, LimitState
 from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
-from scalekit.config.mask import mask_passwords
+from scalekit.config.password_mask import mask_passwords
 from scalekit.errors import ConfigError, ScalekitError
 from scalekit.terminal import print_error, print_traceback
 

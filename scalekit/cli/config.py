@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.document import Document, dotted
 from scalekit.config.enabled_key import ENABLED
-from scalekit.config.mask import MASK, is_secret_name, mask_passwords, mask_url
+from scalekit.config.password_mask import MASK, is_secret_name, mask_passwords, mask_url
 from scalekit.config.positions import Path
 from scalekit.config.types import Secret
 from scalekit.config.validation import value_at

@@ -83,7 +83,7 @@ class Commands(click.Group):
 
 
 def _hint(ctx: click.Context, name: str, known: list[str]) -> str:
-    from scalekit.app_loader import did_you_mean
+    from scalekit.config.name_suggestion import did_you_mean
     from scalekit.plugins import installed
 
     if name not in installed():

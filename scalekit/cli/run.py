@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
-from scalekit.config.mask import mask_passwords
+from scalekit.config.password_mask import mask_passwords
 from scalekit.runner.memory.gc_control import freeze_imports, gc_paused
 from scalekit.terminal import print_traceback
 

@@ -11,7 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from scalekit.config.environment import is_utf8, substitute
-from scalekit.config.mask import mask_passwords, mask_url
+from scalekit.config.password_mask import mask_passwords, mask_url
 from scalekit.config.positions import Path, positions
 from scalekit.config.syntax_errors import explain
 from scalekit.errors import ConfigError, Problem

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel
 
-from scalekit.config.mask import MASK, mask_passwords, secret_values
+from scalekit.config.password_mask import MASK, mask_passwords, secret_values
 from scalekit.config.types import Secret
 from scalekit.config.url import Url
 

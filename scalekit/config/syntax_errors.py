@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from scalekit.config.mask import is_secret_name
+from scalekit.config.password_mask import is_secret_name
 from scalekit.config.positions import Path, scan_prefix
 
 _PAIR = re.compile(r"""\s*(?P<key>[A-Za-z0-9_.-]+|"[^"]*"|'[^']*')\s*(?P<sign>[=:])\s*(?P<value>.*?)\s*$""")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from scalekit.config.mask import KEYS, MASK, mask_url, mask_values
+from scalekit.config.password_mask import KEYS, MASK, mask_url, mask_values
 from scalekit.config.types import TextValue
 from scalekit.config.url_syntax import UrlParts, split_url
 

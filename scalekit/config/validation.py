@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Iterable
 from copy import deepcopy
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
 
 from scalekit.config.document import Document, dotted
-from scalekit.config.mask import is_secret_name
+from scalekit.config.name_suggestion import suggest_name
+from scalekit.config.password_mask import is_secret_name
 from scalekit.config.positions import Path
 from scalekit.config.validation_messages import missing_key_message, validation_message
 
@@ -48,15 +47,6 @@ def parse(kind: type[Model], document: Document, path: Path, plugin: str = "") -
                     plugin,
                 )
         return None
-
-
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return the end of a message about the unknown *name*: the closest name of *known*, else all of them."""
-    names = sorted(known)
-    close = get_close_matches(name.lower(), names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names)}" if names else "there are none"
 
 
 def _json(table: Any) -> bytes:

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from scalekit.config.mask import MASK, mask_passwords, mask_url
+from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.positions import Path
 
 _LISTS = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})

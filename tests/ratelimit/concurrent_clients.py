@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from scalekit import Rate
 from scalekit.telemetry import NullTelemetry
 from scalekit.testing import request, running
-from scalekit_ratelimit.gcra import Hit, LimitState, make_limit
+from scalekit_ratelimit.limits import Hit, LimitState, make_limit
 from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
 from scalekit_redis import Connections
 from tests.ratelimit.client import host

@@ -24,8 +24,8 @@ from scalekit.contracts import LIMITS, Limits
 from scalekit.testing import ReceivedResponse, request, running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit import limited
-from scalekit_ratelimit.gcra import make_limit
 from scalekit_ratelimit.handler_limits import CURRENT, ApplicationLimits, RequestLimits
+from scalekit_ratelimit.limits import make_limit
 from scalekit_ratelimit.policies import RateLimitPolicy
 from tests.ratelimit.client import QUOTA_EXCEEDED, host, limit_items, policy
 from tests.servers import Redis as Server

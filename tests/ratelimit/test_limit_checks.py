@@ -14,9 +14,9 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.memo import MAX_KEYS
 from scalekit.telemetry import NullTelemetry
 from scalekit.testing.conformance import bare_application
-from scalekit_ratelimit.gcra import make_limit
 from scalekit_ratelimit.keys import address_key
 from scalekit_ratelimit.limit_checks import CombinedCheck, SingleLimit
+from scalekit_ratelimit.limits import make_limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicy

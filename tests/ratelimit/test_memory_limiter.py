@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit import Rate
-from scalekit_ratelimit.gcra import Algorithm, Hit, make_limit
+from scalekit_ratelimit.limits import Algorithm, Hit, make_limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 
 STEPS = st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(1, 2)), max_size=60)

@@ -11,9 +11,9 @@ import pytest
 from scalekit import Rate
 from scalekit.telemetry import NullTelemetry
 from scalekit.testing import request, running
-from scalekit_ratelimit.gcra import Algorithm, Hit, make_limit
 from scalekit_ratelimit.keys import address_key
 from scalekit_ratelimit.limit_checks import SingleLimit
+from scalekit_ratelimit.limits import Algorithm, Hit, make_limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.redis_limiter import RedisLimiter, redis_key_of
 from scalekit_redis import Connections, Redis

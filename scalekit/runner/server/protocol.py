@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 
 from scalekit.http.exchange import Exchange
 from scalekit.http.response import LocalResponse
-from scalekit.runner.server.connection_timeouts import ConnectionTimer
+from scalekit.runner.server.connection_timer import ConnectionTimer
 from scalekit.runner.server.error_response import RequestRejected, error_response
 from scalekit.runner.server.exchange_handler import ExchangeHandler
 from scalekit.runner.server.listeners import reset

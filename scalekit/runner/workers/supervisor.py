@@ -17,7 +17,7 @@ from scalekit.runner.workers.log_forwarder import WorkerLogHandler
 from scalekit.runner.workers.metrics_aggregator import MetricsAggregator
 from scalekit.runner.workers.worker_process import WorkerProcess, spawn
 from scalekit.runner.workers.worker_queries import QUERY_ID, QueryCoordinator
-from scalekit.runner.workers.worker_slot import WorkerSlot
+from scalekit.runner.workers.worker_restart import WorkerSlot
 
 logger = logging.getLogger("scalekit")
 

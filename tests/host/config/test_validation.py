@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scalekit.config import Duration, Secret, Size, Table, Url
 from scalekit.config.document import read
-from scalekit.config.validation import parse, suggest_name
+from scalekit.config.validation import parse
 
 
 class Inner(Table):
@@ -150,9 +150,3 @@ def test_a_table_is_frozen() -> None:
     assert sample is not None
     with pytest.raises(ValueError, match="frozen"):
         sample.count = 2
-
-
-def test_the_closest_name_is_suggested() -> None:
-    assert suggest_name("drian", ["drain", "port"]) == "did you mean 'drain'?"
-    assert suggest_name("x", ["b", "a"]) == "known: a, b"
-    assert suggest_name("x", []) == "there are none"

@@ -9,9 +9,9 @@ import pytest
 from scalekit import Key, Lifespan, create_app
 from scalekit.config.tables import Server
 from scalekit.errors import ConfigError
-from scalekit.lifespan import with_dependencies
 from scalekit.runner.server.listeners import listen
 from scalekit.runner.workers.worker_args import WorkerArgs
+from scalekit.start_order import with_dependencies
 from scalekit.testing import running
 from tests.processes import HOST, free_ports
 

@@ -12,7 +12,7 @@ import pytest
 
 from scalekit import ConfigError
 from scalekit.telemetry import Telemetry
-from scalekit_jwt.keys.jwks import RemoteJwks, parse_jwks
+from scalekit_jwt.keys.jwks_refresh import RemoteJwks, parse_jwks
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.plugin import COMPONENTS
 from tests.jwt.dpop_client import DpopClient
@@ -189,7 +189,7 @@ async def test_waiting_for_a_key_times_out(monkeypatch: pytest.MonkeyPatch) -> N
         await asyncio.Event().wait()
         return {}
 
-    monkeypatch.setattr("scalekit_jwt.keys.jwks.KEY_WAIT_TIMEOUT", 0.01)
+    monkeypatch.setattr("scalekit_jwt.keys.jwks_refresh.KEY_WAIT_TIMEOUT", 0.01)
     keys = RemoteJwks(
         "https://login.example", ["RS256"], never, JwtMetrics(Telemetry(100)), refresh_interval=3600, min_interval=0.0
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scalekit import ConfigError
 from scalekit.telemetry import Telemetry
 from scalekit_jwt.errors import InvalidToken, UnknownKey
-from scalekit_jwt.keys.jwks import RemoteJwks, parse_jwks
+from scalekit_jwt.keys.jwks_refresh import RemoteJwks, parse_jwks
 from scalekit_jwt.keys.key_set import KEY_TYPES
 from scalekit_jwt.metrics import JwtMetrics
 from tests.jwt.forged_tokens import TokenForge, key_of, member_of

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import uvloop
 
-from scalekit.runner.server.connection_timeouts import ConnectionTimeout, ConnectionTimer
+from scalekit.runner.server.connection_timer import ConnectionTimeout, ConnectionTimer
 
 
 class Course:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError, Key, Lifespan, PluginError, create_app
-from scalekit.lifespan import missing_requirements, start_order
+from scalekit.start_order import missing_requirements, start_order
 from scalekit.testing.conformance import bare_application
 from tests.plugin_source import Install
 

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from scalekit.cli.main import group
-from scalekit.config.mask import MASK, mask_passwords, mask_url
+from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.redaction import redactor
 from scalekit.config.url import Url
 from scalekit.config.url_syntax import split_url
