@@ -1,7 +1,7 @@
 """Every hook that a plugin may implement.
 
-Hooks are plain functions, called once, while the application is built. They describe: asynchronous work is returned,
-as a lifespan or a probe, and never awaited here.
+Hooks are plain functions, called once, while the application is built. They are not coroutines: a hook that needs
+asynchronous work returns a Lifespan or Check that does it.
 """
 
 from __future__ import annotations

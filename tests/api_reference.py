@@ -21,6 +21,10 @@ PACKAGES = (
     "scalekit.testing",
     "scalekit_redis",
     "scalekit_caching",
+    "scalekit_cache",
+    "scalekit_headers",
+    "scalekit_jwt",
+    "scalekit_ratelimit",
 )
 HEAD = """# Public names
 
