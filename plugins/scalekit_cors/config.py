@@ -58,7 +58,7 @@ class CorsRules(Table):
     )
     """Request headers that a page may set; ``*`` allows all."""
     expose: tuple[HeaderName, ...] = ("Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID")
-    """Response headers that a page may read, in addition to the few that it always may."""
+    """Response headers that a page may read, in addition to the few that it always may; ``*`` without credentials."""
     credentials: bool = False
     """Whether a page may send cookies and client certificates; never together with origin ``*``."""
     max_age: Duration = Duration("10m")
@@ -87,4 +87,6 @@ class CorsConfig(CorsRules):
             raise ValueError('origins is empty: name the origins of your pages, such as ["https://shop.example"]')
         if any(each.credentials and ANY in each.origins for each in rules):
             raise ValueError('credentials with origin "*" would let every site act as its visitor: name the origins')
+        if any(each.credentials and ANY in each.expose for each in rules):
+            raise ValueError('with credentials, browsers read "*" in expose as the name of a header: name the headers')
         return self

@@ -1,4 +1,4 @@
-"""Respond to preflights, and add the CORS headers to every other response."""
+"""Respond to preflights, and add the CORS headers to all other responses of the chain."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from scalekit_cors.policies import ALLOW_ORIGIN, Policy, preflight_of
 
 ORIGIN = b"origin"
 REQUEST_METHOD = b"access-control-request-method"
+PREFIX = b"access-control-"
 
 
 class CorsFilter(Filter):
@@ -35,14 +36,16 @@ class CorsFilter(Filter):
         return LocalResponse(problem.status, [*problem.headers, *decision.headers], problem.body, problem.detail)
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Add the headers of the policy, unless the application has set its own."""
+        """Add the headers of the policy, unless the application allows the origin; remove its other CORS headers."""
         policy = self._single or self._policies.find(exchange.route_path)
         origin = exchange.headers.get(ORIGIN)
         headers = exchange.response_headers
         if origin is None:
             headers += policy.vary
             return
-        for name, _ in headers:
-            if name == ALLOW_ORIGIN:
+        own = [each for each in headers if each[0][: len(PREFIX)].lower() == PREFIX]
+        if own:
+            if any(name.lower() == ALLOW_ORIGIN and value in (b"*", origin) for name, value in own):
                 return
+            headers[:] = [each for each in headers if each not in own]
         headers += policy.response_headers(origin) or policy.vary

@@ -13,7 +13,9 @@ from scalekit_cors.config import ANY, CorsConfig, CorsRules
 Header = tuple[bytes, bytes]
 
 MAX_ORIGINS = 1000
-"""Origins matched by a wildcard whose headers a policy remembers."""
+"""Allowed origins whose headers a policy stores; all are removed when it has that many."""
+MAX_ORIGIN_LENGTH = 256
+"""Bytes of the longest origin whose headers are stored."""
 ALLOW_ORIGIN = b"access-control-allow-origin"
 VARY_ORIGIN: Header = (b"vary", b"Origin")
 VARY_PREFLIGHT: Header = (
@@ -52,18 +54,22 @@ class Policy:
         self._request_headers = SAFELISTED | {name.lower() for name in rules.headers}
         self._methods = {method.encode() for method in rules.methods}
         self._matches = _origin_pattern(rules.origins)
-        self._known: dict[bytes, list[Header] | None] = {}
+        self._stored: dict[bytes, list[Header]] = {}
         self.vary: list[Header] = [] if self._any_origin else [VARY_ORIGIN]
         """Headers of a response to a request without Origin, so that caches do not serve it to pages."""
+        self._of_any_origin = self._response_headers(b"") if self._any_origin else None
 
     def response_headers(self, origin: bytes) -> list[Header] | None:
         """Return the headers of a response to a page of *origin*, or None when the origin is not allowed."""
-        known = self._known
-        if origin not in known:
-            if len(known) >= MAX_ORIGINS:
-                known.clear()
-            known[origin] = self._response_headers(origin) if self._allows(origin) else None
-        return known[origin]
+        found = self._of_any_origin or self._stored.get(origin)
+        if found is not None or not self._allows(origin):
+            return found
+        found = self._response_headers(origin)
+        if len(origin) <= MAX_ORIGIN_LENGTH:
+            if len(self._stored) >= MAX_ORIGINS:
+                self._stored.clear()
+            self._stored[origin] = found
+        return found
 
     def decide_preflight(self, request: Preflight) -> PreflightDecision:
         """Return the response to a preflight *request*."""

@@ -46,6 +46,16 @@ def test_credentials_for_every_origin_are_refused() -> None:
         read_config(origins=["https://shop.example"], policies=[{"path": "/a", "origins": ["*"], "credentials": True}])
 
 
+def test_every_exposed_header_with_credentials_is_refused() -> None:
+    shop = {"origins": ["https://shop.example"]}
+    with pytest.raises(ConfigError, match=r"name of a header: name the headers"):
+        read_config(**shop, credentials=True, expose=["*"])
+    with pytest.raises(ConfigError, match="name the headers"):
+        read_config(**shop, credentials=True, policies=[{"path": "/a", "expose": ["X-A", "*"]}])
+    assert read_config(**shop, expose=["*"]).expose == ("*",)
+    assert read_config(**shop, credentials=True, headers=["*"]).headers == ("*",)  # preflights name each header
+
+
 def test_a_table_without_origins_is_refused() -> None:
     with pytest.raises(ConfigError, match="origins is empty"):
         read_config()

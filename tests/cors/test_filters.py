@@ -11,10 +11,11 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.host import Host
-from scalekit.testing import request, running
+from scalekit.testing import ReceivedResponse, request, running
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +41,22 @@ def host(app: Any = None, **tables: Any) -> Host:
 
 def all_of(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]
+
+
+def cors_headers(response: ReceivedResponse) -> list[tuple[str, str]]:
+    headers = [(name.decode(), value.decode()) for name, value in response.headers]
+    return [each for each in headers if each[0].lower().startswith("access-control-")]
+
+
+def responding(headers: list[tuple[bytes, bytes]]) -> ASGIApp:
+    """Return an application whose responses have *headers*."""
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+    return respond
 
 
 async def test_a_preflight_never_reaches_limits_tokens_or_the_application() -> None:
@@ -118,6 +135,61 @@ async def test_headers_of_the_applications_own_middleware_are_not_doubled() -> N
         response = await request(app, "/", headers={"origin": SHOP}, state=state)
     assert all_of(response.headers, b"access-control-allow-origin") == [SHOP.encode()]
     assert all_of(response.headers, b"access-control-allow-credentials") == [b"true"]
+
+
+@pytest.mark.parametrize("credentials", [False, True])
+async def test_headers_of_the_applications_own_middleware_are_not_combined_with_those_of_the_plugin(
+    credentials: bool,
+) -> None:
+    own = Middleware(
+        CORSMiddleware, allow_origins=["https://own.example"], allow_credentials=True, expose_headers=["X-Own"]
+    )
+    app = host(
+        Starlette(routes=ROUTES, middleware=[own]), plugins={"cors": {"origins": [SHOP], "credentials": credentials}}
+    )
+    async with running(app) as state:
+        allowed, refused, by_own = [
+            cors_headers(await request(app, "/", headers={"origin": origin, "cookie": "session=1"}, state=state))
+            for origin in (SHOP, "https://other.example", "https://own.example")
+        ]
+    assert allowed == [
+        ("access-control-allow-origin", SHOP),
+        *([("access-control-allow-credentials", "true")] if credentials else []),
+        ("access-control-expose-headers", "Retry-After, RateLimit, RateLimit-Policy, X-Request-ID"),
+    ]
+    assert refused == []
+    assert sorted(by_own) == [
+        ("access-control-allow-credentials", "true"),
+        ("access-control-allow-origin", "https://own.example"),
+        ("access-control-expose-headers", "X-Own"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ([(b"Access-Control-Allow-Origin", SHOP.encode())], [("Access-Control-Allow-Origin", SHOP)]),
+        ([(b"Access-Control-Allow-Origin", b"*")], [("Access-Control-Allow-Origin", "*")]),
+        ([(b"Access-Control-Allow-Origin", b"https://own.example")], [("access-control-allow-origin", SHOP)]),
+        ([(b"ACCESS-CONTROL-ALLOW-CREDENTIALS", b"true")], [("access-control-allow-origin", SHOP)]),
+    ],
+)
+async def test_names_of_headers_are_compared_without_regard_to_case(
+    own: list[tuple[bytes, bytes]], expected: list[tuple[str, str]]
+) -> None:
+    app = host(responding(own), plugins={"cors": {"origins": [SHOP], "expose": []}})
+    async with running(app) as state:
+        assert cors_headers(await request(app, "/", headers={"origin": SHOP}, state=state)) == expected
+
+
+async def test_a_doubled_slash_evades_no_policy() -> None:
+    policies = [{"path": "/admin/**", "origins": ["https://admin.example"]}]
+    app = host(responding([]), plugins={"cors": {"origins": ["*"], "policies": policies}})
+    async with running(app) as state:
+        for target in ("/admin/users", "//admin/users"):
+            assert cors_headers(await request(app, target, headers={"origin": SHOP}, state=state)) == []
+            preflight = await request(app, target, method="OPTIONS", headers=PREFLIGHT, state=state)
+            assert preflight.status == 403
 
 
 async def test_options_without_a_preflight_reach_the_application() -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_cors.policies import ALLOW_ORIGIN, MAX_ORIGINS, VARY_ORIGIN, Policy, Preflight, policies_of
+from scalekit_cors.policies import (
+    ALLOW_ORIGIN,
+    MAX_ORIGIN_LENGTH,
+    MAX_ORIGINS,
+    VARY_ORIGIN,
+    Policy,
+    Preflight,
+    policies_of,
+)
 from tests.cors.configuration import read_config
 
 SHOP = b"https://shop.example"
@@ -93,11 +101,21 @@ def test_the_headers_of_an_allowed_origin() -> None:
     ]
 
 
-def test_what_is_remembered_of_origins_has_a_bound() -> None:
+def test_few_and_short_allowed_origins_are_stored() -> None:
     wide = policy(origins=["https://*.shop.example"])
     for number in range(2 * MAX_ORIGINS + 10):
         wide.response_headers(b"https://%d.shop.example" % number)
-    assert len(wide._known) <= MAX_ORIGINS
+    assert 0 < len(wide._stored) <= MAX_ORIGINS
+    wide._stored.clear()
+    assert wide.response_headers(b"https://" + b"a" * MAX_ORIGIN_LENGTH + b".shop.example") is not None
+    assert wide.response_headers(b"https://other.example") is None
+    assert not wide._stored
+
+
+def test_a_policy_for_every_origin_stores_none() -> None:
+    open_to_all = policy(origins=["*"])
+    assert open_to_all.response_headers(b"https://a.example") is open_to_all.response_headers(b"https://b.example")
+    assert not open_to_all._stored
 
 
 @pytest.mark.parametrize(
