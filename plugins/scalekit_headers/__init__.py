@@ -1,4 +1,4 @@
-"""Security headers for every response, nonces for a Content Security Policy, and protection against CSRF."""
+"""Security headers for responses, nonces for a Content Security Policy, and protection against CSRF."""
 
 from scalekit_headers.nonce import csp_nonce
 

@@ -82,6 +82,6 @@ class HeadersConfig(HeaderRules):
     policies: tuple[HeaderPolicy, ...] = ()
     """Headers of some paths, by the first match; a key that a policy leaves out is that of ``[plugins.headers]``."""
     csrf_protection: bool = False
-    """Reject requests of other sites that change something and carry a cookie (Sec-Fetch-Site, Origin)."""
+    """Reject requests of other sites that may change something; those with a token and without cookies pass."""
     csrf_trusted_origins: tuple[Origin, ...] = ()
-    """Other origins whose pages may send such requests."""
+    """Other origins whose pages may send them."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from scalekit import Exchange, Filter, PathTable
-from scalekit_headers.nonce import nonce_in
+from scalekit_headers.nonce import allow_nonce, nonce_in
 from scalekit_headers.policies import HeaderSet
 
 CACHE_CONTROL = b"cache-control"
+STORAGE_HEADERS = frozenset({b"expires", b"surrogate-control", b"x-accel-expires", b"edge-control"})
+"""Headers, besides those that end in ``cache-control``, by which a cache stores a response (CDN, nginx)."""
 HTTPS = frozenset({"https", "wss"})
 
 
@@ -22,7 +24,7 @@ class HeadersFilter(Filter):
         found = self._single or self._sets.find(exchange.route_path)
         added = found.https if exchange.scope.get("scheme") in HTTPS else found.http
         headers = exchange.response_headers
-        present = {name for name, _ in headers}
+        present = {name.lower() for name, _ in headers}
         headers += added if present.isdisjoint(NAMES) else [each for each in added if each[0] not in present]
 
 
@@ -46,8 +48,12 @@ class NonceFilter(Filter):
     def __init__(self, sets: PathTable[HeaderSet]) -> None:
         self._sets = sets
 
+    def on_application(self, exchange: Exchange) -> None:
+        """Let the application make a nonce, in a copy of the scope too."""
+        allow_nonce(exchange.scope)
+
     def on_response_start(self, exchange: Exchange) -> None:
-        """Add the policies with the nonce, where the application has asked for one."""
+        """Add the policies with the nonce, when the application has made one, and forbid every cache to store it."""
         nonce = nonce_in(exchange.scope)
         if not nonce:
             return
@@ -55,5 +61,9 @@ class NonceFilter(Filter):
         present = {name.lower() for name, _ in headers}
         added = self._sets.find(exchange.route_path).policy_headers(nonce)
         headers += [each for each in added if each[0] not in present]
-        headers[:] = [each for each in headers if each[0].lower() != CACHE_CONTROL]
+        headers[:] = [each for each in headers if not _controls_storage(each[0].lower())]
         headers.append((CACHE_CONTROL, b"no-store"))
+
+
+def _controls_storage(name: bytes) -> bool:
+    return name.endswith(CACHE_CONTROL) or name in STORAGE_HEADERS

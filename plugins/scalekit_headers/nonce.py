@@ -7,21 +7,34 @@ from secrets import token_urlsafe
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from scalekit import ResourceError
+
 SCOPE_KEY = "scalekit.csp_nonce"
+"""Key of a list in the scope: empty, or with the nonce. Copies of the scope refer to the same list."""
 BYTES = 18
 
 
 def csp_nonce(request: HTTPConnection) -> str:
-    """Return the nonce of the response to *request*, 24 characters; it is made when it is first asked for.
+    """Return the nonce of the response to *request*, 24 characters; the first call, before it starts, makes it.
 
-    ``{nonce}`` in ``content_security_policy`` becomes this nonce, and the response is not stored by caches.
+    ``{nonce}`` in ``content_security_policy`` becomes this nonce, and caches do not store the response. Raises
+    ResourceError when the plugin ``headers`` is off.
     """
-    nonce = request.scope.get(SCOPE_KEY)
-    if nonce is None:
-        nonce = request.scope[SCOPE_KEY] = token_urlsafe(BYTES)
-    return str(nonce)
+    try:
+        nonces: list[str] = request.scope[SCOPE_KEY]
+    except KeyError:
+        raise ResourceError("no plugin adds the nonce to this response: turn on [plugins.headers]") from None
+    if not nonces:
+        nonces.append(token_urlsafe(BYTES))
+    return nonces[0]
+
+
+def allow_nonce(scope: Scope) -> None:
+    """Put the list for the nonce into *scope*."""
+    scope[SCOPE_KEY] = []
 
 
 def nonce_in(scope: Scope) -> str:
-    """Return the nonce that the application has asked for in *scope*, empty when it has not."""
-    return str(scope.get(SCOPE_KEY, ""))
+    """Return the nonce that the application has made in *scope*, empty when it has not."""
+    nonces: list[str] | None = scope.get(SCOPE_KEY)
+    return nonces[0] if nonces else ""

@@ -1,4 +1,4 @@
-"""The headers of responses, whoever makes them, and requests of other sites."""
+"""The headers of responses of the application, of plugins and of the host, and requests of other sites."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from scalekit import ConfigError, create_app
+from scalekit import ConfigError, ResourceError, create_app
 from scalekit.host import Host
 from scalekit.testing import request, running
 from scalekit_headers import csp_nonce
@@ -29,6 +30,15 @@ DEFAULTS = {
 }
 HSTS = "max-age=15552000"
 COOKIE = {"cookie": "session=1"}
+CROSS_SITE = {"sec-fetch-site": "cross-site"}
+STORED = {
+    "Cache-Control": "public, max-age=60",
+    "CDN-Cache-Control": "max-age=60",
+    "ScaleKit-Cache-Control": "max-age=60",
+    "Surrogate-Control": "max-age=60",
+    "X-Accel-Expires": "60",
+    "Expires": "Thu, 01 Jan 2099 00:00:00 GMT",
+}
 
 
 async def hello(request: Request) -> Response:
@@ -44,7 +54,7 @@ async def own(request: Request) -> Response:
 async def page(request: Request) -> Response:
     nonce = csp_nonce(request)
     assert nonce == csp_nonce(request)
-    return PlainTextResponse(nonce, headers={"cache-control": "public, max-age=60"})
+    return PlainTextResponse(nonce, headers=STORED)
 
 
 async def fault(request: Request) -> Response:
@@ -76,7 +86,7 @@ def found(response: Any) -> dict[str, str]:
     return {name: response.header(name) for name in names if name in DEFAULTS or name == "strict-transport-security"}
 
 
-async def test_every_response_has_the_headers() -> None:
+async def test_responses_refusals_and_errors_have_the_headers() -> None:
     app = host(plugins={"ratelimit": {"default": "2/h"}}, server={"max_body": 10})
     statuses = []
     async with running(app) as state:
@@ -152,6 +162,65 @@ async def test_a_nonce_is_in_the_policy_and_its_page_is_not_stored() -> None:
     assert plain.header("cache-control") == "public, max-age=60"
 
 
+@pytest.mark.parametrize("table", [{}, {"content_security_policy": "script-src {nonce}"}])
+async def test_no_cache_is_permitted_to_store_a_page_with_a_nonce(table: dict[str, Any]) -> None:
+    app = host(table, plugins={"cache": {"policies": [{"path": "/**", "ttl": "1m"}]}})
+    async with running(app) as state:
+        pages = [await request(app, "/page", state=state) for _ in range(2)]
+    assert pages[0].body != pages[1].body
+    names = {name.lower() for name in STORED}
+    for response in pages:
+        found = [(name.decode().lower(), value) for name, value in response.headers]
+        assert [each for each in found if each[0] in names] == [("cache-control", b"no-store")]
+
+
+async def test_a_middleware_may_copy_the_scope() -> None:
+    inner = Starlette(routes=ROUTES)
+
+    async def copying(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner(dict(scope), receive, send)
+
+    plugins = {"headers": {"content_security_policy": "script-src {nonce}"}}
+    app = create_app({"plugins": plugins}, app=copying)
+    async with running(app) as state:
+        response = await request(app, "/page", state=state)
+    policy = response.header("content-security-policy") or ""
+    assert f"'nonce-{response.body.decode()}'" in policy
+    assert response.header("cache-control") == "no-store"
+
+
+async def test_a_nonce_without_the_plugin_is_an_error() -> None:
+    app = create_app({"plugins": {}}, app=Starlette(routes=ROUTES))
+    async with running(app) as state:
+        with pytest.raises(ResourceError, match=r"turn on \[plugins\.headers\]"):
+            await request(app, "/page", state=state)
+
+
+async def test_headers_of_the_application_stay_in_any_case() -> None:
+    own = [(b"X-Frame-Options", b"DENY"), (b"Content-Security-Policy", b"default-src 'none'")]
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": own})
+            await send({"type": "http.response.body", "body": b""})
+
+    app = create_app({"plugins": {"headers": {}}}, app=respond)
+    async with running(app) as state:
+        response = await request(app, "/", state=state)
+    found = sorted((name.lower(), value) for name, value in response.headers)
+    assert [each for each in found if each[0] in (b"x-frame-options", b"content-security-policy")] == [
+        (b"content-security-policy", b"default-src 'none'"),
+        (b"x-frame-options", b"DENY"),
+    ]
+
+
+async def test_a_doubled_slash_evades_no_policy() -> None:
+    app = host({"policies": [{"path": "/admin/**", "frame_ancestors": ["'none'"]}]})
+    async with running(app) as state:
+        for target in ("/admin/users", "//admin/users"):
+            assert (await request(app, target, state=state)).header("x-frame-options") == "DENY"
+
+
 async def test_policies_by_path_inherit() -> None:
     app = host({"referrer_policy": "no-referrer", "policies": [{"path": "/own", "permissions_policy": "camera=()"}]})
     async with running(app) as state:
@@ -172,12 +241,27 @@ async def test_policies_by_path_inherit() -> None:
         ({**COOKIE, "origin": "http://localhost:3000"}, 403),
         ({**COOKIE, "origin": "http://attacker.example"}, 403),
         ({**COOKIE, "origin": "null"}, 403),
+        ({**COOKIE, "origin": "https://localhost"}, 403),
+        ({**COOKIE, "origin": "ftp://localhost"}, 403),
+        ({**COOKIE, "origin": "http://localhost", "host": "LOCALHOST:80"}, 200),
+        ({**COOKIE, "origin": "http://localhost:443", "host": "localhost"}, 403),
+        ({**COOKIE, "origin": "http://", "host": ""}, 403),
+        ({**COOKIE, "origin": "https://localhost", "host": "localhost:443", "x-forwarded-proto": "https"}, 200),
+        ({**COOKIE, "origin": "http://localhost", "x-forwarded-proto": "https"}, 403),
         (COOKIE, 200),
-        ({"sec-fetch-site": "cross-site"}, 200),
+        ({}, 200),
+        (CROSS_SITE, 403),
+        ({"origin": "http://attacker.example"}, 403),
+        ({**CROSS_SITE, "authorization": "Basic YWRhOngK"}, 403),
+        ({**CROSS_SITE, "authorization": "Negotiate abc"}, 403),
+        ({**CROSS_SITE, "authorization": "bearer abc"}, 200),
+        ({**CROSS_SITE, "authorization": "DPoP abc"}, 200),
+        ({**CROSS_SITE, **COOKIE, "authorization": "Bearer abc"}, 403),
     ],
 )
 async def test_requests_of_other_sites_change_nothing(headers: dict[str, str], status: int) -> None:
-    app = host({"csrf_protection": True, "csrf_trusted_origins": ["https://partner.example"]})
+    table = {"csrf_protection": True, "csrf_trusted_origins": ["https://partner.example"]}
+    app = host(table, server={"trusted_proxies": ["127.0.0.1"]})
     async with running(app) as state:
         assert (await request(app, "/", method="POST", headers=headers, state=state)).status == status
         assert (await request(app, "/", headers=headers, state=state)).status == 200
