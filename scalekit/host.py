@@ -167,10 +167,12 @@ class Host:
 
     async def _end(self, exchange: Exchange, error: BaseException) -> None:
         """Complete a request that ended with *error*: respond when no response has started, and raise other errors."""
+        exchange.discard_unsent()
         if isinstance(error, Unavailable) and not exchange.status:
             try:
                 await respond_unavailable(exchange, error)
             except BaseException as failed:
+                exchange.discard_unsent()
                 error = failed
             else:
                 exchange.complete(None)
@@ -247,6 +249,7 @@ async def _respond_to_failure(exchange: Exchange, response: ProblemResponse) -> 
     try:
         await response(exchange.scope, exchange.client_receive, exchange.send)
     except Exception:
+        exchange.discard_unsent()
         if exchange.status:
             raise
         await response(exchange.scope, exchange.client_receive, exchange.client_send)

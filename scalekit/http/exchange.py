@@ -45,7 +45,7 @@ class Exchange:
     ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
     bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
     response started. ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an
-    ``on_response_start`` may replace ``client_send`` to transform the messages of the application. In
+    ``on_response_start`` may call ``replace_send`` to transform the messages of the application. In
     ``on_complete``, ``seconds`` is the time from the request to the last byte of the response.
     """
 
@@ -59,11 +59,12 @@ class Exchange:
     seconds = 0.0
     response_headers: list[Header]
     _ended = 0.0
-    _route_path: str | None = None
+    _first_send: Send | None = None
     _route: str | None = None
     _trace_context: TraceContext | None = None
     _replaced: list[Token[Any]] | None = None
-    # State of the chain: the next filter to decide, and the decisions so far.
+    # State of the chain: the route path once computed, the next filter to decide, and the decisions so far.
+    matched_path: str | None = None
     next_decision = 0
     depth = 0
     pending: list[tuple[int, Pending]] | None = None
@@ -84,10 +85,13 @@ class Exchange:
 
     @property
     def route_path(self) -> str:
-        """The path without the prefix that a proxy or a mount has removed: rules match this path."""
-        path = self._route_path
-        if path is None:
-            path = self._route_path = route_path(self.scope) if self.scope.get("root_path") else self.path
+        """The path without the prefix that a proxy has removed: rules match this path."""
+        path = self.matched_path
+        return self.match_path() if path is None else path
+
+    def match_path(self) -> str:
+        """Compute ``route_path``; the chain does so before the application runs, because mounts extend the prefix."""
+        path = self.matched_path = route_path(self.scope) if self.scope.get("root_path") else self.path
         return path
 
     @property
@@ -165,9 +169,44 @@ class Exchange:
         self.is_local_response = True
         self.response_bytes = len(response.body)
         self.response_headers = [*response.headers, *self.added_headers]
-        for start in self.stage.response_starts[self.depth]:
-            start(self)
+        try:
+            for start in self.stage.response_starts[self.depth]:
+                start(self)
+        except BaseException:
+            self._reset_response()
+            raise
         return self.response_headers
+
+    def replace_send(self, send: Send) -> Send:
+        """Send the messages of this response with *send*, and return the function that it replaces.
+
+        An ``on_response_start`` calls this. While *send* holds the start message, it sets ``status`` to 0, because a
+        failure can still become another response; it sets the status of the message when it sends that. After the
+        last message it sets ``client_send`` to the returned function.
+        """
+        replaced = self.client_send
+        if self._first_send is None:
+            self._first_send = replaced
+        self.client_send = send
+        return replaced
+
+    def discard_unsent(self) -> None:
+        """Restore ``client_send`` after a failure, and discard the record of a response of which nothing was sent."""
+        if self.status:
+            self._restore_send()
+        else:
+            self._reset_response()
+
+    def _reset_response(self) -> None:
+        self._restore_send()
+        self.status = self.response_bytes = 0
+        self.is_local_response = False
+        self._ended = 0.0
+
+    def _restore_send(self) -> None:
+        if self._first_send is not None:
+            self.client_send = self._first_send
+            self._first_send = None
 
     def complete(self, error: BaseException | None) -> None:
         """Call ``on_complete`` of the filters; *error* is the exception of the application, or None."""
@@ -209,7 +248,7 @@ class Exchange:
             for start in starts:
                 start(self)
         except BaseException:
-            self.status = 0  # nothing has been sent
+            self._reset_response()
             raise
         message = dict(message)
         message["headers"] = self.response_headers

@@ -100,6 +100,8 @@ class FilterChain:
 
     def run(self, exchange: Exchange) -> Awaitable[None]:
         """Serve by the application, or by the filter that has taken over, once all filters have decided."""
+        if exchange.matched_path is None:
+            exchange.match_path()
         for prepare in exchange.stage.applications[exchange.depth]:
             prepare(exchange)
         takeover = exchange.takeover
@@ -188,8 +190,11 @@ async def _complete(exchange: Exchange) -> None:
     try:
         try:
             await exchange.chain.serve(exchange)
-        except Unavailable as unavailable:
-            await respond_unavailable(exchange, unavailable)
+        except BaseException as error:
+            exchange.discard_unsent()
+            if not isinstance(error, Unavailable):
+                raise
+            await respond_unavailable(exchange, error)
     except BaseException as error:
         exchange.complete(error)
         raise
