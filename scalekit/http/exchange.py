@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from scalekit.http.filter import Pending, Takeover
     from scalekit.http.filter_chain import FilterChain
     from scalekit.http.response import Header, LocalResponse
-    from scalekit.http.route_template import RouteTemplates
     from scalekit.http.stage import Hook, Stage
 
 T = TypeVar("T")
@@ -87,11 +86,8 @@ class Exchange:
     def route_path(self) -> str:
         """The path without the prefix that a proxy has removed: rules match this path."""
         path = self.matched_path
-        return self.match_path() if path is None else path
-
-    def match_path(self) -> str:
-        """Compute ``route_path``; the chain does so before the application runs, because mounts extend the prefix."""
-        path = self.matched_path = route_path(self.scope) if self.scope.get("root_path") else self.path
+        if path is None:
+            path = self.matched_path = route_path(self.scope) if self.scope.get("root_path") else self.path
         return path
 
     @property
@@ -117,11 +113,6 @@ class Exchange:
             if self.seconds:
                 self._route = route
         return route
-
-    @property
-    def templates(self) -> RouteTemplates:
-        """The route templates of the application."""
-        return self.stage.templates
 
     def values(self, name: bytes) -> list[bytes]:
         """Return every value of the request header *name*, which ``request_headers`` of the filter must list."""
@@ -173,16 +164,16 @@ class Exchange:
             for start in self.stage.response_starts[self.depth]:
                 start(self)
         except BaseException:
-            self._reset_response()
+            self.status = 0  # nothing has been sent
+            self.discard_unsent()
             raise
         return self.response_headers
 
     def replace_send(self, send: Send) -> Send:
         """Send the messages of this response with *send*, and return the function that it replaces.
 
-        An ``on_response_start`` calls this. While *send* holds the start message, it sets ``status`` to 0, because a
-        failure can still become another response; it sets the status of the message when it sends that. After the
-        last message it sets ``client_send`` to the returned function.
+        An ``on_response_start`` calls this. While *send* holds the start message, it sets ``status`` to 0: a failure
+        becomes another response. It restores ``status`` when it sends that message, ``client_send`` after the last one.
         """
         replaced = self.client_send
         if self._first_send is None:
@@ -192,21 +183,13 @@ class Exchange:
 
     def discard_unsent(self) -> None:
         """Restore ``client_send`` after a failure, and discard the record of a response of which nothing was sent."""
-        if self.status:
-            self._restore_send()
-        else:
-            self._reset_response()
-
-    def _reset_response(self) -> None:
-        self._restore_send()
-        self.status = self.response_bytes = 0
-        self.is_local_response = False
-        self._ended = 0.0
-
-    def _restore_send(self) -> None:
         if self._first_send is not None:
             self.client_send = self._first_send
             self._first_send = None
+        if not self.status:
+            self.response_bytes = 0
+            self.is_local_response = False
+            self._ended = 0.0
 
     def complete(self, error: BaseException | None) -> None:
         """Call ``on_complete`` of the filters; *error* is the exception of the application, or None."""
@@ -248,7 +231,8 @@ class Exchange:
             for start in starts:
                 start(self)
         except BaseException:
-            self._reset_response()
+            self.status = 0  # nothing has been sent
+            self.discard_unsent()
             raise
         message = dict(message)
         message["headers"] = self.response_headers

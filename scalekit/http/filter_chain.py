@@ -100,8 +100,8 @@ class FilterChain:
 
     def run(self, exchange: Exchange) -> Awaitable[None]:
         """Serve by the application, or by the filter that has taken over, once all filters have decided."""
-        if exchange.matched_path is None:
-            exchange.match_path()
+        if exchange.matched_path is None:  # mounts of the application extend root_path
+            exchange.matched_path = exchange.route_path if exchange.scope.get("root_path") else exchange.path
         for prepare in exchange.stage.applications[exchange.depth]:
             prepare(exchange)
         takeover = exchange.takeover

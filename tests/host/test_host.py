@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,10 +12,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit import Exchange, Filter, Key, StartError, create_app
+from scalekit import Decision, Exchange, Filter, Key, LocalResponse, StartError, create_app, local_problem
 from scalekit.errors import Unavailable
 from scalekit.host import Host
 from scalekit.lifecycle import Phase
@@ -71,6 +72,51 @@ async def test_an_exception_after_the_response_started_adds_nothing_to_it() -> N
     assert client.body == b"half"
     assert client.status == 200
     assert isinstance(error, KeyError)
+
+
+async def test_an_exception_while_a_filter_holds_the_start_becomes_one_500() -> None:
+    statuses: list[int] = []
+
+    class Holds(Filter):
+        def on_response_start(self, exchange: Exchange) -> None:
+            if exchange.status == 200:
+                exchange.replace_send(partial(self.hold, exchange))
+
+        async def hold(self, exchange: Exchange, message: Message) -> None:
+            exchange.status = 0
+
+        def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+            statuses.append(exchange.status)
+
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise KeyError("before the body")
+
+    app = host(half)
+    app.chain = behind(half, Holds())
+    client = Conversation()
+    with pytest.raises(KeyError):
+        await client.run(app, http_scope())
+    assert [message.get("status") for message in client.sent] == [500, None]
+    assert statuses == [0]
+
+
+@pytest.mark.parametrize("decision", [None, local_problem(429, "later")])
+async def test_a_filter_that_fails_when_a_response_starts_leaves_a_500(decision: LocalResponse | None) -> None:
+    class Decides(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            return decision
+
+    class Fails(Filter):
+        def on_response_start(self, exchange: Exchange) -> None:
+            raise LookupError
+
+    app = host(hello)
+    app.chain = behind(hello, Fails(), Decides())
+    client = Conversation()
+    with pytest.raises(LookupError):
+        await client.run(app, http_scope())
+    assert [message.get("status") for message in client.sent] == [500, None]
 
 
 @pytest.mark.parametrize("early", ["http.response.debug", "http.response.early_hint"])
@@ -426,6 +472,40 @@ async def test_plugin_routes_come_before_a_catch_all_of_the_application() -> Non
     app = host(Starlette(routes=[Route("/{path:path}", everything)]), plugins={"visits": {}})
     client, _ = await serve(app, http_scope("/visits/x"))
     assert client.body == b"0"
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {},
+        {"server": {"management_address": "127.0.0.1:9100"}},
+        {"plugins": {"cache": {"policies": [{"path": "/**", "ttl": "60s"}]}}},
+    ],
+)
+async def test_filters_match_the_path_before_a_mount_of_the_application(tables: Any, install: Install) -> None:
+    install(
+        "paths",
+        """
+        from scalekit import Filter, Layer, LayeredFilter, hookimpl
+        class Path(Filter):
+            def on_response_start(self, exchange):
+                exchange.response_headers.append((b"x-path", exchange.route_path.encode()))
+        @hookimpl
+        def scalekit_filters(context): return [LayeredFilter(layer, Path()) for layer in (Layer.EDGE, Layer.RESOURCES)]
+        """,
+    )
+
+    async def users(request: Request) -> Response:
+        return Response("users")
+
+    app = host(
+        Starlette(routes=[Mount("/admin", routes=[Route("/users", users)])]),
+        **{**tables, "plugins": {"paths": {}, **tables.get("plugins", {})}},
+    )
+    client, _ = await serve(app, http_scope("/admin/users"))
+    assert client.body == b"users"
+    paths = [value for name, value in client.sent[0]["headers"] if name == b"x-path"]
+    assert paths == [b"/admin/users"] * 2
 
 
 async def test_a_key_works_without_a_request() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Generator
 from contextvars import ContextVar, copy_context
+from functools import partial
 from types import coroutine
 from typing import Any
 
@@ -80,6 +81,26 @@ async def test_the_route_path_lacks_the_removed_prefix() -> None:
     ends = Ends()
     await serve(behind(page, ends), path="/shop/cart", root_path="/shop")
     assert (ends.exchange.path, ends.exchange.route_path) == ("/shop/cart", "/cart")
+
+
+@pytest.mark.parametrize("root", [None, "", "/shop"])
+@pytest.mark.parametrize("takes_over", [True, False])
+async def test_the_route_path_is_that_before_a_mount_extends_the_prefix(root: str | None, takes_over: bool) -> None:
+    class TakesOver(Filter):
+        def on_request(self, exchange: Exchange) -> Decision:
+            return (lambda app: app(exchange.scope, exchange.receive, exchange.send)) if takes_over else None
+
+    async def mount(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["root_path"] = scope.get("root_path", "") + "/cart"
+        await respond(send)
+
+    outer, inner = Ends(), Ends()
+    below = "/cart/items"
+    more = {} if root is None else {"root_path": root}
+    scope = {key: value for key, value in http_scope(f"{root or ''}{below}").items() if key != "root_path"}
+    await Conversation().run(behind(mount, outer, TakesOver(), inner), scope | more)
+    assert (outer.exchange.route_path, inner.exchange.route_path) == (below, below)
+    assert (inner.exchange is outer.exchange) is not takes_over
 
 
 async def test_every_value_of_a_header() -> None:
@@ -266,6 +287,80 @@ async def test_a_request_creates_no_reference_cycle(kind: str) -> None:
         assert records() == before
     finally:
         gc.enable()
+
+
+class HoldsStart(Filter):
+    """Holds the start of a response until its body, as the plugin compression does."""
+
+    def on_response_start(self, exchange: Exchange) -> None:
+        if not exchange.is_local_response:
+            self.send = exchange.replace_send(partial(self.hold, exchange))
+
+    async def hold(self, exchange: Exchange, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start, exchange.status = message, 0
+            return
+        if not exchange.status:
+            exchange.status = self.start["status"]
+            await self.send(self.start)
+        exchange.client_send = self.send
+        await self.send(message)
+
+
+class Fails(Filter):
+    """Raises when a response starts, as long as *times* is positive."""
+
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
+
+    def on_response_start(self, exchange: Exchange) -> None:
+        self.times -= 1
+        if self.times >= 0:
+            raise LookupError
+
+
+async def test_a_replacement_of_send_transforms_the_messages_and_ends_with_the_last() -> None:
+    ends = Ends()
+    client = await serve(behind(page, ends, HoldsStart()))
+    assert (client.status, client.body) == (200, b"page")
+    assert (ends.exchange.status, ends.exchange.client_send) == (200, client.send)
+
+
+async def test_after_a_failure_a_start_that_was_held_counts_as_unsent() -> None:
+    async def half(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        raise Unavailable("the list of guests")
+
+    ends = Ends()
+    client = await serve(behind(half, ends, HoldsStart(), HoldsStart()))
+    assert [message.get("status") for message in client.sent] == [503, None]
+    assert (ends.exchange.status, ends.exchange.response_bytes) == (503, len(client.body))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_failure_of_a_later_filter_restores_send(count: int) -> None:
+    async def retries(scope: Scope, receive: Receive, send: Send) -> None:
+        with pytest.raises(LookupError):
+            await respond(send)
+        senders.append(ends.exchange.client_send)
+        await respond(send)
+
+    ends = Ends()
+    chain = behind(retries, ends, Fails(), *[HoldsStart() for _ in range(count)])
+    client = Conversation()
+    senders: list[Send] = []
+    exchange = chain.exchange(http_scope(), client.to_app.get, client.send)
+    ends.exchange = exchange
+    await chain.serve(exchange)
+    assert (senders, client.status, client.body) == ([client.send], 200, b"ok")
+
+
+async def test_a_filter_that_fails_on_a_local_response_leaves_no_record_of_it() -> None:
+    ends = Ends()
+    with pytest.raises(LookupError):
+        await serve(behind(page, ends, Fails(), EarlyRecorder("a", [], response(404))))
+    record = ends.exchange
+    assert (record.status, record.response_bytes, record.is_local_response) == (0, 0, False)
 
 
 async def open_websocket(chain: FilterChain, **more: Any) -> Conversation:
