@@ -1,4 +1,4 @@
-# One word a job; each does its own set-up. PYTHON chooses the interpreter, as in `make test PYTHON=python3.13`.
+# Each target installs its own dependencies. PYTHON chooses the interpreter, as in `make test PYTHON=python3.13`.
 
 PYTHON ?= $(shell for name in python3 python3.15 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
@@ -6,13 +6,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-# Where this is set, each of a thousand processes compiles again all that it imports.
+# If this is set, each of the thousand processes of the tests compiles all modules that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run production unit test coverage fuzz check bench load drill clean
 
-# With job control the server has the terminal to itself: Ctrl-C drains it, and make ends with its status, not as
-# interrupted. Without a terminal the server stands in the shell's place, and gets the signal that ends make.
+# With job control only the server gets the Ctrl-C of the terminal: it drains, and make ends with its exit status, not as
+# interrupted. Without a terminal the server replaces the shell, and gets the signal that ends make.
 run: $(VENV)/installed
 	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'; \
 	else exec $(BIN)/scalekit run sample_app/scalekit.toml; fi
@@ -22,16 +22,16 @@ production: $(VENV)/developing
 	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/python -m tests.production; exit $$?'; \
 	else exec $(BIN)/python -m tests.production; fi
 
-# The quick tests that need no server: tests/kinds.py finds which those are.
+# The quick tests without servers, as tests/kinds.py finds them.
 unit: $(VENV)/developing
 	@$(BIN)/python -m pytest -q -n3 --dist=worksteal -m unit
 
-# What fails runs once more at the end. BUSY=2 keeps the machine busy with two endless loops meanwhile.
+# Failed tests run once more at the end. BUSY=2 adds the load of two endless loops.
 test: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@BUSY=$(BUSY) exec setpriv --pdeathsig=TERM $(BIN)/python -m tests.gate
 
-# Branch coverage of all tests but those that load the machine; what is left out of it has its reason in pyproject.toml.
+# Branch coverage of all tests except those marked load; pyproject.toml has the reason of each exclusion.
 coverage: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m pytest -q -n3 --dist=worksteal -m 'not load' --cov $(ARGUMENTS)
@@ -49,8 +49,8 @@ check: $(VENV)/developing
 bench: $(VENV)/developing
 	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
 
-# SCRIPT names another scenario, ON=production another setup, DURATION=short makes it a minute, BASE_URL asks a service
-# that runs already.
+# SCRIPT names another scenario, ON=production another setup, DURATION=short takes a minute, BASE_URL tests a running
+# service.
 load: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m tests.load $(if $(ON),--on $(ON)) $(SCRIPT)

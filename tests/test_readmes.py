@@ -31,7 +31,7 @@ EXAMPLES = [
 def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # some examples write files
     file = tmp_path / "scalekit.toml"
-    file.write_text(example)
+    file.write_text(example.replace("shop.app:app", "sample_app.app:app"))  # shop is the reader's application
     app = create_app(file, app=None if "target" in example else bare_application)
 
     async def once() -> int:

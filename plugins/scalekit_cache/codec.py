@@ -31,9 +31,9 @@ _POLICY_FIELDS: dict[str, tuple[type, ...]] = {
 ABSENT = -1
 
 MAX_CACHED = 1024
-"""Terms that are cached: most responses of a service have one of a few."""
+"""Maximum number of terms that are cached; most responses of a service have one of a few."""
 MAX_CACHED_BYTES = 4096
-"""Bytes of encoded terms that are cached."""
+"""Maximum size of encoded terms that are cached, in bytes."""
 
 Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes]
 """Parts that many responses share: storage policy, tags, and the name of the cache."""

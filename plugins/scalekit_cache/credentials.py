@@ -76,15 +76,15 @@ CREDENTIAL_HEADERS = (
 )
 """Headers that clients and authenticating proxies commonly send; ``*`` stands for any part of a name."""
 MAX_CACHED_NAMES = 4096
-"""Header names whose role is cached."""
+"""Maximum number of header names whose role is cached."""
 PLAIN_HEADERS = frozenset({b"host", *STANDARD_CREDENTIALS})
 """Relevant headers of a request without conditions, range and directives."""
 MAX_NAME_LENGTH = 256
-"""Characters of a header name that is matched; a longer name counts as a credential."""
+"""Maximum length of a header name that is matched; a longer name counts as a credential."""
 MAX_CACHED_USERS = 1024
-"""Users whose credentials are cached, since their digest costs more than the rest of a lookup."""
+"""Maximum number of users whose credentials are cached, since their digest costs more than the rest of a lookup."""
 MAX_CACHED_BYTES = 4096
-"""Bytes of the credential headers of a cached user."""
+"""Maximum size of the credential headers of a cached user, in bytes."""
 
 _COMMON_HEADERS = re.compile(
     rb"accept.*|if-.*|content-.*|sec-(?:fetch|ch|gpc|purpose).*|x-forwarded-.*|x-b3-.*|x-envoy-.*"

@@ -21,7 +21,7 @@ ROUTING_KEYS = ("router", "litestar_app")
 """Scope keys of frameworks that set the endpoint; a 404 has the router but no endpoint."""
 
 MAX_CACHED = 4096
-"""Handlers whose policy is cached."""
+"""Maximum number of handlers whose policy is cached."""
 
 _policies: dict[int, tuple[object, CachePolicy | None]] = {}
 logger = logging.getLogger("scalekit.cache")

@@ -28,7 +28,7 @@ from scalekit_caching import Item, Key, Store, path_tags
 MAX_UNSHARED = 4096
 """Flight keys of responses that were not shareable; the next requests for them are not coalesced."""
 MAX_REFRESHES = 64
-"""Concurrent refreshes in the background."""
+"""Maximum number of concurrent refreshes in the background."""
 
 
 @dataclass(frozen=True)

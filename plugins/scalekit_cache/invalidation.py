@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("scalekit.cache")
 
 MAX_TABLES = 100
-"""Tables with which a response is tagged; a response made from more is not stored."""
+"""Maximum number of tables with which a response is tagged; a response made from more is not stored."""
 ANY_TABLE = name_tag("sql:*")
 """The tag of every response that was made from a table."""
 MAX_TAGS = 1000
-"""Tags of pending or undecided purges; more are replaced by ANY_TABLE."""
+"""Maximum number of tags of pending or undecided purges; more are replaced by ANY_TABLE."""
 MIN_RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.05, 2.0
 """Seconds between two attempts of a pending purge."""
 UNDECIDED_TTL = 30.0

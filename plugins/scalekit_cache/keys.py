@@ -59,9 +59,9 @@ IDENTITY = b":identity"
 IDENTITY_WITHOUT_COOKIES = b":identity-without-cookies"
 """Names in a secondary key that stand for the user's identity; no header has such a name."""
 MAX_VARY = 16
-"""Names in a secondary key; a response that varies by more is not stored."""
+"""Maximum number of names in a secondary key; a response that varies by more is not stored."""
 MAX_CACHED_VALUE = 256
-"""Bytes of a header value whose normalized form is cached; most clients send one of a few values."""
+"""Maximum size in bytes of a header value whose normalized form is cached; most clients send one of a few values."""
 
 _UNORDERED = frozenset({b"accept-encoding", b"accept-charset"})
 """Lists whose order has no meaning; that of languages and media types has in many applications."""

@@ -22,9 +22,9 @@ MAX_POLL_INTERVAL = 0.1
 class LeaderStream:
     """Sends a response in flight to the leader's client, at the pace of that client.
 
-    A task sends the messages *first*, and then the body of *flight* if *sends_body*. The application does not wait for
-    the client while its backlog is within the window of the flight; followers never do. Beyond the window the
-    application waits for the client, so that memory is bounded.
+    A task sends the messages *first*, and then the body of *flight* if *sends_body*. Neither the application nor a
+    follower waits for the client while its backlog is within the window of the flight. Beyond the window the
+    application waits for the client, and followers with it, so that memory is bounded.
     """
 
     def __init__(self, flight: Flight, send: Send, first: Sequence[Message], sends_body: bool) -> None:

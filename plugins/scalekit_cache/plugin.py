@@ -24,7 +24,7 @@ from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
 CLUSTER_NAMESPACE = b"cache "
-"""Separates values in the store of the cluster cache from that plugin's own."""
+"""Key prefix of this plugin's values in the cluster-cache store; prevents collisions with that plugin's own values."""
 REQUIRED_BY: dict[Key[Any], str] = {CLUSTER_STORE: "url", DATABASE: "tags_from_sql"}
 FILTER: Key[CacheFilter] = Key("cache filter", plugin="cache")
 

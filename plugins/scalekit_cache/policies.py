@@ -10,17 +10,18 @@ from scalekit import PathGlob
 
 DEFAULT_STATUSES = frozenset({200, 301, 308})
 MAX_CACHED = 4096
-"""Paths and combinations whose policy is cached."""
+"""Maximum number of paths and combinations whose policy is cached."""
 
 _AMBIGUOUS_PATH = re.compile(rb"%(?:2e|2f|5c|00|3b|3f|23|25)|[\\;\x00-\x20]|//|/\.\.?(?:/|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class CachePolicy:
-    """How responses are stored that do not specify it; times are in seconds, *ttl* None leaves it to the response.
+    """How to store responses that do not specify it themselves.
 
-    *query* are the parameters in the key, None for all. *ignores_cookies* excludes cookies from the credentials.
-    *credential_headers* are request headers from which the route reads credentials.
+    Times are in seconds; with ``ttl=None`` only responses with their own freshness lifetime are stored. *query* are the
+    parameters in the key, None for all. *ignores_cookies* excludes cookies from the credentials. *credential_headers*
+    are request headers from which the route reads credentials.
     """
 
     ttl: float | None = None
@@ -36,7 +37,11 @@ class CachePolicy:
     credential_headers: tuple[bytes, ...] = ()
 
     def combined(self, policy: CachePolicy) -> CachePolicy:
-        """Return this policy with the query, tags, vary and identity of *policy*."""
+        """Return this policy plus *policy*.
+
+        Its ``vary`` and ``tags`` are added, its ``query`` replaces this one's if set, and ``by_identity`` and
+        ``ignores_cookies`` are true if either is.
+        """
         return replace(
             self,
             query=self.query if policy.query is None else policy.query,

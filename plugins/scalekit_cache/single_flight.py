@@ -16,7 +16,7 @@ from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
 from scalekit_caching import Key, Lease
 
 DONE = float("inf")
-"""The position of a leader that reads no more."""
+"""Value of ``leader_position`` when the leader does not read the body."""
 
 
 class FlightOutcome(Enum):
@@ -39,22 +39,31 @@ class Flight:
     """A response in flight, its leader and its followers.
 
     At most *window* bytes are buffered. When the response is longer, the leader sets the pace: chunks before
-    ``leader_position`` are dropped, and a follower that is more than the window behind fails. ``ended`` is set when no
-    more chunks follow.
+    ``leader_position`` are dropped, and a follower that is more than the window behind fails. *since* is the version of
+    the store before the call of the application; ``open`` is whether other requests may still join.
     """
 
     # Defaults on the class, so that a flight without followers sets few attributes.
     freshness: Freshness | None = None
+    """The freshness of the response; None until it starts."""
     lease: Lease | None = None
+    """The lease among processes; None with a store of this process only, or after its release."""
     written: asyncio.Future[None] | None = None
+    """Done when the response is written to the shared store; None when nothing is written."""
     tables: ReadTracker | None = None
+    """The tables that the application has read; None when they are not tracked."""
     outdated = False
+    """Whether the response must not be stored: its data was purged meanwhile, or it has become private."""
     stored_elsewhere = False
+    """Whether the requests of the flight look up the store again, as after another process has stored the response."""
     complete = False
+    """Whether the last chunk of the body is buffered."""
     sequence = 0
     """The sequence number of the call of the application; 0 before it."""
     leader_position: float = DONE
+    """The index of the chunk that the leader reads next."""
     ended = False
+    """Whether no more chunks follow, even if the body is incomplete."""
     status = 0
     variant: tuple[bytes, ...] = ()
     tags: tuple[bytes, ...] = ()
@@ -107,7 +116,7 @@ class Flight:
         return freshness is None or arrival <= self.sequence or is_reusable(freshness, request.directives, now)
 
     def is_obsolete_for(self, request: CacheRequest, now: float) -> bool:
-        """Return whether *request*, and all later ones, need another flight."""
+        """Return whether this flight can no longer be shared: a new one must start for *request* and later ones."""
         freshness = self.freshness
         return "no-cache" in request.directives or freshness is None or not is_reusable(freshness, NO_DIRECTIVES, now)
 

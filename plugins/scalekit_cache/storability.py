@@ -58,7 +58,7 @@ RELEVANT_FIELDS = EXCLUDED_FIELDS | {
 }
 """Response headers that are read, beside targeted ones."""
 MAX_CACHED = 1024
-"""Storage policies that are cached."""
+"""Maximum number of storage policies that are cached."""
 MAX_LENGTH_DIGITS = 18
 """Digits of a ``Content-Length`` that is parsed; Python refuses to parse thousands."""
 

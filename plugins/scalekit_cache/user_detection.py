@@ -2,8 +2,9 @@
 
 FastAPI and Litestar declare the headers, cookies and security schemes of a route. A user is detected after the lookup,
 when the response starts and for each chunk. A middleware of Starlette or FastAPI may pass on a copy of the scope, as
-ASGI recommends; a user that the application has authenticated is then in the copy only. The scope of the request shows
-how far it was passed on itself: to the application, or to the last route that has set its name in it.
+ASGI recommends; a user that the application has authenticated is then in the copy only. Routers write the matched route
+into the scope that they receive. The last route in the original scope therefore shows where a middleware continued with
+a copy.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from scalekit_cache.request import CacheRequest
 State = Mapping[str, object]
 NO_STATE: State = MappingProxyType({})
 MAX_DEPTH = 20
-"""Levels of middleware and mounts that are inspected."""
+"""Maximum number of levels of middleware and mounts that are inspected."""
 MAX_CACHED = 4096
-"""Routes whose parameters are cached."""
+"""Maximum number of routes whose parameters are cached."""
 MAX_DEPENDENCIES = 1000
-"""Dependencies of one route that are inspected."""
+"""Maximum number of dependencies of one route that are inspected."""
 
 
 def detect_user(request: CacheRequest, scope: Scope, policy: CachePolicy, initial_state: State) -> None:
@@ -123,8 +124,8 @@ def is_copied(scope: Scope) -> bool:
 def may_copy(app: Any, depth: int) -> bool:
     """Return whether *app*, the target of the last route in a scope, may have passed on a copy of the scope.
 
-    That is a middleware of a route or mount that is not Starlette's own, or an application with routes, because one of
-    those would be the last route in the scope.
+    A middleware other than those of Starlette and FastAPI may. So may an application with routes: if it had received
+    the original scope, one of its routes would be the last.
     """
     if isroutine(app) or isinstance(app, type):
         return False

@@ -1,7 +1,8 @@
 """Validation of responses (RFC 9111, section 4.3).
 
-Clients validate their responses by conditions, which a stored response satisfies with 200, 206, 304 or 416 (RFC 9110,
-sections 13 and 14). The cache validates its own by a conditional request to the application, and updates it by a 304.
+A conditional or range request from a client is served from the stored response, with 200, 206, 304 or 416 (RFC 9110,
+sections 13 and 14). The cache validates a stored response by a conditional request to the application, and updates it
+by a 304.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class ClusterCacheConfig(Table):
     tls: Tls | None = None
     """TLS to the nodes; an empty table turns it on."""
     read_from: Literal["primary", "replica"] = "primary"
-    """``replica`` reads values from replicas, which may be older; tag versions are read from masters all the same."""
+    """``replica`` reads values from replicas, which may lag; tag versions always from primaries: purges are instant."""
     store_timeout: PositiveDuration = Duration("50ms")
     """Timeout of a call of the cluster; a call that times out is a miss."""
     disconnected_ttl: Duration = Duration("800ms")

@@ -11,13 +11,13 @@ Header = tuple[bytes, bytes]
 
 NO_BODY = frozenset({204, 205, 304})
 PARTIAL = 206
-"""Its ranges are those of the representation that is not encoded."""
+"""206 Partial Content: not compressed, because its ranges count bytes of the uncompressed body."""
 MAX_TYPES = 1000
-"""Values of Content-Type that are remembered."""
+"""Maximum number of values of Content-Type that are cached."""
 
 
 class Eligibility:
-    """The rules of the file."""
+    """Rules of ``[plugins.compression]``: which responses are compressed."""
 
     def __init__(self, config: CompressionConfig) -> None:
         self._types = re.compile("|".join(map(_type_pattern, config.types)) or "(?!)").fullmatch
@@ -31,7 +31,10 @@ class Eligibility:
         return any(matches(path) for matches in self._excluded)
 
     def allows(self, status: int, headers: Sequence[Header], credentials: Collection[bytes]) -> bool:
-        """Return whether a response may be compressed; its request has *credentials*, names of headers."""
+        """Return whether a response may be compressed.
+
+        *credentials*: names of the credential headers in the request.
+        """
         if status < 200 or status in NO_BODY or status == PARTIAL:
             return False
         found = dict(headers)

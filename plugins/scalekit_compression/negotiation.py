@@ -8,7 +8,7 @@ from collections.abc import Sequence
 WEIGHT = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 ALIASES = {"x-gzip": "gzip"}
 MAX_VALUES = 1000
-"""Values of Accept-Encoding whose choice is remembered."""
+"""Maximum number of values of Accept-Encoding whose choice is cached."""
 
 
 class Negotiator:

@@ -13,7 +13,7 @@ from scalekit_cors.config import ANY, CorsConfig, CorsRules
 Header = tuple[bytes, bytes]
 
 MAX_ORIGINS = 1000
-"""Allowed origins whose headers a policy stores; all are removed when it has that many."""
+"""Maximum number of allowed origins whose headers are cached by a policy; at that number all are removed."""
 MAX_ORIGIN_LENGTH = 256
 """Bytes of the longest origin whose headers are stored."""
 ALLOW_ORIGIN = b"access-control-allow-origin"

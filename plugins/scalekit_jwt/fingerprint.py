@@ -12,7 +12,7 @@ from hmac import compare_digest
 
 BYTES = 32
 MAX_VALUES = 16
-"""Cookies of the same name that are compared per request."""
+"""Maximum number of cookies of the same name that are compared per request."""
 
 
 class FingerprintCookie:

@@ -25,7 +25,7 @@ THREADS = 2
 MAX_QUEUE = 100
 """Passwords that may wait for a thread; another raises Unavailable (503) at once."""
 MAX_CACHED = 10_000
-"""Cached successful verifications."""
+"""Maximum number of successful verifications that are cached."""
 MAX_BYTES = 1024
 """Maximum length of a password in bytes."""
 DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQxMjM0NTY3OA$YyUxYyjrzWqj1D4LgmWmRNVbtxrv/2OJ0JXGjyXZ2F0"

@@ -20,7 +20,7 @@ class ReplicaRouter:
         self._replay_waiter = replay_waiter
 
     async def choose(self, consistency: Consistency | None) -> Replica | FallbackReason:
-        """Return a replica that has replayed *consistency*, after waiting if needed, or why to use the primary."""
+        """Return a replica that has replayed the LSN of *consistency*, or why to use the primary; wait if needed."""
         if consistency is None:
             return FallbackReason.UNKNOWN
         if consistency.wrote or consistency.pending:

@@ -75,7 +75,10 @@ def _mask_secret(value: object) -> str:
 
 
 def _origin(document: Document, path: Path) -> str:
-    """Return the origin of *path*, or of the short form, such as a string, that replaces its table."""
+    """Return the origin of *path*.
+
+    If its table was written in short form (a string in place of a table), return the origin of that.
+    """
     if path in document.origins:
         return str(document.origins[path])
     outer = value_at(document.data, path[:-1])

@@ -26,7 +26,7 @@ class Substitution:
 
 
 def substitute(text: str, environment: Mapping[str, str]) -> Substitution:
-    """Replace each reference in *text*; as in a shell, ``:-`` has the default of a variable that is unset or empty."""
+    """Replace each reference in *text*; ``${NAME:-default}`` inserts the default when NAME is unset or empty."""
     names: list[str] = []
     mistakes: list[str] = []
 

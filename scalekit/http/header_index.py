@@ -1,4 +1,4 @@
-"""One walk over the request headers for all filters of a chain."""
+"""Index the request headers once for all filters of a chain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 Headers = Sequence[tuple[bytes, bytes]]
 
 MAX_NAMES = 4096
-"""Header names whose look-up is memoized."""
+"""Maximum number of header names whose lookup is cached."""
 NOT_REPEATED: Mapping[bytes, list[bytes]] = {}
 
 

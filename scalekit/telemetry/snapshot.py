@@ -14,11 +14,11 @@ LabelValues = tuple[str, ...]
 
 @dataclass(slots=True)
 class MetricFamily:
-    """All series of one metric; *data* has the result of each series' ``data()`` by label values."""
+    """All series of one metric; *labels* are label names, *data* has each series' ``data()`` by label values."""
 
     kind: str
     help: str
-    labels: LabelValues
+    labels: tuple[str, ...]
     multiprocess_mode: str = "sum"
     bounds: tuple[float, ...] = ()
     data: dict[LabelValues, Any] = field(default_factory=dict)

@@ -28,7 +28,7 @@ from scalekit_redis import (
 VERSIONS_TTL = 31 * 86400.0
 """TTL of tag versions after the last purge, in seconds; longer than that of any item."""
 MAX_TAGS = 100_000
-"""Tags whose version is stored."""
+"""Maximum number of tags whose version is stored."""
 SCAN_COUNT = 500
 """Keys that one step of a scan visits."""
 OPERATOR_TIMEOUT = 5.0

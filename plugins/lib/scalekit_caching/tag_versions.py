@@ -13,7 +13,7 @@ from scalekit_caching.items import Item
 from scalekit_caching.shared_store import SharedStore
 
 MAX_TAGS = 10_000
-"""Tags whose version is stored. An item older than the version dropped last counts as purged."""
+"""Maximum number of tags whose version is stored. An item older than the version dropped last counts as purged."""
 
 
 class TagVersions:

@@ -1,7 +1,7 @@
 """Client tracking over all servers: report changed keys while every server reports its changes.
 
-A cluster has one tracking connection for each master, a standalone server has one. Changes are complete only while
-all of them are active.
+A cluster has one tracking connection for each master, a standalone server has one. No change is missed while all
+connections are active.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scalekit_redis.url import HostPort
 
 
 class ClientTracking:
-    """Reports changes of keys that begin with one of *prefixes*; complete while ``active`` is true."""
+    """Reports changes of keys that begin with one of *prefixes*; misses none while ``active`` is true."""
 
     def __init__(
         self,

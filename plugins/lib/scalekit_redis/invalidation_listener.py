@@ -10,9 +10,9 @@ from dataclasses import dataclass
 class InvalidationListener:
     """Callbacks for changed keys. They run in the event loop and must be short and not raise.
 
-    *on_start*: from now on every change is reported, and none before was. *on_invalidate*: these keys were changed,
-    deleted or have expired. *on_lost*: changes are no longer reported; all before its argument, a time on the
-    monotonic clock, have been. A FLUSHALL calls *on_lost* and then *on_start*.
+    *on_start()*: changes are reported from now on; earlier ones may have been missed. *on_invalidate(keys)*: *keys*
+    were changed, deleted or have expired. *on_lost(until)*: reporting has stopped; all changes before *until*
+    (monotonic clock, seconds) were reported. A FLUSHALL calls *on_lost* and then *on_start*.
     """
 
     on_start: Callable[[], None]

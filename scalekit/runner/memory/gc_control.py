@@ -25,7 +25,7 @@ def gc_paused() -> Generator[None, None, None]:
 
 
 def freeze_imports(table: Memory) -> None:
-    """Exclude all imported objects from later collections (``gc.freeze``) when the table says so."""
+    """Exclude all imported objects from later collections (``gc.freeze``) when ``gc_freeze`` is set."""
     if table.gc_freeze:
         gc.freeze()
 

@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 MAX_HEADS = 1024
 MAX_BYTES = 2048
-"""Bytes of a cached head, at most."""
+"""Maximum size of a cached head, in bytes."""
 END = b"\r\n\r\n"
 UNCACHEABLE_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade", b"connection"})
 """Header fields of requests that have a body or control the connection."""

@@ -16,7 +16,7 @@ from scalekit.http.response import LocalResponse
 Header = tuple[bytes, bytes]
 
 MAX_CACHED_NAMES = 1000
-"""Field names in the cache, at most."""
+"""Maximum number of field names that are cached."""
 MAX_CACHED_NAME_LENGTH = 100
 VALUE_BYTES = bytes(byte for byte in range(256) if not HEADER_VALUE_RE.match(bytes([byte])))
 """All bytes that are allowed in a field value."""

@@ -1,4 +1,5 @@
-"""Detect side effects of importing that forked workers would lose or must not share: threads, sockets, generators."""
+"""Detect side effects of importing that forked workers would lose or must not share: threads, sockets, random
+number generators."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ REMEDY = "create it in a lifespan, or set server.preload = false"
 
 
 class ImportSideEffects:
-    """Threads, open descriptors and random generators; descriptors that were open at creation do not count."""
+    """Threads, open descriptors and random number generators; descriptors that were open at creation do not count."""
 
     def __init__(self) -> None:
         self._before = _descriptors()
@@ -35,7 +36,7 @@ class ImportSideEffects:
         opened = [_described(each, name) for each, name in _descriptors().items() if self._before.get(each) != name]
         found = [f"importing opened {each}, which all workers share: {REMEDY}" for each in opened if each]
         same = "from which all workers draw the same numbers"
-        found += [f"importing created the random generator {each}, {same}: {REMEDY}" for each in _generators()]
+        found += [f"importing created the random number generator {each}, {same}: {REMEDY}" for each in _generators()]
         return found[:MAX_WARNINGS]
 
 
@@ -84,7 +85,7 @@ def _address(address: Any) -> str:
 
 
 def _generators() -> Iterator[str]:
-    """Yield the names of random generators in modules, except those that are reseeded after a fork."""
+    """Yield the names of random number generators in modules, except those that are reseeded after a fork."""
     numpy_random = sys.modules.get("numpy.random")
     kinds: tuple[type, ...] = (random.Random,)
     if numpy_random is not None:

@@ -215,7 +215,7 @@ def test_threads_started_by_an_import_disable_preload() -> None:
         ),
         ("import asyncio\nloop = asyncio.new_event_loop()\n", "the selector of an event loop"),
         ("import sqlite3\ndb = sqlite3.connect('a.db')\ndb.execute('CREATE TABLE a (b)')\n", "/a.db for reading and"),
-        ("import random\nlots = random.Random(1)\n", "the random generator service.lots"),
+        ("import random\nlots = random.Random(1)\n", "the random number generator service.lots"),
     ],
     ids=["listener", "connection", "loop", "database", "generator"],
 )
@@ -257,7 +257,7 @@ lots = numpy_random.Generator()
 """ + RESPONDS_WITH.format("seeded == [os.getpid()]")
     with supervised(2, source=source) as service:
         assert service.get("/") == "True"
-        service.wait_for_log("importing created the random generator service.lots")
+        service.wait_for_log("importing created the random number generator service.lots")
 
 
 def test_a_worker_imports_nothing_after_the_fork() -> None:
