@@ -353,5 +353,5 @@ def test_test_fails_without_its_server_in_ci(tmp_path: Path) -> None:
 
 
 def test_unknown_server_is_refused() -> None:
-    with pytest.raises(ValueError, match="no server is named reddis"):
+    with pytest.raises(ValueError, match="unknown server reddis"):
         servers.missing("reddis")
