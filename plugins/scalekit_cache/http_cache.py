@@ -125,6 +125,11 @@ class HttpCache:
         """Return the one of *variants* for *request*, from this process or the shared store."""
         return await self.store.get((variants.token, *request.variant_key(variants.names)))
 
+    def variant_names(self, primary_key: Key) -> tuple[bytes, ...]:
+        """Return the request headers by which the stored variants of *primary_key* vary, as far as is known here."""
+        found = self.store.peek_unsynced(primary_key)
+        return found.names if type(found) is Variants else ()
+
     def cache_status(self, reason: bytes, status: int, outcome: bytes) -> bytes:
         """Return the member of ``Cache-Status`` for a response of the application with *status*.
 

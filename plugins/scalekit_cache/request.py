@@ -122,15 +122,20 @@ class CacheRequest:
             return (self._identity(self._credentials.cookie),)
         return variant_key(names, self.fields)
 
+    def may_coalesce(self, policy: CachePolicy) -> bool:
+        """Return whether other requests may wait for the response."""
+        is_special = self.method != "GET" or b"range" in self.relevant_headers or self.has_body
+        return not is_special and not self.is_private(policy)
+
     def is_private(self, policy: CachePolicy) -> bool:
         """Return whether the response will be for this user only, so that no other request need wait for it."""
         if not self.credentials or policy.by_identity:
             return False
         return bool(self.credentials & ~(COOKIE if policy.ignores_cookies else 0))
 
-    def flight_key(self, primary_key: Key, policy: CachePolicy) -> Key:
-        """Return the key under which requests for *primary_key* are coalesced."""
-        names = policy.vary
+    def flight_key(self, primary_key: Key, policy: CachePolicy, stored_names: tuple[bytes, ...] = ()) -> Key:
+        """Return the key under which requests for *primary_key* are coalesced; variants are by *stored_names*."""
+        names = (*policy.vary, *stored_names)
         if policy.by_identity:
             names = (*names, IDENTITY_WITHOUT_COOKIES if policy.ignores_cookies else IDENTITY)
         return (*primary_key, *self.variant_key(names)) if names else primary_key

@@ -30,6 +30,8 @@ class RequestHandler:
     """One request of the resource *primary_key*."""
 
     flight: Flight
+    _variant_names: tuple[bytes, ...] = ()
+    """The ``Vary`` of a flight for another variant; the next flight is for requests of the same variant."""
 
     def __init__(
         self,
@@ -90,8 +92,7 @@ class RequestHandler:
         (self.cache.metrics.hit if response.expires > now else self.cache.metrics.stale).inc()
         self.scope.update(response.route_scope)
         request, headers = self.request, response.headers_at(now)
-        conditions = request.relevant_headers
-        await send_stored(response, headers, conditions, method=request.method, now=now, send=self.send)
+        await send_stored(response, headers, request.relevant_headers, method=request.method, now=now, send=self.send)
 
     def fetch_from_app(self, reason: bytes, stale: StoredResponse | None = None) -> Awaitable[None]:
         """Get a response from the application, together with concurrent requests for it."""
@@ -111,12 +112,10 @@ class RequestHandler:
 
     def _fetch(self, reason: bytes, stale: StoredResponse | None) -> Awaitable[None]:
         request, policy = self.request, self.policy
-        is_special = request.method != "GET" or b"range" in request.relevant_headers or request.has_body
-        if is_special or request.is_private(policy):
+        if not request.may_coalesce(policy):
             return self._lead(self._private_flight(), reason, stale)
-        key = self.primary_key
-        if policy.vary or policy.by_identity:
-            key = request.flight_key(key, policy)
+        names = self.cache.variant_names(self.primary_key) or self._variant_names
+        key = request.flight_key(self.primary_key, policy, names)
         flight, leads = self.cache.join_flight(key, self.primary_key)
         if not leads:
             return self._wait(flight, reason, stale)
@@ -147,6 +146,9 @@ class RequestHandler:
         elif outcome is FlightOutcome.LEAD:
             flight.since = cache.store.version
             await (self._lead_all if cache.store.shared else self._lead)(flight, reason, stale)
+        elif outcome is FlightOutcome.STARTED and not self._variant_names and flight.other_variant_names(request):
+            self._variant_names = flight.other_variant_names(request)
+            await self.handle()
         else:
             await self._lead(self._private_flight(), reason, stale)
 
@@ -227,8 +229,7 @@ class RequestHandler:
         outcome = STORED if recorder.not_stored is None else recorder.not_stored.value
         status = b"%b; hit; %b; fwd-status=304%b" % (self.cache.name, recorder.reason, outcome)
         headers = [*response.headers_with_age(now, status), *recorder.extra]
-        conditions = request.relevant_headers
-        await send_stored(response, headers, conditions, method=request.method, now=now, send=self.send)
+        await send_stored(response, headers, request.relevant_headers, method=request.method, now=now, send=self.send)
 
     async def _follow(self, flight: Flight, reason: bytes) -> None:
         """Send the response of another request as it arrives."""

@@ -110,6 +110,14 @@ class Flight:
             return False
         return request.variant_key(freshness.storage_policy.vary) == self.variant
 
+    def other_variant_names(self, request: CacheRequest) -> tuple[bytes, ...]:
+        """Return the names by which the response varies when *request* may reuse another variant only, or ()."""
+        freshness = self.freshness
+        if freshness is None or request.missing_credentials(freshness.storage_policy):
+            return ()
+        names = freshness.storage_policy.vary
+        return names if request.variant_key(names) != self.variant else ()
+
     def is_valid_for(self, request: CacheRequest, arrival: int, now: float) -> bool:
         """Return whether the application was called after the *arrival* of *request*, or the response is reusable."""
         freshness = self.freshness

@@ -17,6 +17,53 @@ MediaType = Annotated[
 ]
 
 
+FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
+CREDENTIAL_HEADERS = (
+    "Proxy-Authorization",
+    "API-Key",
+    "X-API-Key",
+    "X-Auth-Token",
+    "X-Access-Token",
+    "X-Session-Token",
+    "Client-Cert",
+    "X-Client-Cert",
+    "X-Forwarded-Client-Cert",
+    "SSL-Client-Cert",
+    "X-SSL-Client-Cert",
+    "Remote-User",
+    "X-Remote-User",
+    "X-User",
+    "X-User-Id",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Access-Token",
+    "X-Authenticated-User",
+    "X-Authentik-Username",
+    "X-Authentik-JWT",
+    "X-Webauth-User",
+    "X-Consumer-Id",
+    "X-Consumer-Username",
+    "X-Amzn-Oidc-Identity",
+    "X-Amzn-Oidc-Data",
+    "X-Amzn-Oidc-Accesstoken",
+    "Cf-Access-Jwt-Assertion",
+    "Cf-Access-Authenticated-User-Email",
+    "X-Goog-IAP-JWT-Assertion",
+    "X-Goog-Authenticated-User-Email",
+    "X-Goog-Authenticated-User-Id",
+    "X-MS-CLIENT-PRINCIPAL",
+    "X-MS-CLIENT-PRINCIPAL-ID",
+    "X-MS-CLIENT-PRINCIPAL-NAME",
+    "X-Pomerium-Jwt-Assertion",
+    "Tailscale-User-Login",
+)
+"""Headers by which clients and authenticating proxies commonly identify the user."""
+
+
 class CompressionConfig(Table):
     """Which responses are compressed, and how."""
 
@@ -37,6 +84,8 @@ class CompressionConfig(Table):
     """Media types that are compressed."""
     private: bool = False
     """Compress responses to requests with credentials too; see BREACH in the README."""
+    credential_headers: tuple[FieldName, ...] = CREDENTIAL_HEADERS
+    """Request headers that identify the user, beside ``Authorization`` and ``Cookie``; a list replaces the default."""
     exclude: tuple[PathGlob, ...] = ()
     """Paths whose responses are never compressed."""
     br_level: Annotated[int, Field(ge=0, le=11)] = 4

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping
 
 from scalekit_compression.config import CompressionConfig
 
-Header = tuple[bytes, bytes]
+Fields = Mapping[bytes, bytes]
 
 NO_BODY = frozenset({204, 205, 304})
 PARTIAL = 206
 """206 Partial Content: not compressed, because its ranges count bytes of the uncompressed body."""
+FIXED = frozenset({b"content-encoding", b"content-range", b"content-digest", b"repr-digest", b"digest", b"content-md5"})
+"""Response headers that describe the bytes of the body, so that a coding would make them wrong."""
 MAX_TYPES = 1000
 """Maximum number of values of Content-Type that are cached."""
+MAX_VALUE = 256
+"""Maximum size of a value of Content-Type that is cached, in bytes."""
+MAX_DIGITS = 18
+"""Maximum number of digits of a Content-Length; a longer one is malformed."""
+QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
 
 
 class Eligibility:
@@ -24,40 +31,65 @@ class Eligibility:
         self._known: dict[bytes, bool] = {}
         self.min_size = int(config.min_size)
         self.private = config.private
-        self._excluded = [glob.matches for glob in config.exclude]
 
-    def excludes(self, path: str) -> bool:
-        """Return whether responses of *path* are never compressed."""
-        return any(matches(path) for matches in self._excluded)
-
-    def allows(self, status: int, headers: Sequence[Header], credentials: Collection[bytes]) -> bool:
-        """Return whether a response may be compressed.
-
-        *credentials*: names of the credential headers in the request.
-        """
+    def allows(self, status: int, fields: Fields, has_credentials: bool) -> bool:
+        """Return whether a response with the headers *fields* may be encoded; *has_credentials* is of its request."""
         if status < 200 or status in NO_BODY or status == PARTIAL:
             return False
-        found = dict(headers)
-        length = found.get(b"content-length")
-        if length is not None and int(length) < self.min_size:
+        value = fields.get(b"content-length")
+        if value is not None:
+            length = parse_length(value)
+            if length is None or length < self.min_size:
+                return False
+        return self._has_type(fields.get(b"content-type", b"")) and self._may_encode(fields, has_credentials)
+
+    def allows_not_modified(self, fields: Fields, has_credentials: bool) -> bool:
+        """Return whether the 200 that a 304 with the headers *fields* stands for may be compressed."""
+        media_type = fields.get(b"content-type")
+        return (media_type is None or self._has_type(media_type)) and self._may_encode(fields, has_credentials)
+
+    def _may_encode(self, fields: Fields, has_credentials: bool) -> bool:
+        if not FIXED.isdisjoint(fields):
             return False
-        if b"content-encoding" in found or b"content-range" in found:
-            return False
-        if not self._has_type(found.get(b"content-type", b"")):
-            return False
-        directives = found.get(b"cache-control", b"").lower()
+        directives = directive_names(fields.get(b"cache-control", b""))
         if b"no-transform" in directives:
             return False
-        return self.private or b"public" in directives or not (credentials or b"set-cookie" in found)
+        if self.private or (b"public" in directives and b"private" not in directives):
+            return True
+        return not has_credentials and b"set-cookie" not in fields
 
     def _has_type(self, value: bytes) -> bool:
         known = self._known.get(value)
         if known is None:
-            if len(self._known) >= MAX_TYPES:
-                self._known.clear()
             media_type = value.decode("latin-1").partition(";")[0].strip().lower()
-            known = self._known[value] = self._types(media_type) is not None
+            known = self._types(media_type) is not None
+            if len(value) <= MAX_VALUE:
+                if len(self._known) >= MAX_TYPES:
+                    self._known.clear()
+                self._known[value] = known
         return known
+
+
+def fold_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return *headers* by name in lower case; values of repeated ones are joined by commas."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        fields[key] = fields[key] + b", " + value if key in fields else value
+    return fields
+
+
+def directive_names(cache_control: bytes) -> set[bytes]:
+    """Return the names of the directives in *cache_control*, in lower case."""
+    if not cache_control:
+        return set()
+    parts = QUOTED.sub(b"", cache_control).lower().split(b",")
+    return {part.partition(b"=")[0].strip() for part in parts}
+
+
+def parse_length(value: bytes) -> int | None:
+    """Return the Content-Length *value* in bytes, or None when it is malformed or too long."""
+    return int(value) if value.isdigit() and len(value) <= MAX_DIGITS else None
 
 
 def _type_pattern(media_type: str) -> str:

@@ -5,16 +5,17 @@ The cache stores compressed responses, one variant for each coding, so a hit is 
 
 from __future__ import annotations
 
-from scalekit import Exchange, Filter
+from scalekit import Exchange, Filter, PathTable
 from scalekit_compression.config import CompressionConfig
-from scalekit_compression.eligibility import Eligibility
-from scalekit_compression.encoders import make_encoder
+from scalekit_compression.eligibility import Eligibility, Fields, fold_headers
 from scalekit_compression.negotiation import Negotiator
-from scalekit_compression.response_encoder import ResponseEncoder
+from scalekit_compression.response_encoder import WEAK, Headers, ResponseEncoder, encoded_headers, weaken_etag
 
 ACCEPT_ENCODING = b"accept-encoding"
-CREDENTIALS = frozenset({b"authorization", b"cookie"})
+IF_NONE_MATCH = b"if-none-match"
 VARY = (b"vary", b"Accept-Encoding")
+EVENT_STREAM = b"text/event-stream"
+NOT_MODIFIED = 304
 
 
 class NegotiationFilter(Filter):
@@ -24,40 +25,86 @@ class NegotiationFilter(Filter):
 
     def __init__(self, config: CompressionConfig) -> None:
         self._negotiator = Negotiator(config.codings)
+        self._excluded = excluded_paths(config)
 
     def on_request(self, exchange: Exchange) -> None:
-        """Replace the value of Accept-Encoding by the chosen coding, or remove it."""
-        value = exchange.headers.get(ACCEPT_ENCODING)
-        if value is None:
+        """Replace the value of Accept-Encoding by the chosen coding, or remove it; not on excluded paths."""
+        value = accept_encoding(exchange)
+        if value is None or (self._excluded is not None and self._excluded.find(exchange.route_path)):
             return
-        if ACCEPT_ENCODING in exchange.repeated:
-            value = b",".join(exchange.values(ACCEPT_ENCODING))
         coding = self._negotiator.choose(value)
-        if value != coding:
+        if value != coding or not value:
             exchange.replace_header(ACCEPT_ENCODING, coding)
 
 
 class CompressionFilter(Filter):
     """Compresses responses of the application with the coding in Accept-Encoding."""
 
-    request_headers = frozenset({ACCEPT_ENCODING, *CREDENTIALS})
-
     def __init__(self, config: CompressionConfig) -> None:
         self._config = config
         self._eligibility = Eligibility(config)
+        self._negotiator = Negotiator(config.codings)
+        self._excluded = excluded_paths(config)
+        self._credentials = frozenset(name.lower().encode() for name in config.credential_headers) | {
+            b"authorization",
+            b"cookie",
+        }
+        self.request_headers = self._credentials | {ACCEPT_ENCODING, IF_NONE_MATCH}
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Compress the body when request and response allow it; add ``Vary`` to every compressible response."""
         if exchange.is_local_response or exchange.scope["type"] != "http":
             return
+        if self._excluded is not None and self._excluded.find(exchange.route_path):
+            return
+        fields = fold_headers(exchange.response_headers)
+        has_credentials = not self._credentials.isdisjoint(exchange.headers)
+        if exchange.status == NOT_MODIFIED:
+            if self._eligibility.allows_not_modified(fields, has_credentials):
+                self._adapt_not_modified(exchange, fields)
+        elif self._eligibility.allows(exchange.status, fields, has_credentials):
+            add_vary(exchange.response_headers, fields)
+            coding = self._coding(exchange)
+            if coding:
+                self._encode(exchange, coding, fields)
+
+    def _coding(self, exchange: Exchange) -> str:
+        """Return the chosen coding, also when a filter or middleware has replaced Accept-Encoding since."""
+        value = accept_encoding(exchange)
+        return self._negotiator.choose(value).decode() if value else ""
+
+    def _encode(self, exchange: Exchange, coding: str, fields: Fields) -> None:
+        length = fields.get(b"content-length")
+        if exchange.scope["method"] != "HEAD":
+            level, min_size = self._config.level(coding), self._eligibility.min_size
+            event_stream = fields[b"content-type"].lower().startswith(EVENT_STREAM)
+            ResponseEncoder(exchange, coding, level, min_size, length=length, event_stream=event_stream)
+        elif length is not None:  # the response to GET is compressed
+            exchange.response_headers[:] = encoded_headers(exchange.response_headers, coding.encode(), None)
+
+    def _adapt_not_modified(self, exchange: Exchange, fields: Fields) -> None:
+        """Send the Vary and, when the client has the compressed response, the ETag of the 200 (RFC 9110, 15.4.5)."""
         headers = exchange.response_headers
-        credentials = CREDENTIALS & exchange.headers.keys()
-        if not self._eligibility.allows(exchange.status, headers, credentials):
-            return
-        if self._eligibility.excludes(exchange.route_path):
-            return
+        add_vary(headers, fields)
+        etag, tags = fields.get(b"etag"), exchange.headers.get(IF_NONE_MATCH, b"*")
+        if etag is not None and (tags.strip() == b"*" or WEAK + etag in tags) and self._coding(exchange):
+            headers[:] = weaken_etag(headers)
+
+
+def excluded_paths(config: CompressionConfig) -> PathTable[bool] | None:
+    """Return whether the responses of a path are never compressed, or None when no path is excluded."""
+    return PathTable(False, [(glob, True) for glob in config.exclude]) if config.exclude else None
+
+
+def accept_encoding(exchange: Exchange) -> bytes | None:
+    """Return the value of Accept-Encoding, or None without one."""
+    if ACCEPT_ENCODING in exchange.repeated:
+        return b",".join(exchange.values(ACCEPT_ENCODING))
+    return exchange.headers.get(ACCEPT_ENCODING)
+
+
+def add_vary(headers: Headers, fields: Fields) -> None:
+    """Add ``Vary: Accept-Encoding`` to *headers*, unless they have it."""
+    names = {name.strip() for name in fields.get(b"vary", b"").lower().split(b",")}
+    if ACCEPT_ENCODING not in names and b"*" not in names:
         headers.append(VARY)
-        coding = exchange.headers.get(ACCEPT_ENCODING, b"").decode("latin-1")
-        if coding and exchange.scope["method"] != "HEAD":
-            encoder = make_encoder(coding, self._config.level(coding))
-            exchange.client_send = ResponseEncoder(exchange, coding, encoder, self._eligibility.min_size).send

@@ -9,6 +9,8 @@ WEIGHT = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 ALIASES = {"x-gzip": "gzip"}
 MAX_VALUES = 1000
 """Maximum number of values of Accept-Encoding whose choice is cached."""
+MAX_VALUE = 256
+"""Maximum size of such a value, in bytes."""
 
 
 class Negotiator:
@@ -22,10 +24,11 @@ class Negotiator:
         """Return the coding that the client prefers, or an empty text for none."""
         choice = self._choices.get(accept_encoding)
         if choice is None:
-            if len(self._choices) >= MAX_VALUES:
-                self._choices.clear()
             choice = choose_coding(accept_encoding.decode("latin-1"), self._codings).encode()
-            self._choices[accept_encoding] = choice
+            if len(accept_encoding) <= MAX_VALUE:
+                if len(self._choices) >= MAX_VALUES:
+                    self._choices.clear()
+                self._choices[accept_encoding] = choice
         return choice
 
 

@@ -127,6 +127,35 @@ async def test_followers_of_another_variant_get_their_own_response() -> None:
     assert [response.body for response in await asyncio.gather(*tasks)] == [b"1", b"2"] * 3
 
 
+async def test_concurrent_requests_share_one_call_for_each_variant() -> None:
+    headers = [("Cache-Control", "max-age=1"), ("Vary", "Foo"), ("ETag", '"1"')]
+    harness = CacheHarness(origin := Origin(Reply(headers)))
+    for foos in ("1" + 50 * "2", 25 * "12"):  # the second time the variants are stored and stale
+        origin.gate = asyncio.Event()
+        calls = origin.calls
+        tasks = [asyncio.create_task(harness.fetch(headers=[("Foo", foo)])) for foo in foos]
+        await asyncio.sleep(0.05)
+        origin.gate.set()
+        bodies = [response.body for response in await asyncio.gather(*tasks)]
+        assert origin.calls - calls == 2
+        assert len(set(bodies)) == 2
+        assert {origin.header("Foo", call) for call in range(calls, calls + 2)} == {"1", "2"}
+        harness.pass_time(10)
+
+
+async def test_a_vary_that_differs_with_each_response_delays_no_request_twice() -> None:
+    replies = [Reply([("Cache-Control", "max-age=60"), ("Vary", name)]) for name in ("Foo", "Foo, Bar", "Foo, Baz")]
+    harness = CacheHarness(origin := Origin(*replies))
+    origin.gate = asyncio.Event()
+    fields = [[("Foo", str(min(number, 1))), ("Bar", str(number)), ("Baz", str(number))] for number in range(6)]
+    tasks = [asyncio.create_task(harness.fetch(headers=headers)) for headers in fields]
+    await until(lambda: origin.calls)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    origin.gate.set()
+    assert len({response.body for response in await asyncio.gather(*tasks)}) == 6
+
+
 async def test_an_unsafe_request_invalidates_responses_in_flight() -> None:
     harness = CacheHarness(origin := Origin(FRESH))
     tasks = await start_requests(harness, origin, 4)

@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
-from scalekit import create_app
+from scalekit import Exchange, Filter, create_app
 from scalekit.host import Host
+from scalekit.http.filter_chain import FilterChain
+from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
+from scalekit_compression.config import CompressionConfig
 from scalekit_compression.encoders import ENCODERS, make_encoder
+from scalekit_compression.filters import CompressionFilter, NegotiationFilter
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +40,18 @@ calls: list[str] = []
 async def text(request: Request) -> Response:
     calls.append(request.headers.get("accept-encoding", ""))
     return PlainTextResponse(TEXT, headers={"etag": '"a"', "cache-control": "public, max-age=60"})
+
+
+async def slow(request: Request) -> Response:
+    await asyncio.sleep(0.05)
+    return await text(request)
+
+
+async def validated(request: Request) -> Response:
+    headers = {"etag": '"a"', "cache-control": "public, no-cache"}
+    if request.headers.get("if-none-match", "").removeprefix("W/") == '"a"':
+        return Response(status_code=304, headers=headers)
+    return PlainTextResponse(TEXT, headers=headers)
 
 
 async def small(request: Request) -> Response:
@@ -68,9 +84,8 @@ async def refused(request: Request) -> Response:
     return JSONResponse({"detail": TEXT}, 422)
 
 
-ROUTES = [
-    Route(f"/{endpoint.__name__}", endpoint) for endpoint in (text, small, large, stream, described, file, refused)
-]
+ENDPOINTS = (text, slow, validated, small, large, stream, described, file, refused)
+ROUTES = [Route(f"/{endpoint.__name__}", endpoint) for endpoint in ENDPOINTS]
 
 
 def host(table: dict[str, Any] | None = None, **plugins: Any) -> Host:
@@ -143,19 +158,52 @@ async def test_what_is_compressed_too(target: str, headers: dict[str, str], tabl
     assert DECODE["gzip"](found.body) == plain.body
 
 
-async def test_excluded_paths_are_left_alone() -> None:
-    app = host({"exclude": ["/text"]})
+@pytest.mark.parametrize("exclude", ["/text", "/tex*"])
+async def test_excluded_paths_are_left_alone(exclude: str) -> None:
+    app = host({"exclude": [exclude]})
+    calls.clear()
     async with running(app) as state:
-        found = await request(app, "/text", headers={"accept-encoding": "gzip"}, state=state)
-    assert (found.header("content-encoding"), found.header("vary")) == (None, None)
+        for form in ("gzip, deflate", "br;q=0"):
+            found = await request(app, "/text", headers={"accept-encoding": form}, state=state)
+            assert (found.header("content-encoding"), found.header("vary")) == (None, None)
+    assert calls == ["gzip, deflate", "br;q=0"]  # the application may have files that are compressed already
 
 
-async def test_head_has_the_headers_of_the_body_that_is_not_compressed() -> None:
+async def test_a_mount_of_the_application_does_not_change_which_paths_are_excluded() -> None:
+    mounted = Starlette(routes=[Mount("/inner", routes=ROUTES)])
+    plugins: dict[str, Any] = {"compression": {"exclude": ["/inner/**"]}}
+    for table in (plugins, {**plugins, "cache": {}}):
+        app = create_app({"plugins": table}, app=mounted)
+        async with running(app) as state:
+            found = await request(app, "/inner/text", headers={"accept-encoding": "gzip"}, state=state)
+        assert found.status == 200
+        assert found.header("content-encoding") is None
+
+
+async def test_a_filter_between_both_may_replace_accept_encoding() -> None:
+    class Replace(Filter):
+        def on_request(self, exchange: Exchange) -> None:
+            exchange.replace_header(b"accept-encoding", b"deflate, gzip;q=0.5")
+
+    config = CompressionConfig()
+    filters = [NegotiationFilter(config), Replace(), CompressionFilter(config)]
+    chain = FilterChain(filters, Starlette(routes=ROUTES), RouteTemplates())
+    found = await request(chain, "/text", headers={"accept-encoding": "br"})
+    assert found.header("content-encoding") == "gzip"
+
+
+async def test_head_has_the_headers_of_the_response_to_get_without_its_length() -> None:
     app = host()
     async with running(app) as state:
-        found = await request(app, "/text", method="HEAD", headers={"accept-encoding": "gzip"}, state=state)
-    assert found.header("content-encoding") is None
-    assert found.header("content-length") == str(len(TEXT))
+        for path in ("/text", "/small"):
+            found = [
+                await request(app, path, method=method, headers={"accept-encoding": "gzip"}, state=state)
+                for method in ("HEAD", "GET")
+            ]
+            names = {"content-encoding", "etag", "vary"}
+            head, get = ({name: each.header(name) for name in names} for each in found)
+            assert head == get
+            assert found[0].header("content-length") == (None if path == "/text" else "5")
 
 
 @pytest.mark.parametrize("coding", sorted(ENCODERS))
@@ -209,16 +257,37 @@ async def test_large_bodies_are_compressed_beside_the_event_loop(monkeypatch: py
 async def test_the_cache_stores_a_variant_for_each_coding() -> None:
     app = host(cache={"policies": [{"path": "/text"}]})
     calls.clear()
-    forms = ["gzip", "gzip, deflate", "br, gzip", "br;q=1, gzip;q=0.5", "deflate", "", "identity"]
+    forms = ["gzip", "gzip, deflate", "br, gzip", "br;q=1, gzip;q=0.5", "deflate", "", "identity", None]
     async with running(app) as state:
         for _ in range(2):
             for form in forms:
-                found = await request(app, "/text", headers={"accept-encoding": form} if form else {}, state=state)
+                found = await request(
+                    app, "/text", headers={} if form is None else {"accept-encoding": form}, state=state
+                )
                 coding = found.header("content-encoding")
                 body = DECODE[coding](found.body) if coding else found.body
                 assert body.decode() == TEXT
-                assert coding == {"g": "gzip", "b": "br"}.get(form[:1])
+                assert coding == {"g": "gzip", "b": "br"}.get((form or "")[:1])
     assert calls == ["gzip", "br", ""]
+
+
+async def test_a_304_of_the_application_leaves_the_stored_etag_weak() -> None:
+    app = host(cache={})
+    async with running(app) as state:
+        for form in ("br", "identity", "br", "identity"):
+            found = await request(app, "/validated", headers={"accept-encoding": form}, state=state)
+            assert found.header("etag") == ('W/"a"' if form == "br" else '"a"')
+            assert found.header("content-encoding") == (form if form == "br" else None)
+    assert "fwd-status=304" in (found.header("cache-status") or "")
+
+
+async def test_requests_for_several_codings_share_one_call_for_each() -> None:
+    app = host(cache={"policies": [{"path": "/text"}]})
+    calls.clear()
+    async with running(app) as state:
+        forms = ["br", *["gzip"] * 50, *["zstd"] * 5]
+        await asyncio.gather(*[request(app, "/slow", headers={"accept-encoding": form}, state=state) for form in forms])
+    assert sorted(calls) == ["br", "gzip", "zstd"]
 
 
 async def test_bytes_are_counted_as_they_are_sent() -> None:

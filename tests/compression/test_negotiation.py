@@ -48,3 +48,9 @@ def test_what_is_remembered_has_a_bound() -> None:
     for number in range(2 * MAX_VALUES):
         assert negotiator.choose(b"gzip, x%d" % number) == b"gzip"
     assert len(negotiator._choices) <= MAX_VALUES
+
+
+def test_long_values_are_not_remembered() -> None:
+    negotiator = Negotiator(CODINGS)
+    assert negotiator.choose(b"gzip," + 8000 * b"x") == b"gzip"
+    assert not negotiator._choices
