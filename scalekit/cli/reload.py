@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Self
 
 import click
 
@@ -42,43 +44,76 @@ def run_with_reload(file: str, arguments: Sequence[str]) -> int:
             return path.endswith(SUFFIXES) and super().__call__(change, path)  # type: ignore[arg-type] # any change
 
     folders = {Path.cwd(), Path(file).resolve().parent}
-    command = [sys.executable, "-m", "scalekit", "run", *arguments]
-    with _stop_event() as stop:
-        service = _start(command)
-        for changes in watch(*folders, watch_filter=SourceFilter(), debounce=DEBOUNCE, stop_event=stop):
-            names = sorted({_relative(path) for _, path in changes})
-            logger.info("changed: %s; starting again", ", ".join(names))
-            _stop(service)
-            service = _start(command)
-        return _stop(service)
+    with _Signals() as signals:
+        service = _start(arguments)
+        try:
+            for changes in watch(*folders, watch_filter=SourceFilter(), debounce=DEBOUNCE, stop_event=signals.stop):
+                names = sorted({_relative(path) for _, path in changes})
+                logger.info("changed: %s; starting again", ", ".join(names))
+                _stop(service, signals)
+                if signals.stop.is_set():
+                    break
+                service = _start(arguments)
+        finally:
+            status = _stop(service, signals)
+        return status
 
 
-@contextmanager
-def _stop_event() -> Iterator[threading.Event]:
-    """Return an event that the signals which end a process set."""
-    stop = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: stop.set()) for number in SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
+def _start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "scalekit", "run", *arguments])
+
+
+class _Signals:
+    """Handles the signals that end a process: ``stop`` is set, and ``interrupted`` is whether Ctrl-C sent the signal.
+
+    The service is in the process group of this process, so that a debugger in it can read the terminal. Ctrl-C
+    therefore interrupts the service too.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.interrupted = False
+
+    def __enter__(self) -> Self:
+        self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
 
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted |= number == signal.SIGINT and _is_in_foreground()
+        self.stop.set()
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the service in a process group of its own: Ctrl-C reaches it through this process, once."""
-    return subprocess.Popen(command, process_group=0)
 
-
-def _stop(service: subprocess.Popen[bytes]) -> int:
-    """End *service* in order, or by force after STOP_TIMEOUT; return its exit status."""
-    service.terminate()
+def _is_in_foreground() -> bool:
+    """Return whether this process is in the foreground of its terminal, which sends SIGINT to it on Ctrl-C."""
     try:
-        return service.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
+        with open("/dev/tty", "rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def _stop(service: subprocess.Popen[bytes], signals: _Signals) -> int:
+    """End *service* in order, or by force after STOP_TIMEOUT; return its exit status."""
+    service.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
+    if not (signals.interrupted and _has_ended(service)):  # a second signal would cancel its requests at once
+        service.send_signal(signal.SIGINT)  # unlike SIGTERM, it skips server.drain_delay
+    if not _has_ended(service):
         logger.warning("the service did not end within %g s and is killed", STOP_TIMEOUT)
         service.kill()
-        return service.wait()
+    return service.wait()
+
+
+def _has_ended(service: subprocess.Popen[bytes]) -> bool:
+    """Return whether *service* ends within STOP_TIMEOUT."""
+    try:
+        service.wait(STOP_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def _relative(path: str) -> str:
