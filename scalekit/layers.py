@@ -22,7 +22,7 @@ class Layer(IntEnum):
     METRICS = auto()
     """Request metrics: count rejected requests too."""
     EDGE = auto()
-    """Headers of every response, rejected requests included, such as those of CORS."""
+    """Headers of responses, those of rejected requests included, such as those of CORS."""
     GUARD = auto()
     """The host's limits: allowed hosts, body size, time-outs of the body."""
     LIMIT_CLIENT = auto()

@@ -15,6 +15,7 @@ from starlette.types import Message, Scope, Send
 from scalekit import send_problem
 from scalekit_cache.cache_status import Headers, NotStored
 from scalekit_cache.freshness import Freshness, format_date, initial_age, parse_date
+from scalekit_cache.keys import vary_names
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import CONDITIONS
 from scalekit_cache.storability import (
@@ -150,6 +151,11 @@ def conditional_request(scope: Scope, stale: StoredResponse) -> Scope:
     return {**scope, "headers": headers}
 
 
+def _joined_vary(stale: StoredResponse, news: Mapping[bytes, bytes]) -> bytes:
+    """Return the names of both Vary fields: a 304 that leaves out a name must not merge variants."""
+    return b", ".join(vary_names([fields_of(stale.headers).get(b"vary", b""), news[b"vary"]]))
+
+
 def update_stored_response(
     stale: StoredResponse,
     headers: Iterable[tuple[bytes, bytes]],
@@ -162,7 +168,9 @@ def update_stored_response(
     """Return *stale* updated by the *headers* of a 304 received *now*, with its freshness (RFC 9111, section 4.3.4)."""
     news = fields_of(headers)
     names = news.keys() - NOT_UPDATED
-    updated = exclude_fields(headers, NOT_UPDATED)
+    updated = exclude_fields(headers, NOT_UPDATED | {b"vary"})
+    if b"vary" in news:
+        updated.append((b"vary", _joined_vary(stale, news)))
     if b"date" not in news:
         names = names | {b"date"}
         updated.append((b"date", format_date(int(now))))

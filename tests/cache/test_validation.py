@@ -114,6 +114,16 @@ async def test_a_304_updates_stored_headers(name: str, first: str, second: str) 
     assert origin.calls == 2
 
 
+async def test_a_304_adds_to_vary_and_removes_nothing_from_it() -> None:
+    first = Reply([(CC, "max-age=1"), ("ETag", '"a"'), ("Vary", "Accept-Language, Accept-Encoding")])
+    second = Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Vary", "Accept-Encoding, Accept")])
+    harness = CacheHarness(origin := Origin(first, second))
+    await harness.fetch(headers=[("Accept-Language", "de")])
+    harness.pass_time(3)
+    response = await harness.fetch(headers=[("Accept-Language", "de")])
+    assert (response.header("vary"), origin.calls) == ("accept, accept-encoding, accept-language", 2)
+
+
 async def test_a_304_does_not_update_length_and_encoding() -> None:
     first = Reply([(CC, "max-age=1"), ("ETag", '"a"'), ("Content-Encoding", "gzip")], body=b"zipped")
     second = Reply([(CC, "max-age=9"), ("ETag", '"a"'), ("Content-Encoding", "br"), ("Content-Length", "0")])
