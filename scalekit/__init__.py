@@ -6,7 +6,7 @@ from scalekit.app import create_app
 from scalekit.app_loader import describe_error
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
-from scalekit.config.field_types import HostName, Method, PositiveDuration, PositiveSize
+from scalekit.config.field_types import HostName, Method, Origin, PositiveDuration, PositiveSize, check_origin
 from scalekit.config.name_suggestion import did_you_mean, suggest_name
 from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.tables import Server, split_address
@@ -85,6 +85,7 @@ __all__ = [
     "Middleware",
     "Network",
     "Networks",
+    "Origin",
     "PathGlob",
     "PathTable",
     "Pending",
@@ -113,6 +114,7 @@ __all__ = [
     "UrlParts",
     "WebSocketExchange",
     "case_insensitive_match",
+    "check_origin",
     "create_app",
     "describe_error",
     "did_you_mean",

@@ -7,24 +7,18 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from scalekit import Duration, Method, PathGlob, Table
+from scalekit import Duration, Method, PathGlob, Table, check_origin
 
-HOST = r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
-ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:{HOST})(?::(?P<port>\d{{1,5}}))?")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-DEFAULT_PORTS = {"http": "80", "https": "443"}
 ANY = "*"
+SUBDOMAINS = "://*."
+"""Stands in an origin before the host whose subdomains are allowed."""
 
 
 def _origin(text: str) -> str:
-    if text == ANY:
-        return text
-    found = ORIGIN.fullmatch(text)
-    if found is None:
-        examples = '"https://shop.example", "http://localhost:3000", "https://*.shop.example" or "*"'
-        raise ValueError(f"expected scheme, host in lower case and port, without a path: {examples}; got {text!r}")
-    if found["port"] and found["port"] == DEFAULT_PORTS.get(found["scheme"]):
-        raise ValueError(f"browsers leave out the default port: write {text.removesuffix(':' + found['port'])!r}")
+    """Return *text*, an origin, one for all subdomains, or ``*``."""
+    if text != ANY:
+        check_origin(text.replace(SUBDOMAINS, "://", 1))
     return text
 
 

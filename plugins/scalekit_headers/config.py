@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from scalekit import Duration, PathGlob, Table
+from scalekit import Duration, Origin, PathGlob, Table
 
 NONCE = "{nonce}"
 """Stands in a Content Security Policy for the nonce of the response."""
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.\-\[\]:]+")
 ReferrerPolicy = Literal[
     "",
     "no-referrer",
@@ -34,14 +32,7 @@ def _header_value(text: str) -> str:
     return text
 
 
-def _origin(text: str) -> str:
-    if not ORIGIN.fullmatch(text):
-        raise ValueError(f'expected an origin such as "https://shop.example", without a path, got {text!r}')
-    return text
-
-
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
-Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class HeaderRules(Table):

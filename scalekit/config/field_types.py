@@ -57,8 +57,26 @@ def _check_prefix(path: str) -> str:
     return path
 
 
+_HOST = r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]"
+_ORIGIN = re.compile(rf"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:{_HOST})(?::(?P<port>\d{{1,5}}))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def check_origin(text: str) -> str:
+    """Return *text*; raise ValueError when it is not an origin as browsers send it (RFC 6454, section 6.2)."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        examples = '"https://shop.example" or "http://localhost:3000"'
+        raise ValueError(f"expected scheme, host in lower case and port, without a path: {examples}; got {text!r}")
+    if found["port"] and found["port"] == _DEFAULT_PORTS.get(found["scheme"]):
+        raise ValueError(f"browsers leave out the default port: write {text.removesuffix(':' + found['port'])!r}")
+    return text
+
+
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 Address = Annotated[str, AfterValidator(check_host)]
+Origin = Annotated[str, AfterValidator(check_origin)]
+"""A field for an origin as browsers send it: scheme, host in lower case, port unless it is the default."""
 HostName = Annotated[
     str,
     TextPattern(r"^[^\s/*@]+$", 'a host name or address without scheme and path, such as "shop.example"'),

@@ -296,7 +296,8 @@ async def test_a_websocket_of_another_site_is_rejected() -> None:
     [
         ({"content_security_policy": "script-src {once}"}, "the only placeholder is {nonce}"),
         ({"permissions_policy": "a\nb"}, "printable ASCII on one line"),
-        ({"csrf_trusted_origins": ["shop.example"]}, "expected an origin"),
+        ({"csrf_trusted_origins": ["shop.example"]}, "expected scheme"),
+        ({"csrf_trusted_origins": ["https://shop.example:443"]}, "browsers leave out the default port"),
         ({"referrer_policy": "nobody"}, "referrer_policy"),
     ],
 )
