@@ -9,6 +9,7 @@ from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.field_types import HostName, Method, Origin, PositiveDuration, PositiveSize, check_origin
 from scalekit.config.name_suggestion import did_you_mean, suggest_name
 from scalekit.config.password_mask import MASK, mask_passwords, mask_url
+from scalekit.config.path_glob import PathGlob, case_insensitive_match, path_variants
 from scalekit.config.tables import Server, split_address
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.url_syntax import UrlParts, split_url
@@ -25,6 +26,7 @@ from scalekit.errors import (
 )
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
+from scalekit.http.content_codings import choose_coding
 from scalekit.http.exchange import Exchange, WebSocketExchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
@@ -45,7 +47,6 @@ from scalekit.http.trace_context import (
 from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
-from scalekit.path_glob import PathGlob, case_insensitive_match, path_variants
 from scalekit.path_table import PathTable
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
@@ -115,6 +116,7 @@ __all__ = [
     "WebSocketExchange",
     "case_insensitive_match",
     "check_origin",
+    "choose_coding",
     "create_app",
     "describe_error",
     "did_you_mean",

@@ -30,7 +30,7 @@ from scalekit.http.router import (
     is_for_operators,
     refuse_conflicts,
 )
-from scalekit.http.static_files import static_routes
+from scalekit.http.static_files.routes import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget
 from scalekit.operator_pages import operator_pages

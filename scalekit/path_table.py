@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from scalekit.path_glob import Matches, PathGlob, path_variants
+from scalekit.config.path_glob import Matches, PathGlob, path_variants
 
 T = TypeVar("T")
 

@@ -5,10 +5,11 @@ The cache stores compressed responses, one variant for each coding, so a hit is 
 
 from __future__ import annotations
 
-from scalekit import Exchange, Filter, PathTable
+from collections.abc import Sequence
+
+from scalekit import Exchange, Filter, PathTable, choose_coding
 from scalekit_compression.config import CompressionConfig
 from scalekit_compression.eligibility import Eligibility, Fields, fold_headers
-from scalekit_compression.negotiation import Negotiator
 from scalekit_compression.response_encoder import WEAK, Headers, ResponseEncoder, encoded_headers, weaken_etag
 
 ACCEPT_ENCODING = b"accept-encoding"
@@ -16,6 +17,29 @@ IF_NONE_MATCH = b"if-none-match"
 VARY = (b"vary", b"Accept-Encoding")
 EVENT_STREAM = b"text/event-stream"
 NOT_MODIFIED = 304
+MAX_VALUES = 1000
+"""Maximum number of values of Accept-Encoding whose choice is cached."""
+MAX_VALUE = 256
+"""Maximum size of such a value, in bytes."""
+
+
+class Negotiator:
+    """Chooses among *codings*, the preferred one first."""
+
+    def __init__(self, codings: Sequence[str]) -> None:
+        self._codings = codings
+        self._choices: dict[bytes, bytes] = {}
+
+    def choose(self, accept_encoding: bytes) -> bytes:
+        """Return the coding that the client prefers, or an empty text for none."""
+        choice = self._choices.get(accept_encoding)
+        if choice is None:
+            choice = choose_coding(accept_encoding.decode("latin-1"), self._codings).encode()
+            if len(accept_encoding) <= MAX_VALUE:
+                if len(self._choices) >= MAX_VALUES:
+                    self._choices.clear()
+                self._choices[accept_encoding] = choice
+        return choice
 
 
 class NegotiationFilter(Filter):

@@ -33,6 +33,7 @@ from scalekit.config.field_types import (
     check_host,
 )
 from scalekit.config.letter_case import ignore_case
+from scalekit.config.path_glob import PathGlob
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
@@ -85,6 +86,26 @@ StaticPath = Annotated[str, TextPattern(r"^/[^?#*{}]*[^/?#*{}]$", 'a path withou
 Folders = Annotated[
     tuple[str, ...], Field(min_length=1), BeforeValidator(_to_tuple, json_schema_input_type=str | list[str])
 ]
+Globs = Annotated[tuple[PathGlob, ...], BeforeValidator(_to_tuple, json_schema_input_type=str | list[str])]
+CacheControl = Annotated[str, TextPattern(r"^[\x20-\x7e]+$", 'directives such as "public, max-age=300"')]
+
+
+class StaticFolders(Table):
+    """Folders of static files below one URL path; a string or list is ``folders``."""
+
+    model_config = ConfigDict(json_schema_extra={"type": ["object", "string", "array"]})
+
+    folders: Folders
+    """Folders, the first that has a file serves it; ``package:folder`` is a folder inside an installed package."""
+    cache_control: CacheControl = "public, no-cache"
+    """Value of Cache-Control; with ``private`` or ``no-store`` it is that of immutable files too."""
+    immutable: Globs = ()
+    """Paths of files that never change, beside those with a hexadecimal hash in their names: cached for a year."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_folders(cls, value: object) -> object:
+        return {"folders": value} if isinstance(value, str | list) else value
 
 
 class App(Table):
@@ -96,8 +117,8 @@ class App(Table):
         str, AfterValidator(_check_service_name), Field(json_schema_extra={"pattern": f"{SERVICE_NAME_PATTERN}|^$"})
     ] = ""
     """Name of this service: the default of the keys for it in logging, discovery and metrics."""
-    static: dict[StaticPath, Folders] = {}
-    """Folders of static files by URL path; ``package:folder`` is a folder inside an installed package."""
+    static: dict[StaticPath, StaticFolders] = {}
+    """Folders of static files by URL path."""
 
     @field_validator("target")
     @classmethod

@@ -24,7 +24,7 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_compression.config import CompressionConfig
 from scalekit_compression.encoders import ENCODERS, make_encoder
-from scalekit_compression.filters import CompressionFilter, NegotiationFilter
+from scalekit_compression.filters import MAX_VALUES, CompressionFilter, NegotiationFilter, Negotiator
 
 pytestmark = pytest.mark.anyio
 
@@ -305,3 +305,16 @@ def test_every_body_comes_back(coding: str, parts: list[bytes]) -> None:
     encoder = make_encoder(coding, 3)
     encoded = b"".join(encoder.encode(part) + encoder.flush() if part else b"" for part in parts) + encoder.finish()
     assert DECODE[coding](encoded) == b"".join(parts)
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    negotiator = Negotiator(("br", "zstd", "gzip"))
+    for number in range(2 * MAX_VALUES):
+        assert negotiator.choose(b"gzip, x%d" % number) == b"gzip"
+    assert len(negotiator._choices) <= MAX_VALUES
+
+
+def test_long_values_are_not_remembered() -> None:
+    negotiator = Negotiator(("br", "zstd", "gzip"))
+    assert negotiator.choose(b"gzip," + 8000 * b"x") == b"gzip"
+    assert not negotiator._choices

@@ -14,14 +14,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from scalekit import ConfigError, PathGlob, create_app
-from scalekit.path_glob import path_variants
+from scalekit.config.path_glob import path_variants
 from scalekit.testing import request, running
 from scalekit_cache.policies import NO_POLICY, CachePolicies, CachePolicy
 from scalekit_caching.tags import path_tag, path_tags
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.policies import build_policies as limits
-from tests.host.test_path_glob import GLOBS, PATHS
+from tests.host.config.test_path_glob import GLOBS, PATHS
 
 SECRET = "a secret for tests that is long enough"
 GLOB_KEYS: list[tuple[str, Any]] = [

@@ -7,29 +7,6 @@ from collections.abc import Sequence
 
 WEIGHT = re.compile(r"q\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.IGNORECASE)
 ALIASES = {"x-gzip": "gzip"}
-MAX_VALUES = 1000
-"""Maximum number of values of Accept-Encoding whose choice is cached."""
-MAX_VALUE = 256
-"""Maximum size of such a value, in bytes."""
-
-
-class Negotiator:
-    """Chooses among *codings*, the preferred one first."""
-
-    def __init__(self, codings: Sequence[str]) -> None:
-        self._codings = codings
-        self._choices: dict[bytes, bytes] = {}
-
-    def choose(self, accept_encoding: bytes) -> bytes:
-        """Return the coding that the client prefers, or an empty text for none."""
-        choice = self._choices.get(accept_encoding)
-        if choice is None:
-            choice = choose_coding(accept_encoding.decode("latin-1"), self._codings).encode()
-            if len(accept_encoding) <= MAX_VALUE:
-                if len(self._choices) >= MAX_VALUES:
-                    self._choices.clear()
-                self._choices[accept_encoding] = choice
-        return choice
 
 
 def choose_coding(accept_encoding: str, codings: Sequence[str]) -> str:

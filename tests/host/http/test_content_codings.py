@@ -1,12 +1,10 @@
-"""Which coding a client gets."""
-
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_compression.negotiation import MAX_VALUES, Negotiator, choose_coding
+from scalekit import choose_coding
 
 CODINGS = ("br", "zstd", "gzip")
 
@@ -41,16 +39,3 @@ def test_the_highest_weight_wins(accept_encoding: str, coding: str) -> None:
 def test_what_is_chosen_was_named(accept_encoding: str) -> None:
     chosen = choose_coding(accept_encoding, CODINGS)
     assert not chosen or chosen in accept_encoding.lower() or "*" in accept_encoding
-
-
-def test_what_is_remembered_has_a_bound() -> None:
-    negotiator = Negotiator(CODINGS)
-    for number in range(2 * MAX_VALUES):
-        assert negotiator.choose(b"gzip, x%d" % number) == b"gzip"
-    assert len(negotiator._choices) <= MAX_VALUES
-
-
-def test_long_values_are_not_remembered() -> None:
-    negotiator = Negotiator(CODINGS)
-    assert negotiator.choose(b"gzip," + 8000 * b"x") == b"gzip"
-    assert not negotiator._choices

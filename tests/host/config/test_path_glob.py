@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalekit import PathGlob
-from scalekit.path_glob import path_variants
+from scalekit.config.path_glob import path_variants
 
 
 def segment_matches(pattern: str, segment: str) -> bool:

@@ -1,4 +1,4 @@
-"""Serve the folders of static files that ``[app] static`` names."""
+"""The routes of the folders that ``[app] static`` names."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
 
 from scalekit.config.document import Document
+from scalekit.config.tables import StaticFolders
+from scalekit.http.static_files.file_lookup import FileLookup
+from scalekit.http.static_files.handler import StaticFileHandler
 
 
-def static_routes(document: Document, static: Mapping[str, Sequence[str]]) -> list[Mount]:
+def static_routes(document: Document, static: Mapping[str, StaticFolders]) -> list[Mount]:
     """Return a route for each path of *static*, ``[app] static``; report missing folders as problems of *document*."""
-    return [Mount(path, _files(document, path, entries)) for path, entries in static.items()]
+    return [Mount(path, _handler(document, path, config)) for path, config in static.items()]
 
 
-def _files(document: Document, path: str, entries: Sequence[str]) -> StaticFiles:
-    files = StaticFiles()
-    files.all_directories += _folders(document, path, entries)
-    return files
+def _handler(document: Document, path: str, config: StaticFolders) -> StaticFileHandler:
+    return StaticFileHandler(path, FileLookup(list(_folders(document, path, config.folders))), config)
 
 
 def _folders(document: Document, path: str, entries: Sequence[str]) -> Iterator[str]:
