@@ -21,7 +21,7 @@ import signal
 from contextlib import ExitStack
 from functools import cache
 from http.client import HTTPConnection
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from socket import create_connection
 from time import monotonic
@@ -358,6 +358,131 @@ class RedisCluster:
 
     def _node_at(self, address: str) -> ClusterNode:
         return next(node for node in self.nodes if str(node.port) == _port(address))
+
+
+class SentinelNode(Redis):
+    """One Sentinel of a group; *master* is the first master of the name ``mymaster``."""
+
+    name = "redis-sentinel"
+
+    def __init__(self, master: Redis, *settings: str) -> None:
+        super().__init__()
+        self.master = master
+        self.settings = settings
+
+    def prepare(self) -> None:
+        haste = ["down-after-milliseconds mymaster 1000", "failover-timeout mymaster 3000"]
+        settings = [f"monitor mymaster {HOST} {self.master.port} 2", *haste, *self.settings]
+        # Sentinel rewrites the file: after a restart it remembers master, replicas and the other Sentinels.
+        self.box.write("sentinel.conf", "".join(f"sentinel {line}\n" for line in settings))
+
+    def command(self) -> list[object]:
+        where = ["--port", self.port, "--bind", HOST, "--dir", self.box.directory]
+        return [find(self.binary), self.box.directory / "sentinel.conf", "--sentinel", *where]
+
+    def start(self) -> Self:
+        """Start the Sentinel, and let it look at the servers more often than every 10 s."""
+        super().start()
+        self.cli("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200)
+        return self
+
+    def master_port(self) -> int:
+        """Return the port of the master that this Sentinel names."""
+        return int(self.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster").splitlines()[1])
+
+    def agrees(self) -> bool:
+        """Return whether it knows two replicas and two other Sentinels, all healthy, and waits for no failover."""
+        words = self.cli("SENTINEL", "MASTER", "mymaster").splitlines()
+        state = dict(zip(words[::2], words[1::2], strict=False))
+        replicas = self.cli("SENTINEL", "REPLICAS", "mymaster").splitlines()
+        others = self.cli("SENTINEL", "SENTINELS", "mymaster").splitlines()
+        return (
+            state["flags"] == "master"
+            and (state["num-slaves"], state["num-other-sentinels"]) == ("2", "2")
+            and _values(replicas, "flags") == ["slave"] * 2
+            and _values(replicas, "master-link-status") == ["ok"] * 2
+            and _values(others, "flags") == ["sentinel"] * 2
+        )
+
+
+class SentinelGroup:
+    """A master and two replicas in `servers`, monitored by three `sentinels` as ``mymaster``; quorum 2."""
+
+    def __init__(self, *arguments: str) -> None:
+        haste = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
+        self.servers = [Redis(*haste, *arguments) for _ in range(3)]
+        self.sentinels = [SentinelNode(self.servers[0]) for _ in range(3)]
+        self._exit = ExitStack()
+
+    @property
+    def url(self) -> str:
+        return f"redis-sentinel://{','.join(f'{HOST}:{sentinel.port}' for sentinel in self.sentinels)}/mymaster"
+
+    @property
+    def port(self) -> int:
+        """The port of the master."""
+        return self.master.port
+
+    @property
+    def master(self) -> Redis:
+        """The master that the first reachable Sentinel names."""
+        witness = next(sentinel for sentinel in self.sentinels if sentinel.process.poll() is None)
+        port = witness.master_port()
+        return next(server for server in self.servers if server.port == port)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            master, *replicas = self.servers
+            for replica in replicas:
+                replica.cli("REPLICAOF", HOST, master.port)
+            for sentinel in self.sentinels:
+                stack.enter_context(sentinel)
+            self.wait_until_agreed()
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    def start(self) -> Self:
+        """Start the servers and Sentinels that do not run, and wait until all agree."""
+        for server in [*self.servers, *self.sentinels]:
+            server.resume()
+            if server.process.poll() is not None:
+                server.start()
+        self.wait_until_agreed()
+        return self
+
+    def cli(self, *words: object) -> str:
+        """Return the reply of the master."""
+        return self.master.cli(*words)
+
+    def fail_over(self) -> Redis:
+        """Make a replica the master, while the former master runs on as its replica; return the new master."""
+        former = self.master
+        self.sentinels[0].cli("SENTINEL", "FAILOVER", "mymaster")
+        wait_for("the failover", lambda: self.master is not former)
+        self.wait_until_agreed()
+        return self.master
+
+    def wait_until_agreed(self) -> None:
+        """Wait until all Sentinels see the same master with two replicas, and that master serves both."""
+        wait_for("the agreement of the Sentinels", self._agreed)
+
+    def _agreed(self) -> bool:
+        if not all(sentinel.agrees() for sentinel in self.sentinels):
+            return False
+        ports = {sentinel.master_port() for sentinel in self.sentinels}
+        return len(ports) == 1 and self.master.cli("INFO", "replication").count("state=online") == 2
+
+
+def _values(words: list[str], name: str) -> list[str]:
+    """Return the values of the field *name* in a list of fields and values."""
+    return [value for field, value in pairwise(words) if field == name]
 
 
 def _port(address: str) -> str:

@@ -11,7 +11,7 @@ from scalekit_cache.credentials import CREDENTIAL_HEADERS
 from scalekit_cache.decorator import DEFAULT_EARLY_REFRESH
 from scalekit_cache.policies import DEFAULT_STATUSES, CachePolicy
 from scalekit_caching import name_tag
-from scalekit_redis import REDIS_SCHEMES, parse_url
+from scalekit_redis import REDIS_SCHEMES, parse_url, similar_scheme
 
 FieldName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "X-User"')]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -23,6 +23,8 @@ def _known_store(url: Url) -> Url:
     if url.reveal() in ("memory:", CLUSTER):
         return url
     if url.scheme not in REDIS_SCHEMES:
+        if similar := similar_scheme(url.scheme):
+            raise ValueError(f"unknown store {str(url)!r}; write {similar}://")
         known = ", ".join(("memory:", CLUSTER, *(f"{scheme}://" for scheme in REDIS_SCHEMES)))
         raise ValueError(f'unknown store {str(url)!r}; use one of {known}; "memory:" needs no server')
     parse_url(url.reveal())

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, mod
 from scalekit import Duration, Method, PathGlob, PositiveDuration, Rate, Table, TextPattern, Url
 from scalekit_ratelimit.keys import APPLICATION, IPV6_PREFIX, Exemption, normalize_key_name, parse_exemption
 from scalekit_ratelimit.limits import Algorithm, Limit, make_limit
-from scalekit_redis import REDIS_SCHEMES, parse_url
+from scalekit_redis import REDIS_SCHEMES, parse_url, similar_scheme
 
 Priority = Literal["low", "normal", "high"]
 
@@ -25,7 +25,9 @@ def _supported_store(url: Url) -> Url:
     if url.reveal() == "memory:":
         return url
     if url.scheme not in REDIS_SCHEMES:
-        raise ValueError(f'unsupported store {str(url)!r}; write "memory:" or "redis://127.0.0.1:6379/0"')
+        similar = similar_scheme(url.scheme)
+        remedy = f"{similar}://" if similar else '"memory:" or "redis://127.0.0.1:6379/0"'
+        raise ValueError(f"unsupported store {str(url)!r}; write {remedy}")
     parse_url(url.reveal())
     return url
 
@@ -131,7 +133,7 @@ class RateLimitConfig(Table):
     """Rate limits, and the store in which they are counted."""
 
     url: Annotated[Url, AfterValidator(_supported_store)] = Url("memory:")
-    """Store: ``memory:`` of each process, or ``redis://`` or ``redis-cluster://`` shared by all instances."""
+    """Store: ``memory:`` of each process, or ``redis://``, ``redis-sentinel://`` or ``redis-cluster://`` for all."""
     default: LimitRates = ()
     """Limit per client address for requests that match no policy, or only policies with ``dry_run``."""
     policies: tuple[RateLimitPolicyConfig, ...] = ()

@@ -21,6 +21,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"default": ["5/s", "5/s"]}, "contains a duplicate rate; remove it"),
     ({"url": "amqp://127.0.0.1"}, "unsupported store 'amqp://127.0.0.1'; write \"memory:\" or"),
     ({"url": "redis://127.0.0.1:0x"}, "write a port of 1 to 65535"),
+    ({"url": "redis-sentinel://a,b"}, "expected the name of the master after the Sentinels"),
+    ({"url": "redis+sentinel://a,b/mymaster"}, "write redis-sentinel://"),
     ({"policies": [policy("a", "5/s"), policy("a", "6/s")]}, "duplicate policy name a; rename"),
     ({"policies": [policy("a", "5/s", cost=6)]}, "cost 6 is greater than burst 5"),
     ({"policies": [policy("a", "5/s", burst=6)]}, "burst 6 is greater than limit 5/1s"),

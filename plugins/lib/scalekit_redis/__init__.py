@@ -12,7 +12,7 @@ from scalekit_redis.metrics import REDIS_INSTRUMENTS
 from scalekit_redis.prepared_script import PreparedScript
 from scalekit_redis.script import Script
 from scalekit_redis.slots import Shard, key_in_slot, parse_cluster_slots
-from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url
+from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url, similar_scheme
 
 __all__ = [
     "REDIS_INSTRUMENTS",
@@ -30,5 +30,6 @@ __all__ = [
     "parse_cluster_slots",
     "parse_url",
     "redis_connections",
+    "similar_scheme",
     "verify_redis",
 ]

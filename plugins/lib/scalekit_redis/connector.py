@@ -6,11 +6,13 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
+from typing import Protocol
 
 from scalekit import MASK, StartError
+from scalekit_redis.commands import Reply
 from scalekit_redis.errors import NOT_EXECUTED, ReplyError
 from scalekit_redis.handshake import Handshake
-from scalekit_redis.url import HostPort, RedisUrl
+from scalekit_redis.url import HostPort, RedisUrl, format_host
 
 CONNECT_TIMEOUT = 3.0
 """Maximum time in seconds to connect, with TLS and handshake."""
@@ -20,37 +22,96 @@ VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required"
 DISABLED = ("0", "false", "no")
 """Values of ``ssl_check_hostname`` that disable the check."""
 TOO_MANY_CLIENTS = "ERR max number of clients"
+NOTHING: Mapping[str, str] = {}
+
+
+class UnsuitableServerError(ConnectionError):
+    """The server is reachable but is none of the required kind; *permanent* when it will never be."""
+
+    def __init__(self, message: str, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class ServerConnector(Protocol):
+    """Connects to the server of a :class:`Node`."""
+
+    @property
+    def host(self) -> HostPort | None:
+        """The server, or None when it has no fixed address."""
+        ...
+
+    async def open(self) -> asyncio.Transport:
+        """Return a connection that is ready for commands; raises OSError, ReplyError or TimeoutError."""
+        ...
+
+    def describe(self, error: BaseException) -> str:
+        """Return in plain words, without secrets, why ``open`` failed."""
+        ...
+
+    def is_transient(self, error: BaseException) -> bool:
+        """Return whether *error* is the reply of a server that is still starting (such as LOADING)."""
+        ...
+
+    def is_permanent(self, error: BaseException) -> bool:
+        """Return whether *error* needs a change of the configuration."""
+        ...
 
 
 class Connector:
-    """Connects to one server of *address*; *greeting* is the last command of the handshake."""
+    """Connects to one server of *address*; *greeting* is the last command of the handshake.
 
-    def __init__(self, address: RedisUrl, host: HostPort | None, greeting: tuple[str, ...] = ("PING",)) -> None:
+    *required* are fields of the reply to ``HELLO``, which needs no permission, and the values that they must have:
+    ``role`` is ``master`` or ``replica`` as in the reply to ``ROLE``, and ``mode`` is ``sentinel`` for a Sentinel.
+    """
+
+    def __init__(
+        self,
+        address: RedisUrl,
+        host: HostPort | None,
+        greeting: tuple[str, ...] = ("PING",),
+        required: Mapping[str, str] = NOTHING,
+    ) -> None:
         self._address = address
-        self.host = host
+        self._host = host
         self._greeting = greeting
+        self._required = required
+
+    @property
+    def host(self) -> HostPort | None:
+        """The server, or None for a Unix socket."""
+        return self._host
 
     async def open(self) -> asyncio.Transport:
         """Return a connection that is ready for commands.
 
-        Raises OSError when the server is unreachable, ReplyError when it rejects the handshake, and TimeoutError.
+        Raises OSError when the server is unreachable, UnsuitableServerError, ReplyError when it rejects the handshake,
+        and TimeoutError.
         """
         async with asyncio.timeout(CONNECT_TIMEOUT):
             transport, handshake = await self._connect()
             try:
-                await handshake.replied
+                self._verify(await handshake.replied)
             except BaseException:
                 transport.abort()
                 raise
         return transport
 
+    def _verify(self, hello: Mapping[bytes, Reply]) -> None:
+        for name, expected in self._required.items():
+            value = hello.get(name.encode(), b"")
+            if value != expected.encode():
+                place = format_host(self._host) if self._host else self._address.path
+                found = value.decode(errors="replace") if isinstance(value, bytes) else ""
+                raise UnsuitableServerError(f"{place} has the {name} {found!r}, expected {expected!r}", name == "mode")
+
     async def _connect(self) -> tuple[asyncio.Transport, Handshake]:
         loop = asyncio.get_running_loop()
         commands = self._commands()
-        if self.host is None:
+        if self._host is None:
             return await loop.create_unix_connection(lambda: Handshake(commands), self._address.path)
         tls = _tls_context(dict(self._address.tls)) if self._address.secure else None
-        host, port = self.host
+        host, port = self._host
         transport, handshake = await loop.create_connection(lambda: Handshake(commands), host, port, ssl=tls)
         _keep_alive(transport.get_extra_info("socket"))
         return transport, handshake
@@ -79,7 +140,8 @@ class Connector:
         rejected = isinstance(error, ReplyError) and not self.is_transient(error)
         if rejected and str(error).startswith(TOO_MANY_CLIENTS):
             return False
-        return rejected or isinstance(error, ssl.SSLCertVerificationError)
+        unsuitable = isinstance(error, UnsuitableServerError) and error.permanent
+        return rejected or unsuitable or isinstance(error, ssl.SSLCertVerificationError)
 
 
 def _tls_context(options: Mapping[str, str]) -> ssl.SSLContext:

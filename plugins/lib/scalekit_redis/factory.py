@@ -1,8 +1,9 @@
-"""Connect to the server or cluster that a URL names."""
+"""Connect to the server, the cluster or the master of Sentinels that a URL names."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from scalekit import StartError
 from scalekit_redis.client import CommandRouter
@@ -10,25 +11,56 @@ from scalekit_redis.cluster import ClusterRouter
 from scalekit_redis.commands import Reply
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import RedisMetrics
-from scalekit_redis.node import Node
+from scalekit_redis.node import Node, OnPush
+from scalekit_redis.sentinel import MasterConnector, SentinelRouter
+from scalekit_redis.sentinels import CHANNEL, Sentinels
 from scalekit_redis.standalone import StandaloneRouter
 from scalekit_redis.topology import Topology
-from scalekit_redis.url import HostPort, RedisUrl
+from scalekit_redis.url import HostPort, RedisUrl, format_host
 
 
 async def open_router(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
     """Return the router of *address*, open until *stack* is closed; raises StartError when the server rejects it."""
-    return await (_open_cluster if address.cluster else _open_standalone)(address, metrics, stack)
+    if address.cluster:
+        return await _open_cluster(address, metrics, stack)
+    if address.master:
+        return await _open_sentinel(address, metrics, stack)
+    return await _open_standalone(address, metrics, stack)
 
 
 async def _open_standalone(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
     node = Node(str(address), Connector(address, address.hosts[0] if address.hosts else None), metrics, _ignore_push)
+    await _connect(node, str(address), stack)
+    return StandaloneRouter(node)
+
+
+async def _open_sentinel(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
+    def connect(host: HostPort, on_push: OnPush) -> Node:
+        name = f"{address.scheme}://{format_host(host)}"
+        connector = Connector(address.sentinels, host, ("SUBSCRIBE", CHANNEL), {"mode": "sentinel"})
+        return Node(name, connector, metrics.of_sentinel(name), on_push)
+
+    sentinels = Sentinels(address, connect, metrics)
+    stack.push_async_callback(sentinels.close)
+    node = Node(str(address), MasterConnector(address, sentinels), metrics, _ignore_push)
+    stack.enter_context(sentinels.notify_master(partial(_follow_master, node, str(address), sentinels)))
+    await _connect(node, str(address), stack)
+    return SentinelRouter(node, sentinels)
+
+
+def _follow_master(node: Node, address: str, sentinels: Sentinels) -> None:
+    if sentinels.master is not None:
+        master = format_host(sentinels.master)
+        node.switch_server(f"{address} (master {master})", f"the master is now {master}")
+
+
+async def _connect(node: Node, address: str, stack: AsyncExitStack) -> None:
+    """Wait for the first attempt to connect *node*, which is closed with *stack*; raises StartError if rejected."""
     stack.push_async_callback(node.close)
-    stack.enter_context(metrics.export_gauges(lambda: node.in_flight, lambda: int(bool(node.unavailable_reason))))
+    stack.enter_context(node.metrics.export_gauges(lambda: node.in_flight, lambda: int(bool(node.unavailable_reason))))
     await node.first_attempt()
     if node.rejected:
         raise StartError(f"{address} rejects the connection: {node.unavailable_reason}")
-    return StandaloneRouter(node)
 
 
 async def _open_cluster(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:

@@ -14,14 +14,18 @@ from scalekit_redis.pending import pack
 
 
 class Handshake(asyncio.Protocol):
-    """Sends *commands* as soon as it is connected; ``replied`` completes when each of them has its reply."""
+    """Sends *commands* as soon as it is connected, ``HELLO`` first.
+
+    ``replied`` completes with the reply to the first command when each of them has its reply.
+    """
 
     def __init__(self, commands: Sequence[tuple[str, ...]]) -> None:
-        self.replied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.replied: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.replied.add_done_callback(_retrieve)
         self._commands = commands
         self._transport: asyncio.Transport | None = None
         self._missing = len(commands)
+        self._first: Reply = None
         self._reader = Reader(replyError=ReplyError, notEnoughData=Ellipsis)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,15 +44,17 @@ class Handshake(asyncio.Protocol):
         if self._missing < 0:
             self._fail(ConnectionError("the server sent more replies than commands"))
         elif not self._missing and not self.replied.done():
-            self.replied.set_result(None)
+            self.replied.set_result(self._first)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the handshake."""
         self._fail(exc or ConnectionError("the server closed the connection"))
 
     def _receive(self, reply: Reply) -> None:
-        if type(reply) is PushNotification:
+        if type(reply) is PushNotification and reply[0] != b"subscribe":  # the reply to SUBSCRIBE is a push message
             return
+        if self._missing == len(self._commands):
+            self._first = reply
         self._missing -= 1
         if type(reply) is ReplyError:
             self._fail(reply)
@@ -60,7 +66,7 @@ class Handshake(asyncio.Protocol):
             self._transport.abort()
 
 
-def _retrieve(replied: asyncio.Future[None]) -> None:
+def _retrieve(replied: asyncio.Future[Reply]) -> None:
     """Retrieve the exception: the caller may have timed out meanwhile."""
     if not replied.cancelled():
         replied.exception()

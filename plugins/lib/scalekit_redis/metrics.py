@@ -30,7 +30,26 @@ BREAKERS = Gauge(
     alert=Alert("Redis is unavailable: features that need it fail or degrade.", duration="1m", severity="critical"),
     group="redis",
 )
-REDIS_INSTRUMENTS: tuple[Instrument[Any], ...] = (COMMANDS, DURATIONS, ERRORS, CONNECTIONS, IN_FLIGHT, BREAKERS)
+MASTER = Gauge(
+    "scalekit_redis_master",
+    "1 for the server that Sentinel names as the master, 0 for former masters.",
+    ("server", "master"),
+    group="redis",
+    multiprocess_mode="max",
+)
+FAILOVERS = Counter(
+    "scalekit_redis_failovers", "Changes of the master that Sentinel has reported.", ("server",), group="redis"
+)
+REDIS_INSTRUMENTS: tuple[Instrument[Any], ...] = (
+    COMMANDS,
+    DURATIONS,
+    ERRORS,
+    CONNECTIONS,
+    IN_FLIGHT,
+    BREAKERS,
+    MASTER,
+    FAILOVERS,
+)
 """The metrics of Redis connections, for the ``scalekit_metrics`` of a plugin that uses Redis."""
 
 
@@ -43,6 +62,18 @@ class RedisMetrics:
         self.commands = telemetry.series(COMMANDS, server)
         self.durations = telemetry.series(DURATIONS, server)
         self.connections = telemetry.series(CONNECTIONS, server)
+
+    def of_sentinel(self, server: str) -> RedisMetrics:
+        """Return the metrics of the connection to the Sentinel *server*."""
+        return RedisMetrics(self._telemetry, server)
+
+    def set_master(self, former: str, master: str) -> None:
+        """Set the gauge of the master; *former* and *master* are empty when there is none."""
+        for name, value in ((former, 0), (master, 1)):
+            if name:
+                self._telemetry.series(MASTER, self._server, name).set(value)
+        if former and master:
+            self._telemetry.series(FAILOVERS, self._server).inc()
 
     def count_errors(self, reason: str, number: int = 1) -> None:
         """Count *number* failed commands or connection attempts."""

@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import chain
 from time import monotonic
 
+from scalekit_redis.command_queue import MAX_IN_FLIGHT, CommandQueue
 from scalekit_redis.commands import Reply
-from scalekit_redis.connector import Connector
+from scalekit_redis.connector import ServerConnector
 from scalekit_redis.deadline_timer import NEVER, DeadlineTimer
 from scalekit_redis.errors import FailureKind, RedisUnavailable
 from scalekit_redis.metrics import RedisMetrics
@@ -30,10 +31,6 @@ from scalekit_redis.retries import RetryQueue
 
 logger = logging.getLogger("scalekit.redis")
 
-MAX_IN_FLIGHT = 10_000
-"""Maximum number of commands in flight to one server, and of those queued for a connection to it."""
-MAX_QUEUED_BYTES, SMALL_COMMAND = 64 * 1024 * 1024, 4096
-"""Maximum bytes queued for a connection, and the size of a command that is queued regardless."""
 HANG_TIMEOUT = 0.5
 """Seconds after a deadline at which an overdue reply means that the server hangs, unless bytes move."""
 MAX_DETACHED = 3
@@ -56,7 +53,7 @@ class Node:
     in a row that could not be opened, or were lost before the first reply.
     """
 
-    def __init__(self, name: str, connector: Connector, metrics: RedisMetrics, on_push: OnPush) -> None:
+    def __init__(self, name: str, connector: ServerConnector, metrics: RedisMetrics, on_push: OnPush) -> None:
         self.name = name
         self.host = connector.host
         self.unavailable_reason = ""
@@ -67,11 +64,11 @@ class Node:
         self._on_push = on_push
         self.connector = connector
         self.metrics = metrics
-        self._queue: deque[PendingCommand] = deque()
-        self._queued_bytes = 0
+        self._queue = CommandQueue()
         self._detached: list[RedisProtocol] = []
         self._spare: RedisProtocol | None = None
         self._lost = asyncio.Event()
+        self._switched = asyncio.Event()
         self._attempted = asyncio.Event()
         self._timer = DeadlineTimer(self._expire)
         self.failures = 0
@@ -126,7 +123,7 @@ class Node:
         await asyncio.wait([self._task])
         for connection in self._open_connections():
             connection.close(self.unavailable_reason)
-        self._fail(self._take_queued(), "closed", self.unavailable_reason)
+        self._fail(self._queue.take(), "closed", self.unavailable_reason)
 
     def reconnect(self, reason: str) -> None:
         """Reconnect, to reach the server that has the address now, at most once a second."""
@@ -135,6 +132,13 @@ class Node:
             self._reconnect_after = now + MIN_RECONNECT_INTERVAL
             for each in (connection, self._spare) if self._spare else (connection,):
                 asyncio.get_running_loop().call_soon(each.close, reason)  # its replies are being parsed
+
+    def switch_server(self, name: str, reason: str) -> None:
+        """Close every connection and connect at once to the server *name*, which has replaced the present one."""
+        self.name = name
+        self._switched.set()
+        for connection in reversed(self._open_connections()):  # the last one takes no commands of the others then
+            connection.close(reason)
 
     def on_lost(self, connection: RedisProtocol, reason: str) -> None:
         """Send again the commands that only read or were not written; fail the others."""
@@ -146,13 +150,13 @@ class Node:
             self._requeue(connection, reason)
             return
         self.connection = None
-        if connection.replied_once:
+        if connection.replied_once or self._switched.is_set():
             self.failures = 0
         else:  # a server that closes at once is not tried again without a pause
             self._open_breaker(self.unavailable_reason or reason)
         self._requeue(connection, reason)
         if self.unavailable_reason:
-            self._fail(self._take_queued(), "unavailable", reason)
+            self._fail(self._queue.take(), "unavailable", reason)
         self._lost.set()
 
     def on_blocked(self, connection: RedisProtocol) -> None:
@@ -171,9 +175,8 @@ class Node:
             connection.detached = False
             self._spare = connection
         else:
-            asyncio.get_running_loop().call_soon(
-                connection.close, "it is not needed any more"
-            )  # its replies are being parsed
+            # Later: its replies are being parsed.
+            asyncio.get_running_loop().call_soon(connection.close, "it is not needed any more")
 
     def _requeue(self, connection: RedisProtocol, reason: str) -> None:
         """Queue the commands of *connection* for another, except those that may have been executed."""
@@ -183,9 +186,9 @@ class Node:
         unsent = [command for command in candidates if not command.future.done()]
         if self.connection is None:
             self._queue.extend(unsent)
-        else:
-            for command in unsent:
-                self.connection.send(command)
+            return
+        for command in unsent:
+            self.connection.send(command)
 
     def _open_connections(self) -> list[RedisProtocol]:
         return [connection for connection in (*self._detached, self._spare, self.connection) if connection is not None]
@@ -197,13 +200,9 @@ class Node:
     def _enqueue(self, command: PendingCommand) -> None:
         if self.unavailable_reason:
             raise self._error("closed" if self._closed else "unavailable", self.unavailable_reason)
-        if len(self._queue) >= MAX_IN_FLIGHT:
-            raise self._error("full", f"{len(self._queue)} commands in flight already")
-        if self._queued_bytes > MAX_QUEUED_BYTES and len(command.packed) > SMALL_COMMAND:
-            raise self._error("full", f"{self._queued_bytes} bytes queued already")
-        for each in command.commands:
-            self._queued_bytes += len(each.packed)
-            self._queue.append(each)
+        if rejection := self._queue.rejection(command):
+            raise self._error("full", rejection)
+        self._queue.extend(command.commands)
 
     def _expire(self, now: float) -> float:
         """Fail expired commands and close connections that hang; return when to check next."""
@@ -230,7 +229,7 @@ class Node:
         """Reconnect until cancelled."""
         while True:
             try:
-                self._use(await self._open())
+                self._use(RedisProtocol(await self.connector.open(), self, self.metrics))
             except Exception as error:
                 self._connect_failed(error)
             self._attempted.set()
@@ -241,14 +240,19 @@ class Node:
                 await asyncio.sleep(LOADING_INTERVAL)
             elif self.unavailable_reason:
                 self.failures += 1
-                await asyncio.sleep(min(0.05 * self.failures, MAX_RECONNECT_INTERVAL) * random.uniform(0.5, 1.0))
+                await self._pause(min(0.05 * self.failures, MAX_RECONNECT_INTERVAL) * random.uniform(0.5, 1.0))
 
-    async def _open(self) -> RedisProtocol:
-        return RedisProtocol(await self.connector.open(), self, self.metrics)
+    async def _pause(self, seconds: float) -> None:
+        """Wait *seconds*, or until another server replaces the one that is unavailable."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._switched.wait()
+        self._switched.clear()
 
     def _use(self, connection: RedisProtocol) -> None:
         """Use *connection* from now on."""
         self.metrics.connections.inc()
+        self._switched.clear()
         self.connection, self.unavailable_reason, self.rejected, self._is_starting = connection, "", False, False
         if self._warned:
             self._warned = False
@@ -256,7 +260,7 @@ class Node:
         self._send_queued(connection)
 
     def _send_queued(self, connection: RedisProtocol) -> None:
-        for command in self._take_queued():
+        for command in self._queue.take():
             if not command.future.done():
                 connection.send(command)
 
@@ -274,7 +278,7 @@ class Node:
         self._open_breaker(self.connector.describe(error))
         self.rejected = self.connector.is_permanent(error)
         self.metrics.count_errors("connect")
-        self._fail(self._take_queued(), "unavailable", self.unavailable_reason)
+        self._fail(self._queue.take(), "unavailable", self.unavailable_reason)
 
     def _open_breaker(self, unavailable_reason: str) -> None:
         """Open the circuit breaker; log it once until it closes."""
@@ -282,11 +286,6 @@ class Node:
         if not self._warned and not self._closed:
             self._warned = True
             logger.warning("no connection to %s: %s", self.name, unavailable_reason)
-
-    def _take_queued(self) -> list[PendingCommand]:
-        waiting, self._queue = list(self._queue), deque()
-        self._queued_bytes = 0
-        return waiting
 
     def _fail(self, commands: Iterable[PendingCommand], kind: FailureKind, reason: str) -> None:
         pending = [command for command in commands if not command.future.done()]

@@ -15,7 +15,7 @@ from math import inf
 from time import monotonic
 
 from scalekit_redis.commands import Reply
-from scalekit_redis.connector import Connector
+from scalekit_redis.connector import ServerConnector
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.metrics import RedisMetrics
 from scalekit_redis.pending import PendingCommand, pack
@@ -59,7 +59,7 @@ class TrackingConnection:
     def __init__(
         self,
         name: str,
-        connector: Connector,
+        connector: ServerConnector,
         metrics: RedisMetrics,
         setup: bytes,
         *,

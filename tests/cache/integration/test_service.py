@@ -202,6 +202,8 @@ async def app(scope, receive, send):
             "unknown store 'memcached://127.0.0.1'; use one of memory:, cluster-cache:, redis://",
         ),
         ('[plugins.cache]\nurl = "redis://a,b"', "the URL of a cluster begins with redis-cluster://"),
+        ('[plugins.cache]\nurl = "redis-sentinel://a,a/m"', "the Sentinel a:26379 is named twice"),
+        ('[plugins.cache]\nurl = "rediss+sentinel://a/m"', "write rediss-sentinel://"),
         ('[plugins.cache]\nprefix = "a{b}"', "prefix"),
         ('[[plugins.cache.policies]]\npath = "shop"', "put a slash before it"),
         ('[[plugins.cache.policies]]\npath = "/"\nttl = "0s"', "must be greater than zero"),

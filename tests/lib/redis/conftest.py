@@ -1,26 +1,41 @@
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 
 import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_redis import Connections, Redis
 from scalekit_redis.node import Node
+from scalekit_redis.sentinel import SentinelRouter
+from scalekit_redis.sentinels import Sentinels
 from scalekit_redis.standalone import StandaloneRouter
 from tests.processes import HOST
 from tests.servers import Redis as Server
-from tests.servers import RedisCluster
+from tests.servers import RedisCluster, SentinelGroup
 
 SERVERS = {"redis": "redis-server", "valkey": "valkey-server"}
+ALSO_SENTINEL = pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param("redis", marks=pytest.mark.needs("redis")),
+        pytest.param("valkey", marks=pytest.mark.needs("valkey")),
+        pytest.param("sentinel", marks=pytest.mark.needs("redis")),
+    ],
+    indirect=True,
+)
+"""Runs the tests of a module on the master of Sentinels too."""
 
 
 @pytest.fixture(
     scope="package", params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS], name="server"
 )
-def start_server(request: pytest.FixtureRequest) -> Iterator[Server]:
+def start_server(request: pytest.FixtureRequest) -> Iterator[Server | SentinelGroup]:
     """Start a server for all tests; a test that stops or changes it starts its own."""
-    with Server(binary=SERVERS[request.param]) as server:
+    with SentinelGroup() if request.param == "sentinel" else Server(binary=SERVERS[request.param]) as server:
         yield server
 
 
@@ -72,6 +87,12 @@ def node_of(redis: Redis) -> Node:
     return redis._router.node
 
 
+def sentinels_of(redis: Redis) -> Sentinels:
+    """Return the Sentinels of the client."""
+    assert isinstance(redis._router, SentinelRouter)
+    return redis._router._sentinels
+
+
 def cluster_url(cluster: RedisCluster) -> str:
     return "redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in cluster.nodes[:3])
 
@@ -80,3 +101,27 @@ def cluster_url(cluster: RedisCluster) -> str:
 async def clustered(cluster: RedisCluster, connections: Connections) -> AsyncGenerator[Redis, None]:
     async with connections.open(cluster_url(cluster), timeout=5) as redis:
         yield redis
+
+
+@pytest.fixture(scope="package")
+def certificate() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+        names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
+        subprocess.run([*request, *names], check=True, capture_output=True)
+        yield Path(folder)
+
+
+class SecureServer(Server):
+    """Accepts TLS on a second port."""
+
+    port_count = 2
+
+    def __init__(self, certificate: Path, binary: str = "redis-server") -> None:
+        files = ["--tls-cert-file", f"{certificate}/cert.pem", "--tls-key-file", f"{certificate}/key.pem"]
+        super().__init__(
+            *files, "--tls-ca-cert-file", f"{certificate}/cert.pem", "--tls-auth-clients", "no", binary=binary
+        )
+
+    def command(self) -> list[object]:
+        return [*super().command(), "--tls-port", self.ports[1]]

@@ -7,10 +7,11 @@ import asyncio
 import pytest
 
 from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError, Script
+from tests.lib.redis.conftest import ALSO_SENTINEL
 from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ALSO_SENTINEL]
 
 
 async def test_get_returns_bytes_or_none(redis: Redis) -> None:

@@ -21,6 +21,7 @@ from scalekit_redis import Connections, RedisUnavailable, redis_connections
 from scalekit_redis.connector import Connector
 from scalekit_redis.metrics import CONNECTIONS
 from scalekit_redis.url import parse_url
+from tests.lib.redis.conftest import SecureServer
 from tests.lib.redis.poll import failure, until, until_available
 from tests.lib.redis.proxy import open_proxy
 from tests.plugin_source import Install
@@ -175,30 +176,6 @@ async def test_a_server_is_reached_through_a_unix_socket(connections: Connection
             async with connections.open(f"unix://{path}?db=1") as redis:
                 assert await redis.set("key", "x") is True
                 assert await asyncio.gather(*(redis.get("key") for _ in range(100))) == [b"x"] * 100
-
-
-@pytest.fixture(scope="module")
-def certificate() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-        names = ["-addext", f"subjectAltName=IP:{HOST}", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
-        subprocess.run([*request, *names], check=True, capture_output=True)
-        yield Path(folder)
-
-
-class SecureServer(Server):
-    """Accepts TLS on a second port."""
-
-    port_count = 2
-
-    def __init__(self, certificate: Path, binary: str) -> None:
-        files = ["--tls-cert-file", f"{certificate}/cert.pem", "--tls-key-file", f"{certificate}/key.pem"]
-        super().__init__(
-            *files, "--tls-ca-cert-file", f"{certificate}/cert.pem", "--tls-auth-clients", "no", binary=binary
-        )
-
-    def command(self) -> list[object]:
-        return [*super().command(), "--tls-port", self.ports[1]]
 
 
 @pytest.mark.parametrize(
