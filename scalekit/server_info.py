@@ -14,7 +14,8 @@ logger = logging.getLogger("scalekit")
 class ServerInfo:
     """The bound address of this process and the path of its readiness page.
 
-    *management* is the management address, or None without one. *retiring* is true when this process drains while other
+    *management* is the management address, or None without one. *tls* is whether the other address is served with TLS.
+    *retiring* is true when this process drains while other
     workers keep serving the same addresses.
     """
 
@@ -22,6 +23,7 @@ class ServerInfo:
     port: int
     ready_path: str
     management: tuple[str, int] | None = None
+    tls: bool = False
     retiring: bool = False
 
 

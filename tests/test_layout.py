@@ -18,7 +18,7 @@ import scalekit
 import scalekit_visits.plugin
 from scalekit import Table, hookspecs
 from scalekit.config.descriptions import descriptions
-from scalekit.config.tables import App, Health, Memory, Server
+from scalekit.config.tables import App, Health, Memory, Server, ServerTls
 from scalekit.testing.conformance import TABLE_CELL
 from tests.documents import documents
 
@@ -142,7 +142,7 @@ def in_toml(value: object) -> str:
 
 @pytest.mark.parametrize(
     ("table", "model"),
-    [("app", App), ("server", Server), ("server.memory", Memory), ("health", Health)],
+    [("app", App), ("server", Server), ("server.tls", ServerTls), ("server.memory", Memory), ("health", Health)],
 )
 def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str, model: type[Table]) -> None:
     section = (ROOT / "README.md").read_text().partition(f"### `[{table}]`\n")[2].partition("\n#")[0]
@@ -151,7 +151,10 @@ def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str,
     assert list(documented) == list(keys)
     for name, field in keys.items():
         assert name in descriptions(model)
-        assert documented[name] == ("none" if field.default is None else f"`{in_toml(field.default)}`"), name
+        if field.is_required():
+            assert documented[name] == "required"
+        else:
+            assert documented[name] == ("none" if field.default is None else f"`{in_toml(field.default)}`"), name
 
 
 def test_the_changelog_has_the_version_or_is_unreleased() -> None:

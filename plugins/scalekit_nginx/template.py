@@ -160,7 +160,7 @@ def _static(path: str, folder: str) -> Iterator[str]:
 
 
 def _proxy(server: Server, config: NginxConfig) -> Iterator[str]:
-    yield "proxy_pass http://application;"
+    yield f"proxy_pass {'https' if server.tls else 'http'}://application;"
     yield "proxy_http_version 1.1;"
     yield "proxy_set_header Host $request_host;"
     yield "proxy_set_header Upgrade $http_upgrade;"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from scalekit.config import server_certificate
 from scalekit.config.app_name import SERVICE_NAME_PATTERN
 from scalekit.config.descriptions import descriptions
 from scalekit.config.field_types import (
@@ -143,6 +145,41 @@ class Memory(Table):
     """Stack frames that ``tracemalloc`` records of each allocation, for ``/-/memory``; 0 disables it. Expensive."""
 
 
+class ServerTls(Table):
+    """The table ``[server.tls]``: TLS 1.2 and newer on the public address; SIGHUP reads the files again."""
+
+    cert_file: str
+    """PEM file of the certificate, followed by its intermediate certificates."""
+    key_file: str | None = None
+    """PEM file of the private key; unset takes it from ``cert_file``."""
+    key_password: Secret | None = None
+    """Password of an encrypted private key."""
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    """Whether clients may or must present a certificate that an authority in ``client_ca_file`` has signed."""
+    client_ca_file: str | None = None
+    """PEM file of the authorities that sign client certificates."""
+    handshake_timeout: PositiveDuration = Duration("10s")
+    """Timeout for a client to complete the TLS handshake, after which ``header_timeout`` begins."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> ServerTls:
+        if (self.client_certificates == "none") != (self.client_ca_file is None):
+            raise ValueError("client_certificates needs client_ca_file, and the other way round; write both or none")
+        self.ssl_context()
+        return self
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the context of the files as they are now; raises ValueError with key, path and remedy."""
+
+        password = None if self.key_password is None else self.key_password.get_secret_value()
+        context = server_certificate.load(self.cert_file, self.key_file, password)
+        if self.client_ca_file is not None:
+            server_certificate.load_certificates(context, "client_ca_file", self.client_ca_file)
+            required = self.client_certificates == "required"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        return context
+
+
 class Server(Table):
     """The table ``[server]``: addresses, limits, timeouts and worker processes."""
 
@@ -154,6 +191,8 @@ class Server(Table):
     """``web`` serves the application; ``worker`` only runs plugins, and serves only ``management_address``."""
     management_address: str | None = None
     """Second address, ``host:port``, that serves health and operator pages instead of the public address."""
+    tls: ServerTls | None = None
+    """TLS of the public address; unset serves plain HTTP."""
     root_path: Prefix = ""
     """Path prefix that the proxy removes, such as ``/shop``."""
     trusted_proxies: Networks = ()

@@ -132,7 +132,10 @@ class ConsulRegistrar:
         registration = self._registration
         try:
             async with self._session.get(
-                registration.readiness_url, headers=registration.readiness_headers, timeout=READINESS_TIMEOUT
+                registration.readiness_url,
+                headers=registration.readiness_headers,
+                timeout=READINESS_TIMEOUT,
+                ssl=False,  # this instance itself, by its address, which its certificate does not name
             ) as response:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):

@@ -37,22 +37,23 @@ def build_registration(config: DiscoveryConfig, server: ServerInfo, hosts: tuple
     local_host, local_port = server.management or (server.host, server.port)
     headers = {"Host": hosts[0]} if hosts and not server.management else {}
     check_address = server.management or (address, port)
+    scheme = "https" if server.tls and not server.management else "http"
     definition = {
         "ID": service_id,
         "Name": config.service,
         "Address": address,
         "Port": port,
         "Tags": list(config.tags),
-        "Meta": dict(config.meta),
+        "Meta": ({"scheme": "https"} if server.tls else {}) | dict(config.meta),
         "Weights": {"Passing": config.weight, "Warning": 1},
-        "Check": _check(config, f"{_url(*check_address)}{server.ready_path}", headers),
+        "Check": _check(config, f"{scheme}://{_authority(*check_address)}{server.ready_path}", headers),
     }
     if config.namespace:
         definition["Namespace"] = config.namespace
     return ConsulRegistration(
         id=service_id,
         definition=definition,
-        readiness_url=f"{_url(_loopback(local_host), local_port)}{server.ready_path}",
+        readiness_url=f"{scheme}://{_authority(_loopback(local_host), local_port)}{server.ready_path}",
         readiness_headers=headers,
         ttl=config.check_interval if config.check_type == "ttl" else None,
     )
@@ -67,7 +68,9 @@ def _check(config: DiscoveryConfig, url: str, headers: dict[str, str]) -> dict[s
         return check | {"TTL": f"{float(config.check_interval):g}s"}
     times = {"Interval": f"{float(config.check_interval):g}s", "Timeout": f"{float(config.check_timeout):g}s"}
     header = {"Header": {name: [value] for name, value in headers.items()}} if headers else {}
-    return check | {"HTTP": url, "Method": "GET"} | times | header
+    # The certificate names the service, not the address of this instance.
+    unverified = {"TLSSkipVerify": True} if url.startswith("https:") else {}
+    return check | {"HTTP": url, "Method": "GET"} | times | header | unverified
 
 
 def _address(config: DiscoveryConfig, host: str) -> str:
@@ -90,5 +93,5 @@ def _loopback(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

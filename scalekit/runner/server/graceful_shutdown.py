@@ -20,13 +20,17 @@ import socket
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from scalekit.host import Host
 from scalekit.runner.memory.gc_control import collect_and_freeze
+from scalekit.runner.server.connection_close import abort_flushed
 from scalekit.runner.server.listener_drain import drop_new_syns, has_pending_connections
+from scalekit.runner.server.tls import TlsListener
 from scalekit.runner.server.watchdog import Watchdog
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo
 
@@ -58,6 +62,9 @@ class GracefulServer(uvicorn.Server):
         self.drain_delay = float(table.drain_delay) if table.role == "web" else 0.0  # no load balancer checks it
         self.retiring = False
         self.server_info: ServerInfo | None = None
+        self._tls: TlsListener | None = None
+        if table.tls is not None and table.role == "web":
+            self._tls = TlsListener(table.tls, table.backlog, table.write_timeout)
         self._signalled = False
         self._watchdog = Watchdog()
 
@@ -79,15 +86,25 @@ class GracefulServer(uvicorn.Server):
         """Start the application, then accept connections."""
         if sockets:
             self._provide_server_info(sockets)
-        await super().startup(sockets)
+        await super().startup([])  # starts the application
+        for number, each in enumerate(sockets or ()):
+            self.servers.append(await self._accept(each, None if number else self._tls))  # management is plain
         collect_and_freeze(self.host.settings.server.memory)
         self.on_started()
+
+    async def _accept(self, listener: socket.socket, tls: TlsListener | None) -> asyncio.Server:
+        protocol: Any = self.config.http_protocol_class
+        create = partial(protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        if tls is not None:
+            return await tls.serve(listener, create)
+        return await asyncio.get_running_loop().create_server(create, sock=listener, backlog=self.config.backlog)
 
     def _provide_server_info(self, sockets: list[socket.socket]) -> None:
         settings = self.host.settings
         (host, port), *others = [each.getsockname()[:2] for each in sockets]
         management = others[0] if others else None
-        self.server_info = ServerInfo(host, port, f"{settings.health.path}/ready", management, self.retiring)
+        path, tls = f"{settings.health.path}/ready", self._tls is not None
+        self.server_info = ServerInfo(host, port, path, management, tls, self.retiring)
         self.host.context.withdraw(SERVER_INFO)
         self.host.context.provide(SERVER_INFO, self.server_info)
 
@@ -101,6 +118,8 @@ class GracefulServer(uvicorn.Server):
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
             signal.signal(number, self.handle_exit)
+        if self._tls is not None:
+            signal.signal(signal.SIGHUP, self._reload)
         try:
             yield
         finally:
@@ -123,6 +142,11 @@ class GracefulServer(uvicorn.Server):
         lifecycle.begin_drain()
         # A signal handler runs between any two instructions, and the loop may be waiting in select.
         self._loop.call_soon_threadsafe(lifecycle.force_stop if self.force_exit else lifecycle.cancel_start)
+
+    def _reload(self, sig: int, frame: FrameType | None) -> None:
+        """Read the certificate again, in the event loop."""
+        if self._tls is not None:
+            self._loop.call_soon_threadsafe(self._tls.reload)
 
     def retire(self) -> None:
         """Start to shut down while other workers keep serving the same address."""
@@ -162,8 +186,11 @@ class GracefulServer(uvicorn.Server):
             await asyncio.sleep(0.02)  # an accepted socket becomes a connection a few loop iterations later
         self._close_listeners(sockets)
         connections = self.server_state.connections
-        while any(map(_is_new, connections)) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
+        while (self._has_handshakes() or any(map(_is_new, connections))) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
             await asyncio.sleep(0.005)
+
+    def _has_handshakes(self) -> bool:
+        return self._tls is not None and self._tls.has_handshakes()
 
     def _close_listeners(self, sockets: list[socket.socket] | None) -> None:
         for server in self.servers:
@@ -177,7 +204,7 @@ class GracefulServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         end = loop.time() + self.drain_delay
         while loop.time() < end and not self.force_exit:
-            if self.retiring and not self.server_state.connections:
+            if self.retiring and not self.server_state.connections and not self._has_handshakes():
                 return
             await self.on_tick(0)
             await asyncio.sleep(min(0.1, max(0.0, end - loop.time())))
@@ -188,7 +215,9 @@ class GracefulServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         end = loop.time() + self.host.settings.server.graceful_timeout
         # uvicorn holds both in plain sets, so there is no event to wait for.
-        while (state.connections or state.tasks) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state
+        while (state.connections or state.tasks) and loop.time() < end and not self.force_exit:
+            if self._tls is not None:
+                abort_flushed(state.connections)
             await asyncio.sleep(0.02)
         cancelled = [name for connection in state.connections if (name := _open_request(connection))]
         tasks = set(state.tasks)

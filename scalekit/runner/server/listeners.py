@@ -1,12 +1,10 @@
-"""Bind the listening sockets, describe them in the log, and reset connections."""
+"""Bind the listening sockets, and describe them in the log."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import socket
-import struct
 from collections.abc import Sequence
 
 from scalekit.config.tables import Server, split_address
@@ -15,7 +13,6 @@ from scalekit.settings import Settings
 
 logger = logging.getLogger("scalekit")
 
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 ADDRESS_ERRORS = (errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN, socket.EAI_FAIL)
 
 
@@ -58,7 +55,7 @@ def startup_lines(settings: Settings, sockets: Sequence[socket.socket]) -> list[
             f"running{with_plugins}{by_workers}; no requests are served",
             *([pages] if table.management_address else []),
         ]
-    address = f"http://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
+    address = f"{'https' if table.tls else 'http'}://{address_of(*sockets[0].getsockname()[:2])}{table.root_path}"
     lines = [f"serving {settings.app.target or 'the application'}{with_plugins}{by_workers} on {address}"]
     apart = table.management_address
     if apart is not None:
@@ -71,11 +68,3 @@ def log_lines(lines: Sequence[str]) -> None:
     """Log each of *lines*."""
     for line in lines:
         logger.info("%s", line)
-
-
-def reset(transport: asyncio.Transport) -> None:
-    """Close a connection with RST and discard its unsent data, which the kernel would keep for minutes otherwise."""
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-    transport.abort()

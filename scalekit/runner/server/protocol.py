@@ -21,10 +21,10 @@ from uvicorn.server import ServerState
 
 from scalekit.http.exchange import Exchange
 from scalekit.http.response import LocalResponse
+from scalekit.runner.server.connection_close import reset, unsent_size
 from scalekit.runner.server.connection_timer import ConnectionTimer
 from scalekit.runner.server.error_response import RequestRejected, error_response
 from scalekit.runner.server.exchange_handler import ExchangeHandler
-from scalekit.runner.server.listeners import reset
 from scalekit.runner.server.request_cycle import RequestCycle
 from scalekit.runner.server.request_head_cache import MAX_BYTES, RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits, RequestParser
@@ -66,6 +66,7 @@ class HttpProtocol(RequestParser):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
         """Start the header timeout of the first request."""
         super().connection_made(transport)
+        self._unsent_size = unsent_size(transport)
         self._header_timeout.start()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -107,9 +108,9 @@ class HttpProtocol(RequestParser):
         """Keep writing to a client that half-closed the connection after complete requests (RFC 9112, section 9.6).
 
         A client that has closed both sides looks the same until a write fails, so an application that awaits
-        ``http.disconnect`` receives it when no byte was written for HALF_CLOSED_INTERVAL.
+        ``http.disconnect`` receives it when no byte was written for HALF_CLOSED_INTERVAL. Event loops close TLS.
         """
-        if not self._is_serving() or self._in_body:
+        if not self._is_serving() or self._in_body or self.scheme == "https":
             return False
         self._accepts_requests = self.cycle.keep_alive = False
         self._header_timeout.stop()
@@ -284,16 +285,16 @@ class HttpProtocol(RequestParser):
 
     def _watch_unsent(self) -> None:
         """Start the write timeout when a complete response is not fully read."""
-        if self.transport.get_write_buffer_size() and not self._write_timeout.is_running() and not self._is_serving():
+        if self._unsent_size() and not self._write_timeout.is_running() and not self._is_serving():
             self._write_timeout.start()
 
     def _on_idle_timeout(self) -> None:
         """Close an idle connection; reset it when the client has not read the last response."""
-        if self.transport.get_write_buffer_size():
+        if self._unsent_size():
             reset(self.transport)
         else:
             self.transport.close()
 
     def _on_write_timeout(self) -> None:
-        if self.transport.get_write_buffer_size():
+        if self._unsent_size():
             reset(self.transport)

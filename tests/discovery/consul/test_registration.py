@@ -44,3 +44,16 @@ def test_configured_attributes_are_registered_and_the_others_computed() -> None:
     assert build_registration(config(source="consul", service="shop"), apart, ("a.example",)).definition["Check"][
         "HTTP"
     ] == ("http://10.0.0.1:9100/health/ready")
+
+
+def test_with_tls_callers_and_the_check_use_https_and_the_management_address_stays_plain() -> None:
+    secure = ServerInfo("10.0.0.1", 8443, "/health/ready", tls=True)
+    registration = build_registration(config(source="consul", service="shop"), secure, ())
+    assert registration.readiness_url == "https://10.0.0.1:8443/health/ready"
+    assert registration.definition["Check"]["HTTP"] == registration.readiness_url
+    assert registration.definition["Check"]["TLSSkipVerify"]
+    assert registration.definition["Meta"] == {"scheme": "https"}
+    apart = ServerInfo("10.0.0.1", 8443, "/health/ready", management=("10.0.0.1", 9100), tls=True)
+    check = build_registration(config(source="consul", service="shop"), apart, ()).definition["Check"]
+    assert check["HTTP"] == "http://10.0.0.1:9100/health/ready"
+    assert "TLSSkipVerify" not in check

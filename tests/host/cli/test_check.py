@@ -110,6 +110,10 @@ CASES = {
     "Starlette": Case(STARLETTE.format("app = Starlette()")),
     "Django": Case(DJANGO),
     "Litestar": Case(LITESTAR),
+    "a certificate that does not exist": invalid(
+        "server.tls: cert_file: cannot read 'shop.pem': No such file or directory",
+        toml='[server]\ntls = { cert_file = "shop.pem" }',
+    ),
     "middleware with a wrong option": broken(
         STARLETTE.format("app = Starlette(middleware=[Middleware(CORSMiddleware, allow_orgins=['*'])])"),
         "TypeError",
