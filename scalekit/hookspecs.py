@@ -12,7 +12,7 @@ import click
 import pluggy
 from starlette.routing import BaseRoute
 
-from scalekit.config.tables import Table
+from scalekit.config.table import Table
 from scalekit.context import Context
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter

@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 from scalekit import hookspecs
 from scalekit.app_loader import describe_error
-from scalekit.config.tables import Table
+from scalekit.config.table import Table
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check

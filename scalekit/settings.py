@@ -10,7 +10,8 @@ from scalekit.config.document import Document, Source, read
 from scalekit.config.enabled_key import copy_without_problems, pop_enabled
 from scalekit.config.name_suggestion import suggest_name
 from scalekit.config.redaction import redactor
-from scalekit.config.tables import App, Health, Server, Table
+from scalekit.config.table import Table
+from scalekit.config.tables import App, Health, Server
 from scalekit.config.validation import UNKNOWN_KEY, parse, value_at
 from scalekit.context import Context
 from scalekit.errors import ConfigError, PluginError

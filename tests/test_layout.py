@@ -18,7 +18,8 @@ import scalekit
 import scalekit_visits.plugin
 from scalekit import Table, hookspecs
 from scalekit.config.descriptions import descriptions
-from scalekit.config.tables import App, Health, Memory, Server, ServerTls
+from scalekit.config.server_tls import ServerTls
+from scalekit.config.tables import App, Health, Memory, Server
 from scalekit.testing.conformance import TABLE_CELL
 from tests.documents import documents
 

@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from scalekit.config.enabled_key import ENABLED, ENABLED_SCHEMA
 from scalekit.config.letter_case import spellings
-from scalekit.config.tables import App, Health, Server, Table
+from scalekit.config.table import Table
+from scalekit.config.tables import App, Health, Server
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^{}]*)?\}"
 """An environment reference, which is allowed instead of a number or boolean."""

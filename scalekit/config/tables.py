@@ -1,28 +1,20 @@
-"""The host's tables of the file, and the base class of all tables."""
+"""The host's tables of the file."""
 
 from __future__ import annotations
 
 import re
-import ssl
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     field_validator,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-from scalekit.config import server_certificate
 from scalekit.config.app_name import SERVICE_NAME_PATTERN
-from scalekit.config.descriptions import descriptions
 from scalekit.config.field_types import (
     Address,
     Count,
@@ -34,8 +26,9 @@ from scalekit.config.field_types import (
     Prefix,
     check_host,
 )
-from scalekit.config.letter_case import ignore_case
 from scalekit.config.path_glob import PathGlob
+from scalekit.config.server_tls import ServerTls
+from scalekit.config.table import Table
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Secret, Size, SizeOrShare
 from scalekit.config.url import HttpUrl
@@ -47,35 +40,6 @@ def _check_service_name(name: str) -> str:
     if name and not re.fullmatch(SERVICE_NAME_PATTERN, name):
         raise ValueError(f'expected a name of letters, digits, ".", "_" and "-", such as "shop", got {name!r}')
     return name
-
-
-class Table(BaseModel):
-    """Base class of the tables of the file: frozen; unknown keys are errors.
-
-    Each field has a docstring below it, which is its description in the JSON Schema.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    def completed_by(self, other: Table) -> Self:
-        """Return this table, where the file leaves out a key that *other* has too, with the value of *other*."""
-        shared = type(self).model_fields.keys() & type(other).model_fields.keys()
-        return self.model_copy(update={name: getattr(other, name) for name in shared - self.model_fields_set})
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Return the schema with enumerated words in any letter case."""
-        schema: CoreSchema = ignore_case(handler(source))
-        return schema
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Return the JSON Schema with the description of each key."""
-        result = handler(schema)
-        described = descriptions(cls)
-        for name, field in handler.resolve_ref_schema(result).get("properties", {}).items():
-            field.setdefault("description", described.get(name, ""))
-        return result
 
 
 def _to_tuple(value: object) -> object:
@@ -143,41 +107,6 @@ class Memory(Table):
     """Thresholds of the garbage collector (``gc.set_threshold``)."""
     tracemalloc: Annotated[int, Field(ge=0, le=50)] = 0
     """Stack frames that ``tracemalloc`` records of each allocation, for ``/-/memory``; 0 disables it. Expensive."""
-
-
-class ServerTls(Table):
-    """The table ``[server.tls]``: TLS 1.2 and newer on the public address; SIGHUP reads the files again."""
-
-    cert_file: str
-    """PEM file of the certificate, followed by its intermediate certificates."""
-    key_file: str | None = None
-    """PEM file of the private key; unset takes it from ``cert_file``."""
-    key_password: Secret | None = None
-    """Password of an encrypted private key."""
-    client_certificates: Literal["none", "optional", "required"] = "none"
-    """Whether clients may or must present a certificate that an authority in ``client_ca_file`` has signed."""
-    client_ca_file: str | None = None
-    """PEM file of the authorities that sign client certificates."""
-    handshake_timeout: PositiveDuration = Duration("10s")
-    """Timeout for a client to complete the TLS handshake, after which ``header_timeout`` begins."""
-
-    @model_validator(mode="after")
-    def _check_files(self) -> ServerTls:
-        if (self.client_certificates == "none") != (self.client_ca_file is None):
-            raise ValueError("client_certificates needs client_ca_file, and the other way round; write both or none")
-        self.ssl_context()
-        return self
-
-    def ssl_context(self) -> ssl.SSLContext:
-        """Return the context of the files as they are now; raises ValueError with key, path and remedy."""
-
-        password = None if self.key_password is None else self.key_password.get_secret_value()
-        context = server_certificate.load(self.cert_file, self.key_file, password)
-        if self.client_ca_file is not None:
-            server_certificate.load_certificates(context, "client_ca_file", self.client_ca_file)
-            required = self.client_certificates == "required"
-            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-        return context
 
 
 class Server(Table):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from scalekit.config.tables import Table
+from scalekit.config.table import Table
 from scalekit.config.url import Url
 from scalekit.errors import StartError
 

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from scalekit.config.tables import ServerTls
+from scalekit.config.server_tls import ServerTls
 from scalekit.errors import StartError
 
 logger = logging.getLogger("scalekit")

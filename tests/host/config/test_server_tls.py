@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.config.server_certificate import load
-from scalekit.config.tables import ServerTls
+from scalekit.config.server_tls import ServerTls, load
 from tests.certificates import Authority, CertificateFiles
 
 BLOCK = "-----BEGIN {0}-----\n{1}\n-----END {0}-----\n"

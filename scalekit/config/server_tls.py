@@ -1,9 +1,16 @@
-"""Load the certificate and private key of ``[server.tls]``, with errors that name key, path and remedy."""
+"""The table ``[server.tls]``, and its certificate, whose errors name key, path and remedy."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Literal
+
+from pydantic import model_validator
+
+from scalekit.config.field_types import PositiveDuration
+from scalekit.config.table import Table
+from scalekit.config.types import Duration, Secret
 
 CERTIFICATE = b"CERTIFICATE-----"
 PRIVATE_KEY = b"PRIVATE KEY-----"
@@ -11,6 +18,40 @@ PROTOCOL = "http/1.1"
 """The only protocol that the server selects by ALPN (RFC 7301)."""
 MAX_PASSWORD = 1024
 """Bytes of a password, the maximum of OpenSSL."""
+
+
+class ServerTls(Table):
+    """The table ``[server.tls]``: TLS 1.2 and newer on the public address; SIGHUP reads the files again."""
+
+    cert_file: str
+    """PEM file of the certificate, followed by its intermediate certificates."""
+    key_file: str | None = None
+    """PEM file of the private key; unset takes it from ``cert_file``."""
+    key_password: Secret | None = None
+    """Password of an encrypted private key."""
+    client_certificates: Literal["none", "optional", "required"] = "none"
+    """Whether clients may or must present a certificate that an authority in ``client_ca_file`` has signed."""
+    client_ca_file: str | None = None
+    """PEM file of the authorities that sign client certificates."""
+    handshake_timeout: PositiveDuration = Duration("10s")
+    """Timeout for a client to complete the TLS handshake, after which ``header_timeout`` begins."""
+
+    @model_validator(mode="after")
+    def _check_files(self) -> ServerTls:
+        if (self.client_certificates == "none") != (self.client_ca_file is None):
+            raise ValueError("client_certificates needs client_ca_file, and the other way round; write both or none")
+        self.ssl_context()
+        return self
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the context of the files as they are now; raises ValueError with key, path and remedy."""
+        password = None if self.key_password is None else self.key_password.get_secret_value()
+        context = load(self.cert_file, self.key_file, password)
+        if self.client_ca_file is not None:
+            load_certificates(context, "client_ca_file", self.client_ca_file)
+            required = self.client_certificates == "required"
+            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+        return context
 
 
 def load(cert_file: str, key_file: str | None, password: str | None) -> ssl.SSLContext:
