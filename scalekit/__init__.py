@@ -27,8 +27,9 @@ from scalekit.errors import (
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
 from scalekit.http.content_codings import choose_coding
-from scalekit.http.exchange import Exchange, WebSocketExchange
+from scalekit.http.exchange import Exchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
+from scalekit.http.header_index import HeaderNames
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
 from scalekit.http.request_line import route_path, with_head
@@ -44,6 +45,7 @@ from scalekit.http.trace_context import (
     parse_trace_context,
     trace_context_of,
 )
+from scalekit.http.websocket_exchange import WebSocketExchange
 from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
@@ -73,6 +75,7 @@ __all__ = [
     "Duration",
     "Exchange",
     "Filter",
+    "HeaderNames",
     "HostName",
     "HttpUrl",
     "Key",

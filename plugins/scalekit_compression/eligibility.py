@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
+from scalekit import HeaderNames
 from scalekit_compression.config import CompressionConfig
 
 Fields = Mapping[bytes, bytes]
 
-NO_BODY = frozenset({204, 205, 304})
-PARTIAL = 206
-"""206 Partial Content: not compressed, because its ranges count bytes of the uncompressed body."""
+UNENCODED = frozenset({204, 205, 206, 304})
+"""Statuses without a body, and 206 Partial Content, whose ranges count bytes of the uncompressed body."""
 FIXED = frozenset({b"content-encoding", b"content-range", b"content-digest", b"repr-digest", b"digest", b"content-md5"})
 """Response headers that describe the bytes of the body, so that a coding would make them wrong."""
+RELEVANT = HeaderNames(
+    {*FIXED, b"cache-control", b"content-length", b"content-type", b"etag", b"set-cookie", b"vary"}.__contains__
+)
+"""Names of response headers that the plugin reads."""
+CREDENTIALS = frozenset({b"authorization", b"cookie"})
 MAX_TYPES = 1000
 """Maximum number of values of Content-Type that are cached."""
 MAX_VALUE = 256
@@ -29,26 +34,25 @@ class Eligibility:
     def __init__(self, config: CompressionConfig) -> None:
         self._types = re.compile("|".join(map(_type_pattern, config.types)) or "(?!)").fullmatch
         self._known: dict[bytes, bool] = {}
+        self.credentials = CREDENTIALS | {name.lower().encode() for name in config.credential_headers}
         self.min_size = int(config.min_size)
         self.private = config.private
 
-    def allows(self, status: int, fields: Fields, has_credentials: bool) -> bool:
-        """Return whether a response with the headers *fields* may be encoded; *has_credentials* is of its request."""
-        if status < 200 or status in NO_BODY or status == PARTIAL:
+    def allows(self, status: int, fields: Fields, request_names: Collection[bytes]) -> bool:
+        """Return whether a response with the headers *fields* may be encoded; its request has *request_names*."""
+        if status < 200 or status in UNENCODED:
             return False
-        value = fields.get(b"content-length")
-        if value is not None:
-            length = parse_length(value)
-            if length is None or length < self.min_size:
-                return False
-        return self._has_type(fields.get(b"content-type", b"")) and self._may_encode(fields, has_credentials)
+        length = fields.get(b"content-length")
+        if length is not None and (not length.isdigit() or len(length) > MAX_DIGITS or int(length) < self.min_size):
+            return False
+        return self._has_type(fields.get(b"content-type", b"")) and self._may_encode(fields, request_names)
 
-    def allows_not_modified(self, fields: Fields, has_credentials: bool) -> bool:
+    def allows_not_modified(self, fields: Fields, request_names: Collection[bytes]) -> bool:
         """Return whether the 200 that a 304 with the headers *fields* stands for may be compressed."""
         media_type = fields.get(b"content-type")
-        return (media_type is None or self._has_type(media_type)) and self._may_encode(fields, has_credentials)
+        return (media_type is None or self._has_type(media_type)) and self._may_encode(fields, request_names)
 
-    def _may_encode(self, fields: Fields, has_credentials: bool) -> bool:
+    def _may_encode(self, fields: Fields, request_names: Collection[bytes]) -> bool:
         if not FIXED.isdisjoint(fields):
             return False
         directives = directive_names(fields.get(b"cache-control", b""))
@@ -56,7 +60,7 @@ class Eligibility:
             return False
         if self.private or (b"public" in directives and b"private" not in directives):
             return True
-        return not has_credentials and b"set-cookie" not in fields
+        return b"set-cookie" not in fields and self.credentials.isdisjoint(request_names)
 
     def _has_type(self, value: bytes) -> bool:
         known = self._known.get(value)
@@ -71,11 +75,12 @@ class Eligibility:
 
 
 def fold_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return *headers* by name in lower case; values of repeated ones are joined by commas."""
+    """Return the relevant ones of *headers* by name in lower case; values of repeated ones are joined by commas."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
-        key = name.lower()
-        fields[key] = fields[key] + b", " + value if key in fields else value
+        key = RELEVANT[name]
+        if key:
+            fields[key] = fields[key] + b", " + value if key in fields else value
     return fields
 
 

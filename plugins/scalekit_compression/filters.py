@@ -69,24 +69,19 @@ class CompressionFilter(Filter):
         self._eligibility = Eligibility(config)
         self._negotiator = Negotiator(config.codings)
         self._excluded = excluded_paths(config)
-        self._credentials = frozenset(name.lower().encode() for name in config.credential_headers) | {
-            b"authorization",
-            b"cookie",
-        }
-        self.request_headers = self._credentials | {ACCEPT_ENCODING, IF_NONE_MATCH}
+        self.request_headers = self._eligibility.credentials | {ACCEPT_ENCODING, IF_NONE_MATCH}
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Compress the body when request and response allow it; add ``Vary`` to every compressible response."""
-        if exchange.is_local_response or exchange.scope["type"] != "http":
+        if exchange.is_local_response:
             return
         if self._excluded is not None and self._excluded.find(exchange.route_path):
             return
-        fields = fold_headers(exchange.response_headers)
-        has_credentials = not self._credentials.isdisjoint(exchange.headers)
+        fields = fold_headers(exchange.current_headers)
         if exchange.status == NOT_MODIFIED:
-            if self._eligibility.allows_not_modified(fields, has_credentials):
+            if self._eligibility.allows_not_modified(fields, exchange.headers):
                 self._adapt_not_modified(exchange, fields)
-        elif self._eligibility.allows(exchange.status, fields, has_credentials):
+        elif self._eligibility.allows(exchange.status, fields, exchange.headers) and exchange.scope["type"] == "http":
             add_vary(exchange.response_headers, fields)
             coding = self._coding(exchange)
             if coding:

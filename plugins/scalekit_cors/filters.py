@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from scalekit import Exchange, Filter, LocalResponse, PathTable, local_problem
+from collections.abc import Sequence
+
+from scalekit import Exchange, Filter, HeaderNames, LocalResponse, PathTable, local_problem
 from scalekit_cors.metrics import PreflightMetrics
 from scalekit_cors.policies import ALLOW_ORIGIN, Policy, preflight_of
 
 ORIGIN = b"origin"
 REQUEST_METHOD = b"access-control-request-method"
-PREFIX = b"access-control-"
+NAMES = HeaderNames(lambda name: name.startswith(b"access-control-"))
+"""Names of response headers of CORS."""
 
 
 class CorsFilter(Filter):
@@ -39,13 +42,19 @@ class CorsFilter(Filter):
         """Add the headers of the policy, unless the application allows the origin; remove its other CORS headers."""
         policy = self._single or self._policies.find(exchange.route_path)
         origin = exchange.headers.get(ORIGIN)
-        headers = exchange.response_headers
+        headers = exchange.current_headers
         if origin is None:
-            headers += policy.vary
+            exchange.current_headers = [*headers, *policy.vary]
             return
-        own = [each for each in headers if each[0][: len(PREFIX)].lower() == PREFIX]
-        if own:
-            if any(name.lower() == ALLOW_ORIGIN and value in (b"*", origin) for name, value in own):
-                return
-            headers[:] = [each for each in headers if each not in own]
-        headers += policy.response_headers(origin) or policy.vary
+        for name, _ in headers:
+            if NAMES[name]:
+                if _allows(headers, origin):
+                    return
+                headers = [each for each in headers if not NAMES[each[0]]]
+                break
+        exchange.current_headers = [*headers, *(policy.response_headers(origin) or policy.vary)]
+
+
+def _allows(headers: Sequence[tuple[bytes, bytes]], origin: bytes) -> bool:
+    """Return whether *headers* of the application allow pages of *origin* to read the response."""
+    return any(name.lower() == ALLOW_ORIGIN and value in (b"*", origin) for name, value in headers)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from scalekit import Exchange, Filter, PathTable
-from scalekit_headers.nonce import allow_nonce, nonce_in
+from scalekit import Exchange, Filter, HeaderNames, PathTable
+from scalekit_headers.nonce import SCOPE_KEY
 from scalekit_headers.policies import HeaderSet
 
 CACHE_CONTROL = b"cache-control"
 STORAGE_HEADERS = frozenset({b"expires", b"surrogate-control", b"x-accel-expires", b"edge-control"})
 """Headers, besides those that end in ``cache-control``, by which a cache stores a response (CDN, nginx)."""
 HTTPS = frozenset({"https", "wss"})
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class HeadersFilter(Filter):
@@ -23,12 +25,15 @@ class HeadersFilter(Filter):
         """Add the headers of the path that are not in the response."""
         found = self._single or self._sets.find(exchange.route_path)
         added = found.https if exchange.scope.get("scheme") in HTTPS else found.http
-        headers = exchange.response_headers
-        present = {name.lower() for name, _ in headers}
-        headers += added if present.isdisjoint(NAMES) else [each for each in added if each[0] not in present]
+        headers = exchange.current_headers
+        for name, _ in headers:
+            if NAMES[name]:
+                added = _missing(added, headers)
+                break
+        exchange.current_headers = [*headers, *added]
 
 
-NAMES = frozenset(
+NAMES = HeaderNames(
     {
         b"x-content-type-options",
         b"referrer-policy",
@@ -38,8 +43,15 @@ NAMES = frozenset(
         b"strict-transport-security",
         b"content-security-policy",
         b"content-security-policy-report-only",
-    }
+    }.__contains__
 )
+"""Names of the headers that the filter adds."""
+
+
+def _missing(added: Headers, headers: Headers) -> Headers:
+    """Return the headers of *added* whose names are not in *headers*."""
+    present = {name.lower() for name, _ in headers}
+    return [each for each in added if each[0] not in present]
 
 
 class NonceFilter(Filter):
@@ -50,17 +62,15 @@ class NonceFilter(Filter):
 
     def on_application(self, exchange: Exchange) -> None:
         """Let the application make a nonce, in a copy of the scope too."""
-        allow_nonce(exchange.scope)
+        exchange.scope[SCOPE_KEY] = []
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Add the policies with the nonce, when the application has made one, and forbid every cache to store it."""
-        nonce = nonce_in(exchange.scope)
-        if not nonce:
+        nonces = exchange.scope.get(SCOPE_KEY)
+        if not nonces:
             return
         headers = exchange.response_headers
-        present = {name.lower() for name, _ in headers}
-        added = self._sets.find(exchange.route_path).policy_headers(nonce)
-        headers += [each for each in added if each[0] not in present]
+        headers += _missing(self._sets.find(exchange.route_path).policy_headers(nonces[0]), headers)
         headers[:] = [each for each in headers if not _controls_storage(each[0].lower())]
         headers.append((CACHE_CONTROL, b"no-store"))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from secrets import token_urlsafe
 
 from starlette.requests import HTTPConnection
-from starlette.types import Scope
 
 from scalekit import ResourceError
 
@@ -27,14 +26,3 @@ def csp_nonce(request: HTTPConnection) -> str:
     if not nonces:
         nonces.append(token_urlsafe(BYTES))
     return nonces[0]
-
-
-def allow_nonce(scope: Scope) -> None:
-    """Put the list for the nonce into *scope*."""
-    scope[SCOPE_KEY] = []
-
-
-def nonce_in(scope: Scope) -> str:
-    """Return the nonce that the application has made in *scope*, empty when it has not."""
-    nonces: list[str] | None = scope.get(SCOPE_KEY)
-    return nonces[0] if nonces else ""

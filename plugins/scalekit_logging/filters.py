@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import CancelledError
 from time import time
 
-from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, WebSocketExchange
+from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, HeaderNames, WebSocketExchange
 from scalekit_logging import tail_sampling
 from scalekit_logging.pipeline import LogPipeline
 from scalekit_logging.stdlib_bridge import format_exception, mark_logged
@@ -15,8 +15,7 @@ from scalekit_logging.tail_sampling import TailBuffer
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status of a request whose client disconnected before the response started."""
 USER_AGENT = b"user-agent"
-_LENGTH = len(REQUEST_ID)
-_INITIALS = b"xX"
+_REQUEST_IDS = HeaderNames({REQUEST_ID}.__contains__)
 
 
 class AccessLogFilter(Filter):
@@ -39,12 +38,12 @@ class AccessLogFilter(Filter):
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Add ``X-Request-ID``, replacing any that the application set."""
-        headers = exchange.response_headers
+        headers = exchange.current_headers
         for name, _ in headers:
-            if len(name) == _LENGTH and name[0] in _INITIALS and name.lower() == REQUEST_ID:
-                headers[:] = [field for field in headers if field[0].lower() != REQUEST_ID]
+            if _REQUEST_IDS[name]:
+                headers = [field for field in headers if not _REQUEST_IDS[field[0]]]
                 break
-        headers.append((REQUEST_ID, exchange.trace_context.request_id.encode()))
+        exchange.current_headers = [*headers, (REQUEST_ID, exchange.trace_context.request_id.encode())]
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the line of a request; this is the fast path of successful requests."""

@@ -29,58 +29,87 @@ T = TypeVar("T")
 
 logger = logging.getLogger("scalekit")
 
-SWITCHING_PROTOCOLS = 101
-"""The status of an accepted websocket."""
-FORBIDDEN = 403
-"""The status with which servers respond to a websocket that is closed before it is accepted."""
-
 
 class Exchange:
     """One HTTP request and its response.
 
     ``scope`` is the ASGI scope, ``path`` its path before the application can change it. ``headers`` has the first value
     of each request header that a filter of the chain reads, ``repeated`` all values of repeated headers.
-    ``added_headers`` are added to the response; ``response_headers`` is the complete list during
-    ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
-    bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
-    response started. ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an
-    ``on_response_start`` may call ``replace_send`` to transform the messages of the application. In
-    ``on_complete``, ``seconds`` is the time from the request to the last byte of the response.
+    ``added_headers`` are added to the response. During ``on_response_start`` ``current_headers`` are the headers of the
+    response, to be read or replaced by another list, and ``response_headers`` is a copy of them to be changed in place.
+    ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the bodies. ``disconnected``
+    is whether the client has disconnected, ``disconnected_early`` whether it had when the response started.
+    ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an ``on_response_start`` may
+    call ``replace_send`` to transform the messages of the application. In ``on_complete``, ``seconds`` is the time from
+    the request to the last byte of the response.
     """
 
-    # On the class, so that a request sets only values that differ.
-    status = 0
-    response_bytes = 0
-    request_bytes = 0
-    disconnected = False
-    disconnected_early = False
-    is_local_response = False
-    seconds = 0.0
-    response_headers: list[Header]
-    _ended = 0.0
-    _first_send: Send | None = None
-    _route: str | None = None
-    _trace_context: TraceContext | None = None
-    _replaced: list[Token[Any]] | None = None
+    # Without slots, CPython moves the attributes of each later request that the first requests lack to a dictionary.
+    __slots__ = (
+        "_ended",
+        "_first_send",
+        "_replaced",
+        "_route",
+        "_trace_context",
+        "_unchanged_headers",
+        "added_headers",
+        "began",
+        "chain",
+        "client_receive",
+        "client_send",
+        "current_headers",
+        "decided",
+        "depth",
+        "disconnected",
+        "disconnected_early",
+        "early_headers",
+        "headers",
+        "is_local_response",
+        "matched_path",
+        "next_decision",
+        "path",
+        "pending",
+        "repeated",
+        "request_bytes",
+        "response_bytes",
+        "scope",
+        "seconds",
+        "stage",
+        "status",
+        "takeover",
+    )
+    path: str
+    added_headers: list[Header]
+    current_headers: list[Header]
+    _unchanged_headers: list[Header]
+    """The list of the application or of a local response, which no filter changes."""
+    _first_send: Send | None
+    _route: str | None
+    _trace_context: TraceContext | None
+    _replaced: list[Token[Any]] | None
     # State of the chain: the route path once computed, the next filter to decide, and the decisions so far.
-    matched_path: str | None = None
-    next_decision = 0
-    depth = 0
-    pending: list[tuple[int, Pending]] | None = None
-    early_headers: Sequence[Header] = ()
-    decided: tuple[int, LocalResponse | Takeover] | None = None
-    takeover: Takeover | None = None
+    matched_path: str | None
+    pending: list[tuple[int, Pending]] | None
+    early_headers: Sequence[Header]
+    decided: tuple[int, LocalResponse | Takeover] | None
+    takeover: Takeover | None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, chain: FilterChain, stage: Stage) -> None:
         self.began = perf_counter()
         self.scope = scope
-        self.path: str = scope["path"]
+        self.path = scope["path"]
         self.client_receive = receive
         self.client_send = send
         self.chain = chain
         self.stage = stage
         self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
-        self.added_headers: list[Header] = []
+        self.added_headers = []
+        self.status = self.response_bytes = self.request_bytes = self.next_decision = self.depth = 0
+        self.disconnected = self.disconnected_early = self.is_local_response = False
+        self.seconds = self._ended = 0.0
+        self._first_send = self._route = self._trace_context = self._replaced = None
+        self.matched_path = self.pending = self.decided = self.takeover = None
+        self.early_headers = ()
 
     @property
     def route_path(self) -> str:
@@ -113,6 +142,14 @@ class Exchange:
             if self.seconds:
                 self._route = route
         return route
+
+    @property
+    def response_headers(self) -> list[Header]:
+        """The headers of the response, to be changed in place: a copy, made on first use."""
+        headers = self.current_headers
+        if headers is self._unchanged_headers:
+            headers = self.current_headers = headers.copy()
+        return headers
 
     def values(self, name: bytes) -> list[bytes]:
         """Return every value of the request header *name*, which ``request_headers`` of the filter must list."""
@@ -154,12 +191,14 @@ class Exchange:
         self.early_headers = [*self.early_headers, *self.added_headers[count:]]
         del self.added_headers[count:]
 
-    def start_response(self, response: LocalResponse) -> list[Header]:
-        """Record that *response* starts, and return the headers to send."""
+    def start_response(self, response: LocalResponse) -> Sequence[Header]:
+        """Record that *response* starts, and return the headers to send: its own list when no filter changes them."""
         self.status = response.status
         self.is_local_response = True
         self.response_bytes = len(response.body)
-        self.response_headers = [*response.headers, *self.added_headers]
+        headers = self._unchanged_headers = self.current_headers = response.headers
+        if self.added_headers:
+            self.current_headers = [*headers, *self.added_headers]
         try:
             for start in self.stage.response_starts[self.depth]:
                 start(self)
@@ -167,7 +206,7 @@ class Exchange:
             self.status = 0  # nothing has been sent
             self.discard_unsent()
             raise
-        return self.response_headers
+        return self.current_headers
 
     def replace_send(self, send: Send) -> Send:
         """Send the messages of this response with *send*, and return the function that it replaces.
@@ -226,7 +265,11 @@ class Exchange:
         return self.client_send(message)
 
     def _with_headers(self, message: Message, starts: Sequence[Hook]) -> Message:
-        self.response_headers = [*(message.get("headers") or ()), *self.added_headers]
+        """Return *message*, or a copy of it when ``added_headers`` or *starts* change its headers."""
+        headers: Any = message.get("headers")
+        self.current_headers = self._unchanged_headers = headers
+        if self.added_headers or type(headers) is not list:
+            self.current_headers = [*(headers or ()), *self.added_headers]
         try:
             for start in starts:
                 start(self)
@@ -234,8 +277,10 @@ class Exchange:
             self.status = 0  # nothing has been sent
             self.discard_unsent()
             raise
+        if self.current_headers is headers:
+            return message
         message = dict(message)
-        message["headers"] = self.response_headers
+        message["headers"] = self.current_headers
         return message
 
     async def receive(self) -> Message:
@@ -249,46 +294,6 @@ class Exchange:
 
     async def respond(self, response: LocalResponse) -> None:
         """Send *response*."""
-        headers = self.start_response(response)
+        headers = [*self.start_response(response)]  # servers and middleware may change the list of a message
         await self.client_send({"type": "http.response.start", "status": response.status, "headers": headers})
         await self.client_send({"type": "http.response.body", "body": response.body})
-
-
-class WebSocketExchange(Exchange):
-    """One websocket. ``status`` is the status of its handshake, ``code`` its close code (RFC 6455)."""
-
-    code = 0
-
-    def send(self, message: Message) -> Awaitable[None]:
-        """Send *message* to the client."""
-        kind = message["type"]
-        if kind == "websocket.send":
-            self.response_bytes += len(message.get("bytes") or (message.get("text") or "").encode("utf-8", "replace"))
-        elif kind in ("websocket.accept", "websocket.http.response.start"):
-            self.status = message.get("status", SWITCHING_PROTOCOLS)
-            starts = self.stage.response_starts[self.depth]
-            if starts or self.added_headers:
-                message = self._with_headers(message, starts)
-        elif kind == "websocket.http.response.body":
-            self.response_bytes += len(message.get("body", b""))
-        elif kind == "websocket.close":
-            self.status = self.status or FORBIDDEN
-            self.code = message.get("code", 1000)
-        return self.client_send(message)
-
-    async def receive(self) -> Message:
-        """Receive a message from the client."""
-        message = await self.client_receive()
-        if message["type"] == "websocket.disconnect":
-            self.disconnected = True
-            self.code = self.code or message.get("code", 1005)
-        return message
-
-    async def respond(self, response: LocalResponse) -> None:
-        """Reject the websocket with *response*, or close it when the server cannot send a response."""
-        if "websocket.http.response" not in self.scope.get("extensions", {}):
-            await self.send({"type": "websocket.close", "code": 1008, "reason": response.detail})
-            return
-        headers = self.start_response(response)
-        await self.client_send({"type": "websocket.http.response.start", "status": response.status, "headers": headers})
-        await self.client_send({"type": "websocket.http.response.body", "body": response.body})

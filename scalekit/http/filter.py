@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 from scalekit.http.response import LocalResponse
 
 if TYPE_CHECKING:
-    from scalekit.http.exchange import Exchange, WebSocketExchange
+    from scalekit.http.exchange import Exchange
+    from scalekit.http.websocket_exchange import WebSocketExchange
 
 Takeover = Callable[[ASGIApp], Awaitable[None]]
 """Serves the rest of a request; called with the inner application: the inner filters and the target."""
@@ -68,7 +69,7 @@ class Filter:
         """Set context variables with ``exchange.set_context``; the application runs next, in this context."""
 
     def on_response_start(self, exchange: Exchange) -> None:
-        """Change ``exchange.response_headers`` in place."""
+        """Change ``exchange.response_headers`` in place, or set ``exchange.current_headers`` to another list."""
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Record how the request ended; *error* is the exception of the application, or None."""

@@ -16,13 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.errors import Unavailable
 from scalekit.http.exception_handlers import problem_of
-from scalekit.http.exchange import Exchange, WebSocketExchange
+from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter, Later, Pending
-from scalekit.http.header_index import IndexedNames
+from scalekit.http.header_index import HeaderNames
 from scalekit.http.response import LocalResponse
 from scalekit.http.route_template import RouteTemplates
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.http.trace_context import HEADERS
+from scalekit.http.websocket_exchange import WebSocketExchange
 
 Progress = LocalResponse | asyncio.Future[Any] | None
 """The next step: send a local response, wait for a reply and decide again, or (None) serve in a task."""
@@ -37,7 +38,8 @@ class FilterChain:
         self.filters = filters
         self.app = app
         self._templates = templates
-        names = IndexedNames([HEADERS, *(each.request_headers for each in filters)])
+        containers = [HEADERS, *(each.request_headers for each in filters)]
+        names = HeaderNames(lambda name: any(name in each for each in containers))
         self._requests = request_stage(filters, names, templates)
         self._websockets = websocket_stage(filters, names, templates)
         self._inner: dict[int, ASGIApp] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -11,21 +11,22 @@ MAX_NAMES = 4096
 NOT_REPEATED: Mapping[bytes, list[bytes]] = {}
 
 
-class IndexedNames(dict[bytes, bool]):
-    """Whether a header name, in lower case, is in one of *containers*; memoized."""
+class HeaderNames(dict[bytes, bytes | None]):
+    """By header name as it is sent: the name in lower case where *contains* is true of it, else None; memoized."""
 
-    def __init__(self, containers: Iterable[Container[bytes]]) -> None:
+    def __init__(self, contains: Callable[[bytes], bool]) -> None:
         super().__init__()
-        self._containers = tuple(containers)
+        self._contains = contains
 
-    def __missing__(self, name: bytes) -> bool:
+    def __missing__(self, name: bytes) -> bytes | None:
         if len(self) >= MAX_NAMES:
             self.clear()
-        found = self[name] = any(name in each for each in self._containers)
+        lower = name.lower()
+        found = self[name] = lower if self._contains(lower) else None
         return found
 
 
-def index_headers(headers: Headers, names: IndexedNames) -> tuple[dict[bytes, bytes], Mapping[bytes, list[bytes]]]:
+def index_headers(headers: Headers, names: HeaderNames) -> tuple[dict[bytes, bytes], Mapping[bytes, list[bytes]]]:
     """Return the first value of each header of *names*, and all values of repeated headers."""
     found: dict[bytes, bytes] = {}
     repeated = NOT_REPEATED

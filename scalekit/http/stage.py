@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalekit.http.filter import Decision, Filter
-from scalekit.http.header_index import IndexedNames
+from scalekit.http.header_index import HeaderNames
 from scalekit.http.route_template import RouteTemplates
 
 Hook = Callable[[Any], None]
@@ -29,22 +29,22 @@ class Stage:
     applications: Sequence[Sequence[Hook]]
     response_starts: Sequence[Sequence[Hook]]
     completions: Sequence[Sequence[Completion]]
-    indexed_names: IndexedNames
+    indexed_names: HeaderNames
     templates: RouteTemplates
 
 
-def request_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
+def request_stage(filters: Sequence[Filter], names: HeaderNames, templates: RouteTemplates) -> Stage:
     """Return the stage of *filters* for HTTP requests."""
     return _stage(filters, "on_request", "on_complete", names, templates)
 
 
-def websocket_stage(filters: Sequence[Filter], names: IndexedNames, templates: RouteTemplates) -> Stage:
+def websocket_stage(filters: Sequence[Filter], names: HeaderNames, templates: RouteTemplates) -> Stage:
     """Return the stage of *filters* for websockets."""
     return _stage(filters, "on_open", "on_close", names, templates)
 
 
 def _stage(
-    filters: Sequence[Filter], decide: str, complete: str, names: IndexedNames, templates: RouteTemplates
+    filters: Sequence[Filter], decide: str, complete: str, names: HeaderNames, templates: RouteTemplates
 ) -> Stage:
     deciding = [(place, each) for place, each in enumerate(filters) if _has(each, decide)]
     return Stage(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol
 
 from starlette.types import Message, Scope
@@ -145,7 +145,7 @@ class RequestCycle(Framing):
         self._flush()
         self.transport.close()
 
-    def respond(self, response: LocalResponse, headers: list[Header]) -> None:
+    def respond(self, response: LocalResponse, headers: Sequence[Header]) -> None:
         """Write *response* with *headers* at once, unless the client is disconnected; the caller then continues.
 
         Raises RuntimeError when the response is not valid in HTTP.
@@ -162,7 +162,7 @@ class RequestCycle(Framing):
         self._close_response()
         self.connection = None
 
-    def _encode_response(self, response: LocalResponse, headers: list[Header]) -> bytes:
+    def _encode_response(self, response: LocalResponse, headers: Sequence[Header]) -> bytes:
         whole = self._encode_head(response.status, headers) + self._encode_body(response.body, False)
         self._check_length()
         return whole

@@ -76,6 +76,8 @@ def encode_local(response: LocalResponse, headers: Sequence[Header], defaults: S
     cached: EncodedHead | None = response.encoded
     if cached is None:
         cached = response.encoded = _encode_own(response)
+    if headers is response.headers:  # as filters leave it that add no field
+        return cached.lines + _encode_defaults(defaults, cached.has_date) if cached.lines else None
     count = len(response.headers)
     if not cached.lines or headers[:count] != response.headers:
         return None

@@ -127,6 +127,68 @@ async def test_headers_are_added_to_a_copy_of_the_applications_message() -> None
     assert mine["headers"] == [(b"x-mine", b"1")]
 
 
+@pytest.mark.parametrize("headers", [[(b"x-mine", b"1")], ((b"x-mine", b"1"),), None])
+async def test_headers_that_filters_read_replace_or_change(headers: Any) -> None:
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    class Reads(Filter):
+        adds: Any = ()
+
+        def on_response_start(self, exchange: Exchange) -> None:
+            seen.append([*exchange.current_headers])
+
+    class Replaces(Reads):
+        adds = [(b"x-replaced", b"1")]
+
+        def on_response_start(self, exchange: Exchange) -> None:
+            exchange.current_headers = [*exchange.current_headers, *self.adds]
+
+    class Changes(Reads):
+        adds = [(b"x-changed", b"1")]
+
+        def on_response_start(self, exchange: Exchange) -> None:
+            exchange.response_headers.extend(self.adds)
+
+    mine: Message = {"type": "http.response.start", "status": 200, "headers": headers}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(mine)
+        await send({"type": "http.response.body"})
+
+    own = [*(headers or ())]
+    chains: list[list[Reads]] = [[], [Replaces()], [Changes()], [Replaces(), Changes(), Reads(), Changes()]]
+    for changes in chains:
+        client = await ask(behind(app, Reads(), *changes, Reads()))
+        expected = [*own, *(header for each in reversed(changes) for header in each.adds)]
+        assert client.sent[0]["headers"] == seen[-1] == expected
+        assert seen[0] == [*(mine["headers"] or ())] == own
+        assert mine["headers"] is headers
+        seen.clear()
+
+
+async def test_a_message_that_no_filter_changes_is_sent_as_it_is() -> None:
+    mine: Message = {"type": "http.response.start", "status": 200, "headers": [(b"x-mine", b"1")]}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(mine)
+        await send({"type": "http.response.body"})
+
+    notes: list[Note] = []
+    client = await ask(behind(app, Recorder("a", notes)))
+    assert ("a", "start", 200) in notes
+    assert client.sent[0] is mine
+
+
+async def test_a_server_may_change_the_headers_of_a_local_response_that_is_sent_again() -> None:
+    shared = response(200, b"shared", (b"x-own", b"1"))
+    before = list(shared.headers)
+    for _ in range(2):
+        client = await ask(behind(page, Recorder("a", [], shared)))
+        assert client.sent[0]["headers"] == before
+        client.sent[0]["headers"].append((b"x-server", b"1"))
+    assert shared.headers == before
+
+
 async def test_a_takeover_receives_the_inner_application() -> None:
     notes: list[Note] = []
 
