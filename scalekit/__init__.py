@@ -49,6 +49,7 @@ from scalekit.http.websocket_exchange import WebSocketExchange
 from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
+from scalekit.message_hub import WORKER_HUB, HubClient, HubLimits, HubMessage, WorkerHub
 from scalekit.path_table import PathTable
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
@@ -67,6 +68,7 @@ __all__ = [
     "TRACESTATE",
     "TRACE_CONTEXT",
     "WORKER",
+    "WORKER_HUB",
     "AppName",
     "Check",
     "ConfigError",
@@ -78,6 +80,9 @@ __all__ = [
     "HeaderNames",
     "HostName",
     "HttpUrl",
+    "HubClient",
+    "HubLimits",
+    "HubMessage",
     "Key",
     "Layer",
     "LayeredFilter",
@@ -117,6 +122,7 @@ __all__ = [
     "Url",
     "UrlParts",
     "WebSocketExchange",
+    "WorkerHub",
     "case_insensitive_match",
     "check_origin",
     "choose_coding",

@@ -33,6 +33,7 @@ from scalekit.http.router import (
 from scalekit.http.static_files.routes import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget
+from scalekit.message_hub import WORKER_HUB, WorkerHub
 from scalekit.operator_pages import operator_pages
 from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
@@ -93,6 +94,7 @@ def prepare(settings: Settings) -> Prepared:
     worker_queries = WorkerQueries()
     worker_queries.register(TOPIC, memory_query_handler())
     context.provide(WORKER_QUERIES, worker_queries)
+    context.provide(WORKER_HUB, WorkerHub())
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 

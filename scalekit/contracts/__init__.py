@@ -1,5 +1,6 @@
 """Contracts between plugins: protocols, and the keys under which plugins provide them."""
 
+from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage, SubscriberTooSlow, Subscription
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
 from scalekit.contracts.consumers import Consumer, Consumers, Message, PublishFailed, to_seconds, validate_message_name
@@ -26,6 +27,7 @@ from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, sub
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 
 __all__ = [
+    "BROADCAST",
     "CACHE",
     "CLUSTER_CACHE",
     "CLUSTER_STORE",
@@ -41,6 +43,8 @@ __all__ = [
     "TABLE_OBSERVER",
     "TOKENS",
     "TTL",
+    "Broadcast",
+    "BroadcastMessage",
     "Cache",
     "Consistency",
     "ConsistencyTokens",
@@ -60,6 +64,8 @@ __all__ = [
     "Session",
     "Statements",
     "SubjectIdentifier",
+    "SubscriberTooSlow",
+    "Subscription",
     "TableObserver",
     "Tables",
     "Tokens",

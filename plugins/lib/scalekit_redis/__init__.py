@@ -10,6 +10,7 @@ from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.metrics import REDIS_INSTRUMENTS
 from scalekit_redis.prepared_script import PreparedScript
+from scalekit_redis.pubsub_listener import ChannelSubscriptions, PubSubListener
 from scalekit_redis.script import Script
 from scalekit_redis.slots import Shard, key_in_slot, parse_cluster_slots
 from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url, similar_scheme
@@ -17,10 +18,12 @@ from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url, similar_schem
 __all__ = [
     "REDIS_INSTRUMENTS",
     "REDIS_SCHEMES",
+    "ChannelSubscriptions",
     "Connections",
     "HostPort",
     "InvalidationListener",
     "PreparedScript",
+    "PubSubListener",
     "Redis",
     "RedisUnavailable",
     "ReplyError",

@@ -21,6 +21,7 @@ from scalekit_redis.commands import (
 )
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.prepared_script import PackedScript, PreparedScript
+from scalekit_redis.pubsub_listener import OpenPubSub, PubSubListener
 from scalekit_redis.script import Script
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class CommandRouter(Protocol):
         self, prefixes: Sequence[bytes], listener: InvalidationListener, replicas: bool
     ) -> AbstractAsyncContextManager[ClientTracking]:
         """Report changed keys to *listener* while inside, and once more when *replicas* have applied the change."""
+        ...
+
+    def pubsub(self, listener: PubSubListener) -> OpenPubSub:
+        """Pass the messages of subscribed channels to *listener* while inside."""
         ...
 
     async def probe(self, deadline: float) -> None:
@@ -174,6 +179,14 @@ class Redis:
         it, because a value read from that replica before was older.
         """
         return self._router.tracking(prefixes, listener, self._replica_reads)
+
+    def pubsub(self, listener: PubSubListener) -> OpenPubSub:
+        """Pass messages of the channels that are then subscribed to *listener* while inside (sharded pub/sub).
+
+        It uses one connection to each server, which reconnects and subscribes again when it is lost. On a cluster the
+        name of a channel has a slot as a key has, and SPUBLISH in a script needs a key of the same slot.
+        """
+        return self._router.pubsub(listener)
 
     def start_script(
         self,

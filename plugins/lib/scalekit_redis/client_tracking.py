@@ -14,7 +14,8 @@ from time import monotonic
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
-from scalekit_redis.tracking_connection import LivenessProbe, TrackingConnection, tracking_command
+from scalekit_redis.push_connection import LivenessProbe, PushConnection
+from scalekit_redis.tracking_connection import TrackingConnection, tracking_command
 from scalekit_redis.url import HostPort
 
 
@@ -26,7 +27,7 @@ class ClientTracking:
         prefixes: Sequence[bytes],
         listener: InvalidationListener,
         probe_command: LivenessProbe,
-        on_change: Callable[[TrackingConnection], None],
+        on_change: Callable[[PushConnection], None],
     ) -> None:
         self.active = False
         self._setup = pack(tracking_command(prefixes))
@@ -59,11 +60,9 @@ class ClientTracking:
 
     def _connect(self, node: Node) -> TrackingConnection:
         return TrackingConnection(
-            node.name,
-            node.connector,
-            node.metrics,
+            node,
             self._setup,
-            probe_command=self._probe,
+            self._probe,
             on_state=self._update,
             on_keys=self._on_keys,
             on_change=self._on_change,

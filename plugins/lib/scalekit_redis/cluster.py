@@ -20,11 +20,13 @@ from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
 from scalekit_redis.pending import PendingCommand, pack
 from scalekit_redis.prepared_script import PackedScript, PreparedScript
+from scalekit_redis.pubsub import PubSub
+from scalekit_redis.pubsub_listener import PubSubListener
+from scalekit_redis.push_connection import CLUSTER_INFO_PROBE, PushConnection
 from scalekit_redis.retries import RetryQueue
 from scalekit_redis.script import Script
 from scalekit_redis.slots import SLOTS, slot_of
 from scalekit_redis.topology import Topology
-from scalekit_redis.tracking_connection import CLUSTER_INFO_PROBE, TrackingConnection
 from scalekit_redis.url import HostPort
 
 PING = pack(("PING",))
@@ -124,7 +126,7 @@ class ClusterRouter:
     ) -> AsyncGenerator[ClientTracking, None]:
         """Report changed keys of all masters to *listener* while inside, and again when *replicas* have the change."""
 
-        def refresh(connection: TrackingConnection) -> None:
+        def refresh(connection: PushConnection) -> None:
             self._topology.refresh_soon()
 
         tracking = ClientTracking(prefixes, listener, CLUSTER_INFO_PROBE, refresh)
@@ -133,6 +135,22 @@ class ClusterRouter:
                 yield tracking
         finally:
             await tracking.close()
+
+    @asynccontextmanager
+    async def pubsub(self, listener: PubSubListener) -> AsyncGenerator[PubSub, None]:
+        """Pass the messages of subscribed channels to *listener* while inside, each from the master of its slot."""
+
+        def refresh(connection: PushConnection) -> None:
+            self._topology.refresh_soon()
+
+        pubsub = PubSub(
+            lambda channel: self._topology.primaries[slot_of(channel)], listener, CLUSTER_INFO_PROBE, refresh
+        )
+        try:
+            with self._topology.notify_masters(pubsub.set_nodes, False):
+                yield pubsub
+        finally:
+            await pubsub.close()
 
     async def probe(self, deadline: float) -> None:
         """Return when every slot has a server and all of those reply."""

@@ -15,6 +15,8 @@ from scalekit_redis.client_tracking import ClientTracking
 from scalekit_redis.connector import Connector
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
+from scalekit_redis.pubsub import PubSub
+from scalekit_redis.pubsub_listener import PubSubListener
 from scalekit_redis.sentinels import MasterUnknownError, Sentinels
 from scalekit_redis.standalone import StandaloneRouter
 from scalekit_redis.url import HostPort, RedisUrl
@@ -94,3 +96,14 @@ class SentinelRouter(StandaloneRouter):
 
             with self._sentinels.notify_master(follow):
                 yield tracking
+
+    @asynccontextmanager
+    async def pubsub(self, listener: PubSubListener) -> AsyncGenerator[PubSub, None]:
+        """Pass the messages of subscribed channels to *listener* while inside, from the present master."""
+        async with super().pubsub(listener) as pubsub:
+
+            def follow() -> None:
+                pubsub.set_nodes({self._sentinels.master: self.node})
+
+            with self._sentinels.notify_master(follow):
+                yield pubsub

@@ -14,10 +14,12 @@ from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.node import Node
 from scalekit_redis.pending import pack
 from scalekit_redis.prepared_script import PackedScript, PreparedScript
+from scalekit_redis.pubsub import PubSub
+from scalekit_redis.pubsub_listener import PubSubListener
+from scalekit_redis.push_connection import ROLE_PROBE, PushConnection
 from scalekit_redis.script import Script
 from scalekit_redis.standalone_pending import StandaloneCommand, StandalonePipeline, StandaloneScriptCommand
 from scalekit_redis.standalone_scripts import StandaloneScript
-from scalekit_redis.tracking_connection import ROLE_PROBE, TrackingConnection
 
 
 class StandaloneRouter:
@@ -82,6 +84,16 @@ class StandaloneRouter:
         finally:
             await tracking.close()
 
+    @asynccontextmanager
+    async def pubsub(self, listener: PubSubListener) -> AsyncGenerator[PubSub, None]:
+        """Pass the messages of subscribed channels to *listener* while inside."""
+        pubsub = PubSub(lambda channel: self.node, listener, ROLE_PROBE, _reconnect)
+        pubsub.set_nodes({None: self.node})
+        try:
+            yield pubsub
+        finally:
+            await pubsub.close()
+
     async def probe(self, deadline: float) -> None:
         """Return when the server is a master that takes writes."""
         try:
@@ -94,6 +106,6 @@ class StandaloneRouter:
                 raise RedisUnavailable(f"{self.node.name}: the server is a replica and takes no writes", "refused")
 
 
-def _reconnect(connection: TrackingConnection) -> None:
+def _reconnect(connection: PushConnection) -> None:
     """Reconnect when the role of the server has changed: another may have its address."""
     connection.end("the role of the server changed")

@@ -1,36 +1,12 @@
-"""One connection on which a server reports changed keys (CLIENT TRACKING, broadcast by prefix).
-
-It is separate from the connection for commands and reconnects when it is lost. A silent server may have nothing to
-report, hang, or be unreachable: it is probed four times a second and has half a second to reply.
-"""
+"""One connection on which a server reports changed keys (CLIENT TRACKING, broadcast by prefix)."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from math import inf
-from time import monotonic
 
 from scalekit_redis.commands import Reply
-from scalekit_redis.connector import ServerConnector
-from scalekit_redis.errors import RedisUnavailable, ReplyError
-from scalekit_redis.metrics import RedisMetrics
-from scalekit_redis.pending import PendingCommand, pack
-from scalekit_redis.protocol import RedisProtocol
-
-logger = logging.getLogger("scalekit.redis")
-
-PROBE_INTERVAL = 0.25
-"""Seconds between a reply and the next probe."""
-PROBE_TIMEOUT = 0.5
-"""Timeout in seconds of a probe. A silent loss is detected within 0.8 seconds."""
-READ_GRACE = 0.05
-"""Seconds more for a reply that arrived while the event loop was blocked."""
-MAX_RECONNECT_INTERVAL = 1.0
-"""Maximum pause in seconds between two attempts to connect."""
+from scalekit_redis.node import Node
+from scalekit_redis.push_connection import LivenessProbe, PushConnection
 
 
 def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
@@ -39,167 +15,49 @@ def tracking_command(prefixes: Sequence[bytes]) -> tuple[bytes, ...]:
     return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *options)
 
 
-@dataclass(frozen=True, slots=True)
-class LivenessProbe:
-    """A command that checks that a server replies; *fingerprint* returns the part that shows changes."""
+class TrackingConnection(PushConnection):
+    """A tracking connection to *node*; ``active`` while every change is reported.
 
-    packed: bytes
-    fingerprint: Callable[[Reply], object]
-
-
-class TrackingConnection:
-    """A tracking connection to the server of *connector*; ``active`` while every change is reported.
-
-    The packed command *setup* starts the reports. ``confirmed_until`` is the time on the monotonic clock up to which
-    every change has been reported. *on_state* is called when ``active`` changes, *on_keys* with changed keys or with
-    None for all of them, and *on_change* when the reply to the probe changes and after each connection that ended or
-    could not be opened.
+    The packed command *setup* starts the reports. *on_state* is called when ``active`` changes, and *on_keys* with
+    changed keys or with None for all of them.
     """
+
+    FEATURE = "client tracking"
+    REASON = "tracking"
 
     def __init__(
         self,
-        name: str,
-        connector: ServerConnector,
-        metrics: RedisMetrics,
+        node: Node,
         setup: bytes,
-        *,
         probe_command: LivenessProbe,
+        *,
         on_state: Callable[[], None],
         on_keys: Callable[[list[bytes] | None], None],
-        on_change: Callable[[TrackingConnection], None],
+        on_change: Callable[[PushConnection], None],
     ) -> None:
-        self.active = False
-        self.confirmed_until = -inf
-        self._name = name
-        self._connector = connector
-        self._metrics = metrics
         self._setup = setup
-        self._probe = probe_command
         self._on_state = on_state
         self._on_keys = on_keys
-        self._on_change = on_change
-        self._connection: RedisProtocol | None = None
-        self._lost = asyncio.Event()
-        self._warned = False
-        self._task = asyncio.create_task(self._run(), name=f"scalekit: tracking on {name}")
+        super().__init__(node, probe_command, on_change)
 
     async def close(self) -> None:
         """Close the connection without a callback."""
-        self._on_state, self.active = _ignore, False
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        self.end("it is not needed any more")
+        self._on_state = _ignore
+        await super().close()
 
-    def end(self, reason: str) -> None:
-        """Close the current connection; the next one follows."""
-        if self._connection is not None:
-            self._connection.close(reason)
+    async def set_up(self) -> None:
+        """Start the reports."""
+        await self.request(self._setup)
 
-    def on_lost(self, connection: RedisProtocol, reason: str) -> None:
-        """Report at once that changes are no longer complete."""
-        self._connection = None
-        was_active, self.active = self.active, False
-        self._lost.set()
-        if was_active:
-            self._on_state()
-            self._warn(reason)
-        for command in [command for commands in connection.take_pending() for command in commands]:
-            command.fail(RedisUnavailable(f"{self._name}: {reason}", "disconnected"))
-
-    def on_blocked(self, connection: RedisProtocol) -> None:
-        """Do nothing: this connection has no other callers."""
-
-    def on_unblocked(self, connection: RedisProtocol) -> None:
-        """Do nothing: this connection is never detached."""
+    def on_active(self) -> None:
+        """Report that ``active`` has changed."""
+        self._on_state()
 
     def on_push(self, push: list[Reply]) -> None:
         """Report changed keys."""
         if push[0] == b"invalidate":
             self._on_keys(push[1])
 
-    async def _run(self) -> None:
-        attempt = 0
-        while True:
-            try:
-                await self._open()
-                attempt = 0
-                await self._listen()
-            except Exception as error:
-                self._metrics.count_errors("tracking")
-                self._warn(self._connector.describe(error))
-            self.end("the server does not reply")
-            self._on_change(self)
-            attempt += 1
-            await asyncio.sleep(min(0.05 * attempt, MAX_RECONNECT_INTERVAL) * random.uniform(0.5, 1.0))
-
-    async def _open(self) -> None:
-        transport = await self._connector.open()
-        self._lost.clear()
-        self._connection = RedisProtocol(transport, self, self._metrics)
-        await self._request(self._setup)
-        self.active = True
-        if self._warned:
-            self._warned = False
-            logger.warning("%s: client tracking resumed", self._name)
-        self._on_state()
-
-    async def _listen(self) -> None:
-        """Return when the connection is lost; raises RedisUnavailable when the server does not reply."""
-        last = await self._fingerprint()
-        while not self._lost.is_set():
-            try:
-                async with asyncio.timeout(PROBE_INTERVAL):
-                    await self._lost.wait()
-                return
-            except TimeoutError:
-                state = await self._fingerprint()
-            if state != last:
-                last = state
-                self._on_change(self)
-
-    async def _fingerprint(self) -> object:
-        try:
-            return self._probe.fingerprint(await self._request(self._probe.packed))
-        except ReplyError:  # the ACL forbids the command, but the server replies
-            return None
-
-    async def _request(self, packed: bytes) -> Reply:
-        connection = self._connection
-        if connection is None:
-            raise RedisUnavailable(f"{self._name}: the connection was lost", "disconnected")
-        now = monotonic()
-        command = PendingCommand(asyncio.get_running_loop().create_future(), packed, now, now + PROBE_TIMEOUT)
-        connection.send(command)
-        try:
-            for seconds in (PROBE_TIMEOUT, READ_GRACE):
-                await asyncio.wait([command.future], timeout=seconds)
-                if command.future.done():
-                    reply = command.future.result()
-                    self.confirmed_until = now
-                    return reply
-        finally:
-            command.future.cancel()  # its reply is dropped
-        raise RedisUnavailable(f"{self._name}: no reply within {PROBE_TIMEOUT:g}s", "timeout")
-
-    def _warn(self, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning("%s: client tracking lost: %s", self._name, reason)
-
 
 def _ignore() -> None:
     """Do nothing."""
-
-
-def _role(reply: Reply) -> object:
-    return reply[0]
-
-
-def _cluster_fingerprint(reply: Reply) -> object:
-    """Return those lines of CLUSTER INFO that change when slots move to another server."""
-    parts = (b"cluster_current_epoch", b"cluster_my_epoch", b"cluster_known_nodes", b"cluster_size", b"cluster_state")
-    return [line for line in bytes(reply).splitlines() if line.startswith(parts)]
-
-
-ROLE_PROBE = LivenessProbe(pack(("ROLE",)), _role)
-CLUSTER_INFO_PROBE = LivenessProbe(pack(("CLUSTER", "INFO")), _cluster_fingerprint)

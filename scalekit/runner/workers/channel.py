@@ -15,8 +15,9 @@ MAX_MESSAGE_SIZE = 64 * 2**20
 
 
 class MessageKind(Enum):
-    """The kinds of message; workers send the first six, the supervisor the others."""
+    """The kinds of message; both sides send HUB, workers the next six, the supervisor the others."""
 
+    HUB = b"h"
     READY = b"r"
     HEARTBEAT = b"a"
     METRICS = b"n"
@@ -51,9 +52,9 @@ class Channel:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     @property
-    def idle(self) -> bool:
-        """Whether the write buffer is empty."""
-        return not self._writer.transport.get_write_buffer_size()
+    def backlog(self) -> int:
+        """Bytes in the write buffer."""
+        return self._writer.transport.get_write_buffer_size()
 
     def send(self, kind: MessageKind, content: bytes = b"") -> None:
         """Send a message without waiting; do nothing when the other side has closed."""

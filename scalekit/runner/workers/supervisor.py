@@ -12,6 +12,7 @@ from scalekit.config.tables import Server
 from scalekit.runner.memory.usage import available_memory, memory_in_use
 from scalekit.runner.workers.channel import ChannelMessage, MessageKind
 from scalekit.runner.workers.child_process import ChildProcess, WorkerFailed
+from scalekit.runner.workers.hub_server import HubServer
 from scalekit.runner.workers.launcher import Launcher
 from scalekit.runner.workers.log_forwarder import WorkerLogHandler
 from scalekit.runner.workers.metrics_aggregator import MetricsAggregator
@@ -61,6 +62,7 @@ class Supervisor:
         descriptors = [each.fileno() for each in listeners]
         self._launcher = Launcher(command, descriptors, table.preload, self._on_child_end)
         self._metrics = MetricsAggregator(self._workers)
+        self._hub = HubServer()
         self._queries = QueryCoordinator(self._workers)
         self._slots = [
             WorkerSlot(str(number), self._spawn, self._on_end, self._on_failure)
@@ -138,6 +140,7 @@ class Supervisor:
     def _on_end(self, worker: WorkerProcess) -> None:
         """Retain the metrics of *worker*, and its failed stop, which sets the exit status of the service."""
         self._metrics.end(worker)
+        self._hub.remove(worker)
         self._on_child_end(worker)
         if self._ending.is_set() and worker.is_ready and worker.ended.result() == STOP_FAILED:
             self._stop_failed = True
@@ -165,7 +168,10 @@ class Supervisor:
             self._end(signal.SIGINT)
 
     def _on_message(self, worker: WorkerProcess, message: ChannelMessage) -> None:
-        if message.kind is MessageKind.METRICS:
+        self._hub.resume(worker)
+        if message.kind is MessageKind.HUB:
+            self._hub.receive(worker, message.content)
+        elif message.kind is MessageKind.METRICS:
             self._metrics.receive(worker, message.content)
         elif message.kind is MessageKind.TOTAL_REQUEST:
             self._begin(self._send_total(worker, message.content))

@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from scalekit.host import Host
+from scalekit.message_hub import WORKER_HUB
 from scalekit.runner.server.graceful_shutdown import GracefulServer
 from scalekit.runner.server.server_process import run, server_config
 from scalekit.runner.workers.worker_args import WorkerArgs
@@ -19,7 +20,8 @@ from scalekit.telemetry import TELEMETRY
 def run_worker(host: Host, args: WorkerArgs) -> int:
     """Serve *host* as the worker of *args* until the supervisor or a signal stops it; return the exit status."""
     context = host.context
-    control = WorkerControl(socket.socket(fileno=args.control), context.get(TELEMETRY), context.get(WORKER_QUERIES))
+    resources = context.get(TELEMETRY), context.get(WORKER_QUERIES), context.get(WORKER_HUB)
+    control = WorkerControl(socket.socket(fileno=args.control), *resources)
     server = WorkerServer(server_config(host), host, control, args.slot)
     return run(server, [socket.socket(fileno=fd) for fd in args.listeners])
 

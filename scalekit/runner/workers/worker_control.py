@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 
+from scalekit.message_hub import WorkerHub
 from scalekit.runner.workers.channel import Channel, MessageKind
 from scalekit.runner.workers.log_forwarder import log_forwarded
+from scalekit.runner.workers.supervisor_hub import SupervisorHub
 from scalekit.runner.workers.worker_queries import QUERY_ID, QUERY_TIMEOUT, WorkerQueries, combine
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
@@ -27,10 +29,12 @@ QUERY_ALL_TIMEOUT = QUERY_TIMEOUT + 1.0
 class WorkerControl:
     """The connection of a worker to its supervisor."""
 
-    def __init__(self, end: socket.socket, telemetry: Telemetry, queries: WorkerQueries) -> None:
+    def __init__(self, end: socket.socket, telemetry: Telemetry, queries: WorkerQueries, hub: WorkerHub) -> None:
         self._end = end
         self._telemetry = telemetry
         self._queries = queries
+        self._hub = hub
+        self._hub_client = SupervisorHub(hub, self._send_hub_frame, self._unsent)
         self._channel: Channel | None = None
         self._query_ids = count()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
@@ -42,6 +46,7 @@ class WorkerControl:
         self._channel = channel = await Channel.open(self._end)
         self._telemetry.gather = self.total
         self._queries.query_supervisor = self.query_all
+        self._hub.client = self._hub_client
         tasks = [
             asyncio.create_task(self._send_heartbeats(channel)),
             asyncio.create_task(self._handle_messages(channel, retire, orphaned)),
@@ -55,6 +60,13 @@ class WorkerControl:
             await asyncio.wait(tasks)
             self._send_metrics(channel)
             await channel.close()
+
+    def _send_hub_frame(self, frame: bytes) -> None:
+        if self._channel is not None:
+            self._channel.send(MessageKind.HUB, frame)
+
+    def _unsent(self) -> int:
+        return self._channel.backlog if self._channel is not None else 0
 
     def ready(self) -> None:
         """Report that this worker serves."""
@@ -90,7 +102,7 @@ class WorkerControl:
 
     async def _send_heartbeats(self, channel: Channel) -> None:
         while True:
-            if channel.idle:  # else the supervisor does not read, and messages would accumulate
+            if not channel.backlog:  # else the supervisor does not read, and messages would accumulate
                 channel.send(MessageKind.HEARTBEAT)
                 self._send_metrics(channel)
             await asyncio.sleep(HEARTBEAT_INTERVAL)
@@ -101,6 +113,8 @@ class WorkerControl:
         async for message in channel.messages():
             if message.kind is MessageKind.RETIRE:
                 retire()
+            elif message.kind is MessageKind.HUB:
+                self._hub_client.receive(message.content)
             elif message.kind is MessageKind.METRICS_REQUEST:
                 self._send_metrics(channel)
             elif message.kind in (MessageKind.TOTAL, MessageKind.QUERY_ALL_RESULT):

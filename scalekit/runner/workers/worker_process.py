@@ -65,6 +65,15 @@ class WorkerProcess(ChildProcess):
         """Send the results of a query in all workers, which the worker requested."""
         self._channel.send(MessageKind.QUERY_ALL_RESULT, results)
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the worker to read them."""
+        return self._channel.backlog
+
+    def send_hub_frame(self, frame: bytes) -> None:
+        """Send a frame of the message hub."""
+        self._channel.send(MessageKind.HUB, frame)
+
     def log(self, line: bytes) -> None:
         """Let the worker log *line*."""
         self._channel.send(MessageKind.LOG, line)

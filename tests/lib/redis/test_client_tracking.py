@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from scalekit_redis import Connections, InvalidationListener, Redis, tracking_connection
+from scalekit_redis import Connections, InvalidationListener, Redis, push_connection
 from scalekit_redis.client_tracking import ClientTracking
 from tests.lib.redis.conftest import SERVERS, cluster_url
 from tests.lib.redis.poll import until, until_available
@@ -64,7 +64,7 @@ async def tracked(redis: Redis, *prefixes: bytes) -> AsyncGenerator[RecordedChan
 @pytest.fixture
 def long_probe_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise the timeout of probes: a server on a busy machine may reply late."""
-    monkeypatch.setattr(tracking_connection, "PROBE_TIMEOUT", 60.0)
+    monkeypatch.setattr(push_connection, "PROBE_TIMEOUT", 60.0)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.needs(name)) for name in SERVERS])

@@ -1,0 +1,161 @@
+"""The messages of one channel in this process: a ring that all its subscribers read, each at its own position.
+
+A message is stored once, whatever the number of subscribers; a subscriber that falls behind by more than the ring
+holds misses the oldest ones. After an interruption the ring is completed from the history of the channel, so that its
+subscribers neither miss nor repeat a message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from scalekit import Unavailable
+from scalekit.contracts import BroadcastMessage
+from scalekit_broadcast.message_id import MessageId, count_missed, first_position, parse_message_id
+from scalekit_broadcast.transport import StoredMessage
+
+
+class LocalChannel:
+    """The last *size* messages of the channel *name*, whose history is kept for *ttl* seconds.
+
+    ``end`` counts the messages that were ever appended, and ``missed`` those that this process did not receive.
+    """
+
+    def __init__(self, name: str, size: int, ttl: float) -> None:
+        self.name = name
+        self.end = 0
+        self.missed = 0
+        self.interruptions = 0
+        self.synchronised = False
+        self.subscribers = 0
+        self.task: asyncio.Task[None] | None = None
+        self._ttl = ttl
+        self._position = first_position()
+        self._messages: deque[BroadcastMessage] = deque(maxlen=size)
+        self._missed_before: deque[int] = deque(maxlen=size)
+        self._unordered: deque[StoredMessage] = deque(maxlen=size)
+        self._overflow = 0
+        self._opened = False
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        self._ready: dict[asyncio.Future[None], None] = {}
+
+    @property
+    def first(self) -> int:
+        """The index of the oldest message in the ring, in the count of ``end``."""
+        return self.end - len(self._messages)
+
+    @property
+    def last_id(self) -> str:
+        """The id of the newest message, or the position before the first."""
+        return str(self._position)
+
+    def receive(self, message: StoredMessage) -> None:
+        """Append a new message, or hold it until the channel is synchronised."""
+        if self.synchronised:
+            self._append(message)
+            self.wake_subscribers()
+            return
+        if len(self._unordered) == self._unordered.maxlen:
+            self._overflow += 1
+        self._unordered.append(message)
+
+    def interrupt(self) -> None:
+        """Hold messages until :meth:`synchronise`: some may have been lost."""
+        self.synchronised = False
+        self.interruptions += 1
+
+    def synchronise(self, history: Sequence[StoredMessage]) -> int:
+        """Append the messages of *history* and those held that are new; return how many are lost at least."""
+        before = self.missed
+        known = {message.id for message in self._messages}
+        start = next((index + 1 for index in reversed(range(len(history))) if history[index].id in known), 0)
+        if start == 0 and self._opened:
+            self.missed += self._count_lost(history)
+        for message in history[start:]:
+            self._append(message)
+        known = {message.id for message in history}
+        self.missed += self._overflow
+        for message in self._unordered:
+            if message.id not in known:
+                self._append(message)
+        self._unordered.clear()
+        self._overflow = 0
+        self.synchronised = self._opened = True
+        _resolve_all(self._ready)
+        self.wake_subscribers()
+        return self.missed - before
+
+    def fail(self, error: Unavailable) -> None:
+        """Raise *error* in :meth:`wait_until_synchronised`."""
+        for future in self._ready:
+            if not future.done():
+                future.set_exception(error)
+        self._ready.clear()
+
+    def start_after(self, after: str) -> tuple[int, int]:
+        """Return the index of the first message after the id *after*, and how many before it are missed at least."""
+        for offset, message in enumerate(reversed(self._messages)):
+            if message.id == after:
+                return self.end - offset, 0
+        position = parse_message_id(after)
+        if position == self._position:  # no message was published since
+            return self.end, 0
+        first = parse_message_id(self._messages[0].id) if self._messages else None
+        return self.first, count_missed(position, first, self._ttl)
+
+    def message_at(self, index: int) -> BroadcastMessage:
+        """Return the message at *index*, which is in the ring."""
+        return self._messages[index - self.first]
+
+    def missed_before(self, index: int) -> int:
+        """Return how many messages this process has missed before the one at *index*, or in all at the end."""
+        return self._missed_before[index - self.first] if index < self.end else self.missed
+
+    async def wait_for_message(self) -> None:
+        """Wait until there is a new message, or the channel is woken for another reason."""
+        await _wait_in(self._waiters)
+
+    async def wait_until_synchronised(self) -> None:
+        """Wait until the ring is complete; raises Unavailable when the history cannot be read."""
+        if not self.synchronised:
+            await _wait_in(self._ready)
+
+    def wake_subscribers(self) -> None:
+        """Wake all subscribers that wait for a message."""
+        _resolve_all(self._waiters)
+
+    def _append(self, message: StoredMessage) -> None:
+        self._messages.append(BroadcastMessage(message.id, self.name, message.json))
+        self._missed_before.append(self.missed)
+        self._position = parse_message_id(message.id) or self._position
+        self.end += 1
+
+    def _count_lost(self, history: Sequence[StoredMessage]) -> int:
+        first = parse_message_id(history[0].id) if history else None
+        last: MessageId = self._position
+        if last.number and (first is None or first.number == 1) and first_position().milliseconds > self._expiry(last):
+            return 0  # the history expired because nothing was published
+        return count_missed(last, first, self._ttl)
+
+    def _expiry(self, last: MessageId) -> float:
+        return last.milliseconds + self._ttl * 1000
+
+
+def _resolve_all(futures: dict[asyncio.Future[None], None]) -> None:
+    """Complete *futures*; the loop runs for every subscriber of a channel and must stay plain."""
+    waiting = list(futures)
+    futures.clear()
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+
+
+async def _wait_in(futures: dict[asyncio.Future[None], None]) -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    futures[future] = None
+    try:
+        await future
+    finally:
+        futures.pop(future, None)

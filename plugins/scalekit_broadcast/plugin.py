@@ -1,0 +1,132 @@
+"""Hooks of the plugin ``broadcast``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Container, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import click
+
+from scalekit import (
+    WORKER_HUB,
+    Check,
+    Context,
+    HubLimits,
+    Key,
+    Lifespan,
+    Table,
+    hookimpl,
+    warn_about_multiple_processes,
+)
+from scalekit.contracts import BROADCAST
+from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
+from scalekit_broadcast import metrics
+from scalekit_broadcast.broadcaster import Broadcaster, BroadcastLimits
+from scalekit_broadcast.commands import build_commands
+from scalekit_broadcast.config import BroadcastConfig
+from scalekit_broadcast.event_stream import EVENT_STREAM_OPTIONS, EventStreamOptions
+from scalekit_broadcast.memory_transport import open_memory_transport
+from scalekit_broadcast.metrics import BroadcastMetrics
+from scalekit_broadcast.redis_transport import open_redis_transport
+from scalekit_broadcast.transport import BroadcastTransport
+from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
+
+
+class RunningBroadcast:
+    """The broadcaster of one application while its plugin runs."""
+
+    broadcaster: Broadcaster | None = None
+
+
+RUNNING: Key[RunningBroadcast] = Key("running broadcast", plugin="broadcast")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.broadcast]``."""
+    return BroadcastConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return the lifespan of the broadcaster; it ends all subscriptions when the process drains."""
+    config = context.config(BroadcastConfig)
+    running = context.shared(RUNNING, RunningBroadcast)
+
+    def verify(provided: Container[Key[Any]]) -> None:
+        if not config.in_memory:
+            verify_redis(config.url.reveal())
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        recorded = BroadcastMetrics(context.get(TELEMETRY))
+        broadcaster = running.broadcaster = Broadcaster(_limits(config), recorded)
+        async with _open_transport(context, config, broadcaster) as transport:
+            broadcaster.use(transport)
+            context.provide(BROADCAST, broadcaster)
+            context.provide(EVENT_STREAM_OPTIONS, EventStreamOptions(config.keep_alive, config.retry))
+            try:
+                with recorded.export_gauges(broadcaster.count_subscribers, broadcaster.count_channels):
+                    yield
+            finally:
+                broadcaster.close()
+                running.broadcaster = None
+
+    async def drain() -> None:
+        if running.broadcaster is not None:
+            running.broadcaster.end_subscriptions()
+
+    return Lifespan(run, provides=(BROADCAST, EVENT_STREAM_OPTIONS), drain=drain, verify=verify)
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
+    """Return the metrics of broadcasts and, when Redis is used, of its client."""
+    in_memory = context.config(BroadcastConfig).in_memory
+    return [*instruments_in(metrics), *(() if in_memory else REDIS_INSTRUMENTS)]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Return the check of Redis; the process also serves without it."""
+    running = context.shared(RUNNING, RunningBroadcast)
+
+    async def probe() -> None:
+        if running.broadcaster is not None:
+            await running.broadcaster.transport.check_health()
+
+    return [] if context.config(BroadcastConfig).in_memory else [Check("broadcast", probe, critical=False)]
+
+
+@hookimpl
+def scalekit_commands(context: Context) -> Sequence[click.Command]:
+    """Return the commands of the broadcast."""
+    return build_commands(context)
+
+
+def _open_transport(
+    context: Context, config: BroadcastConfig, broadcaster: Broadcaster
+) -> AbstractAsyncContextManager[BroadcastTransport]:
+    if not config.in_memory:
+        return open_redis_transport(redis_connections(context), broadcaster, config)
+    warn_about_multiple_processes(
+        context,
+        "plugins.broadcast.url is memory:",
+        "a message reaches only the subscribers in the process that publishes it",
+        'set url = "redis://..."',
+    )
+    limits = HubLimits(config.history, float(config.history_ttl), int(config.history_size), config.max_channels)
+    return open_memory_transport(context.get(WORKER_HUB), broadcaster, limits)
+
+
+def _limits(config: BroadcastConfig) -> BroadcastLimits:
+    return BroadcastLimits(
+        history=config.history,
+        history_ttl=config.history_ttl,
+        max_message_size=config.max_message_size,
+        max_channels=config.max_channels,
+        max_subscribers=config.max_subscribers,
+        subscribe_timeout=config.subscribe_timeout,
+        disconnect_slow=config.slow_subscribers == "disconnect",
+    )
