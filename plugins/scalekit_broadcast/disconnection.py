@@ -15,18 +15,25 @@ DISCONNECTED = ("http.disconnect", "websocket.disconnect")
 async def disconnect_timeout(receive: Receive) -> AsyncGenerator[None, None]:
     """Leave the block when the client disconnects; messages that it sends are dropped."""
     loop = asyncio.get_running_loop()
-    watching: asyncio.Task[None] | None = None
+    disconnected, left = asyncio.timeout(None), False
+
+    def leave(watching: asyncio.Task[None]) -> None:
+        if not left and not watching.cancelled():
+            disconnected.reschedule(loop.time())
+
+    watching = asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        async with asyncio.timeout(None) as scope:
-            watching = asyncio.create_task(_wait_for_disconnect(receive))
-            watching.add_done_callback(lambda task: None if task.cancelled() else scope.reschedule(loop.time()))
-            yield
+        async with disconnected:
+            watching.add_done_callback(leave)
+            try:
+                yield
+            finally:
+                left = True
     except TimeoutError:
-        if not scope.expired():
+        if not disconnected.expired():
             raise
     finally:
-        if watching is not None:
-            watching.cancel()
+        watching.cancel()
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
