@@ -38,6 +38,7 @@ class LocalChannel:
         self._unordered: deque[StoredMessage] = deque(maxlen=size)
         self._overflow = 0
         self._opened = False
+        self._history_end: MessageId | None = None
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._ready: dict[asyncio.Future[None], None] = {}
 
@@ -54,8 +55,9 @@ class LocalChannel:
     def receive(self, message: StoredMessage) -> None:
         """Append a new message, or hold it until the channel is synchronised."""
         if self.synchronised:
-            self._append(message)
-            self.wake_subscribers()
+            if self._is_new(message):
+                self._append(message)
+                self.wake_subscribers()
             return
         if len(self._unordered) == self._unordered.maxlen:
             self._overflow += 1
@@ -75,11 +77,10 @@ class LocalChannel:
             self.missed += self._count_lost(history)
         for message in history[start:]:
             self._append(message)
-        known = {message.id for message in history}
+        self._history_end = parse_message_id(history[-1].id) if history else None
         self.missed += self._overflow
-        for message in self._unordered:
-            if message.id not in known:
-                self._append(message)
+        for message in filter(self._is_new, self._unordered):
+            self._append(message)
         self._unordered.clear()
         self._overflow = 0
         self.synchronised = self._opened = True
@@ -125,6 +126,14 @@ class LocalChannel:
     def wake_subscribers(self) -> None:
         """Wake all subscribers that wait for a message."""
         _resolve_all(self._waiters)
+
+    def _is_new(self, message: StoredMessage) -> bool:
+        """Return whether *message* was not in the history: it may be received only after the history was read."""
+        if self._history_end is not None:
+            if (parse_message_id(message.id) or self._history_end) <= self._history_end:
+                return False
+            self._history_end = None
+        return True
 
     def _append(self, message: StoredMessage) -> None:
         self._messages.append(BroadcastMessage(message.id, self.name, message.json))
