@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from sample_app.cache_policy import SHARED_HEADERS, TTL, purge
 from sample_app.events import ITEM_ADDED, ItemAdded
+from sample_app.live import publish_item
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
 from sample_app.validation import NO_NUL, parse_body
 from scalekit.contracts import DATABASE, QUEUE, READS
@@ -58,4 +59,6 @@ async def add_item(request: Request) -> Response:
     NEWEST_ITEM(request).set(identifier)
     ITEM_VALUES(request).observe(new.value)
     logger.info("item added", id=identifier, name=new.name)
-    return JSONResponse({"id": identifier, "name": new.name, "value": new.value}, 201)
+    item = {"id": identifier, "name": new.name, "value": new.value}
+    await publish_item(request, item)
+    return JSONResponse(item, 201)

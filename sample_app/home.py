@@ -22,6 +22,7 @@ PAGE = """<!doctype html>
   <li><a href="{root}/health">{root}/health</a>: health checks, with details for clients on this machine</li>
   <li><a href="{root}/health/live">{root}/health/live</a> and
       <a href="{root}/health/ready">{root}/health/ready</a>: liveness and readiness for load balancers</li>
+  <li><a href="{root}/items">{root}/items</a>: a live page of new items</li>
   <li><a href="{root}/metrics">{root}/metrics</a>: metrics for Prometheus</li>
 </ul>
 <p>Log in to get a token and the cookie that is bound to it:</p>

@@ -32,8 +32,9 @@ class LocalChannel:
         self.subscribers = 0
         self.task: asyncio.Task[None] | None = None
         self._ttl = ttl
+        self._loop = asyncio.get_running_loop()
         self._position = first_position()
-        self._messages: deque[BroadcastMessage] = deque(maxlen=size)
+        self.messages: deque[BroadcastMessage] = deque(maxlen=size)
         self._missed_before: deque[int] = deque(maxlen=size)
         self._unordered: deque[StoredMessage] = deque(maxlen=size)
         self._overflow = 0
@@ -45,7 +46,7 @@ class LocalChannel:
     @property
     def first(self) -> int:
         """The index of the oldest message in the ring, in the count of ``end``."""
-        return self.end - len(self._messages)
+        return self.end - len(self.messages)
 
     @property
     def last_id(self) -> str:
@@ -71,7 +72,7 @@ class LocalChannel:
     def synchronise(self, history: Sequence[StoredMessage]) -> int:
         """Append the messages of *history* and those held that are new; return how many are lost at least."""
         before = self.missed
-        known = {message.id for message in self._messages}
+        known = {message.id for message in self.messages}
         start = next((index + 1 for index in reversed(range(len(history))) if history[index].id in known), 0)
         if start == 0 and self._opened:
             self.missed += self._count_lost(history)
@@ -97,31 +98,43 @@ class LocalChannel:
 
     def start_after(self, after: str) -> tuple[int, int]:
         """Return the index of the first message after the id *after*, and how many before it are missed at least."""
-        for offset, message in enumerate(reversed(self._messages)):
+        for offset, message in enumerate(reversed(self.messages)):
             if message.id == after:
                 return self.end - offset, 0
         position = parse_message_id(after)
         if position == self._position:  # no message was published since
             return self.end, 0
-        first = parse_message_id(self._messages[0].id) if self._messages else None
+        first = parse_message_id(self.messages[0].id) if self.messages else None
         return self.first, count_missed(position, first, self._ttl)
 
     def message_at(self, index: int) -> BroadcastMessage:
         """Return the message at *index*, which is in the ring."""
-        return self._messages[index - self.first]
+        return self.messages[index - self.first]
 
     def missed_before(self, index: int) -> int:
         """Return how many messages this process has missed before the one at *index*, or in all at the end."""
         return self._missed_before[index - self.first] if index < self.end else self.missed
 
-    async def wait_for_message(self) -> None:
-        """Wait until there is a new message, or the channel is woken for another reason."""
-        await _wait_in(self._waiters)
+    def add_waiter(self) -> asyncio.Future[None]:
+        """Return a future that is completed at the next message, or when the channel is woken for another reason."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters[waiter] = None
+        return waiter
+
+    def remove_waiter(self, waiter: asyncio.Future[None]) -> None:
+        """Forget the future of a caller that was cancelled."""
+        self._waiters.pop(waiter, None)
 
     async def wait_until_synchronised(self) -> None:
         """Wait until the ring is complete; raises Unavailable when the history cannot be read."""
-        if not self.synchronised:
-            await _wait_in(self._ready)
+        if self.synchronised:
+            return
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._ready[ready] = None
+        try:
+            await ready
+        finally:
+            self._ready.pop(ready, None)
 
     def wake_subscribers(self) -> None:
         """Wake all subscribers that wait for a message."""
@@ -136,7 +149,7 @@ class LocalChannel:
         return True
 
     def _append(self, message: StoredMessage) -> None:
-        self._messages.append(BroadcastMessage(message.id, self.name, message.json))
+        self.messages.append(BroadcastMessage(message.id, self.name, message.json))
         self._missed_before.append(self.missed)
         self._position = parse_message_id(message.id) or self._position
         self.end += 1
@@ -159,12 +172,3 @@ def _resolve_all(futures: dict[asyncio.Future[None], None]) -> None:
     for future in waiting:
         if not future.done():
             future.set_result(None)
-
-
-async def _wait_in(futures: dict[asyncio.Future[None], None]) -> None:
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    futures[future] = None
-    try:
-        await future
-    finally:
-        futures.pop(future, None)

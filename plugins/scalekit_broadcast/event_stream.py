@@ -42,7 +42,7 @@ class EventStream(Response):
     """The response of :func:`server_sent_events`."""
 
     def __init__(self, request: Request, channel: str, headers: Mapping[str, str] | None) -> None:
-        super().__init__(headers={**HEADERS, **(headers or {})})
+        super().__init__(headers=HEADERS | {name.lower(): value for name, value in (headers or {}).items()})
         del self.headers["content-length"]
         self._options = EVENT_STREAM_OPTIONS(request)
         self._after = request.headers.get("last-event-id") or None

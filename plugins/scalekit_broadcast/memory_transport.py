@@ -48,5 +48,9 @@ async def open_memory_transport(
         receiver.on_interrupted(None)
 
     await hub.client.configure(limits)
+    before = hub.on_message, hub.on_interrupted
     hub.on_message, hub.on_interrupted = on_message, on_interrupted
-    yield MemoryTransport(hub)
+    try:
+        yield MemoryTransport(hub)
+    finally:
+        hub.on_message, hub.on_interrupted = before

@@ -41,12 +41,18 @@ class ChannelSubscription:
     async def __anext__(self) -> BroadcastMessage:
         """Return the next message; waits in the channel, so that a cancelled call loses none."""
         channel = self._channel
-        while True:
-            if self._next < (channel.end if self._end is None else self._end):
-                return self._take()
+        while self._next >= channel.end:
             if self._end is not None:
                 raise StopAsyncIteration
-            await channel.wait_for_message()
+            waiter = channel.add_waiter()
+            try:
+                await waiter
+            except BaseException:
+                channel.remove_waiter(waiter)
+                raise
+        if self._end is not None and self._next >= self._end:
+            raise StopAsyncIteration
+        return self._take()
 
     def end(self) -> None:
         """End the iteration after the messages received so far."""
@@ -54,14 +60,23 @@ class ChannelSubscription:
             self._end = self._channel.end
 
     def _take(self) -> BroadcastMessage:
+        """Return the next message; every subscriber calls this for each message, so the usual case comes first."""
+        channel, behind = self._channel, self._channel.end - self._next
+        if behind > len(channel.messages) or channel.missed != self._lost or self._missed:
+            return self._take_after_gap()
+        message = channel.messages[-behind]
+        self._next += 1
+        self.last_id = message.id
+        self._metrics.delivered += 1
+        return message
+
+    def _take_after_gap(self) -> BroadcastMessage:
         channel = self._channel
         if self._next < channel.first:
             self._skip(channel.first - self._next)
-        index = self._next
-        message = channel.message_at(index)
-        lost = channel.missed_before(index)
+        message, lost = channel.message_at(self._next), channel.missed_before(self._next)
         missed = self._missed + lost - self._lost
-        self._next, self._lost, self._missed, self.last_id = index + 1, lost, 0, message.id
+        self._next, self._lost, self._missed, self.last_id = self._next + 1, lost, 0, message.id
         self._metrics.delivered += 1
         return message if not missed else BroadcastMessage(message.id, message.channel, message.json, missed)
 

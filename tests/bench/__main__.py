@@ -11,7 +11,7 @@ from tests.bench import calls, overload, preload, reads, requests, scrape, throu
 from tests.bench import propagation_delay as propagation_delay
 from tests.bench import startup as startup
 from tests.bench.inprocess import Case
-from tests.bench.operations import database, queue, redis, tokens
+from tests.bench.operations import broadcast, database, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
 from tests.production import NEEDED
 from tests.servers import missing
@@ -56,6 +56,7 @@ PARTS = [
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),
     Part(["jwt"], [], lambda options: tokens.measure(options.rounds // 2)),
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
+    Part(["broadcast"], ["redis"], lambda options: broadcast.measure(options.rounds)),
     Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
     Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
     Part(["cache"], ["redis", "wrk"], lambda options: propagation_delay.measure(options.rounds * 3)),

@@ -8,6 +8,7 @@ from scalekit_broadcast.channel import LocalChannel
 from scalekit_broadcast.message_id import first_position
 from scalekit_broadcast.transport import StoredMessage
 
+pytestmark = pytest.mark.anyio
 NOW = first_position().milliseconds
 
 
@@ -20,7 +21,7 @@ def messages(first: int, last: int) -> list[StoredMessage]:
 
 
 @pytest.fixture
-def channel() -> LocalChannel:
+async def channel() -> LocalChannel:
     channel = LocalChannel("a", 10, 3600)
     channel.synchronise([])
     return channel
@@ -30,7 +31,7 @@ def numbers(channel: LocalChannel) -> list[int]:
     return [int(channel.message_at(index).json) for index in range(channel.first, channel.end)]
 
 
-def test_a_message_that_the_history_had_is_not_repeated_however_late_it_arrives(channel: LocalChannel) -> None:
+async def test_a_message_that_the_history_had_is_not_repeated_however_late_it_arrives(channel: LocalChannel) -> None:
     channel.interrupt()
     channel.receive(message(1))
     channel.synchronise(messages(1, 3))
@@ -40,7 +41,7 @@ def test_a_message_that_the_history_had_is_not_repeated_however_late_it_arrives(
     assert channel.missed == 0
 
 
-def test_messages_older_than_a_short_history_are_not_appended_late() -> None:
+async def test_messages_older_than_a_short_history_are_not_appended_late() -> None:
     channel = LocalChannel("a", 3, 3600)
     channel.synchronise(messages(8, 10))
     for each in messages(5, 12):
@@ -48,7 +49,7 @@ def test_messages_older_than_a_short_history_are_not_appended_late() -> None:
     assert numbers(channel) == [10, 11, 12]
 
 
-def test_an_interrupted_channel_holds_messages_until_it_has_the_history(channel: LocalChannel) -> None:
+async def test_an_interrupted_channel_holds_messages_until_it_has_the_history(channel: LocalChannel) -> None:
     channel.receive(message(1))
     channel.interrupt()
     channel.receive(message(4))
@@ -58,7 +59,7 @@ def test_an_interrupted_channel_holds_messages_until_it_has_the_history(channel:
     assert channel.missed == 0
 
 
-def test_a_history_that_begins_later_is_a_gap(channel: LocalChannel) -> None:
+async def test_a_history_that_begins_later_is_a_gap(channel: LocalChannel) -> None:
     channel.receive(message(1))
     channel.interrupt()
     assert channel.synchronise(messages(5, 7)) == 3
@@ -66,13 +67,13 @@ def test_a_history_that_begins_later_is_a_gap(channel: LocalChannel) -> None:
 
 
 @pytest.mark.parametrize("history", [[], [message(1, NOW + 5)], [message(1, NOW + 5), message(2, NOW + 6)]])
-def test_another_history_is_a_gap_of_unknown_size(channel: LocalChannel, history: list[StoredMessage]) -> None:
+async def test_another_history_is_a_gap_of_unknown_size(channel: LocalChannel, history: list[StoredMessage]) -> None:
     channel.receive(message(1))
     channel.interrupt()
     assert channel.synchronise(history) == 1
 
 
-def test_a_history_that_has_expired_is_no_gap() -> None:
+async def test_a_history_that_has_expired_is_no_gap() -> None:
     channel = LocalChannel("a", 10, 60)
     channel.synchronise([message(7, NOW - 61_000)])
     channel.interrupt()
@@ -82,7 +83,7 @@ def test_a_history_that_has_expired_is_no_gap() -> None:
     assert numbers(channel) == [7, 1]
 
 
-def test_a_server_that_has_lost_its_last_messages_continues_without_a_gap(channel: LocalChannel) -> None:
+async def test_a_server_that_has_lost_its_last_messages_continues_without_a_gap(channel: LocalChannel) -> None:
     for each in messages(1, 5):
         channel.receive(each)
     channel.interrupt()
@@ -92,12 +93,12 @@ def test_a_server_that_has_lost_its_last_messages_continues_without_a_gap(channe
     assert numbers(channel) == [1, 2, 3, 4, 5, 4, 5, 6]
 
 
-def test_messages_before_the_first_of_an_empty_channel_are_missed(channel: LocalChannel) -> None:
+async def test_messages_before_the_first_of_an_empty_channel_are_missed(channel: LocalChannel) -> None:
     channel.interrupt()
     assert channel.synchronise(messages(3, 4)) == 2
 
 
-def test_too_many_held_messages_are_a_gap(channel: LocalChannel) -> None:
+async def test_too_many_held_messages_are_a_gap(channel: LocalChannel) -> None:
     channel.interrupt()
     for each in messages(1, 15):
         channel.receive(each)
@@ -105,7 +106,7 @@ def test_too_many_held_messages_are_a_gap(channel: LocalChannel) -> None:
     assert numbers(channel) == list(range(6, 16))
 
 
-def test_a_second_interruption_does_not_lose_held_messages(channel: LocalChannel) -> None:
+async def test_a_second_interruption_does_not_lose_held_messages(channel: LocalChannel) -> None:
     channel.interrupt()
     channel.receive(message(1))
     channel.interrupt()
