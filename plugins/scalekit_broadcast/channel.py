@@ -96,16 +96,20 @@ class LocalChannel:
                 future.set_exception(error)
         self._ready.clear()
 
-    def start_after(self, after: str) -> tuple[int, int]:
-        """Return the index of the first message after the id *after*, and how many before it are missed at least."""
+    def start_after(self, after: str) -> tuple[int, int, int]:
+        """Return where a subscriber continues after the id *after*.
+
+        That is the index of its next message, how many before that are missed at least, and the value of
+        :meth:`missed_before` that the subscriber knows: messages that were lost after *after* are missed too.
+        """
         for offset, message in enumerate(reversed(self.messages)):
             if message.id == after:
-                return self.end - offset, 0
+                return self.end - offset, 0, self.missed_before(self.end - offset - 1)
         position = parse_message_id(after)
-        if position == self._position:  # no message was published since
-            return self.end, 0
+        if position == self._position:  # there was no message yet
+            return self.end, 0, self.missed
         first = parse_message_id(self.messages[0].id) if self.messages else None
-        return self.first, count_missed(position, first, self._ttl)
+        return self.first, count_missed(position, first, self._ttl), self.missed_before(self.first)
 
     def message_at(self, index: int) -> BroadcastMessage:
         """Return the message at *index*, which is in the ring."""
@@ -157,7 +161,7 @@ class LocalChannel:
     def _count_lost(self, history: Sequence[StoredMessage]) -> int:
         first = parse_message_id(history[0].id) if history else None
         last: MessageId = self._position
-        if last.number and (first is None or first.number == 1) and first_position().milliseconds > self._expiry(last):
+        if (first is None or first.number == 1) and first_position().milliseconds > self._expiry(last):
             return 0  # the history expired because nothing was published
         return count_missed(last, first, self._ttl)
 

@@ -24,8 +24,8 @@ class ChannelSubscription:
         self._metrics = metrics
         self._disconnect_slow = disconnect_slow
         self._end: int | None = None
-        self._next, self._missed = (channel.end, 0) if after is None else channel.start_after(after)
-        self._lost = channel.missed_before(self._next)
+        start = (channel.end, 0, channel.missed) if after is None else channel.start_after(after)
+        self._next, self._missed, self._lost = start
         if self._missed:
             metrics.count_missed("history", self._missed)
 

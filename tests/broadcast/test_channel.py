@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from scalekit.telemetry import NullTelemetry
 from scalekit_broadcast.channel import LocalChannel
 from scalekit_broadcast.message_id import first_position
+from scalekit_broadcast.metrics import BroadcastMetrics
+from scalekit_broadcast.subscription import ChannelSubscription
 from scalekit_broadcast.transport import StoredMessage
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +118,35 @@ async def test_a_second_interruption_does_not_lose_held_messages(channel: LocalC
     channel.receive(message(2))
     channel.synchronise([message(1)])
     assert numbers(channel) == [1, 2]
+
+
+async def test_a_subscriber_that_continues_before_a_gap_is_told(channel: LocalChannel) -> None:
+    for each in messages(1, 2):
+        channel.receive(each)
+    channel.interrupt()
+    channel.synchronise(messages(6, 8))
+    assert channel.start_after(message(1).id) == (1, 0, 0)
+    assert channel.start_after(message(2).id) == (2, 0, 0)
+    assert channel.start_after(message(6).id) == (3, 0, 3)
+    subscription = ChannelSubscription(channel, message(2).id, BroadcastMetrics(NullTelemetry()), False)
+    assert subscription.missed == 3
+    received = [await anext(subscription) for _ in range(3)]
+    assert [(int(each.json), each.missed) for each in received] == [(6, 3), (7, 0), (8, 0)]
+
+
+async def test_a_gap_at_the_end_is_told_to_a_subscriber_that_continues_there(channel: LocalChannel) -> None:
+    channel.receive(message(1))
+    channel.interrupt()
+    channel.synchronise([])
+    subscription = ChannelSubscription(channel, message(1).id, BroadcastMetrics(NullTelemetry()), False)
+    assert subscription.missed == 1
+
+
+async def test_an_idle_channel_is_interrupted_without_a_gap() -> None:
+    channel = LocalChannel("a", 10, 0.0)
+    channel.synchronise([])
+    await asyncio.sleep(0.01)
+    channel.interrupt()
+    assert channel.synchronise([]) == 0
+    channel.interrupt()
+    assert channel.synchronise([message(1)]) == 0
