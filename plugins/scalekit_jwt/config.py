@@ -11,6 +11,7 @@ from scalekit import Duration, Method, PathGlob, PositiveDuration, Secret, Table
 from scalekit_jwt.keys.key_set import KEY_TYPES
 from scalekit_jwt.keys.secret_key import MIN_SECRET_BYTES
 from scalekit_jwt.policy import AccessRule
+from scalekit_redis import parse_url
 
 AsymmetricAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Algorithm = Literal["HS256"] | AsymmetricAlgorithm
@@ -91,6 +92,12 @@ class IssuerTable(Table):
         return self
 
 
+def _one_master(url: Url) -> Url:
+    if parse_url(url.reveal()).cluster:
+        raise ValueError(f"a cluster cannot store sessions, got {str(url)!r}; write redis:// or redis-sentinel://")
+    return url
+
+
 class JwtConfig(Table):
     """Keys, lifetimes, sessions, protected paths and trusted issuers of tokens."""
 
@@ -122,8 +129,8 @@ class JwtConfig(Table):
     """Allow the cookie over plain http, for local development."""
     session_store: Literal["auto", "database", "memory", "redis"] = "auto"
     """Where sessions are stored: ``auto`` is the database when the pool is enabled, else the memory of the process."""
-    redis_url: Url | None = None
-    """Redis of ``session_store = "redis"``: the primary, with a replica that must acknowledge each write."""
+    redis_url: Annotated[Url, AfterValidator(_one_master)] | None = None
+    """Redis of ``session_store = "redis"``: the primary or ``redis-sentinel://``; a replica acknowledges each write."""
     poll_interval: PositiveDuration = Duration("500ms")
     """Interval between polls for revocations and changed keys."""
     token_cache_size: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
@@ -151,10 +158,6 @@ class JwtConfig(Table):
             raise ValueError("algorithm HS256 needs secret or key_file; set the algorithm of keys, such as ES256")
         if (self.session_store == "redis") != (self.redis_url is not None):
             raise ValueError('session_store = "redis" and redis_url = "redis://..." go together; set both or neither')
-        if self.redis_url is not None and self.redis_url.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError(
-                f"redis_url must be one server, redis:// or rediss://, not {self.redis_url.scheme}://; use its primary"
-            )
         if self.sender_constraint and self.fingerprint and "fingerprint" in self.model_fields_set:
             raise ValueError('sender_constraint = "dpop" replaces the cookie; remove fingerprint')
         if self.refresh_ttl <= self.access_ttl:

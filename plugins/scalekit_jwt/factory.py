@@ -28,7 +28,7 @@ from scalekit_jwt.session_store.memory import MemorySessionStore
 from scalekit_jwt.token_pair import TokenLifetimes, TokenPairEncoder
 from scalekit_jwt.token_service import SessionContext, TokenService
 from scalekit_jwt.token_verifier import ACCESS, TokenVerifier
-from scalekit_redis import verify_redis
+from scalekit_redis import Connections, verify_redis
 
 NO_DATABASE = 'session_store = "database" needs [plugins.pool]; turn it on'
 
@@ -47,7 +47,7 @@ class JwtComponents:
 
 @asynccontextmanager
 async def open_components(
-    config: JwtConfig, database: Database | None, workers: int, metrics: JwtMetrics
+    config: JwtConfig, database: Database | None, connections: Connections, workers: int, metrics: JwtMetrics
 ) -> AsyncGenerator[JwtComponents, None]:
     """Yield the components for *config* with their background tasks; raises StartError when they cannot be built."""
     clock = time.time
@@ -55,7 +55,7 @@ async def open_components(
     encoder = TokenPairEncoder(_build_own_verifier(config, keys), _build_lifetimes(config), clock)
     revocations = Revocations(config.issuer)
     async with AsyncExitStack() as stack:
-        store = await _open_store(config, database, workers, stack)
+        store = await _open_store(config, database, connections, workers, stack)
         jwks = await _open_jwks(config, metrics, stack)
         proofs = ProofVerifier(store, config.leeway, clock)
         context = SessionContext(
@@ -204,12 +204,12 @@ def _no_shared_store(workers: int) -> str:
 
 
 async def _open_store(
-    config: JwtConfig, database: Database | None, workers: int, stack: AsyncExitStack
+    config: JwtConfig, database: Database | None, connections: Connections, workers: int, stack: AsyncExitStack
 ) -> SessionStore:
     if config.redis_url is not None:
-        from scalekit_jwt.session_store.redis import open_redis_store  # only this store needs the library
+        from scalekit_jwt.session_store.redis import open_redis_store  # imported only for this store
 
-        return await stack.enter_async_context(open_redis_store(config.redis_url.reveal()))
+        return await stack.enter_async_context(open_redis_store(connections, config.redis_url.reveal()))
     if config.session_store == "database" and database is None:
         raise StartError(NO_DATABASE)
     if database is not None and not uses_memory_store(config, database):

@@ -33,6 +33,7 @@ from scalekit_jwt.filters import AuthenticationFilter
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_jwt.routes import routes
+from scalekit_redis import REDIS_INSTRUMENTS, redis_connections
 
 logger = logging.getLogger("scalekit.jwt")
 
@@ -63,7 +64,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         database = context.get(DATABASE) if context.has(DATABASE) else None
         workers = context.server.workers or 1
         metrics = JwtMetrics(context.get(TELEMETRY))
-        async with open_components(config, database, workers, metrics) as components:
+        async with open_components(config, database, redis_connections(context), workers, metrics) as components:
             context.provide(COMPONENTS, components)
             context.provide(TOKENS, components.tokens)
             context.provide(CHALLENGE, _select_challenge(config))
@@ -80,8 +81,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
-    """Return the Prometheus metrics of tokens."""
-    return instruments_in(metrics)
+    """Return the metrics of tokens, and those of Redis when it stores the sessions."""
+    uses_redis = context.config(JwtConfig).redis_url is not None
+    return [*instruments_in(metrics), *(REDIS_INSTRUMENTS if uses_redis else ())]
 
 
 @hookimpl

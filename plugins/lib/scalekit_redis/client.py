@@ -63,6 +63,12 @@ class CommandRouter(Protocol):
         """Send commands together; return their replies in order, errors among them."""
         ...
 
+    async def send_acknowledged(
+        self, commands: Sequence[Command], replicas: int, ack_timeout: float, deadline: float
+    ) -> list[Reply]:
+        """Send writes, none of them twice; return their replies when *replicas* replicas have acknowledged them."""
+        ...
+
     def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
         """Return the indexes of *keys* in groups, each of which one command may name."""
         ...
@@ -161,6 +167,24 @@ class Redis:
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         return await self._router.send_all(parsed, now, deadline)
+
+    async def write_acknowledged(
+        self,
+        commands: Sequence[Sequence[Arg]],
+        *,
+        replicas: int = 1,
+        ack_timeout: float = 1.0,
+        timeout: float | None = None,
+    ) -> list[Reply]:
+        """Send *commands*, and return their replies when *replicas* replicas have them, so that a failover keeps them.
+
+        They are sent on a connection of their own, never twice, and followed by WAIT for up to *ack_timeout* seconds,
+        which are added to the timeout. A failed command has its error as its reply. Raises RedisUnavailable, of kind
+        ``unacknowledged`` when too few replicas have acknowledged, and ValueError on a cluster.
+        """
+        parsed = [command(args) for args in commands]
+        seconds = ack_timeout + (self._timeout if timeout is None else timeout)
+        return await self._router.send_acknowledged(parsed, replicas, ack_timeout, deadline_after(monotonic(), seconds))
 
     async def run_script(
         self, script: Script, keys: Sequence[Arg] = (), args: Sequence[Arg] = (), *, timeout: float | None = None

@@ -113,6 +113,12 @@ class ClusterRouter:
             raise replies[0]
         return replies
 
+    async def send_acknowledged(
+        self, commands: Sequence[Command], replicas: int, ack_timeout: float, deadline: float
+    ) -> list[Reply]:
+        """Raise ValueError: the commands may have keys of several masters."""
+        raise ValueError(f"{self.name} is a cluster; acknowledged writes need one server or Sentinel")
+
     def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
         """Return the indexes of *keys* by slot: a command may not name keys of two slots (CROSSSLOT)."""
         by_slot: dict[int, list[int]] = {}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from scalekit import ScalekitError, Unavailable
 
-FailureKind = Literal["timeout", "disconnected", "unavailable", "full", "refused", "closed"]
+FailureKind = Literal["timeout", "disconnected", "unavailable", "full", "refused", "unacknowledged", "closed"]
 
 NOT_EXECUTED = frozenset(("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "BUSY", "TRYAGAIN"))
 """Error codes of commands that the server did not execute in its current state: they can be sent again."""
@@ -19,8 +19,8 @@ class RedisUnavailable(Unavailable):
 
     *kind* is ``timeout`` (no reply within the timeout), ``disconnected`` (the connection was lost before the reply),
     ``unavailable`` (no connection), ``full`` (too many commands in flight), ``refused`` (the server rejects commands in
-    its current state) or ``closed`` (the client was closed). After ``timeout`` and ``disconnected`` the command may
-    have been executed.
+    its current state), ``unacknowledged`` (too few replicas have the write) or ``closed`` (the client was closed).
+    After ``timeout`` and ``disconnected`` the command may have been executed, after ``unacknowledged`` it was.
     """
 
     def __init__(self, reason: str, kind: FailureKind) -> None:

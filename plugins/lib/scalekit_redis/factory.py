@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from functools import partial
 
 from scalekit import StartError
 from scalekit_redis.client import CommandRouter
@@ -29,38 +29,46 @@ async def open_router(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExit
 
 
 async def _open_standalone(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
-    node = Node(str(address), Connector(address, address.hosts[0] if address.hosts else None), metrics, _ignore_push)
-    await _connect(node, str(address), stack)
-    return StandaloneRouter(node)
+    connector = Connector(address, address.hosts[0] if address.hosts else None)
+
+    def connect() -> Node:
+        node = Node(str(address), connector, metrics, _ignore_push)
+        stack.push_async_callback(node.close)
+        return node
+
+    return StandaloneRouter(await _first(connect, str(address), stack), connect)
 
 
 async def _open_sentinel(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:
-    def connect(host: HostPort, on_push: OnPush) -> Node:
+    def connect_sentinel(host: HostPort, on_push: OnPush) -> Node:
         name = f"{address.scheme}://{format_host(host)}"
         connector = Connector(address.sentinels, host, ("SUBSCRIBE", CHANNEL), {"mode": "sentinel"})
         return Node(name, connector, metrics.of_sentinel(name), on_push)
 
-    sentinels = Sentinels(address, connect, metrics)
+    def name() -> str:
+        return f"{address} (master {format_host(sentinels.master)})" if sentinels.master else str(address)
+
+    def connect() -> Node:
+        node = Node(name(), MasterConnector(address, sentinels), metrics, _ignore_push)
+        stack.push_async_callback(node.close)
+        stack.enter_context(
+            sentinels.notify_master(lambda: node.switch_server(name(), "Sentinel names another master"))
+        )
+        return node
+
+    sentinels = Sentinels(address, connect_sentinel, metrics)
     stack.push_async_callback(sentinels.close)
-    node = Node(str(address), MasterConnector(address, sentinels), metrics, _ignore_push)
-    stack.enter_context(sentinels.notify_master(partial(_follow_master, node, str(address), sentinels)))
-    await _connect(node, str(address), stack)
-    return SentinelRouter(node, sentinels)
+    return SentinelRouter(await _first(connect, str(address), stack), connect, sentinels)
 
 
-def _follow_master(node: Node, address: str, sentinels: Sentinels) -> None:
-    if sentinels.master is not None:
-        master = format_host(sentinels.master)
-        node.switch_server(f"{address} (master {master})", f"the master is now {master}")
-
-
-async def _connect(node: Node, address: str, stack: AsyncExitStack) -> None:
-    """Wait for the first attempt to connect *node*, which is closed with *stack*; raises StartError if rejected."""
-    stack.push_async_callback(node.close)
+async def _first(connect: Callable[[], Node], address: str, stack: AsyncExitStack) -> Node:
+    """Return the first connection after its first attempt to connect; raises StartError when it is rejected."""
+    node = connect()
     stack.enter_context(node.metrics.export_gauges(lambda: node.in_flight, lambda: int(bool(node.unavailable_reason))))
     await node.first_attempt()
     if node.rejected:
         raise StartError(f"{address} rejects the connection: {node.unavailable_reason}")
+    return node
 
 
 async def _open_cluster(address: RedisUrl, metrics: RedisMetrics, stack: AsyncExitStack) -> CommandRouter:

@@ -8,7 +8,7 @@ sent to the new master, those that may have been executed fail.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from scalekit_redis.client_tracking import ClientTracking
@@ -78,10 +78,10 @@ class MasterConnector:
 
 
 class SentinelRouter(StandaloneRouter):
-    """Sends every command to the master that *sentinels* name, over *node*."""
+    """Sends every command to the master that *sentinels* name, over *node* and what *connect* opens."""
 
-    def __init__(self, node: Node, sentinels: Sentinels) -> None:
-        super().__init__(node)
+    def __init__(self, node: Node, connect: Callable[[], Node], sentinels: Sentinels) -> None:
+        super().__init__(node, connect)
         self._sentinels = sentinels
 
     @asynccontextmanager

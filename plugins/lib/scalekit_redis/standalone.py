@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 
+from scalekit_redis.acknowledged_writes import AcknowledgedWrites
 from scalekit_redis.client_tracking import ClientTracking
 from scalekit_redis.commands import Arg, Command, CommandArgs, Reply, eval_command
 from scalekit_redis.errors import RedisUnavailable, ReplyError
@@ -23,10 +24,11 @@ from scalekit_redis.standalone_scripts import StandaloneScript
 
 
 class StandaloneRouter:
-    """Sends every command to *node*."""
+    """Sends every command to *node*; *connect* opens another connection to its server, for acknowledged writes."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, connect: Callable[[], Node]) -> None:
         self.node = node
+        self._writes = AcknowledgedWrites(connect)
         self._loop = asyncio.get_running_loop()
 
     def send(
@@ -67,6 +69,12 @@ class StandaloneRouter:
         self.node.send(batch)
         replies: list[Reply] = await batch.future
         return replies
+
+    async def send_acknowledged(
+        self, commands: Sequence[Command], replicas: int, ack_timeout: float, deadline: float
+    ) -> list[Reply]:
+        """Send writes, none of them twice; return their replies when *replicas* replicas have acknowledged them."""
+        return await self._writes.send(commands, replicas, ack_timeout, deadline)
 
     def group_keys(self, keys: Sequence[Arg]) -> list[list[int]]:
         """Return all indexes in one group."""

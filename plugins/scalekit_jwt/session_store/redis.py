@@ -1,7 +1,7 @@
 """Session store in Redis, where each write is acknowledged by a replica before the response.
 
 A failover loses writes that only the primary has, and a lost rotation would make a used refresh token valid again. So
-each write is followed by ``WAIT`` on its connection. ``WAIT`` blocks a connection, so these connections are not shared.
+each write is followed by ``WAIT``, and none is sent twice: a repeated rotation would look like token reuse.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
+from scalekit_redis import Connections, Redis, RedisUnavailable, ReplyError
 
 TIMEOUT = 2.0
-"""Seconds to wait for a connection, a connect and a reply each."""
-REPLICA_ACK_TIMEOUT_MS = 1000
-"""Milliseconds to wait for the acknowledgement of a replica."""
-CONNECTIONS = 10
+"""Seconds to wait for a reply."""
+REPLICA_ACK_TIMEOUT = 1.0
+"""Seconds to wait for the acknowledgement of a replica, in addition."""
 PREFIX = "{scalekit:jwt}:"
 VERSIONS = f"{PREFIX}versions"
 """Sorted set of subject identifiers, scored by version."""
@@ -69,7 +65,7 @@ return number
 class RedisSessionStore:
     """Stores sessions in *redis*."""
 
-    def __init__(self, redis: Any) -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def version_of(self, subject: SubjectIdentifier) -> int:
@@ -140,40 +136,30 @@ class RedisSessionStore:
 
     async def _read(self, *args: Any) -> Any:
         try:
-            return await self._redis.execute_command(*args)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis with the sessions failed: {type(error).__name__}") from None
+            return await self._redis.call(*args, timeout=TIMEOUT)
+        except ReplyError as error:
+            raise _rejected(error) from None
 
     async def _write(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Send *commands* on one connection; raises Unavailable unless a replica acknowledges them."""
-        try:
-            async with self._redis.client() as connection:
-                replies = [await connection.execute_command(*args) for args in commands]
-                acknowledged = await connection.execute_command("WAIT", 1, REPLICA_ACK_TIMEOUT_MS)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis with the sessions failed: {type(error).__name__}") from None
-        if acknowledged < 1:
-            raise Unavailable("no Redis replica acknowledged the write in time")
+        """Send *commands* together; raises Unavailable unless a replica acknowledges them."""
+        replies = await self._redis.write_acknowledged(commands, ack_timeout=REPLICA_ACK_TIMEOUT, timeout=TIMEOUT)
+        for reply in replies:
+            if isinstance(reply, ReplyError):
+                raise _rejected(reply)
+            if isinstance(reply, RedisUnavailable):
+                raise reply
         return replies
 
 
+def _rejected(error: ReplyError) -> Unavailable:
+    return Unavailable(f"Redis with the sessions rejects a command: {error.code}")
+
+
 @asynccontextmanager
-async def open_redis_store(url: str) -> AsyncGenerator[RedisSessionStore, None]:
+async def open_redis_store(connections: Connections, url: str) -> AsyncGenerator[RedisSessionStore, None]:
     """Yield the session store at *url*."""
-    no_retry = Retry(NoBackoff(), 0)  # a retried rotation would look like token reuse
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS,
-        timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
-        retry=no_retry,
-    )
-    redis: Any = Redis.from_pool(pool)
-    try:
+    async with connections.open(url, timeout=TIMEOUT) as redis:
         yield RedisSessionStore(redis)
-    finally:
-        await redis.aclose()
 
 
 def _family(family: str) -> str:

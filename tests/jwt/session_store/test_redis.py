@@ -33,7 +33,7 @@ async def test_a_refresh_waits_for_a_replica_and_its_retry_is_not_reuse(
     primary: Redis, replica: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with clients_of(on_redis(primary), "ada") as (ada,):
-        monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT_MS", 100)
+        monkeypatch.setattr(redis_store, "REPLICA_ACK_TIMEOUT", 0.1)
         rotated_token = ada.refresh_token
         await asyncio.to_thread(replica.pause)
         try:
