@@ -166,6 +166,14 @@ CASES = {
         "ssl_ca_certs: /no/ca.pem does not exist",
         toml='[plugins.cache]\nurl = "rediss://h?ssl_ca_certs=/no/ca.pem"\n',
     ),
+    "wrong URLs of Sentinels and sessions in a cluster": invalid(
+        "plugins.cache.url: expected the name of the master after the Sentinels",
+        "plugins.ratelimit.url: unsupported store 'redis+sentinel://:***@h/m'; write redis-sentinel://",
+        "plugins.jwt.redis_url: a cluster cannot store sessions, got 'redis-cluster://h'; write redis:// or redis-sent",
+        toml='[plugins.cache]\nurl = "redis-sentinel://h1,h2"\n'
+        '[plugins.ratelimit]\nurl = "redis+sentinel://:hush@h/m"\n'
+        f'{JWT}session_store = "redis"\nredis_url = "redis-cluster://h"\n',
+    ),
     "certificates of PostgreSQL that are none": invalid(
         "sslrootcert: cannot load served.py",
         toml='[plugins.pool]\nurl = "postgresql://h/x"\nsslmode = "verify-full"\nsslrootcert = "served.py"\n',

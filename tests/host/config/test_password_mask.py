@@ -47,6 +47,7 @@ ADDRESSES = [
     ("discovery", "consul", "http://shop:{}@127.0.0.1:1"),
     ("discovery", "services", {"shop": ["http://shop:{}@127.0.0.1:1"]}),
     ("jwt", "redis_url", "redis://:{}@127.0.0.1:1"),
+    ("jwt", "redis_url", "rediss-sentinel://:{}@127.0.0.1:1/mymaster?sentinel_password={}"),
     ("jwt", "issuer", "https://shop:{}@127.0.0.1:1"),
     ("jwt", "issuers", [{"issuer": "https://shop:{}@127.0.0.1:1", "audience": "x"}]),
     ("jwt", "issuers", [{"issuer": "x", "audience": "x", "jwks_url": "ftp://shop:{}@127.0.0.1:1"}]),
