@@ -19,9 +19,13 @@ MAX_CONNECTIONS = 10
 
 
 class AcknowledgedWrites:
-    """Sends writes over connections that *connect* opens when they are needed and that its owner closes."""
+    """Sends writes over connections that *connect* opens when they are needed, until *shared* is closed.
 
-    def __init__(self, connect: Callable[[], Node]) -> None:
+    The owner of *shared*, the connection for other commands, closes all of them.
+    """
+
+    def __init__(self, shared: Node, connect: Callable[[], Node]) -> None:
+        self._shared = shared
         self._connect = connect
         self._idle: list[Node] = []
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
@@ -40,7 +44,11 @@ class AcknowledgedWrites:
                 await self._slots.acquire()
         except TimeoutError:
             raise RedisUnavailable("all connections for acknowledged writes are busy", "full") from None
-        node = self._idle.pop() if self._idle else self._connect()
+        try:
+            node = self._take()
+        except BaseException:
+            self._slots.release()
+            raise
         try:
             packed = [*(pack(each.args) for each in commands), pack(("WAIT", replicas, round(ack_timeout * 1000)))]
             future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -51,6 +59,11 @@ class AcknowledgedWrites:
             self._slots.release()
         _verify(node, replies.pop(), replicas)
         return replies
+
+    def _take(self) -> Node:
+        if self._shared.closed:
+            raise RedisUnavailable(f"{self._shared.name}: the client was closed", "closed")
+        return self._idle.pop() if self._idle else self._connect()
 
 
 def _verify(node: Node, acknowledged: Reply, replicas: int) -> None:

@@ -76,7 +76,7 @@ class Node:
         self._reconnect_after = 0.0
         self._detach_after = 0.0
         self._warned = False
-        self._closed = False
+        self.closed = False
         self._task = asyncio.create_task(self._run(), name=f"scalekit: redis {name}")
 
     @property
@@ -116,7 +116,7 @@ class Node:
 
     async def close(self) -> None:
         """Close the connections and fail all pending commands."""
-        self._closed = True
+        self.closed = True
         self.unavailable_reason = "the connection was closed"
         self._timer.stop()
         self._task.cancel()
@@ -199,7 +199,7 @@ class Node:
 
     def _enqueue(self, command: PendingCommand) -> None:
         if self.unavailable_reason:
-            raise self._error("closed" if self._closed else "unavailable", self.unavailable_reason)
+            raise self._error("closed" if self.closed else "unavailable", self.unavailable_reason)
         if rejection := self._queue.rejection(command):
             raise self._error("full", rejection)
         self._queue.extend(command.commands)
@@ -283,7 +283,7 @@ class Node:
     def _open_breaker(self, unavailable_reason: str) -> None:
         """Open the circuit breaker; log it once until it closes."""
         self.unavailable_reason = unavailable_reason
-        if not self._warned and not self._closed:
+        if not self._warned and not self.closed:
             self._warned = True
             logger.warning("no connection to %s: %s", self.name, unavailable_reason)
 

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
@@ -63,7 +64,6 @@ class Sentinel:
         self.unsuitable = False
         self.queried_at = 0.0
         self._packed = [pack(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)), pack(("SENTINEL", "MASTER", name))]
-        self._name = name
         self._on_reply = on_reply
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name=f"scalekit: {self.node.name}")
@@ -124,11 +124,7 @@ class Sentinels:
         self._metrics = metrics
         self._subscribers: list[Callable[[], None]] = []
         self._replied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def connect_to(host: HostPort) -> Callable[[OnPush], Node]:
-            return lambda on_push: connect(host, on_push)
-
-        self._sentinels = [Sentinel(connect_to(host), address.master, self._on_reply) for host in address.hosts]
+        self._sentinels = [Sentinel(partial(connect, host), address.master, self._on_reply) for host in address.hosts]
 
     async def close(self) -> None:
         """Close all connections."""

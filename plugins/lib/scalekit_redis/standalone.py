@@ -28,7 +28,7 @@ class StandaloneRouter:
 
     def __init__(self, node: Node, connect: Callable[[], Node]) -> None:
         self.node = node
-        self._writes = AcknowledgedWrites(connect)
+        self._writes = AcknowledgedWrites(node, connect)
         self._loop = asyncio.get_running_loop()
 
     def send(
