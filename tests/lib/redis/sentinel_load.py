@@ -40,12 +40,13 @@ class Load:
         self._stop.set()
 
     async def _call(self, caller: int) -> None:
-        number, floor, writer = 0, 0, self._master()
+        number, floor = 0, 0
         while not self._stop.is_set():
             number += 1
             try:
+                writer = self._master()  # before the write: the reply may arrive just before a failover
                 await self._redis.set(f"own:{caller}", f"{caller}:{number}")
-                floor, writer = number, self._master()
+                floor = number
                 reply = await self._redis.get(f"own:{caller}")
                 key, count = await self._prepared.run(f"count:{caller}")
             except RedisUnavailable as error:
@@ -75,4 +76,4 @@ async def running_load(redis: Redis, master: Callable[[], object], callers: int 
     finally:
         load.stop()
         await task
-    assert load.wrong == []
+    assert load.wrong == [], load.wrong
