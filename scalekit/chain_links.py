@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from scalekit.config.field_types import Network
+from scalekit.config.field_types import Proxy, socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.errors import PluginError
 from scalekit.health.monitor import Monitor
@@ -49,7 +49,7 @@ def entry_links(
     else:
         pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
         served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
-        _, port = split_address(server.management_address)
+        port = socket_path(server.management_address) or split_address(server.management_address)[1]
         links.append(ChainLink("management", "host", ManagementListener(served, port)))
     operators = [
         route for items in routes.values() for route in public_routes(settings, items) if is_for_operators(route)
@@ -106,8 +106,8 @@ def public_routes(settings: Settings, routes: Sequence[BaseRoute]) -> list[BaseR
     return [route for route in routes if not isinstance(route, apart)]
 
 
-def _warn_of_open_proxies(networks: Sequence[Network]) -> None:
-    everything = [str(network) for network in networks if network.prefixlen == 0]
+def _warn_of_open_proxies(proxies: Sequence[Proxy]) -> None:
+    everything = [str(proxy) for proxy in proxies if proxy != "unix" and proxy.prefixlen == 0]
     if everything:
         logger.warning(
             "server.trusted_proxies has %s: ANY client can forge its address, scheme and host; name your proxies",

@@ -17,6 +17,7 @@ from scalekit.http.response import local_problem
 from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application, toml_blocks
+from tests.certificates import Authority
 from tests.documents import documents
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +32,9 @@ EXAMPLES = [
 def test_every_example_starts_and_stops(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # some examples write files
     file = tmp_path / "scalekit.toml"
+    certificate = Authority(tmp_path).issue("shop")
+    for name, path in {"fullchain.pem": certificate.certificate, "privkey.pem": certificate.key}.items():
+        example = example.replace(f"/etc/shop/{name}", str(path))
     file.write_text(example.replace("shop.app:app", "sample_app.app:app"))  # shop is the reader's application
     app = create_app(file, app=None if "target" in example else bare_application)
 

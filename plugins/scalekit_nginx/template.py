@@ -25,7 +25,7 @@ IDLE_MARGIN = 5.0
 
 
 def render(server: Server, config: NginxConfig, instances: Sequence[str]) -> str:
-    """Return the complete configuration; its upstreams are *instances*, each ``host:port``."""
+    """Return the complete configuration; its upstreams are *instances*, each ``host:port`` or ``unix:/PATH``."""
     lines = [
         *_main_context(config),
         "http {",
@@ -82,7 +82,8 @@ def _forwarding(server: Server) -> Iterator[str]:
     yield "geo $from_trusted {"
     yield "    default 0;"
     for network in dict.fromkeys(server.trusted_proxies):
-        yield f"    {network} 1;"
+        if network != "unix":  # nginx has no clients on Unix sockets
+            yield f"    {network} 1;"
     yield "}"
     yield "map $from_trusted:$http_x_forwarded_proto $client_scheme {"
     yield "    default $scheme;"
@@ -113,7 +114,8 @@ def _upstream(server: Server, config: NginxConfig, instances: Sequence[str]) -> 
     yield "    least_conn;"
     yield "    zone application 256k;"
     for instance in instances:
-        yield f"    server {instance} max_fails=1 fail_timeout=2s;"
+        address = quoted(instance) if instance.startswith("unix:") else instance
+        yield f"    server {address} max_fails=1 fail_timeout=2s;"
     yield "    keepalive 32;"
     yield f"    keepalive_timeout {milliseconds(_idle_time(server))};"
     yield "}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from scalekit import Context, Server
+from scalekit import Context, Server, StartError
 from scalekit.contracts import SERVICES, Instance
 from scalekit_nginx.config import NginxConfig
 
@@ -31,8 +31,17 @@ async def addresses(context: Context) -> AsyncGenerator[list[str], None]:
 
 
 def static_addresses(server: Server, config: NginxConfig) -> list[str]:
-    """Return ``upstreams`` of the configuration or, when empty, the address of ``[server]``."""
-    return list(config.upstreams) or [_address(LOOPBACK.get(server.host, server.host), server.port)]
+    """Return ``upstreams`` of the configuration or, when empty, the address of ``[server]``.
+
+    Raises StartError when nginx cannot connect to that.
+    """
+    if config.upstreams:
+        return list(config.upstreams)
+    if server.host.startswith("unix:@"):
+        raise StartError(f"nginx does not support abstract sockets, {server.host}; write a path: unix:/PATH")
+    if server.host.startswith("unix:"):
+        return [server.host]
+    return [_address(LOOPBACK.get(server.host, server.host), server.port)]
 
 
 def _addresses(instances: Sequence[Instance]) -> list[str]:

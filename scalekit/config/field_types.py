@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
@@ -42,6 +42,33 @@ def check_host(text: str) -> str:
     return text
 
 
+UNIX = "unix:"
+"""Begin of the address of a Unix socket."""
+MAX_SOCKET_NAME = 107
+"""Bytes of the path or the abstract name of a Unix socket (unix(7))."""
+
+
+def socket_path(address: str) -> str:
+    """Return the path of a Unix socket, or its abstract name after ``@``; empty when *address* is not one."""
+    return address.removeprefix(UNIX) if address.startswith(UNIX) else ""
+
+
+def check_listen_address(text: str) -> str:
+    """Return *text*; raise ValueError when it is neither a host name, an address nor a Unix socket."""
+    if not text.startswith(UNIX):
+        return check_host(text)
+    name = socket_path(text)
+    if name[:1] not in ("/", "@") or len(name) < 2 or name.endswith("/") or not name.isprintable():
+        raise ValueError(f'expected an absolute path or a name, "unix:/run/app.sock" or "unix:@app", got {text!r}')
+    if len(name.encode()) > MAX_SOCKET_NAME:
+        raise ValueError(f"a Unix socket has a path of {MAX_SOCKET_NAME} bytes at most; choose a shorter one: {text!r}")
+    return text
+
+
+def _parse_proxy(text: object) -> IPv4Network | IPv6Network | Literal["unix"]:
+    return "unix" if text == "unix" else _parse_network(text)
+
+
 Number = TypeVar("Number", bound=float)
 
 
@@ -74,7 +101,14 @@ def check_origin(text: str) -> str:
 
 
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
-Address = Annotated[str, AfterValidator(check_host)]
+ListenAddress = Annotated[str, AfterValidator(check_listen_address)]
+Proxy = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    PlainValidator(_parse_proxy, json_schema_input_type=str),
+    PlainSerializer(str, return_type=str),
+]
+Proxies = tuple[Proxy, ...]
+"""A field for the networks of proxies; the word ``unix`` is every peer of a Unix socket."""
 Origin = Annotated[str, AfterValidator(check_origin)]
 """A field for an origin as browsers send it: scheme, host in lower case, port unless it is the default."""
 HostName = Annotated[

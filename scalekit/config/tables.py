@@ -16,15 +16,19 @@ from pydantic import (
 
 from scalekit.config.app_name import SERVICE_NAME_PATTERN
 from scalekit.config.field_types import (
-    Address,
+    UNIX,
     Count,
     HostName,
+    ListenAddress,
     Networks,
     Port,
     PositiveDuration,
     PositiveSize,
     Prefix,
+    Proxies,
     check_host,
+    check_listen_address,
+    socket_path,
 )
 from scalekit.config.path_glob import PathGlob
 from scalekit.config.server_tls import ServerTls
@@ -112,20 +116,22 @@ class Memory(Table):
 class Server(Table):
     """The table ``[server]``: addresses, limits, timeouts and worker processes."""
 
-    host: Address = "127.0.0.1"
-    """Address to listen on; ``0.0.0.0`` or ``::`` for all interfaces."""
+    host: ListenAddress = "127.0.0.1"
+    """Address to listen on; ``0.0.0.0`` or ``::`` for all interfaces, ``unix:/PATH`` for a Unix socket."""
     port: Port = 8000
-    """Port to listen on; 0 chooses a free one."""
+    """Port to listen on; 0 chooses a free one. Unused with a Unix socket."""
+    socket_mode: Annotated[str, TextPattern(r"^0?[0-7]{3}$", 'an octal mode such as "0660"')] = "0660"
+    """Mode of the files of Unix sockets."""
     role: Literal["web", "worker"] = "web"
     """``web`` serves the application; ``worker`` only runs plugins, and serves only ``management_address``."""
     management_address: str | None = None
-    """Second address, ``host:port``, that serves health and operator pages instead of the public address."""
+    """Second address, ``host:port`` or Unix socket, that serves health and operator pages instead of the public one."""
     tls: ServerTls | None = None
     """TLS of the public address; unset serves plain HTTP."""
     root_path: Prefix = ""
     """Path prefix that the proxy removes, such as ``/shop``."""
-    trusted_proxies: Networks = ()
-    """Networks of the proxies whose forwarded headers are trusted."""
+    trusted_proxies: Proxies = ()
+    """Networks of the proxies whose forwarded headers are trusted; ``unix`` for clients of a Unix socket."""
     forwarded_headers: Literal["auto", "x-forwarded", "forwarded"] = "auto"
     """Headers that those proxies set; ``auto`` prefers ``X-Forwarded-*`` when both are present."""
     allowed_hosts: tuple[HostName, ...] = ()
@@ -175,14 +181,21 @@ class Server(Table):
 
     @model_validator(mode="after")
     def _check_ports(self) -> Server:
-        # The local port of a connection determines its address.
-        if self.management_address is not None and split_address(self.management_address)[1] == self.port:
+        # The local port or the path of a connection determines its address.
+        second = self.management_address
+        if second is not None and second == self.host:
+            raise ValueError(f"management_address is the public address, {second}; choose another")
+        if second is None or socket_path(second) or socket_path(self.host):
+            return self
+        if split_address(second)[1] == self.port:
             raise ValueError(f"management_address has the port of the public address, {self.port}; choose another")
         return self
 
     @field_validator("management_address")
     @classmethod
     def _check_management_address(cls, address: str | None) -> str | None:
+        if address is not None and address.startswith(UNIX):
+            return check_listen_address(address)
         if address is not None:
             host, port = split_address(address)
             check_host(host)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from scalekit.config.field_types import Network
+from scalekit.config.field_types import Proxy
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
 
@@ -59,8 +59,9 @@ class Hop(NamedTuple):
 class TrustedProxies(Filter):
     """Replace client, scheme and Host of a scope by the values that trusted proxies report."""
 
-    def __init__(self, networks: Sequence[Network], forwarded: str) -> None:
-        self.networks = networks
+    def __init__(self, proxies: Sequence[Proxy], forwarded: str) -> None:
+        self.networks = [proxy for proxy in proxies if proxy != "unix"]
+        self.trusts_unix = "unix" in proxies
         self.forwarded = forwarded
         self._trusted: dict[str, bool] = {}
 
@@ -68,7 +69,7 @@ class TrustedProxies(Filter):
         """Resolve the client of a request or websocket."""
         client = exchange.scope.get("client")
         peer = client[0] if client else ""
-        if not client or self.trusts(peer):
+        if self.trusts(peer) if client else self.trusts_unix:
             self._resolve(exchange, peer)
         return None
 

@@ -58,7 +58,7 @@ def _warn(scope: Scope, name: bytes) -> None:
         peer = parse_address(client[0].encode())
         remedy = f'if {peer} is your proxy, write trusted_proxies = ["{peer}"] in [server]'
     else:
-        peer, remedy = "a local socket", 'write trusted_proxies = ["127.0.0.1"] in [server]'
+        peer, remedy = "a Unix socket", 'write trusted_proxies = ["unix"] in [server]'
     logger.warning(
         "a request from %s has the header %s, but server.trusted_proxies is empty: "
         "all clients behind that proxy count as one, with its address; %s",

@@ -27,16 +27,17 @@ class ManagementRoute(Route):
 
 
 class ManagementListener(Filter):
-    """Serve only the operators' *pages* on the management *port*."""
+    """Serve only the operators' *pages* on the management address: a TCP *port*, or the path of a Unix socket."""
 
-    def __init__(self, pages: ASGIApp, port: int) -> None:
+    def __init__(self, pages: ASGIApp, port: int | str) -> None:
         self.pages = pages
         self.port = port
+        self._item = 1 if isinstance(port, int) else 0
 
     def on_request(self, exchange: Exchange) -> Decision:
-        """Decide by the port of the connection, which no header can change."""
+        """Decide by the local address of the connection, which no header can change."""
         server = exchange.scope.get("server")
-        if server is None or server[1] != self.port:
+        if server is None or server[self._item] != self.port:
             return None
         return partial(_serve, self.pages, exchange, exchange.scope)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scalekit import ServerInfo
+from scalekit import ServerInfo, StartError
 from scalekit_discovery.config import DiscoveryConfig
 
 WILDCARDS = ("0.0.0.0", "::", "")
@@ -30,7 +30,17 @@ class ConsulRegistration:
 
 
 def build_registration(config: DiscoveryConfig, server: ServerInfo, hosts: tuple[str, ...]) -> ConsulRegistration:
-    """Return the registration of the instance bound at *server*; the first of *hosts* is sent as Host by the check."""
+    """Return the registration of the instance bound at *server*; the first of *hosts* is sent as Host by the check.
+
+    Raises StartError when it has no address that Consul and other services can reach.
+    """
+    checked = server.management[0] if server.management else server.host
+    called = config.address if config.address and config.port else server.host
+    for socket_address in filter(lambda host: host.startswith("unix:"), (checked, called)):
+        raise StartError(
+            f"Consul and callers cannot reach the Unix socket {socket_address}; "
+            "set server.management_address to host:port, and address and port of [plugins.discovery]"
+        )
     address = config.address or _address(config, server.host)
     port = config.port or server.port
     service_id = config.id or f"{config.service}-{address.replace(':', '-')}-{port}"

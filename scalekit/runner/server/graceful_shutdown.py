@@ -30,8 +30,11 @@ from scalekit.host import Host
 from scalekit.runner.memory.gc_control import collect_and_freeze
 from scalekit.runner.server.connection_close import abort_flushed
 from scalekit.runner.server.listener_drain import drop_new_syns, has_pending_connections
+from scalekit.runner.server.listeners import bound_address
 from scalekit.runner.server.tls import TlsListener
+from scalekit.runner.server.unix_listener import remove_files
 from scalekit.runner.server.watchdog import Watchdog
+from scalekit.runner.service_manager import ServiceManager
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo
 
 logger = logging.getLogger("scalekit")
@@ -65,14 +68,17 @@ class GracefulServer(uvicorn.Server):
         self._tls: TlsListener | None = None
         if table.tls is not None and table.role == "web":
             self._tls = TlsListener(table.tls, table.backlog, table.write_timeout)
+        self._manager = ServiceManager()
         self._signalled = False
         self._watchdog = Watchdog()
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve *sockets* until shutdown; afterwards threads have THREAD_GRACE to end."""
+        reports = asyncio.create_task(self._manager.keep_alive(lambda: True))
         try:
             await super().serve(sockets)
         finally:
+            reports.cancel()
             self._watchdog.exit_within(FORCED_THREAD_GRACE if self.force_exit else THREAD_GRACE, self.exit_status)
 
     @property
@@ -91,6 +97,7 @@ class GracefulServer(uvicorn.Server):
             self.servers.append(await self._accept(each, None if number else self._tls))  # management is plain
         collect_and_freeze(self.host.settings.server.memory)
         self.on_started()
+        self._manager.ready("serving")
 
     async def _accept(self, listener: socket.socket, tls: TlsListener | None) -> asyncio.Server:
         protocol: Any = self.config.http_protocol_class
@@ -101,7 +108,7 @@ class GracefulServer(uvicorn.Server):
 
     def _provide_server_info(self, sockets: list[socket.socket]) -> None:
         settings = self.host.settings
-        (host, port), *others = [each.getsockname()[:2] for each in sockets]
+        (host, port), *others = map(bound_address, sockets)
         management = others[0] if others else None
         path, tls = f"{settings.health.path}/ready", self._tls is not None
         self.server_info = ServerInfo(host, port, path, management, tls, self.retiring)
@@ -118,8 +125,8 @@ class GracefulServer(uvicorn.Server):
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
             signal.signal(number, self.handle_exit)
-        if self._tls is not None:
-            signal.signal(signal.SIGHUP, self._reload)
+        if self._tls is not None or self._manager.exists:
+            signal.signal(signal.SIGHUP, self._on_sighup)
         try:
             yield
         finally:
@@ -143,10 +150,17 @@ class GracefulServer(uvicorn.Server):
         # A signal handler runs between any two instructions, and the loop may be waiting in select.
         self._loop.call_soon_threadsafe(lifecycle.force_stop if self.force_exit else lifecycle.cancel_start)
 
-    def _reload(self, sig: int, frame: FrameType | None) -> None:
-        """Read the certificate again, in the event loop."""
+    def _on_sighup(self, sig: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._reload)
+
+    def _reload(self) -> None:
+        """Read the certificate again; the file of the configuration is read by new workers only."""
+        self._manager.reloading()
         if self._tls is not None:
-            self._loop.call_soon_threadsafe(self._tls.reload)
+            self._tls.reload()
+        else:
+            logger.warning("SIGHUP replaces workers and reads the certificate again: there are none")
+        self._manager.ready("serving")
 
     def retire(self) -> None:
         """Start to shut down while other workers keep serving the same address."""
@@ -157,6 +171,7 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, finish requests in flight, cancel the remaining ones, stop the application."""
+        self._manager.stopping()
         logger.info("draining: %d requests in flight", len(self.server_state.tasks))
         if self.retiring:
             self._close_listeners(sockets)
@@ -179,6 +194,7 @@ class GracefulServer(uvicorn.Server):
         """Accept the connections in the queues of the listeners, close these, and wait for the first requests."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (LISTENER_DRAIN_TIMEOUT if self.drain_delay else 0.0)
+        remove_files(sockets or ())
         if not self.retiring and self.drain_delay:
             drop_new_syns(sockets or ())
             while has_pending_connections(sockets or ()) and loop.time() < end and not self.force_exit:  # noqa: ASYNC110 - kernel state

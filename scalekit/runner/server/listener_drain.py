@@ -8,6 +8,7 @@ Other packets pass: a client whose handshake has started may consider itself con
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import sys
@@ -30,7 +31,7 @@ NO_SYN = b"".join(
 
 
 def drop_new_syns(listeners: Sequence[socket.socket]) -> None:
-    """Drop new SYN packets to *listeners*, on Linux; established connections are not affected."""
+    """Drop new SYN packets to the TCP *listeners*, on Linux; established connections are not affected."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes  # slow to import, and only needed at shutdown
@@ -38,6 +39,8 @@ def drop_new_syns(listeners: Sequence[socket.socket]) -> None:
     program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
     program_descriptor = struct.pack("HL", len(NO_SYN) // 8, ctypes.addressof(program))
     for each in listeners:
+        if each.family == socket.AF_UNIX:
+            continue
         try:
             each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program_descriptor)
         except OSError:  # not permitted: a client can be reset within a few microseconds
@@ -50,6 +53,10 @@ def has_pending_connections(listeners: Sequence[socket.socket]) -> bool:
 
 
 def _queue_length(listener: socket.socket) -> int:
+    if listener.family == socket.AF_UNIX:  # the kernel only tells whether there is a connection
+        poll = select.poll()
+        poll.register(listener, select.POLLIN)
+        return len(poll.poll(0))
     try:
         (count,) = UNACKED.unpack(listener.getsockopt(socket.IPPROTO_TCP, TCP_INFO, UNACKED.size))
     except (OSError, struct.error):

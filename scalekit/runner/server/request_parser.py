@@ -6,6 +6,7 @@ overhead of a chunked body, trailers included. ``scalekit.http.body_limit`` limi
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from scalekit.config.types import Size
 from scalekit.runner.server.chunked_overhead import ChunkedOverhead
 from scalekit.runner.server.error_response import RequestRejected
 from scalekit.runner.server.request_target import SLASH, check_host, parse_target
+from scalekit.runner.server.unix_listener import unix_server
 
 MIN_PIECE = 1024
 CONNECTION_FIELDS = frozenset({b"host", b"expect", b"transfer-encoding"})
@@ -67,6 +69,12 @@ class RequestParser(HttpToolsProtocol):
         self._max_header = int(limits.max_header)
         self._max_piece = max(MIN_PIECE, self._max_header // 8)
         self._accepts_requests = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it
+        """Open the connection."""
+        super().connection_made(transport)
+        if self.client is None:
+            self.server = unix_server(transport) or self.server
 
     def parse(self, data: bytes) -> None:
         """Parse *data*; large data in pieces, so that its size is checked before all of it is buffered."""

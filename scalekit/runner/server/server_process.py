@@ -13,6 +13,7 @@ from scalekit.runner.server.listeners import listen, log_lines, startup_lines
 from scalekit.runner.server.protocol import HttpProtocol
 from scalekit.runner.server.request_head_cache import RequestHeadCache
 from scalekit.runner.server.request_parser import ConnectionLimits
+from scalekit.runner.server.unix_listener import remove_files
 from scalekit.runner.server.websocket import WebSocketProtocol
 
 
@@ -24,8 +25,10 @@ def serve(host: Host) -> int:
     """
     sockets = listen(host.settings.server)
     lines = startup_lines(host.settings, sockets)
-    server = GracefulServer(server_config(host), host, partial(log_lines, lines))
-    return run(server, sockets)
+    try:
+        return run(GracefulServer(server_config(host), host, partial(log_lines, lines)), sockets)
+    finally:
+        remove_files(sockets)
 
 
 def run(server: GracefulServer, sockets: list[socket.socket]) -> int:

@@ -10,6 +10,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from scalekit.http.problem import MEDIA_TYPE
 from scalekit.runner.server.error_response import error_response, problem_body
+from scalekit.runner.server.unix_listener import unix_server
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -26,6 +27,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Open the connection, with error responses as problem+json."""
         super().connection_made(transport)
+        if self.client is None:
+            self.server = unix_server(transport) or self.server
         self.conn.reject = _as_problems(self.conn.reject)  # type: ignore[assignment, method-assign]  # no hook
 
     def data_received(self, data: bytes) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from scalekit.config.tables import Server
 from scalekit.runner.memory.usage import available_memory, memory_in_use
+from scalekit.runner.server.unix_listener import remove_files
+from scalekit.runner.service_manager import ServiceManager
 from scalekit.runner.workers.channel import ChannelMessage, MessageKind
 from scalekit.runner.workers.child_process import ChildProcess, WorkerFailed
 from scalekit.runner.workers.hub_server import HubServer
@@ -50,7 +52,10 @@ def supervise(
     fallback = logging.getLogger().handlers[:]
     logger.addHandler(WorkerLogHandler(supervisor.any_worker, fallback))
     logger.propagate = False
-    return asyncio.run(supervisor.run(on_serving))
+    try:
+        return asyncio.run(supervisor.run(on_serving))
+    finally:
+        remove_files(listeners)
 
 
 class Supervisor:
@@ -68,6 +73,7 @@ class Supervisor:
             WorkerSlot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
         ]
+        self._manager = ServiceManager()
         self._ending = asyncio.Event()
         self._reload = asyncio.Event()
         self._failure: WorkerFailed | None = None
@@ -81,6 +87,7 @@ class Supervisor:
             loop.add_signal_handler(number, self._end, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         self._begin(self._watch_for_hangs())
+        self._begin(self._manager.keep_alive(lambda: self._ending.is_set() or self._serving_workers() > 0))
         self._begin(self._start(on_serving))
         await self._ending.wait()
         for slot in self._slots:
@@ -102,6 +109,7 @@ class Supervisor:
             self._fail(error)
             return
         on_serving()
+        self._manager.ready(f"serving by {self._serving_workers()} workers")
         self._begin(self._watch_memory())
         self._begin(self._reload_on_sighup())
 
@@ -120,8 +128,8 @@ class Supervisor:
 
     def _end(self, number: signal.Signals) -> None:
         """Forward a signal to all workers and start no more; a second signal kills them after FORCED_GRACE."""
-        if self._ending.is_set():
-            self._begin(self._kill())
+        self._manager.stopping()
+        self._begin(self._kill() if self._ending.is_set() else self._remove_socket_files(number))
         self._ending.set()
         for slot in self._slots:
             slot.stop_replacing()
@@ -130,6 +138,11 @@ class Supervisor:
         self._launcher.close(number)
         for worker in self._workers():
             worker.signal(number)
+
+    async def _remove_socket_files(self, number: signal.Signals) -> None:
+        """Remove the files of Unix sockets just before the workers close these, so that no client connects then."""
+        await asyncio.sleep(self._table.drain_delay if number == signal.SIGTERM else 0.0)
+        remove_files(self._listeners)
 
     async def _kill(self) -> None:
         await asyncio.sleep(FORCED_GRACE)
@@ -233,6 +246,9 @@ class Supervisor:
                         )
                         await self._replace_worker(slot)
 
+    def _serving_workers(self) -> int:
+        return len([slot for slot in self._slots if slot.serving])
+
     def _is_replaceable(self, worker: WorkerProcess) -> bool:
         age = asyncio.get_running_loop().time() - worker.started
         return worker.serves and age > MIN_MEMORY_INTERVALS * self._table.memory.check_interval
@@ -242,7 +258,9 @@ class Supervisor:
             await self._reload.wait()
             self._reload.clear()
             logger.info("replacing every worker")
+            self._manager.reloading()
             await self._replace_all()
+            self._manager.ready(f"serving by {self._serving_workers()} workers")
 
     async def _replace_all(self) -> None:
         """Start a generation and replace the workers one by one; stop at the first that fails to start."""

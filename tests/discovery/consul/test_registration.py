@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from scalekit import StartError
 from scalekit.server_info import ServerInfo
 from scalekit_discovery.consul.registration import build_registration
 from tests.discovery.harness import config
@@ -57,3 +60,18 @@ def test_with_tls_callers_and_the_check_use_https_and_the_management_address_sta
     check = build_registration(config(source="consul", service="shop"), apart, ()).definition["Check"]
     assert check["HTTP"] == "http://10.0.0.1:9100/health/ready"
     assert "TLSSkipVerify" not in check
+
+
+def test_a_unix_socket_needs_addresses_that_consul_and_callers_can_reach() -> None:
+    public = {"source": "consul", "service": "shop", "address": "10.0.0.1", "port": 80}
+    apart = ServerInfo("unix:/run/app.sock", 0, "/health/ready", management=("10.0.0.1", 9100))
+    assert (
+        build_registration(config(**public), apart, ()).definition["Check"]["HTTP"].startswith("http://10.0.0.1:9100/")
+    )
+    for table, server in (
+        (public, ServerInfo("unix:/run/app.sock", 0, "/health/ready")),
+        ({"source": "consul", "service": "shop"}, apart),
+        (public, ServerInfo("10.0.0.1", 80, "/health/ready", management=("unix:@management", 0))),
+    ):
+        with pytest.raises(StartError, match="cannot reach the Unix socket unix:"):
+            build_registration(config(**table), server, ())

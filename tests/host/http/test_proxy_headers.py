@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
+from scalekit.config.field_types import Proxy
 from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.proxy_headers import TrustedProxies, parse_address
 from tests.host.asgi import behind
 
-PROXIES = tuple(ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
+NETWORKS = tuple(ip_network(each) for each in ("10.0.0.0/8", "fd00::/8", "127.0.0.1/32"))
+PROXIES: tuple[Proxy, ...] = (*NETWORKS, "unix")
 Fields = list[tuple[str, str]]
 
 
@@ -83,7 +85,21 @@ def test_headers_of_an_untrusted_peer_are_ignored(peer: str) -> None:
     assert resolved(fields, peer=peer or "9.9.9.9") == (peer or "9.9.9.9", "http", "here")
 
 
-def test_a_unix_socket_is_a_trusted_proxy() -> None:
+def test_a_client_of_a_unix_socket_is_a_trusted_proxy_only_with_the_word_unix() -> None:
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope)
+
+    scope = {
+        "type": "http",
+        "scheme": "http",
+        "client": None,
+        "path": "/",
+        "headers": [(b"x-forwarded-for", b"1.2.3.4")],
+    }
+    asyncio.run(behind(app, TrustedProxies(NETWORKS, "auto"))(dict(scope), None, None))  # type: ignore[arg-type]
+    assert seen[0]["client"] is None
     assert client([("x-forwarded-for", "1.2.3.4")], peer=None) == "1.2.3.4"
     assert client([], peer=None) is None
     assert client([("x-forwarded-for", "unknown")], peer=None) is None

@@ -53,7 +53,7 @@ def ask(host: Host, peer: Peer, *names: bytes) -> None:
         (("100.64.0.1", 5000), "100.64.0.1"),
         (("fd00::1", 5000), "fd00::1"),
         (("fe80::1%eth0", 5000), "fe80::1"),
-        (None, "127.0.0.1"),
+        (None, "unix"),
     ],
 )
 def test_forwarded_headers_from_a_private_address_log_one_warning_with_the_remedy(
