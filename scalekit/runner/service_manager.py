@@ -12,6 +12,10 @@ from collections.abc import Callable
 logger = logging.getLogger("scalekit")
 
 VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+MIN_INTERVAL = 0.01
+"""Seconds between two reports of the watchdog, at least."""
+MAX_DIGITS = 19
+"""Digits of an interval in microseconds; a longer one never ends."""
 MAX_STATUS = 200
 """Characters of a status."""
 
@@ -25,8 +29,9 @@ class ServiceManager:
     def __init__(self) -> None:
         address, interval, pid = (os.environ.pop(name, "") for name in VARIABLES)
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
-        usec = int(interval) if interval.isdecimal() and pid in ("", str(os.getpid())) else 0
-        self._watchdog_interval = usec / 2e6
+        is_watched = interval.isdecimal() and len(interval) < MAX_DIGITS and pid in ("", str(os.getpid()))
+        usec = int(interval) if is_watched else 0
+        self._watchdog_interval = max(MIN_INTERVAL, usec / 2e6) if usec else 0.0
 
     @property
     def exists(self) -> bool:

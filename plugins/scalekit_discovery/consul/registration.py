@@ -36,9 +36,10 @@ def build_registration(config: DiscoveryConfig, server: ServerInfo, hosts: tuple
     """
     checked = server.management[0] if server.management else server.host
     called = config.address if config.address and config.port else server.host
-    for socket_address in filter(lambda host: host.startswith("unix:"), (checked, called)):
+    unreachable = next((host for host in (checked, called) if host.startswith("unix:")), None)
+    if unreachable is not None:
         raise StartError(
-            f"Consul and callers cannot reach the Unix socket {socket_address}; "
+            f"Consul and callers cannot reach the Unix socket {unreachable}; "
             "set server.management_address to host:port, and address and port of [plugins.discovery]"
         )
     address = config.address or _address(config, server.host)

@@ -8,7 +8,6 @@ import socket
 from scalekit.errors import StartError
 
 FIRST_DESCRIPTOR = 3
-MAX_SOCKETS = 16
 WEB = "web"
 """The socket for requests: the one with another name."""
 MANAGEMENT = "management"
@@ -23,7 +22,7 @@ def activated_sockets() -> dict[str, socket.socket]:
     listening socket, or several have one purpose.
     """
     pid, count, names = (os.environ.pop(name, "") for name in VARIABLES)
-    if pid != str(os.getpid()) or not count.isdecimal() or int(count) > MAX_SOCKETS:
+    if pid != str(os.getpid()) or not count.isdecimal():
         return {}
     found: dict[str, socket.socket] = {}
     given = names.split(":")
@@ -45,6 +44,7 @@ def _listening_socket(descriptor: int) -> socket.socket:
     except OSError as error:
         raise StartError(f"descriptor {descriptor} of the service manager is not a socket: {error}") from None
     if passed.type != socket.SOCK_STREAM or not listens:
+        passed.close()
         raise StartError(
             f"descriptor {descriptor} of the service manager does not listen for connections; write ListenStream="
         )

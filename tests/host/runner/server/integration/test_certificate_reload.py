@@ -27,7 +27,8 @@ class MutualTlsService(TlsService):
         super().prepare()
         self.client = self.authority.issue("client")
         (self.box.directory / "other").mkdir()
-        self.stranger = Authority(self.box.directory / "other").issue("stranger")
+        other = Authority(self.box.directory / "other")
+        self.stranger, self.stranger_authority = other.issue("stranger"), other.file
 
     def client_context(self) -> ssl.SSLContext:
         context = self.anonymous_context()
@@ -132,4 +133,9 @@ def test_clients_may_have_to_present_a_certificate() -> None:
         strange.load_cert_chain(service.stranger.certificate, service.stranger.key)
         assert not responds(service, strange)
         assert not responds(service, service.anonymous_context())
-        assert service.get("/") == "/ 0"
+        known = service.client_context()
+        (service.box.directory / "ca.pem").write_bytes(service.stranger_authority.read_bytes())
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("new connections get the certificate")
+        assert responds(service, strange), "the authorities are read again, too"
+        assert not responds(service, known)
