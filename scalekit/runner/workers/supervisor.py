@@ -18,7 +18,7 @@ from scalekit.runner.workers.hub_server import HubServer
 from scalekit.runner.workers.launcher import Launcher
 from scalekit.runner.workers.log_forwarder import WorkerLogHandler
 from scalekit.runner.workers.metrics_aggregator import MetricsAggregator
-from scalekit.runner.workers.worker_process import WorkerProcess, spawn
+from scalekit.runner.workers.worker_process import WorkerProcess, hang_reason, spawn
 from scalekit.runner.workers.worker_queries import QUERY_ID, QueryCoordinator
 from scalekit.runner.workers.worker_restart import WorkerSlot
 
@@ -209,24 +209,9 @@ class Supervisor:
             for child in (*self._launcher.starting, *self._workers()):
                 if now - before > TICK + MAX_TICK_DELAY:
                     child.pause_watch(now - before)
-                elif not child.aborted and (reason := self._hang_reason(child, now)):
+                elif not child.aborted and (reason := hang_reason(child, self._table, now)):
                     logger.error("%s %s", child, reason)
                     self._begin(child.abort())
-
-    def _hang_reason(self, child: ChildProcess, now: float) -> str:
-        """Return why *child* must be aborted, or an empty string; while it imports it sends no heartbeats."""
-        table = self._table
-        if isinstance(child, WorkerProcess) and child.is_ready:
-            silent = now - child.last_message_at > table.hang_timeout
-            return (
-                f"sent no heartbeat for {table.hang_timeout}: its event loop is blocked (server.hang_timeout)"
-                if silent
-                else ""
-            )
-        if now - child.starting_since > table.worker_start_timeout:
-            remedy = "raise server.worker_start_timeout if it needs longer"
-            return f"is not ready after {table.worker_start_timeout} and is killed; {remedy}"
-        return ""
 
     async def _watch_memory(self) -> None:
         memory = self._table.memory

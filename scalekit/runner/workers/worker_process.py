@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 
+from scalekit.config.tables import Server
 from scalekit.runner.workers.channel import Channel, ChannelMessage, MessageKind
 from scalekit.runner.workers.child_process import ChildProcess, ProcessHandle
 
@@ -111,3 +112,18 @@ async def spawn(identity: tuple[str, int], launch: Launch, on_message: OnMessage
         theirs.close()
         os.close(stacks_end)
     return WorkerProcess(identity, process, await Channel.open(ours), stacks, on_message)
+
+
+def hang_reason(child: ChildProcess, table: Server, now: float) -> str:
+    """Return why *child* must be aborted, or an empty string; while it imports it sends no heartbeats."""
+    if isinstance(child, WorkerProcess) and child.is_ready:
+        silent = now - child.last_message_at > table.hang_timeout
+        return (
+            f"sent no heartbeat for {table.hang_timeout}: its event loop is blocked (server.hang_timeout)"
+            if silent
+            else ""
+        )
+    if now - child.starting_since > table.worker_start_timeout:
+        remedy = "raise server.worker_start_timeout if it needs longer"
+        return f"is not ready after {table.worker_start_timeout} and is killed; {remedy}"
+    return ""
