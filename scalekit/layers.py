@@ -21,6 +21,8 @@ class Layer(IntEnum):
     """Request id and access log: cover every request, rejected ones included."""
     METRICS = auto()
     """Request metrics: count rejected requests too."""
+    TRACE = auto()
+    """Spans: inside of log and metrics, which refer to the traces that are kept."""
     EDGE = auto()
     """Headers of responses, those of rejected requests included, such as those of CORS."""
     GUARD = auto()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scalekit.http.filter_chain import FilterChain
     from scalekit.http.response import Header, LocalResponse
     from scalekit.http.stage import Hook, Stage
+    from scalekit.telemetry.spans import Span
 
 T = TypeVar("T")
 
@@ -41,7 +42,8 @@ class Exchange:
     is whether the client has disconnected, ``disconnected_early`` whether it had when the response started.
     ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an ``on_response_start`` may
     call ``replace_send`` to transform the messages of the application. In ``on_complete``, ``seconds`` is the time from
-    the request to the last byte of the response.
+    the request to the last byte of the response. ``span`` is the root of recorded spans, or None, and ``is_trace_kept``
+    whether they are exported.
     """
 
     # Without slots, CPython moves the attributes of each later request that the first requests lack to a dictionary.
@@ -65,6 +67,7 @@ class Exchange:
         "early_headers",
         "headers",
         "is_local_response",
+        "is_trace_kept",
         "matched_path",
         "next_decision",
         "path",
@@ -74,11 +77,13 @@ class Exchange:
         "response_bytes",
         "scope",
         "seconds",
+        "span",
         "stage",
         "status",
         "takeover",
     )
     path: str
+    span: Span | None
     added_headers: list[Header]
     current_headers: list[Header]
     _unchanged_headers: list[Header]
@@ -105,9 +110,9 @@ class Exchange:
         self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
         self.added_headers = []
         self.status = self.response_bytes = self.request_bytes = self.next_decision = self.depth = 0
-        self.disconnected = self.disconnected_early = self.is_local_response = False
+        self.disconnected = self.disconnected_early = self.is_local_response = self.is_trace_kept = False
         self.seconds = self._ended = 0.0
-        self._first_send = self._route = self._trace_context = self._replaced = None
+        self._first_send = self._route = self._trace_context = self._replaced = self.span = None
         self.matched_path = self.pending = self.decided = self.takeover = None
         self.early_headers = ()
 
@@ -129,6 +134,10 @@ class Exchange:
                 found = self.scope[TRACE_CONTEXT_KEY] = trace_context_from_index(self.headers, self.repeated)
             self._trace_context = found
         return found
+
+    def replace_trace_context(self, context: TraceContext) -> None:
+        """Replace the trace context, before anything has read it."""
+        self._trace_context = self.scope[TRACE_CONTEXT_KEY] = context
 
     @property
     def route(self) -> str:

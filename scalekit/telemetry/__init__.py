@@ -20,11 +20,26 @@ from scalekit.telemetry.instruments import (
 from scalekit.telemetry.registry import NullTelemetry, Telemetry
 from scalekit.telemetry.series import CounterSeries, GaugeSeries, HistogramSeries
 from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily
+from scalekit.telemetry.spans import (
+    CURRENT_SPAN,
+    ApplicationSpan,
+    Span,
+    SpanKind,
+    SpanRecord,
+    SpanType,
+    Trace,
+    error_type,
+    new_span_id,
+    record_span,
+    span,
+)
 
 __all__ = [
+    "CURRENT_SPAN",
     "DEFAULT_BUCKETS",
     "TELEMETRY",
     "Alert",
+    "ApplicationSpan",
     "Counter",
     "CounterSeries",
     "Gauge",
@@ -36,7 +51,16 @@ __all__ = [
     "MetricFamilies",
     "MetricFamily",
     "NullTelemetry",
+    "Span",
+    "SpanKind",
+    "SpanRecord",
+    "SpanType",
     "Telemetry",
+    "Trace",
     "catalogue",
+    "error_type",
     "instruments_in",
+    "new_span_id",
+    "record_span",
+    "span",
 ]

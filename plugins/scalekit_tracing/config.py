@@ -1,0 +1,56 @@
+"""The table ``[plugins.tracing]``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from scalekit import AppName, Duration, HttpUrl, PositiveDuration, Secret, Table, TextPattern
+
+HeaderName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "api-key"')]
+
+
+class SamplingConfig(Table):
+    """Which traces are kept; the decision is made at the end of the request."""
+
+    ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of new traces that are kept, chosen by their trace id, 0 to 1."""
+    parent: bool = True
+    """Keep a trace that the client has sampled (``traceparent``)."""
+    errors: bool = True
+    """Keep a trace whose request failed: an unhandled exception, or a status of 500 and above."""
+    slow_threshold: Duration = Duration("1s")
+    """Keep a trace whose request takes longer; ``"0s"`` turns this off."""
+    slow_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Keep a trace that takes longer than this quantile of its route's latest requests; 0 turns this off."""
+    max_traces_per_second: Annotated[float, Field(gt=0)] = 10.0
+    """Maximum rate of kept traces of each worker, for failed and slow ones, and again for all others."""
+
+
+class TracingConfig(Table):
+    """Where spans are sent, and which traces are kept."""
+
+    endpoint: HttpUrl | None = None
+    """Base URL of an OTLP collector, to which ``/v1/traces`` is appended; unset reads ``OTEL_EXPORTER_OTLP_ENDPOINT``,
+    and without it means ``http://127.0.0.1:4318``."""
+    headers: dict[HeaderName, Secret] = {}
+    """Request headers for the collector, such as an API key."""
+    encoding: Literal["protobuf", "json"] | None = None
+    """Encoding of requests; unset reads ``OTEL_EXPORTER_OTLP_PROTOCOL``, and without it means ``protobuf``."""
+    compression: Literal["gzip", "none"] = "gzip"
+    """Compression of requests."""
+    timeout: PositiveDuration = Duration("10s")
+    """Timeout of a request to the collector."""
+    export_interval: PositiveDuration = Duration("1s")
+    """Maximum time that a kept trace waits before it is sent."""
+    max_queued_spans: Annotated[int, Field(ge=1000)] = 20_000
+    """Maximum number of spans that wait for the collector; further traces are discarded and counted."""
+    service: Annotated[str, AppName()] = ""
+    """Name of the service; defaults to ``[app] name``, then to ``OTEL_SERVICE_NAME``."""
+    resource: dict[str, str] = {}
+    """Further attributes of the resource, such as ``"deployment.environment.name" = "production"``."""
+    sampling: SamplingConfig = SamplingConfig()
+    """Which traces are kept."""
+    client_address: bool = False
+    """Record the client's address (``client.address``), which is personal data."""

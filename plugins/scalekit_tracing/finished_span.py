@@ -1,0 +1,95 @@
+"""Spans as they are exported, resolved from the records of a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from scalekit.telemetry import Span, SpanKind, SpanRecord, Trace, new_span_id
+from scalekit.telemetry.spans import Attributes
+
+MAX_TEXT = 16_384
+"""Characters of an attribute's text that are exported."""
+MAX_ATTRIBUTES = 128
+"""Attributes of a span that are exported."""
+MAX_EVENTS = 128
+"""Events, and links, of a span that are exported."""
+
+
+class SpanEvent(NamedTuple):
+    """An event at *time_ns*, in nanoseconds since the epoch."""
+
+    name: str
+    time_ns: int
+    attributes: Attributes
+
+
+class SpanLink(NamedTuple):
+    """The ids of the span that is linked, in hexadecimal digits."""
+
+    trace_id: str
+    span_id: str
+
+
+class FinishedSpan(NamedTuple):
+    """A span that has ended; ids are hexadecimal digits, times nanoseconds since the epoch.
+
+    *error* is the type of its error, empty without one. *dropped_spans*, of the local root, counts the spans of its
+    trace that were not recorded.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    flags: int
+    tracestate: str
+    name: str
+    kind: SpanKind
+    began_ns: int
+    ended_ns: int
+    attributes: Attributes
+    error: str
+    events: Sequence[SpanEvent] = ()
+    links: Sequence[SpanLink] = ()
+    has_remote_parent: bool = False
+
+
+def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) -> Iterator[FinishedSpan]:
+    """Yield the spans of *records* of *trace*; *epoch* is the Unix time at 0 of ``time.perf_counter``, in seconds."""
+    for record in records:
+        yield _finished_span(trace, record, epoch)
+
+
+def _finished_span(trace: Trace, record: SpanRecord, epoch: float) -> FinishedSpan:
+    parent, span_type, began, ended, values, error, own = record
+    attributes = span_type.attributes(*values)
+    if error:
+        attributes = {**attributes, "error.type": error}
+    if parent is None and trace.dropped:
+        attributes = {**attributes, "scalekit.dropped_spans": trace.dropped}
+    return FinishedSpan(
+        trace.context.trace_id,
+        own.span_id if isinstance(own, Span) else own or new_span_id(),
+        trace.context.parent_id if parent is None else parent.span_id,
+        int(trace.context.flags, 16),
+        trace.context.tracestate,
+        span_type.name(*values),
+        span_type.kind,
+        _nanoseconds(epoch + began),
+        _nanoseconds(epoch + ended),
+        attributes,
+        error,
+        _events(own, epoch),
+        [SpanLink(*each) for each in (own.links or ())[:MAX_EVENTS]] if isinstance(own, Span) else (),
+        parent is None and bool(trace.context.parent_id),
+    )
+
+
+def _events(own: Span | str, epoch: float) -> Sequence[SpanEvent]:
+    if not isinstance(own, Span) or own.events is None:
+        return ()
+    return [SpanEvent(name, _nanoseconds(epoch + at), attributes) for name, at, attributes in own.events[:MAX_EVENTS]]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e6) * 1000

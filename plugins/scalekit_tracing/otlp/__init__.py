@@ -1,0 +1,1 @@
+"""OTLP over HTTP: encode spans and send them to a collector."""

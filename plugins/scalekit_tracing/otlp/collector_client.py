@@ -1,0 +1,84 @@
+"""Send requests to an OTLP collector over HTTP, from a thread."""
+
+from __future__ import annotations
+
+import gzip
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+
+from scalekit import UrlParts
+from scalekit_tracing.otlp.endpoint import Endpoint
+
+MAX_RESPONSE = 65_536
+"""Bytes of a response that are read."""
+RETRYABLE = frozenset({429, 502, 503, 504})
+"""Statuses after which a request is sent again (OTLP 1.x, section Failures)."""
+MAX_RETRY_AFTER = 60.0
+"""Seconds of a Retry-After that are obeyed."""
+
+
+class CollectorUnavailable(Exception):
+    """The collector did not take a request, which is to be sent again, after *retry_after* seconds when not 0."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class CollectorRejection(Exception):
+    """The collector refused a request, which is not sent again."""
+
+
+class CollectorClient:
+    """Sends requests to *endpoint* on one connection; not thread-safe."""
+
+    def __init__(self, endpoint: Endpoint, content_type: str) -> None:
+        self._endpoint = endpoint
+        self._headers = {**endpoint.headers, "content-type": content_type, "user-agent": "scalekit"}
+        if endpoint.compression == "gzip":
+            self._headers["content-encoding"] = "gzip"
+        self._connection: HTTPConnection | None = None
+
+    def send(self, body: bytes) -> bytes:
+        """Send *body* and return the body of the response.
+
+        Raises CollectorUnavailable when the request may be repeated, and CollectorRejection when not.
+        """
+        if self._endpoint.compression == "gzip":
+            body = gzip.compress(body, 1)
+        try:
+            return self._exchange(body)
+        except (OSError, HTTPException) as error:
+            self.close()
+            raise CollectorUnavailable(f"{type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, body: bytes) -> bytes:
+        if self._connection is None:
+            self._connection = _connection(self._endpoint.parts, self._endpoint.timeout)
+        connection = self._connection
+        connection.request("POST", self._endpoint.path, body, self._headers)
+        response = connection.getresponse()
+        content = response.read(MAX_RESPONSE)
+        if not response.isclosed():  # longer than that
+            self.close()
+        if 200 <= response.status < 300:
+            return content
+        message = f"status {response.status}"
+        if response.status in RETRYABLE:
+            raise CollectorUnavailable(message, retry_after(response.getheader("retry-after", "")))
+        raise CollectorRejection(message)
+
+
+def _connection(parts: UrlParts, timeout: float) -> HTTPConnection:
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    return kind(parts.host, parts.port, timeout=timeout)
+
+
+def retry_after(text: str) -> float:
+    """Return the seconds of ``Retry-After``, 0 when *text* is not their number."""
+    return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdigit() else 0.0

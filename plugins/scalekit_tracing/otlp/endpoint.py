@@ -1,0 +1,137 @@
+"""Where spans are sent: the table, completed by the standard environment variables of OpenTelemetry.
+
+Source: OpenTelemetry specification, OTLP exporter configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+from urllib.parse import unquote
+
+from scalekit import ConfigError, HttpUrl, Problem, UrlParts
+from scalekit_tracing.config import TracingConfig
+
+DEFAULT = "http://127.0.0.1:4318"
+PATH = "/v1/traces"
+ENCODINGS: Mapping[str, Literal["protobuf", "json"]] = {"http/protobuf": "protobuf", "http/json": "json"}
+PREFIX = "OTEL_EXPORTER_OTLP_"
+MAX_TIMEOUT = 600.0
+
+
+class Endpoint(NamedTuple):
+    """A collector's URL, as *parts* and *path*, and how requests are sent to it; *timeout* is in seconds."""
+
+    parts: UrlParts
+    path: str
+    headers: Mapping[str, str]
+    encoding: Literal["protobuf", "json"]
+    compression: Literal["gzip", "none"]
+    timeout: float
+
+    @property
+    def url(self) -> str:
+        """The URL without user, password and query, for messages."""
+        host = f"[{self.parts.host}]" if ":" in self.parts.host else self.parts.host
+        port = f":{self.parts.port}" if self.parts.port else ""
+        return f"{self.parts.scheme}://{host}{port}{self.path}"
+
+
+def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Endpoint:
+    """Return the endpoint of *config*, with keys that the file leaves out from *environment*.
+
+    Raises ConfigError when a variable has no valid value.
+    """
+    parts, path = _url(config, environment)
+    if parts.user is not None:
+        raise _mistake("tracing.endpoint has a user; send credentials in tracing.headers")
+    return Endpoint(
+        parts,
+        path,
+        _headers(config, environment),
+        config.encoding or _encoding(environment),
+        _compression(config, environment),
+        _timeout(config, environment),
+    )
+
+
+def _mistake(message: str) -> ConfigError:
+    return ConfigError([Problem(message, "plugins.tracing", plugin="tracing")])
+
+
+def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Return the name and the value of the variable for traces, or of that for all signals, empty when unset."""
+    for variable in (f"{PREFIX}TRACES_{name}", PREFIX + name):
+        if value := environment.get(variable, "").strip():
+            return variable, value
+    return "", ""
+
+
+def _url(config: TracingConfig, environment: Mapping[str, str]) -> tuple[UrlParts, str]:
+    if config.endpoint is not None:
+        return _with_path(config.endpoint.parts)
+    variable, text = _variable(environment, "ENDPOINT")
+    if not variable:
+        return _with_path(HttpUrl(DEFAULT).parts)
+    try:
+        parts = HttpUrl(text).parts
+    except ValueError as error:
+        raise _mistake(f"{variable}: {error}") from None
+    return (parts, parts.path or "/") if "TRACES" in variable else _with_path(parts)
+
+
+def _with_path(parts: UrlParts) -> tuple[UrlParts, str]:
+    return parts, parts.path.rstrip("/") + PATH
+
+
+def _headers(config: TracingConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    _, text = _variable(environment, "HEADERS")
+    sent = {name.lower(): value.get_secret_value() for name, value in config.headers.items()}
+    return {**{name.lower(): value for name, value in _pairs(text, "HEADERS").items()}, **sent}
+
+
+def _encoding(environment: Mapping[str, str]) -> Literal["protobuf", "json"]:
+    variable, text = _variable(environment, "PROTOCOL")
+    if not variable:
+        return "protobuf"
+    if text not in ENCODINGS:
+        raise _mistake(f"{variable} is {text!r}; set it to http/protobuf or http/json, on the collector's port 4318")
+    return ENCODINGS[text]
+
+
+def _compression(config: TracingConfig, environment: Mapping[str, str]) -> Literal["gzip", "none"]:
+    variable, text = _variable(environment, "COMPRESSION")
+    if "compression" in config.model_fields_set or not variable:
+        return config.compression
+    if text == "gzip":
+        return "gzip"
+    if text == "none":
+        return "none"
+    raise _mistake(f"{variable} is {text!r}; set it to gzip or none")
+
+
+def _timeout(config: TracingConfig, environment: Mapping[str, str]) -> float:
+    variable, text = _variable(environment, "TIMEOUT")
+    if "timeout" in config.model_fields_set or not variable:
+        return config.timeout
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) <= MAX_TIMEOUT * 1000:
+        raise _mistake(f"{variable} is {text!r}; set it to milliseconds, such as 10000")
+    return int(text) / 1000
+
+
+def resource_attributes(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes in ``OTEL_RESOURCE_ATTRIBUTES``; raises ConfigError when they are malformed."""
+    return _pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""), "RESOURCE_ATTRIBUTES")
+
+
+def _pairs(text: str, name: str) -> dict[str, str]:
+    """Return the values of ``name=value,name=value``, percent-decoded (W3C Baggage); values are never shown."""
+    found = {}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        if not pair.strip():
+            continue
+        if not equals or not key.strip():
+            raise _mistake(f"OTEL_..._{name} has a part without name=value; write name=value,name=value")
+        found[key.strip()] = unquote(value.strip())
+    return found

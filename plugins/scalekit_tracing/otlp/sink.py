@@ -1,0 +1,48 @@
+"""Encode spans and send them to a collector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scalekit_tracing.finished_span import FinishedSpan, SpanEvent
+from scalekit_tracing.otlp import json_encoding, protobuf
+from scalekit_tracing.otlp.collector_client import CollectorClient
+from scalekit_tracing.otlp.endpoint import Endpoint
+from scalekit_tracing.otlp.partial_success import rejected_spans
+from scalekit_tracing.otlp.resource import Resource
+
+ENCODERS = {
+    "protobuf": (protobuf.CONTENT_TYPE, protobuf.encode_request),
+    "json": (json_encoding.CONTENT_TYPE, json_encoding.encode_request),
+}
+
+
+class OtlpSink:
+    """Sends spans of *resource* to *endpoint*; *redact* masks secrets in texts of exceptions."""
+
+    def __init__(self, endpoint: Endpoint, resource: Resource, redact: Callable[[str], str]) -> None:
+        content_type, self._encode = ENCODERS[endpoint.encoding]
+        self._client = CollectorClient(endpoint, content_type)
+        self._resource = resource
+        self._redact = redact
+        self._encoding = endpoint.encoding
+
+    def send(self, spans: list[FinishedSpan]) -> int:
+        """Send *spans* and return how many of them the collector rejected."""
+        spans = [self._redacted(span) if span.events else span for span in spans]
+        return rejected_spans(self._client.send(self._encode(self._resource, spans)), self._encoding)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _redacted(self, span: FinishedSpan) -> FinishedSpan:
+        return span._replace(events=[self._redacted_event(event) for event in span.events])
+
+    def _redacted_event(self, event: SpanEvent) -> SpanEvent:
+        return event._replace(
+            attributes={
+                name: self._redact(value) if isinstance(value, str) else value
+                for name, value in event.attributes.items()
+            }
+        )

@@ -1,0 +1,72 @@
+"""Hooks of the plugin ``tracing``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit.telemetry import Instrument, instruments_in
+from scalekit_tracing import metrics
+from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.factory import Tracing, create_tracing, verify
+from scalekit_tracing.filters import TracingFilter
+
+TRACING: Key[Tracing] = Key("tracing", plugin="tracing")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.tracing]``."""
+    return TracingConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return the lifespan of the exporter of this process; it stops last, so that it exports what the others record."""
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        exporter = _tracing(context).start(os.environ)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(exporter.stop, context.server.stop_timeout * FINAL_SHARE)
+
+    return Lifespan(run, outermost=True, verify=lambda _: verify(context, os.environ))
+
+
+@hookimpl
+def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
+    """Return the metrics of tracing."""
+    return instruments_in(metrics)
+
+
+@hookimpl
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
+    """Return the filter that records requests, refused ones included."""
+    config = context.config(TracingConfig)
+    return [LayeredFilter(Layer.TRACE, TracingFilter(_tracing(context).tracer, client_address=config.client_address))]
+
+
+@hookimpl
+def scalekit_health(context: Context) -> Sequence[Check]:
+    """Return the check that fails while the collector takes no spans."""
+
+    async def probe() -> None:
+        if error := _tracing(context).error():
+            raise RuntimeError(f"spans cannot be exported: {error}")
+
+    return [Check("tracing", probe, critical=False, timeout=1.0)]
+
+
+def _tracing(context: Context) -> Tracing:
+    """Return the tracing of this application, shared by all hooks."""
+    return context.shared(TRACING, lambda: create_tracing(context))
+
+
+FINAL_SHARE = 0.5
+"""Share of ``server.stop_timeout`` in which the exporter sends what is queued."""

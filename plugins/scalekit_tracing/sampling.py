@@ -1,0 +1,121 @@
+"""Decide which traces are kept: at the start by trace id, at the end by outcome and duration."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from scalekit import TraceContext
+from scalekit_tracing.config import SamplingConfig
+
+SAMPLED = 0x01
+"""The flag sampled of ``traceparent``."""
+SAMPLED_DIGITS = "13"
+"""Last digits of the known flags with the flag sampled."""
+MAX_ROUTES = 1000
+"""Routes whose duration is estimated; further routes share one estimate."""
+RANDOM_DIGITS = 14
+"""Random digits at the end of a trace id (W3C Trace Context level 2)."""
+RANDOM_BITS = 4 * RANDOM_DIGITS
+STEP = 0.05
+"""Relative step of the estimate of a quantile."""
+MIN_SAMPLES = 100
+"""Requests of a route before its estimate is used."""
+OTHER = "other"
+
+FAILED, SLOW, PARENT, RATIO = "failed", "slow", "parent", "ratio"
+REASONS = (FAILED, SLOW, PARENT, RATIO)
+
+
+class TokenBucket:
+    """Admits *rate* events per second, and as many at once."""
+
+    __slots__ = ("_at", "_capacity", "_left", "_rate")
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._capacity = max(rate, 1.0)
+        self._left = self._capacity
+        self._at = monotonic()
+
+    def take(self) -> bool:
+        """Return whether one more event is admitted."""
+        now = monotonic()
+        self._left = min(self._capacity, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class QuantileEstimate:
+    """A running estimate of one quantile of durations, in constant memory.
+
+    Each value moves the estimate by a step in proportion to the estimate: up by *quantile*, or down by the rest
+    (stochastic approximation, Robbins and Monro, 1951).
+    """
+
+    __slots__ = ("_down", "_up", "count", "value")
+
+    def __init__(self, quantile: float) -> None:
+        self.value = 0.0
+        self.count = 0
+        self._up = 1 + STEP * quantile
+        self._down = 1 - STEP * (1 - quantile)
+
+    def add(self, seconds: float) -> bool:
+        """Add a duration; return whether it is above the estimate, once that is based on enough durations."""
+        above = seconds > self.value
+        if self.count < MIN_SAMPLES:
+            self.count += 1
+            if above:
+                self.value = seconds
+            return False
+        self.value *= self._up if above else self._down
+        return above
+
+
+class Sampler:
+    """Decides which traces of this process are kept."""
+
+    def __init__(self, config: SamplingConfig) -> None:
+        self._config = config
+        threshold = min(int((1 - config.ratio) * (1 << RANDOM_BITS)), (1 << RANDOM_BITS) - 1)
+        self._threshold = f"{threshold:0{RANDOM_DIGITS}x}"
+        self._urgent = TokenBucket(config.max_traces_per_second)
+        self._others = TokenBucket(config.max_traces_per_second)
+        self._routes: dict[str, QuantileEstimate] = {}
+
+    def samples(self, context: TraceContext) -> bool:
+        """Return whether the ratio samples a new trace; all services with one ratio decide alike.
+
+        Source: OpenTelemetry, consistent probability sampling.
+        """
+        return self._config.ratio > 0 and context.trace_id[-RANDOM_DIGITS:] >= self._threshold
+
+    def reason(self, context: TraceContext, route: str, seconds: float, *, failed: bool) -> str:
+        """Return why a trace that ends now is kept: one of REASONS, or empty when it is not kept.
+
+        *failed* is whether its root failed, *seconds* the duration of its root, and *route* what is compared with
+        others.
+        """
+        slow = self._is_slow(route, seconds)
+        if (failed and self._config.errors) or slow:
+            return (FAILED if failed else SLOW) if self._urgent.take() else ""
+        is_new = not context.parent_id
+        if context.flags[1] not in SAMPLED_DIGITS or not (is_new or self._config.parent):
+            return ""
+        return (RATIO if is_new else PARENT) if self._others.take() else ""
+
+    def _is_slow(self, route: str, seconds: float) -> bool:
+        config = self._config
+        above = bool(config.slow_quantile) and self._estimate(route).add(seconds)
+        return above or (seconds > config.slow_threshold > 0)
+
+    def _estimate(self, route: str) -> QuantileEstimate:
+        found = self._routes.get(route)
+        if found is None:
+            if len(self._routes) >= MAX_ROUTES:
+                route = OTHER
+            found = self._routes.setdefault(route, QuantileEstimate(self._config.slow_quantile))
+        return found

@@ -1,0 +1,224 @@
+"""Record the spans of a trace.
+
+A plugin declares each kind of its spans once, as a :class:`SpanType`, and records one with :func:`record_span`. An
+application uses :func:`span`. Without a trace, because the plugin ``tracing`` is off or no request is served, nothing
+is recorded. Recording appends a tuple: names, ids and attributes are made only for traces that are exported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar, Token
+from enum import IntEnum
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalekit.http.trace_context import TraceContext
+
+MAX_SPANS = 1000
+"""Spans of one trace that a process records; further spans are counted."""
+
+INVALID_SPAN_ID = "0" * 16
+
+Attributes = dict[str, Any]
+"""Values by the name of the attribute: texts, numbers, booleans, or sequences of one of these."""
+
+
+class SpanKind(IntEnum):
+    """Role of a span in its trace, with the numbers of OTLP."""
+
+    INTERNAL = 1
+    SERVER = 2
+    CLIENT = 3
+    PRODUCER = 4
+    CONSUMER = 5
+
+
+class SpanType:
+    """A kind of spans: *name* and *attributes* are functions of the values that are recorded with each.
+
+    They are called in another thread, and only for spans that are exported.
+    """
+
+    __slots__ = ("attributes", "kind", "name")
+
+    def __init__(self, kind: SpanKind, name: Callable[..., str], attributes: Callable[..., Attributes]) -> None:
+        self.kind = kind
+        self.name = name
+        self.attributes = attributes
+
+
+class Trace:
+    """The spans that this process records of one trace, below one local root.
+
+    *context* has the ids of the trace and of the remote parent. ``records`` are :data:`SpanRecord`, in the order in
+    which they ended, ``dropped`` counts those above MAX_SPANS.
+    """
+
+    __slots__ = ("_limit", "_on_late", "context", "dropped", "records")
+
+    def __init__(self, context: TraceContext) -> None:
+        self.context = context
+        self.records: list[SpanRecord] = []
+        self.dropped = 0
+        self._limit = MAX_SPANS
+        self._on_late: Callable[[SpanRecord], None] | None = None
+
+    def add(self, record: SpanRecord) -> None:
+        """Add a span that has ended."""
+        records = self.records
+        if len(records) < self._limit:
+            records.append(record)
+        elif self._limit:
+            self.dropped += 1
+        elif self._on_late is not None:
+            self._on_late(record)
+
+    def close(self, on_late: Callable[[SpanRecord], None] | None = None) -> None:
+        """End the trace; *on_late* receives spans that end later, without it they are discarded."""
+        self._on_late = on_late
+        self._limit = 0
+
+
+class Span:
+    """A span that has not ended, the parent of the spans that are recorded meanwhile.
+
+    ``events`` are names, times of :func:`time.perf_counter` and attributes. ``links`` are trace and span ids.
+    """
+
+    __slots__ = ("_id", "events", "links", "trace")
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._id = ""
+        self.events: list[tuple[str, float, Attributes]] | None = None
+        self.links: list[tuple[str, str]] | None = None
+
+    @property
+    def span_id(self) -> str:
+        """The id of the span: 16 hexadecimal digits."""
+        own = self._id
+        if not own:
+            own = self._id = new_span_id()
+        return own
+
+    def record(
+        self, span_type: SpanType, began: float, values: Sequence[Any], *, error: str = "", span: Span | str = ""
+    ) -> None:
+        """Record a child that ends now; see :func:`record_span`."""
+        self.trace.add((self, span_type, began, perf_counter(), values, error, span))
+
+    def add_event(self, name: str, attributes: Attributes) -> None:
+        """Add an event that happens now."""
+        if self.events is None:
+            self.events = []
+        self.events.append((name, perf_counter(), attributes))
+
+    def add_link(self, trace_id: str, span_id: str) -> None:
+        """Link the span to one that caused it, in this or another trace."""
+        if self.links is None:
+            self.links = []
+        self.links.append((trace_id, span_id))
+
+
+SpanRecord = tuple["Span | None", SpanType, float, float, Sequence[Any], str, "Span | str"]
+"""A span that has ended: its parent (None for the local root), its type, begin and end in seconds of
+:func:`time.perf_counter`, the values for its type, the type of its error (empty without one), and the span with its id,
+events and links, the id alone, or an empty text when nothing refers to it."""
+
+CURRENT_SPAN: ContextVar[Span | None] = ContextVar("scalekit.telemetry.span", default=None)
+"""The innermost span that has not ended, None outside of a trace."""
+
+
+# One system call per id would dominate the cost. A forked process must not reuse the ids of its parent.
+_BATCH_SIZE = 128
+_unused: list[str] = []
+os.register_at_fork(after_in_child=_unused.clear)
+
+
+def new_span_id() -> str:
+    """Return 16 random hexadecimal digits, not all of them zero."""
+    try:
+        return _unused.pop()
+    except IndexError:
+        digits = os.urandom(8 * _BATCH_SIZE).hex()
+        _unused.extend(each for at in range(0, len(digits), 16) if (each := digits[at : at + 16]) != INVALID_SPAN_ID)
+        return _unused.pop()
+
+
+def record_span(
+    span_type: SpanType, began: float, values: Sequence[Any], *, error: str = "", span: Span | str = ""
+) -> None:
+    """Record a span that ends now, as a child of the current span, if there is one.
+
+    *began* is its begin in seconds of :func:`time.perf_counter`, *values* are the arguments for the functions of
+    *span_type*, *error* is the type of its error. *span* is the span, or its id, where others refer to it.
+    """
+    parent = CURRENT_SPAN.get()
+    if parent is not None:
+        parent.trace.add((parent, span_type, began, perf_counter(), values, error, span))
+
+
+_APPLICATION_SPAN = SpanType(SpanKind.INTERNAL, lambda name, attributes: name, lambda name, attributes: attributes)
+
+
+class ApplicationSpan:
+    """A span of the application: ``with`` begins and ends it, ``set`` adds attributes.
+
+    In ``async`` code it may span an ``await``; a thread that runs in a copy of the context has it as its current span.
+    """
+
+    __slots__ = ("_attributes", "_began", "_name", "_parent", "_span", "_token")
+
+    def __init__(self, name: str, attributes: Attributes) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._parent: Span | None = None
+        self._token: Token[Span | None] | None = None
+
+    def __enter__(self) -> ApplicationSpan:
+        parent = self._parent = CURRENT_SPAN.get()
+        if parent is not None:
+            self._span = Span(parent.trace)
+            self._token = CURRENT_SPAN.set(self._span)
+            self._began = perf_counter()
+        return self
+
+    def set(self, **attributes: Any) -> None:
+        """Set attributes."""
+        self._attributes.update(attributes)
+
+    def event(self, name: str, **attributes: Any) -> None:
+        """Record that something happened now."""
+        if self._parent is not None:
+            self._span.add_event(name, attributes)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._parent is None or self._token is None:
+            return
+        failure = "" if kind is None else error_type(kind)
+        self._parent.record(
+            _APPLICATION_SPAN, self._began, (self._name, self._attributes), error=failure, span=self._span
+        )
+        try:
+            CURRENT_SPAN.reset(self._token)
+        except ValueError:  # a generator that another context closes: its variable is gone
+            pass
+        self._parent = self._token = None
+
+
+def span(name: str, /, **attributes: Any) -> ApplicationSpan:
+    """Return a span of the application, for a ``with`` statement.
+
+    Attributes are texts, numbers, booleans, or sequences of one of these; other values are exported as text.
+    """
+    return ApplicationSpan(name, attributes)
+
+
+def error_type(kind: type[BaseException]) -> str:
+    """Return the name of an exception class, with its module unless it is built in."""
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
