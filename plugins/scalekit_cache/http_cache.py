@@ -74,6 +74,9 @@ class RefreshResult:
         return arrival <= self.sequence or is_reusable(response, request.directives, now)
 
 
+Refresh = Callable[[], Coroutine[Any, Any, RefreshResult]]
+
+
 class HttpCache:
     """Looks up and stores responses, and coalesces requests for a missing one."""
 
@@ -101,6 +104,8 @@ class HttpCache:
         """Whether the query string of a request without ``&`` is its canonical query."""
         self.sequence = count(1)
         """Numbers the arrivals of requests and the calls of the application."""
+        self.run_refresh: Callable[[Refresh], Coroutine[Any, Any, RefreshResult]] = lambda refresh: refresh()
+        """Runs a background refresh, for example within a trace."""
         self._statuses: dict[tuple[bytes, int, bytes], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._unshared: dict[Key, None] = {}
@@ -259,13 +264,11 @@ class HttpCache:
             self._unshared.clear()
         self._unshared[key] = None
 
-    def start_refresh(
-        self, key: Key, refresh: Callable[[], Coroutine[Any, Any, RefreshResult]]
-    ) -> asyncio.Task[RefreshResult] | None:
+    def start_refresh(self, key: Key, refresh: Refresh) -> asyncio.Task[RefreshResult] | None:
         """Start *refresh* for *key* unless one runs; return its task, or None when too many run."""
         task = self._refreshes.get(key)
         if task is None and len(self._refreshes) < self._max_refreshes:
-            task = self._refreshes[key] = asyncio.create_task(refresh())
+            task = self._refreshes[key] = asyncio.create_task(self.run_refresh(refresh))
             task.add_done_callback(lambda done: self._refreshes.pop(key, None))
         return task
 

@@ -20,6 +20,7 @@ from scalekit_cache.factory import create_cache, open_store
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
 
@@ -101,6 +102,7 @@ async def _run(context: Context, config: CacheConfig, cache_filter: CacheFilter)
     cache_metrics = CacheMetrics(context.get(TELEMETRY))
     async with open_store(context, config, cache_metrics, time.time) as store:
         cache = create_cache(config, store, cache_metrics, time.time)
+        cache.run_refresh = partial(traced_refresh, context)
         namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
         context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))
         cache_filter.cache = cache

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scalekit.telemetry import CURRENT_SPAN
 from scalekit_cache.background_refresh import ClientRelay, refresh_stored
 from scalekit_cache.cache_status import REQUEST_REASONS, STORED, append_cache_status
 from scalekit_cache.freshness import Reuse, decide_reuse
@@ -18,6 +19,7 @@ from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import FRAMED_BY_HEADERS, BodyProbe, CacheRequest
 from scalekit_cache.response_recorder import ResponseRecorder
 from scalekit_cache.single_flight import Flight, FlightOutcome
+from scalekit_cache.spans import wait_for_leader
 from scalekit_cache.stored_response import StoredResponse, Variants, route_scope
 from scalekit_cache.validation import conditional_request, send_only_if_cached_error, send_stored
 from scalekit_caching import Key
@@ -126,7 +128,7 @@ class RequestHandler:
         cache, request = self.cache, self.request
         number = cache.store.version
         try:
-            outcome = await flight.wait_started(cache.options.coalesce_timeout)
+            outcome = await wait_for_leader(flight, cache.options.coalesce_timeout)
         except asyncio.CancelledError:
             if not flight.open:
                 cache.close_flight(flight)
@@ -198,6 +200,7 @@ class RequestHandler:
             send=self.send,
         )
         self.flight = flight
+        flight.leader = CURRENT_SPAN.get()
         flight.sequence = next(cache.sequence)
         if cache.tracks_tables:
             flight.tables = track_reads()

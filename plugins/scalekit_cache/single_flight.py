@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from enum import Enum, auto
 
+from scalekit.telemetry import Span
 from scalekit_cache.cache_status import Headers
 from scalekit_cache.freshness import Freshness, is_reusable
 from scalekit_cache.invalidation import ReadTracker
@@ -46,6 +47,8 @@ class Flight:
     # Defaults on the class, so that a flight without followers sets few attributes.
     freshness: Freshness | None = None
     """The freshness of the response; None until it starts."""
+    leader: Span | None = None
+    """The span in which the leader calls the application; None when no spans are recorded."""
     lease: Lease | None = None
     """The lease among processes; None with a store of this process only, or after its release."""
     written: asyncio.Future[None] | None = None

@@ -9,10 +9,11 @@ from typing import Any
 import aiohttp
 from aiohttp.client import _RequestContextManager as Call
 
-from scalekit_discovery.attempt import GATEWAY_ERRORS, CallRequest, attempt
+from scalekit_discovery.attempt import GATEWAY_ERRORS, CallRequest
 from scalekit_discovery.load_balancer import Endpoint
 from scalekit_discovery.propagation import CallDeadline, call_deadline, trace_headers
 from scalekit_discovery.responses import FAILURES, CallFailed
+from scalekit_discovery.spans import recorded_attempt
 from scalekit_discovery.upstream import Upstream
 
 IDEMPOTENT_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
@@ -66,7 +67,7 @@ class UpstreamClient:
         upstream, options = self._upstream, request.options
         _check(request)
         options["allow_redirects"] = False
-        options["headers"] = {**trace_headers(), **_lowercase(options.get("headers"))}
+        headers = _lowercase(options.get("headers"))
         started = monotonic()
         timeout = options.pop("timeout", None)
         deadline = call_deadline(started, upstream.timeout if timeout is None else timeout)
@@ -80,8 +81,11 @@ class UpstreamClient:
             endpoint = upstream.choose(tried)
             retryable = bool(idempotent and len(tried) < max_retries)
             may_retry = retryable and upstream.load_balancer.has_alternative(endpoint, tried, monotonic())
+            options["headers"] = {**trace_headers(), **headers}
             try:
-                response = await attempt(upstream, endpoint, request, deadline, may_retry=may_retry)
+                response = await recorded_attempt(
+                    upstream, endpoint, request, deadline, len(tried), may_retry=may_retry
+                )
             except FAILURES as error:
                 unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < max_retries
                 if not ((retryable or unsent) and monotonic() < deadline.at and upstream.withdraw_retry()):

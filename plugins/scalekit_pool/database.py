@@ -154,13 +154,13 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
             if not statement.is_read_only:
                 await report_failed_statement(self.compiler.observer, failure, statement.tables.written)
             reason = self.driver.read_only_reason(pooled.connection) if failure is Failure.DEMOTED else ""
-            self._instrumentation.raise_failure(error, failure, statement.sql, pool.target, reason)
+            self._instrumentation.raise_failure(error, failure, statement.sql, pool.target, reason, began=began)
             raise
         if statement.leaves_session_clean:
             pool.release(pooled)
         else:
             pool.reset_and_release(pooled)
-        self._instrumentation.record(statement.sql, perf_counter() - began, result)
+        self._instrumentation.record(statement.sql, began, result)
         if not statement.is_read_only:
             self._instrumentation.record_write()
             await self.compiler.observer.wrote(statement.tables.written)

@@ -40,9 +40,9 @@ class DatabaseFactory:
 
         Raise StartError when a server refuses the user, the password or the database name: retrying would not help.
         """
-        instrumentation = self._instrumentation(name)
         with ExitStack() as gauges:
             driver = self._driver(urls, name, read_only, gauges)
+            instrumentation = self._instrumentation(name, driver.dialect)
             find_tables = None if self._observer is None else _find_tables(driver.dialect)
             parser = StatementParser(driver.placeholder, self._config.reset_session == "when-needed", find_tables)
             database = PooledDatabase(urls[0], driver, instrumentation, parser, self._observer)
@@ -52,9 +52,10 @@ class DatabaseFactory:
             finally:
                 await database.disconnect()
 
-    def _instrumentation(self, name: str) -> StatementInstrumentation:
+    def _instrumentation(self, name: str, system: str) -> StatementInstrumentation:
         config, metrics = self._config, StatementMetrics(self._telemetry, name)
-        return StatementInstrumentation(name, metrics, config.slow_query_threshold, config.leak_detection_threshold)
+        thresholds = config.slow_query_threshold, config.leak_detection_threshold
+        return StatementInstrumentation(name, system, metrics, *thresholds)
 
     async def _connect(self, database: PooledDatabase) -> None:
         try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 
 from scalekit import ReadOnlyError, Unavailable
 from scalekit.contracts import CONSISTENCY
+from scalekit.telemetry import error_type, record_span
 from scalekit_pool.connections.driver import Failure
 from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo, with_request_id
 from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
+from scalekit_pool.spans import STATEMENT_SPAN
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -26,20 +29,27 @@ class SchemaChanged(Unavailable):
 class StatementInstrumentation:
     """Records the statements of the database *name*, which is the label ``pool`` of metrics and log records.
 
-    Both thresholds are in seconds.
+    *system* is ``sqlite`` or ``postgresql``. Both thresholds are in seconds.
     """
 
     def __init__(
-        self, name: str, metrics: StatementMetrics, slow_query_threshold: float, leak_detection_threshold: float
+        self,
+        name: str,
+        system: str,
+        metrics: StatementMetrics,
+        slow_query_threshold: float,
+        leak_detection_threshold: float,
     ) -> None:
         self.name = name
+        self.system = system
         self.metrics = metrics
         self.slow_query_threshold = slow_query_threshold
         self.leak_detection_threshold = leak_detection_threshold
 
-    def record(self, sql: str, seconds: float, result: object) -> None:
-        """Record a statement that succeeded."""
+    def record(self, sql: str, began: float, result: object) -> None:
+        """Record a statement that succeeded; *began* is in seconds of :func:`time.perf_counter`."""
         metrics = self.metrics
+        seconds = perf_counter() - began
         metrics.duration.observe(seconds)
         rows = len(result) if type(result) is list else hasattr(result, "keys")
         if rows:
@@ -47,12 +57,17 @@ class StatementInstrumentation:
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
             log_slow_query(self.name, sql, seconds, rows)
+        record_span(STATEMENT_SPAN, began, (self.system, self.name, sql, rows))
 
-    def raise_failure(self, error: BaseException, failure: Failure, sql: str, target: str, reason: str) -> None:
+    def raise_failure(
+        self, error: BaseException, failure: Failure, sql: str, target: str, reason: str, *, began: float
+    ) -> None:
         """Count *error* of *sql* on *target*; raise the error that the application sees instead, if there is one.
 
         *reason* says why *target* takes no writes, when *failure* is ``DEMOTED``.
         """
+        values = (self.system, self.name, sql, 0)
+        record_span(STATEMENT_SPAN, began, values, error=error_type(type(error)))
         self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())
         if failure is Failure.DISCONNECTED:
             raise Unavailable(f"connection to {target} lost; the outcome of a write in progress is unknown") from error

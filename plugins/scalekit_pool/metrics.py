@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from time import perf_counter
 
-from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry, record_span
 from scalekit_pool.connections.driver import RawConnection
 from scalekit_pool.connections.pool import ConnectionPool
+from scalekit_pool.spans import WAIT_SPAN
 
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -80,6 +82,7 @@ class ConnectionMetrics:
     def waited(self, seconds: float) -> None:
         """Record how long a task waited for a connection."""
         self._waits.observe(seconds)
+        record_span(WAIT_SPAN, perf_counter() - seconds, (self._pool,))
 
     def opened(self) -> None:
         """Count an opened connection."""

@@ -141,9 +141,9 @@ class PooledSession(QueryMethods):
                 if not statement.is_read_only:
                     self.writes.mark(bool(self.transactions))  # it may have been executed although it failed
                     await self._report_failed_statement(error, statement.tables.written)
-                self._raise_failure(error, statement.sql)
+                self._raise_failure(error, statement.sql, began)
                 raise
-            self._instrumentation.record(statement.sql, perf_counter() - began, result)
+            self._instrumentation.record(statement.sql, began, result)
         if not statement.is_read_only:
             self.writes.mark(bool(self.transactions))
             self.writes.add(statement.tables.written)
@@ -179,18 +179,19 @@ class PooledSession(QueryMethods):
         sql = f"INSERT INTO {plan.table}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, plan), sql)
-        self._instrumentation.record(sql, perf_counter() - began, result)
+        self._instrumentation.record(sql, began, result)
         return result
 
     async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
         """Run *work*, a command of the pool itself, on this connection; *sql* describes it in errors."""
         async with self._lock:
+            began = perf_counter()
             try:
                 return await work(self.compiler.driver, self._connection.raw)
             except BaseException as error:
                 if self._classify(error) in SCHEMA_CHANGES:
                     await self.compiler.driver.reload_schema(self._connection.raw)
-                self._raise_failure(error, sql)
+                self._raise_failure(error, sql, began)
                 raise
 
     @property
@@ -210,7 +211,7 @@ class PooledSession(QueryMethods):
                     rows = await self.command(lambda driver, raw: anext(chunks, None), sql)
                     if rows is None:
                         break
-                    self._instrumentation.record(sql, perf_counter() - began, rows)
+                    self._instrumentation.record(sql, began, rows)
                     for row in rows:
                         yield row
             except GeneratorExit:
@@ -267,7 +268,7 @@ class PooledSession(QueryMethods):
         failure = self.compiler.driver.classify_error(error, connection)
         return Failure.STATEMENT if failure is Failure.DEMOTED and self._in_read_only_transaction else failure
 
-    def _raise_failure(self, error: BaseException, sql: str) -> None:
+    def _raise_failure(self, error: BaseException, sql: str, began: float) -> None:
         """Mark the connection as *error* requires; raise the error that the application sees instead, if any."""
         driver, pooled, failure = self.compiler.driver, self._connection.pooled, self._classify(error)
         reason = ""
@@ -280,7 +281,7 @@ class PooledSession(QueryMethods):
         if failure is Failure.DEMOTED and pooled is not None:
             reason = driver.read_only_reason(pooled.connection)
             self._pool.invalidate_demoted()
-        self._instrumentation.raise_failure(error, failure, sql, self._pool.target, reason)
+        self._instrumentation.raise_failure(error, failure, sql, self._pool.target, reason, began=began)
 
     def _start_leak_timer(self) -> None:
         threshold, record_leak = self._instrumentation.leak_detection_threshold, self._instrumentation.record_leak

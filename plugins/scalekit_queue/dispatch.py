@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractContextManager
 
 from pydantic import ValidationError
 
@@ -11,6 +12,7 @@ from scalekit.contracts import Consumer, Message
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox
 from scalekit_queue.propagation import deadline_of, restored_context
+from scalekit_queue.spans import delivery_trace
 
 
 class UndecodableMessage(Exception):
@@ -18,10 +20,14 @@ class UndecodableMessage(Exception):
 
 
 class MessageDispatcher:
-    """Calls the handler of *consumer*; with an *inbox* it skips messages that were already handled."""
+    """Calls the handler of *consumer*; with an *inbox* it skips messages that were already handled.
 
-    def __init__(self, consumer: Consumer, inbox: Inbox | None, context: Context) -> None:
+    *system* is the name of the transport in spans.
+    """
+
+    def __init__(self, consumer: Consumer, inbox: Inbox | None, context: Context, system: str) -> None:
         self._consumer = consumer
+        self._system = system
         self._inbox = inbox
         self._context = context
 
@@ -31,7 +37,7 @@ class MessageDispatcher:
         Raises UndecodableMessage, TimeoutError, or the exception of the handler.
         """
         message = self._decode(envelope)
-        with restored_context(envelope.headers, self._context):
+        with restored_context(envelope.headers, self._context), self._trace(envelope):
             async with asyncio.timeout(self._consumer.timeout):
                 if self._inbox is None or not envelope.id:
                     await self._consumer.handler(message)
@@ -40,6 +46,9 @@ class MessageDispatcher:
                     if is_new:
                         await self._consumer.handler(message)
                     return is_new
+
+    def _trace(self, envelope: Envelope) -> AbstractContextManager[None]:
+        return delivery_trace(self._context, self._system, envelope)
 
     def _decode(self, envelope: Envelope) -> Message[object]:
         try:

@@ -13,6 +13,7 @@ from scalekit_queue.envelope import RESERVED_PREFIX, Envelope
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.outbox import Outbox
 from scalekit_queue.propagation import consistency_headers, context_headers
+from scalekit_queue.spans import PUBLISH_SPAN, STORE_SPAN, publishing
 from scalekit_queue.transport import Transport
 
 KEY_PATTERN = re.compile(r"[!-~]{1,128}")
@@ -79,11 +80,16 @@ class MessagePublisher:
         if self._outbox is None:
             raise RuntimeError("no outbox: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
         envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **context_headers()})
-        await self._outbox.store(database, envelope)
+        with publishing(STORE_SPAN, self._transport.system, [envelope]):
+            await self._outbox.store(database, envelope)
         return envelope.id
 
     async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
         self._metrics.published(name, len(envelopes))
+        with publishing(PUBLISH_SPAN, self._transport.system, envelopes):
+            await self._send_all(name, envelopes, timeout)
+
+    async def _send_all(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
         results = await self._transport.send(envelopes, timeout)
         failures = [failure for failure in results if failure is not None]
         self._metrics.confirmed(name, len(envelopes) - len(failures))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from scalekit import Context, StartError
-from scalekit.contracts import DATABASE, Consumer, Database
+from scalekit.contracts import DATABASE, Consumer, Database, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner
 from scalekit_queue.dispatch import MessageDispatcher
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
 from scalekit_queue.outbox import Outbox, run_relay
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
 from scalekit_queue.schema import QueueSchema
+from scalekit_queue.spans import relay_trace
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import Transport
 
@@ -88,13 +91,14 @@ async def open_queue_service(config: QueueConfig, context: Context) -> AsyncGene
         await schema.create_at_start()
     consumers = list(config.load()) if consumes(config, context) else []
     inboxes = {each.name: _inbox(each, database, schema) for each in consumers if each.dedupe is not None}
-    runners = [_runner(each, inboxes.get(each.name), context) for each in consumers]
+    runners = [_runner(each, inboxes.get(each.name), context, transport.system) for each in consumers]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
 
     outbox = None
     if database is not None and schema is not None:
-        outbox = Outbox(database, schema, transport.send, lambda: committed_headers(context), config.outbox_batch)
+        send = partial(_relay, context, transport)
+        outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
     publisher = MessagePublisher(transport, outbox, config.max_body, metrics, context)
     service = QueueService(
         config, transport, publisher, metrics, runners=runners, outbox=outbox, inboxes=list(inboxes.values())
@@ -146,6 +150,13 @@ def _no_inbox(consumer: Consumer) -> str:
     )
 
 
-def _runner(consumer: Consumer, inbox: Inbox | None, context: Context) -> ConsumerRunner:
+async def _relay(
+    context: Context, transport: Transport, envelopes: Sequence[Envelope], timeout: float
+) -> list[PublishFailed | None]:
+    with relay_trace(context, transport.system, envelopes):
+        return await transport.send(envelopes, timeout)
+
+
+def _runner(consumer: Consumer, inbox: Inbox | None, context: Context, system: str) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
-    return ConsumerRunner(consumer, MessageDispatcher(consumer, inbox, context), metrics, context.redact)
+    return ConsumerRunner(consumer, MessageDispatcher(consumer, inbox, context, system), metrics, context.redact)

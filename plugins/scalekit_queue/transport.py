@@ -46,7 +46,9 @@ OnDelivery = Callable[[PendingDelivery], None]
 
 
 class Transport(Protocol):
-    """Sends and delivers messages."""
+    """Sends and delivers messages; *system* is its name in spans, such as ``rabbitmq``."""
+
+    system: str
 
     @property
     def last_error(self) -> str:

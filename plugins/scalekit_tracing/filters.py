@@ -12,6 +12,7 @@ from scalekit_tracing.exception_event import add_exception
 from scalekit_tracing.tracer import Tracer
 
 USER_AGENT = b"user-agent"
+CACHE_STATUS = b"cache-status"
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 """Methods that are names of spans; others are ``_OTHER`` (OpenTelemetry, HTTP spans)."""
 OTHER_METHOD = "_OTHER"
@@ -102,7 +103,15 @@ class TracingFilter(Filter):
                 attributes["server.port"] = server[1]
         if agent := exchange.headers.get(USER_AGENT):
             attributes["user_agent.original"] = agent.decode("latin-1")
+        if statuses := _cache_status(exchange):
+            attributes["http.response.header.cache-status"] = statuses
         client = scope.get("client")
         if client and self._client_address:
             attributes["client.address"] = client[0]
         return attributes
+
+
+def _cache_status(exchange: Exchange) -> list[str]:
+    """Return the values of ``Cache-Status`` of the response, by which caches say what they did (RFC 9211)."""
+    headers = getattr(exchange, "response_headers", ())
+    return [value.decode("latin-1") for name, value in headers if name == CACHE_STATUS]

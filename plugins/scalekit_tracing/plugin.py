@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit.contracts import TRACER
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_tracing import metrics
 from scalekit_tracing.config import TracingConfig
@@ -30,13 +31,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        exporter = _tracing(context).start(os.environ)
+        tracing = _tracing(context)
+        exporter = tracing.start(os.environ)
+        context.provide(TRACER, tracing.tracer)
         try:
             yield
         finally:
             await asyncio.to_thread(exporter.stop, context.server.stop_timeout * FINAL_SHARE)
 
-    return Lifespan(run, outermost=True, verify=lambda _: verify(context, os.environ))
+    return Lifespan(run, provides=(TRACER,), outermost=True, verify=lambda _: verify(context, os.environ))
 
 
 @hookimpl

@@ -61,3 +61,10 @@ class Tracer:
         trace.close(lambda late: self._export(KeptTrace(trace, [late])))
         ended: SpanRecord = (None, span_type, began, perf_counter(), values, error, root)
         self._export(KeptTrace(trace, [ended, *trace.records]))
+
+    def end(
+        self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], *, route: str, error: str = ""
+    ) -> None:
+        """End *root*, and export its trace when it is kept; see the contract of tracing."""
+        if self.keep(root, route, perf_counter() - began, failed=bool(error)):
+            self.export(root, span_type, began, values, error)

@@ -25,6 +25,7 @@ from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
+from scalekit.contracts.tracing import TRACER, Tracer
 
 __all__ = [
     "BROADCAST",
@@ -42,6 +43,7 @@ __all__ = [
     "SERVICES",
     "TABLE_OBSERVER",
     "TOKENS",
+    "TRACER",
     "TTL",
     "Broadcast",
     "BroadcastMessage",
@@ -69,6 +71,7 @@ __all__ = [
     "TableObserver",
     "Tables",
     "Tokens",
+    "Tracer",
     "Values",
     "is_authenticated",
     "subject_in",

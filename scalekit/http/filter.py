@@ -24,11 +24,12 @@ class Pending:
     A cancelled reply becomes a 503, because its server is unavailable.
     """
 
-    __slots__ = ("decide", "reply")
+    __slots__ = ("began", "decide", "reply")
 
     def __init__(self, reply: asyncio.Future[Any], decide: Callable[[], Decision]) -> None:
         self.reply = reply
         self.decide = decide
+        self.began = 0.0
 
 
 class Later:

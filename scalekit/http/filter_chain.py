@@ -9,7 +9,8 @@ decisions are made before a response is sent or the application runs. A server t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,10 +25,20 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.http.trace_context import HEADERS
 from scalekit.http.websocket_exchange import WebSocketExchange
+from scalekit.telemetry.spans import SpanKind, SpanType
 
 Progress = LocalResponse | asyncio.Future[Any] | None
 """The next step: send a local response, wait for a reply and decide again, or (None) serve in a task."""
 
+
+def _filter_name(decide: Callable[..., Decision]) -> str:
+    """Return the plugin, or else the package, of the filter with the method *decide*."""
+    package = type(getattr(decide, "__self__", decide)).__module__.partition(".")[0]
+    return f"{package.removeprefix('scalekit_')} wait"
+
+
+WAIT_SPAN = SpanType(SpanKind.INTERNAL, _filter_name, lambda decide: {})
+"""A decision that was pending; its value is the method of the filter."""
 EXCHANGE_TYPES = frozenset({"http", "websocket"})
 
 
@@ -121,6 +132,7 @@ class FilterChain:
     def _apply(self, exchange: Exchange, number: int, decision: Decision) -> Progress:
         """Apply the decision of the filter *number* when no outer decision is pending."""
         if isinstance(decision, Pending):
+            decision.began = perf_counter()
             exchange.pending = [(number, decision)]
             self._run_early_filters(exchange, exchange.pending)
             return self._decide_pending(exchange)
@@ -141,10 +153,13 @@ class FilterChain:
             if not outermost.reply.done():
                 return outermost.reply
             del pending[0]
+            if exchange.span is not None:
+                exchange.span.record(WAIT_SPAN, outermost.began, (exchange.stage.decisions[number],))
             if outermost.reply.cancelled():  # its connection was closed
                 raise Unavailable("the connection of a pending reply was closed")
             decision = outermost.decide()
             if isinstance(decision, Pending):
+                decision.began = perf_counter()
                 pending.insert(0, (number, decision))
             elif decision is not None:
                 self.cancel_pending(exchange)
@@ -176,6 +191,7 @@ class FilterChain:
                 return
             exchange.next_decision = number + 1
             if isinstance(decision, Pending):
+                decision.began = perf_counter()
                 pending.append((number, decision))
             elif decision is not None:
                 exchange.decided = (number, decision)

@@ -93,6 +93,6 @@ async def take(message: Any) -> None:
 async def test_an_unreadable_body_is_reported(piece: bytes, depth: int) -> None:
     consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
     with pytest.raises(UndecodableMessage):
-        await MessageDispatcher(consumer, None, Context(Server(), {})).dispatch(
+        await MessageDispatcher(consumer, None, Context(Server(), {}), "sqlite").dispatch(
             Envelope("data.created", "", piece * depth, 0.0)
         )

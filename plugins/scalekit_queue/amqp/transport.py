@@ -31,6 +31,8 @@ class AmqpTransport:
     their own and are not blocked.
     """
 
+    system = "rabbitmq"
+
     def __init__(self, config: QueueConfig, metrics: PublishMetrics) -> None:
         topology = QueueTopology(config.prefix)
         connect = partial(BrokerConnection, Broker(config))

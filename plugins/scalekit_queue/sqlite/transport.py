@@ -25,6 +25,8 @@ SETTLE_TIMEOUT = 10.0
 class SqliteTransport:
     """Implements :class:`scalekit_queue.transport.Transport` with a SQLite file."""
 
+    system = "sqlite"
+
     def __init__(self, config: QueueConfig) -> None:
         self._writer = GroupCommitWriter(MessageStore(config.file, config.synchronous))
         self._owner = f"{os.getpid()}-{os.urandom(8).hex()}"

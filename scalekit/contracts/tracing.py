@@ -1,0 +1,32 @@
+"""The contract of tracing, for plugins whose work has no request: deliveries, schedules, refreshes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from scalekit.context import Key
+from scalekit.http.trace_context import TraceContext
+from scalekit.telemetry import Span, SpanType
+
+
+class Tracer(Protocol):
+    """Begins and ends traces in this process, apart from those of requests."""
+
+    def begin(self, context: TraceContext) -> Span:
+        """Return the local root span of the trace of *context*, which is to be set as CURRENT_SPAN."""
+        ...
+
+    def end(
+        self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], *, route: str, error: str = ""
+    ) -> None:
+        """End *root*, and export its trace when it is kept.
+
+        *began* is its begin in seconds of :func:`time.perf_counter`, *values* are those of *span_type*. Durations are
+        compared with others of the same *route*; *error* is the type of the error with which the work failed.
+        """
+        ...
+
+
+TRACER: Key[Tracer] = Key("tracer", plugin="tracing")
+"""Provided by the plugin ``tracing`` while it runs."""
