@@ -21,6 +21,8 @@ from scalekit.http.problem import ProblemResponse
 from scalekit.http.response import LocalResponse
 from scalekit.http.route_template import RouteTemplates
 from scalekit.http.trace_context import request_id
+from scalekit.http.trace_recorder import Report, TraceRecorder
+from scalekit.layers import Layer
 from scalekit.lifecycle import Lifecycle, Phase
 from scalekit.server_info import OTHER_SERVER, WORKER
 from scalekit.settings import Settings
@@ -40,6 +42,14 @@ def build_chain(links: Sequence[ChainLink], app: ASGIApp, templates: RouteTempla
     for filters, middleware in reversed(list(_runs(links))):
         app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
     return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
+
+
+def links_with_recorder(links: Sequence[ChainLink], recorder: Filter) -> list[ChainLink]:
+    """Return *links* with *recorder* in place of the filters that record spans."""
+    inner = {layer.name for layer in Layer if layer > Layer.TRACE} | {"routes"}
+    others = [link for link in links if link.place != Layer.TRACE.name]
+    at = next((place for place, link in enumerate(others) if link.place in inner), len(others))
+    return [*others[:at], ChainLink(Layer.TRACE.name, "host", recorder), *others[at:]]
 
 
 def _runs(links: Iterable[ChainLink]) -> Iterator[tuple[list[Filter], Middleware | None]]:
@@ -105,6 +115,11 @@ class Host:
 
         links = [ChainLink("temporary", "host", make_filter(finished)), *self.links]
         self.chain = build_chain(links, self.target, self.templates)
+
+    def report_spans(self, report: Report) -> None:
+        """Pass the spans of each request to *report*, in place of the filters that record spans."""
+        self.links = links_with_recorder(self.links, TraceRecorder(report))
+        self.chain = build_chain(self.links, self.target, self.templates)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, websocket or lifespan."""

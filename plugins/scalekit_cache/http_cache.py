@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from scalekit.telemetry import CURRENT_SPAN
 from scalekit_cache.cache_status import NotStored
 from scalekit_cache.credentials import APPLICATION_USER, CREDENTIAL_HEADERS, DECLARED, CredentialsCache, HeaderRoles
 from scalekit_cache.decorator import policy_of
@@ -224,6 +225,7 @@ class HttpCache:
             return flight, False
         shared = key not in self._unshared
         flight = Flight(key, primary_key, self.store.version, self.max_body, shared)
+        flight.leader = CURRENT_SPAN.get()
         if shared:
             self._flights[key] = flight
         return flight, True

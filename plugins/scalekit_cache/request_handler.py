@@ -8,7 +8,6 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scalekit.telemetry import CURRENT_SPAN
 from scalekit_cache.background_refresh import ClientRelay, refresh_stored
 from scalekit_cache.cache_status import REQUEST_REASONS, STORED, append_cache_status
 from scalekit_cache.freshness import Reuse, decide_reuse
@@ -200,7 +199,6 @@ class RequestHandler:
             send=self.send,
         )
         self.flight = flight
-        flight.leader = CURRENT_SPAN.get()
         flight.sequence = next(cache.sequence)
         if cache.tracks_tables:
             flight.tables = track_reads()

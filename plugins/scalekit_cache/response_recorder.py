@@ -11,6 +11,7 @@ from scalekit_cache.cache_status import STORED, Headers, NotStored, append_cache
 from scalekit_cache.freshness import Freshness
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.leader import LeaderStream, discard, send_all
+from scalekit_cache.not_stored import record_not_stored
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import NO_FIELDS, CacheRequest
 from scalekit_cache.single_flight import Flight
@@ -112,6 +113,7 @@ class ResponseRecorder:
             evaluated = NotStored.TOO_LARGE
         if isinstance(evaluated, NotStored):
             self.not_stored, freshness, outcome = evaluated, None, evaluated.value
+            record_not_stored(evaluated)
             if self.fallback_send is not None and status < SERVER_ERROR:
                 self._send = self.fallback_send
             self._stop_recording()

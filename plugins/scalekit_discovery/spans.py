@@ -7,8 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from scalekit.telemetry import SpanKind, SpanType, error_type, record_span
-from scalekit.telemetry.spans import Attributes
+from scalekit.telemetry import Attributes, SpanKind, SpanType, error_type, record_span
 from scalekit_discovery.attempt import CallRequest, attempt
 from scalekit_discovery.load_balancer import Endpoint
 from scalekit_discovery.propagation import CallDeadline

@@ -24,9 +24,9 @@ _MAX_CACHED_LENGTH = 256
 _MAX_TEXT_LENGTH = 2048
 
 
-AccessRecord = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str]]
+AccessRecord = tuple[float, str, str, str, str, str, int, float, int, str, bytes, list[str], str]
 """Unix time in seconds, request id, trace id, method, path, route, status, duration in seconds, response bytes, client
-address, user agent, and span ids of outgoing calls."""
+address, user agent, span ids of outgoing calls, and span id of the request, empty when no spans are recorded."""
 
 
 class EscapedTextCache(dict[str | bytes, bytes]):
@@ -61,7 +61,7 @@ class LineTemplateCache(dict[tuple[str, str, int], bytes]):
         texts = (level_name, self._static, self._texts[method], self._texts[route])
         level, static, method_json, route_json = (text.replace(b"%", b"%%") for text in texts)
         template = (
-            b'{"timestamp":"%b%06dZ","level":"' + level + b'",' + static + b',"request_id":"%b","trace_id":"%b"'
+            b'{"timestamp":"%b%06dZ","level":"' + level + b'",' + static + b',"request_id":"%b","trace_id":"%b"%b'
             b',"method":'
             + method_json
             + b',"path":%b,"route":'
@@ -97,7 +97,7 @@ class AccessLogFormatter:
             if isinstance(entry, bytes):
                 lines.append(entry)
                 continue
-            now, request_id, trace_id, method, path, route, status, seconds, size, client, user_agent, calls = entry
+            now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, calls, span = entry
             fraction = now - start
             if not 0.0 <= fraction < 1.0:
                 start = now // 1.0
@@ -108,11 +108,12 @@ class AccessLogFormatter:
                 fraction * 1e6,
                 request_id.encode(),
                 trace_id.encode(),
+                b',"span_id":"%b"' % span.encode() if span else b"",
                 paths[path],
                 seconds * 1e3,
                 size,
                 texts[client],
-                texts[user_agent],
+                texts[agent],
                 _format_calls(calls) if calls else b"",
             )
             lines.append(line)

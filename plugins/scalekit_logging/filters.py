@@ -69,6 +69,7 @@ class AccessLogFilter(Filter):
             client[0] if client else "",
             exchange.headers.get(USER_AGENT, b""),
             trace.calls,
+            "" if exchange.span is None else exchange.span.span_id,
         )
         pipeline.write_access(record)
 

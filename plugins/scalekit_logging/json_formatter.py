@@ -9,11 +9,12 @@ from typing import Any
 import orjson
 
 from scalekit import MASK, TraceContext
+from scalekit.telemetry import CURRENT_SPAN
 from scalekit_logging.levels import name_of
 from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import MAX_KEY_LENGTH, ValueSerializer
 
-RESERVED_FIELDS = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id")
+RESERVED_FIELDS = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id", "span_id")
 """Fields of every line; a field of an event with the same name gets a trailing underscore."""
 LEVEL_OFFSET = len('{"timestamp":"2026-01-01T00:00:00.000000Z","level":"')
 """Offset of the level in a line, in bytes."""
@@ -91,8 +92,7 @@ class JsonFormatter:
         timestamp = self._timestamps.format(time.time())
         line = {"timestamp": timestamp, "level": name_of(level), "event": event, "logger": logger, **self.fields}
         if trace is not None:
-            line["request_id"] = trace.request_id
-            line["trace_id"] = trace.trace_id
+            line |= _ids(trace)
         try:
             texts = self._add_simple(line, fields)
             if texts is not None and type(event) is str:
@@ -133,7 +133,7 @@ class JsonFormatter:
     ) -> bytes:
         head = {name: line[name] for name in ("timestamp", "level", "event", "logger", *self.fields)}
         if trace is not None:
-            head |= {"request_id": trace.request_id, "trace_id": trace.trace_id}
+            head |= _ids(trace)
         data = b""
         for max_length, max_values in _BOUNDS:
             serializer = ValueSerializer(self.redactor, max_length, max_values)
@@ -145,3 +145,11 @@ class JsonFormatter:
             if len(data) <= MAX_LINE_BYTES:
                 break
         return data
+
+
+def _ids(trace: TraceContext) -> dict[str, str]:
+    """Return the fields with the ids of the request, and of the current span when spans are recorded."""
+    span = CURRENT_SPAN.get()
+    if span is None:
+        return {"request_id": trace.request_id, "trace_id": trace.trace_id}
+    return {"request_id": trace.request_id, "trace_id": trace.trace_id, "span_id": span.span_id}

@@ -36,7 +36,7 @@ class RequestMetricsFilter(Filter):
         series.response_bytes.value += exchange.response_bytes
         if exchange.request_bytes and method not in WITHOUT_BODY:
             series.request_bytes.value += exchange.request_bytes
-        if self.exemplars and TRACEPARENT in exchange.headers and exchange.trace_context.parent_id:
+        if self.exemplars and _has_trace(exchange):
             series.observe_traced(exchange.seconds, exchange.trace_context)
         else:
             series.duration.observe(exchange.seconds)
@@ -51,3 +51,10 @@ class RequestMetricsFilter(Filter):
         self.metrics.websockets.dec()
         if isinstance(error, Exception):
             self.metrics.count_exception("GET", exchange.route, error)
+
+
+def _has_trace(exchange: Exchange) -> bool:
+    """Return whether the trace of the request is kept, here or, when no spans are recorded here, by the client."""
+    if exchange.span is not None:
+        return exchange.is_trace_kept
+    return TRACEPARENT in exchange.headers and bool(exchange.trace_context.parent_id)

@@ -6,8 +6,7 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from scalekit.telemetry import SpanKind, SpanType
-from scalekit.telemetry.spans import Attributes
+from scalekit.telemetry import Attributes, SpanKind, SpanType
 
 MAX_QUERY_TEXT = 4096
 """Characters of a statement that are exported."""

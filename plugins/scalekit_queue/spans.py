@@ -8,8 +8,7 @@ from time import perf_counter
 
 from scalekit import TRACE_CONTEXT, Context, parse_trace_context
 from scalekit.contracts import TRACER
-from scalekit.telemetry import CURRENT_SPAN, Span, SpanKind, SpanType, error_type, record_span
-from scalekit.telemetry.spans import Attributes
+from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type, record_span
 from scalekit_queue.envelope import Envelope
 
 TRACEPARENT = "traceparent"

@@ -9,7 +9,7 @@ from threading import Condition, Thread
 from time import monotonic
 from typing import Protocol
 
-from scalekit_tracing.finished_span import FinishedSpan
+from scalekit.telemetry.finished_span import FinishedSpan
 from scalekit_tracing.metrics import QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
 from scalekit_tracing.otlp.collector_client import CollectorRejection, CollectorUnavailable
 from scalekit_tracing.tracer import KeptTrace

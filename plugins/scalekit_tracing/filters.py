@@ -6,8 +6,7 @@ from asyncio import CancelledError
 from typing import Any
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
-from scalekit.telemetry import CURRENT_SPAN, Span, SpanKind, SpanType, error_type
-from scalekit.telemetry.spans import Attributes
+from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type
 from scalekit_tracing.exception_event import add_exception
 from scalekit_tracing.tracer import Tracer
 
@@ -50,6 +49,9 @@ class TracingFilter(Filter):
     def on_application(self, exchange: Exchange) -> None:
         """Let the application record spans."""
         exchange.set_context(CURRENT_SPAN, exchange.span)
+
+    def on_response_start(self, exchange: Exchange) -> None:
+        """Do nothing: the exchange has the headers of the response for the filters that override this method."""
 
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """End the trace, and export it when it is kept."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalekit import TraceContext
 from scalekit.telemetry import Span, SpanRecord, SpanType, Trace
-from scalekit_tracing.finished_span import FinishedSpan, finished_spans
+from scalekit.telemetry.finished_span import FinishedSpan, finished_spans
 from scalekit_tracing.metrics import TracingMetrics
 from scalekit_tracing.sampling import SAMPLED, Sampler
 

@@ -16,8 +16,11 @@ from scalekit.asgi_client import ReceivedResponse, request, running
 from scalekit.cli.cache_status import explain_cache_status
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
-from scalekit.host import ChainLink, Host, build_chain
+from scalekit.host import ChainLink, Host, build_chain, links_with_recorder
+from scalekit.http.trace_recorder import TraceRecorder
 from scalekit.server_info import OTHER_SERVER
+from scalekit.telemetry.finished_span import FinishedSpan
+from scalekit.telemetry.trace_tree import trace_tree
 from scalekit.terminal import print_table
 
 
@@ -29,7 +32,11 @@ from scalekit.terminal import print_table
 @click.option("-H", "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Request header; repeatable.")
 @click.option("-d", "--data", default="", help="Request body.")
 @click.option("-i", "--include", is_flag=True, help="Print status and headers, too.")
-@click.option("--explain", is_flag=True, help="Print the time in each layer and the decisions of caches.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Print the time in each layer, what caches decide, and the spans.",
+)
 @click.pass_context
 def get(
     ctx: click.Context,
@@ -45,13 +52,14 @@ def get(
     if not path.startswith("/") or not is_utf8(path):
         raise click.BadParameter(f"expected a path that starts with / and is UTF-8, got {path!r}", param_hint="PATH")
     host = source.host()
-    layers = _time_layers(host) if explain else None
+    spans: list[FinishedSpan] = []
+    layers = _time_layers(host, TraceRecorder(spans.extend)) if explain else None
     response = asyncio.run(_send_request(host, path, method.upper(), _fields(headers), os.fsencode(data)))
     if include:
         _print_head(response)
     click.echo(response.body, nl=not response.body.endswith(b"\n"))
     if layers:
-        _explain(layers, response)
+        _explain(layers, response, spans)
     ctx.exit(1 if response.status >= 400 else 0)
 
 
@@ -108,19 +116,20 @@ class TimingMiddleware:
             self.layer.seconds = time.perf_counter() - started
 
 
-def _time_layers(host: Host) -> list[LayerTime]:
-    """Rebuild the chain of *host* with a timer around each link; return the times, outermost first."""
-    layers = [LayerTime(link.place, link.owner) for link in host.links]
+def _time_layers(host: Host, recorder: TraceRecorder) -> list[LayerTime]:
+    """Rebuild the chain of *host* with *recorder* and a timer around each link; return the times, outermost first."""
+    recorded = links_with_recorder(host.links, recorder)
+    layers = [LayerTime(link.place, link.owner) for link in recorded]
     inner = LayerTime("application", "application")
     links: list[ChainLink] = []
-    for link, layer in zip(host.links, layers, strict=True):
+    for link, layer in zip(recorded, layers, strict=True):
         links += [ChainLink(link.place, link.owner, Middleware(TimingMiddleware, layer)), link]
     host.chain = build_chain(links, TimingMiddleware(host.target, inner), host.templates)
     return [*layers, inner]
 
 
-def _explain(layers: Sequence[LayerTime], response: ReceivedResponse) -> None:
-    """Print each link's own time, without the time in inner links."""
+def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Sequence[FinishedSpan]) -> None:
+    """Print each link's own time, without the time in inner links, and the spans."""
     inner = [layer.seconds for layer in layers[1:]] + [0.0]
     reached = [(layer, layer.seconds - below) for layer, below in zip(layers, inner, strict=True) if layer.seconds]
     click.echo()
@@ -129,5 +138,9 @@ def _explain(layers: Sequence[LayerTime], response: ReceivedResponse) -> None:
     print_table(
         ["layer", "plugin", "own time"], [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached]
     )
+    click.echo()
+    for line in trace_tree(spans):
+        click.echo(line)
+    click.echo()
     total, size = layers[0].seconds * 1e6, len(response.body)
     click.echo(f"{response.status} in {total:.0f} µs, {size} bytes; first request of a new process")

@@ -15,12 +15,15 @@ import click
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.password_mask import mask_passwords
 from scalekit.runner.memory.gc_control import freeze_imports, gc_paused
+from scalekit.telemetry.trace_tree import trace_tree
 from scalekit.terminal import print_traceback
 
 if TYPE_CHECKING:
     from scalekit.host import Host
     from scalekit.settings import Settings
 
+TRACE = "scalekit.trace"
+"""Key of the context of click with the value of ``--trace``."""
 FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
 
 
@@ -33,6 +36,7 @@ FORMAT = "%(asctime)s [%(process)d] %(levelname)-7s %(message)s"
     help="Run only this plugin and those that it requires, without serving requests; repeatable.",
 )
 @click.option("--reload", is_flag=True, help="Start again when code or configuration changes, for development.")
+@click.option("--trace", type=click.Choice(["console"]), help="Print the spans of each request, for development.")
 @click.option("--worker", hidden=True, help="Arguments of a worker, set by the supervisor.")
 @click.option("--fork-server", hidden=True, help="Arguments of a fork server, set by the supervisor.")
 @config_options
@@ -42,6 +46,7 @@ def run(
     source: FileSource,
     only: tuple[str, ...],
     reload: bool,
+    trace: str | None,
     worker: str | None,
     fork_server: str | None,
 ) -> None:
@@ -50,6 +55,7 @@ def run(
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
         source = replace(source, overrides=(*source.overrides, "server.role=worker"), only=only)
+    ctx.meta[TRACE] = trace
     if worker is not None:
         ctx.exit(_run_worker(ctx, source, formatter, worker))
     if fork_server is not None:
@@ -79,12 +85,20 @@ def _set_up_logging() -> MaskingFormatter:
     return formatter
 
 
-def _build_host(source: FileSource, formatter: MaskingFormatter) -> Host:
+def _build_host(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> Host:
     with gc_paused():
         host = source.host()
     freeze_imports(host.settings.server.memory)
     formatter.redact = host.context.redact
+    _print_traces(ctx, host)
     return host
+
+
+def _print_traces(ctx: click.Context, host: Host) -> None:
+    """Print the spans of each request when the command line says so."""
+    if ctx.meta.get(TRACE):
+        redact = host.context.redact
+        host.report_spans(lambda spans: click.echo("\n".join(map(redact, trace_tree(spans))), err=True))
 
 
 def _serve(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
@@ -92,7 +106,7 @@ def _serve(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) 
         settings = source.settings()
     if settings.server.workers is not None:
         return _supervise(ctx, source, settings)
-    host = _build_host(source, formatter)
+    host = _build_host(ctx, source, formatter)
     from scalekit.runner.server.server_process import serve
 
     status = serve(host)
@@ -119,8 +133,9 @@ def _arguments(ctx: click.Context, source: FileSource) -> list[str]:
     """Return the arguments with which a process of its own serves *source*."""
     overrides = [part for override in source.overrides for part in ("--set", override)]
     only = [part for name in source.only for part in ("--only", name)]
-    traces = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
-    return ["--config", source.file, *overrides, *only, *traces]
+    tracebacks = ["--traceback"] if ctx.meta.get(TRACEBACK) else []
+    traces = ["--trace", ctx.meta[TRACE]] if ctx.meta.get(TRACE) else []
+    return ["--config", source.file, *overrides, *only, *tracebacks, *traces]
 
 
 def _run_worker(ctx: click.Context, source: FileSource, formatter: MaskingFormatter, text: str) -> int:
@@ -129,7 +144,7 @@ def _run_worker(ctx: click.Context, source: FileSource, formatter: MaskingFormat
 
     args = WorkerArgs.read(text)
     faulthandler.enable(args.stacks)  # writes the stacks of a worker that hangs, on SIGABRT
-    host = _build_host(source, formatter)
+    host = _build_host(ctx, source, formatter)
     status = run_worker(host, args)
     _print_start_failure(ctx, host)
     return status
@@ -153,6 +168,7 @@ def _run_forked_worker(ctx: click.Context, source: FileSource, formatter: Maskin
     args = server.serve_forks(template.settings.server.memory.gc_freeze)
     host = build(template.settings, template.target)
     formatter.redact = host.context.redact
+    _print_traces(ctx, host)
     status = run_worker(host, args)
     _print_start_failure(ctx, host)
     return status

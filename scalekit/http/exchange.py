@@ -44,6 +44,13 @@ class Exchange:
     call ``replace_send`` to transform the messages of the application. In ``on_complete``, ``seconds`` is the time from
     the request to the last byte of the response. ``span`` is the root of recorded spans, or None, and ``is_trace_kept``
     whether they are exported.
+    ``added_headers`` are added to the response; ``response_headers`` is the complete list during
+    ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
+    bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
+    response started. ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an
+    ``on_response_start`` may call ``replace_send`` to transform the messages of the application. In
+    ``on_complete``, ``seconds`` is the time from the request to the last byte of the response. ``span`` is the root of
+    recorded spans, or None, and ``is_trace_kept`` whether they are exported.
     """
 
     # Without slots, CPython moves the attributes of each later request that the first requests lack to a dictionary.

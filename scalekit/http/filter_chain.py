@@ -26,6 +26,7 @@ from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.http.trace_context import HEADERS
 from scalekit.http.websocket_exchange import WebSocketExchange
 from scalekit.telemetry.spans import SpanKind, SpanType
+from scalekit.telemetry.spans import CURRENT_SPAN, SpanKind, SpanType
 
 Progress = LocalResponse | asyncio.Future[Any] | None
 """The next step: send a local response, wait for a reply and decide again, or (None) serve in a task."""
@@ -153,8 +154,9 @@ class FilterChain:
             if not outermost.reply.done():
                 return outermost.reply
             del pending[0]
-            if exchange.span is not None:
-                exchange.span.record(WAIT_SPAN, outermost.began, (exchange.stage.decisions[number],))
+            span = exchange.span or CURRENT_SPAN.get()  # behind a middleware, which splits the chain
+            if span is not None:
+                span.record(WAIT_SPAN, outermost.began, (exchange.stage.decisions[number],))
             if outermost.reply.cancelled():  # its connection was closed
                 raise Unavailable("the connection of a pending reply was closed")
             decision = outermost.decide()

@@ -1,11 +1,24 @@
-"""Metrics: declare counters, gauges and histograms, and record values.
+"""Metrics and spans.
+
+Metrics: declare counters, gauges and histograms, and record values.
 
 A module declares an instrument once; its values belong to one application, so that two applications in one process are
 independent. ``INSTRUMENT(request, *labels)`` returns a series in a handler of the application;
 ``context.get(TELEMETRY).series(INSTRUMENT, *labels)`` returns it to a plugin, which holds a reference. Without an
 exporter (the metrics plugin) nothing is recorded.
+
+Spans: declare a SpanType and call ``record_span``; an application writes ``with span("price", sku=7):``. Without the
+plugin ``tracing`` nothing is recorded.
 """
 
+from scalekit.telemetry.finished_span import (
+    MAX_ATTRIBUTES,
+    MAX_TEXT,
+    FinishedSpan,
+    SpanEvent,
+    SpanLink,
+    finished_spans,
+)
 from scalekit.telemetry.instruments import (
     DEFAULT_BUCKETS,
     TELEMETRY,
@@ -23,6 +36,7 @@ from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamil
 from scalekit.telemetry.spans import (
     CURRENT_SPAN,
     ApplicationSpan,
+    Attributes,
     Span,
     SpanKind,
     SpanRecord,
@@ -37,11 +51,15 @@ from scalekit.telemetry.spans import (
 __all__ = [
     "CURRENT_SPAN",
     "DEFAULT_BUCKETS",
+    "MAX_ATTRIBUTES",
+    "MAX_TEXT",
     "TELEMETRY",
     "Alert",
     "ApplicationSpan",
+    "Attributes",
     "Counter",
     "CounterSeries",
+    "FinishedSpan",
     "Gauge",
     "GaugeSeries",
     "Histogram",
@@ -52,13 +70,16 @@ __all__ = [
     "MetricFamily",
     "NullTelemetry",
     "Span",
+    "SpanEvent",
     "SpanKind",
+    "SpanLink",
     "SpanRecord",
     "SpanType",
     "Telemetry",
     "Trace",
     "catalogue",
     "error_type",
+    "finished_spans",
     "instruments_in",
     "new_span_id",
     "record_span",

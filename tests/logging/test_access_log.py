@@ -49,14 +49,15 @@ durations = st.floats(0, 1e9) | st.sampled_from([0.0, 1e-9, 4.999e-7, 5e-7, 0.00
 tokens = st.sampled_from(["GET", "PUT"]) | texts
 statuses = st.sampled_from([200, 499, 500]) | st.integers(100, 599)
 calls = st.lists(st.text("0123456789abcdef", min_size=16, max_size=16), max_size=3)
+spans = st.just("") | st.text("0123456789abcdef", min_size=16, max_size=16)
 records = st.tuples(
-    moments, ids, ids, tokens, texts, tokens, statuses, durations, st.integers(0, 10**15), texts, agents, calls
+    moments, ids, ids, tokens, texts, tokens, statuses, durations, st.integers(0, 10**15), texts, agents, calls, spans
 )
 
 
 def serialized_by_orjson(record: AccessRecord) -> bytes:
     """Return the line of *record*, serialized by orjson from a dict."""
-    now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, spans = record
+    now, request_id, trace_id, method, path, route, status, seconds, size, client, agent, calls, span = record
     text = ValueSerializer(FORMATTER.redactor, 2048, 0).serialize_text
     fields = {
         "timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int((now - int(now)) * 1e6):06}Z",
@@ -66,6 +67,7 @@ def serialized_by_orjson(record: AccessRecord) -> bytes:
         **FIELDS,
         "request_id": request_id,
         "trace_id": trace_id,
+        **({"span_id": span} if span else {}),
         "method": text(method),
         "path": text(path),
         "route": text(route),
@@ -75,13 +77,13 @@ def serialized_by_orjson(record: AccessRecord) -> bytes:
         "client": text(client),
         "user_agent": text(agent.decode("latin-1")),
     }
-    return orjson.dumps({**fields, "calls": spans} if spans else fields, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps({**fields, "calls": calls} if calls else fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def access_record(
     path: str = "/", method: str = "GET", route: str = "/", status: int = 200, client: str = "127.0.0.1"
 ) -> AccessRecord:
-    return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [])
+    return (0.5, "abc", TRACE, method, path, route, status, 0.1, 7, client, b"", [], "")
 
 
 @given(st.lists(records | st.just(b"a complete line\n"), max_size=8))

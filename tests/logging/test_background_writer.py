@@ -99,7 +99,7 @@ def test_an_access_record_is_written_without_further_lines() -> None:
     sink = InstantSink()
     with running_writer(sink) as (writer, counter):
         wait_for("the thread", lambda: sink.pending_calls)
-        writer.add_access((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", []))
+        writer.add_access((0.5, "abc", "def", "GET", "/", "/", 500, 0.1, 7, "127.0.0.1", b"", [], ""))
         wait_for("the line", lambda: counter.lines == {"error": 1})
     assert [each["status"] for each in parse(b"".join(sink.written))] == [500]
 
@@ -141,7 +141,7 @@ def test_access_records_and_lines_stay_in_order_and_the_request_thread_formats_r
     for number in range(count):
         status = 500 if number % 100 == 99 else 200
         writer.add(line(number))
-        writer.add_access((0.5, "abc", "def", "GET", f"/{number}", "/", status, 0.1, 7, "127.0.0.1", b"", []))
+        writer.add_access((0.5, "abc", "def", "GET", f"/{number}", "/", status, 0.1, 7, "127.0.0.1", b"", [], ""))
     wait_for("all lines", lambda: len(parse(b"".join(sink.written))) == 2 * count)
     writer.stop(1.0)
     written = parse(b"".join(sink.written))

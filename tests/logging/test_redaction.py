@@ -158,7 +158,7 @@ def test_secrets_of_the_configuration_are_masked_everywhere() -> None:
     assert format_event(f"only {CONFIGURED}", {})["event"] == "only ***"
     assert format_event("x", {"url": Url("redis://:pw@db/")})["url"] == "redis://:***@db/"
     access = AccessLogFormatter(FORMATTER)
-    record = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"])
+    record = (0.0, "a", "b", "GET", f"/{CONFIGURED}", "", 200, 0.1, 1, CONFIGURED, b"token=abc", ["c"], "")
     (data,) = access.format([record])
     assert "igured" not in data.decode()
     assert parse(data)[0]["path"] == "/***"

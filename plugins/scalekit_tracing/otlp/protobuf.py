@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit_tracing.finished_span import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
+from scalekit.telemetry.finished_span import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
 from scalekit_tracing.otlp.resource import SCOPE, Resource
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -110,11 +110,9 @@ def encode_span(span: FinishedSpan) -> bytes:
         _times(_BEGAN, span.began_ns, _ENDED, span.ended_ns),
         _attributes(_ATTRIBUTES, span.attributes),
     ]
-    flags = span.flags | HAS_IS_REMOTE
     if span.parent_id:
         parts += (_PARENT_ID, bytes.fromhex(span.parent_id))
-        flags |= IS_REMOTE if span.has_remote_parent else 0
-    parts.append(_flags(_FLAGS, flags))
+    parts.append(_flags(_FLAGS, span.flags | HAS_IS_REMOTE | (IS_REMOTE if span.has_remote_parent else 0)))
     if span.tracestate:
         parts.append(_text_field(_TRACESTATE, span.tracestate))
     if len(span.attributes) > MAX_ATTRIBUTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from scalekit_tracing.finished_span import FinishedSpan, SpanEvent
+from scalekit.telemetry.finished_span import FinishedSpan, SpanEvent
 from scalekit_tracing.otlp import json_encoding, protobuf
 from scalekit_tracing.otlp.collector_client import CollectorClient
 from scalekit_tracing.otlp.endpoint import Endpoint

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from scalekit.telemetry import Span, SpanKind, SpanRecord, Trace, new_span_id
-from scalekit.telemetry.spans import Attributes
+from scalekit.telemetry.spans import Attributes, Span, SpanKind, SpanRecord, Trace, new_span_id
 
 MAX_TEXT = 16_384
 """Characters of an attribute's text that are exported."""

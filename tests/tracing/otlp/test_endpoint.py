@@ -1,0 +1,84 @@
+"""The endpoint: the table, and the standard environment variables."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scalekit import ConfigError
+from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.otlp.endpoint import Endpoint, endpoint_of, resource_attributes
+
+
+def table(**keys: object) -> TracingConfig:
+    return TracingConfig.model_validate_json(json.dumps(keys))
+
+
+def endpoint(config: TracingConfig, **variables: str) -> Endpoint:
+    return endpoint_of(config, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in variables.items()})
+
+
+def test_defaults() -> None:
+    found = endpoint(table())
+    assert found.url == "http://127.0.0.1:4318/v1/traces"
+    assert (found.encoding, found.compression, found.timeout, found.headers) == ("protobuf", "gzip", 10.0, {})
+
+
+def test_variables() -> None:
+    found = endpoint(
+        table(),
+        ENDPOINT="https://collector.example/otlp/",
+        HEADERS="api-key=a%20b, x = y ,",
+        TIMEOUT="2500",
+        COMPRESSION="none",
+        PROTOCOL="http/json",
+    )
+    assert found.url == "https://collector.example/otlp/v1/traces"
+    assert found.headers == {"api-key": "a b", "x": "y"}
+    assert (found.encoding, found.compression, found.timeout) == ("json", "none", 2.5)
+
+
+def test_the_variables_for_traces_come_first_and_their_endpoint_is_complete() -> None:
+    found = endpoint(table(), ENDPOINT="http://a", TRACES_ENDPOINT="http://b:1/x", TRACES_HEADERS="k=v", HEADERS="a=b")
+    assert found.url == "http://b:1/x"
+    assert found.headers == {"k": "v"}
+    assert endpoint(table(), TRACES_ENDPOINT="http://b").path == "/"
+
+
+def test_the_table_comes_before_variables() -> None:
+    config = table(
+        endpoint="http://[::1]:9/base",
+        headers={"X-Key": "mine"},
+        encoding="protobuf",
+        compression="gzip",
+        timeout="3s",
+    )
+    found = endpoint(config, ENDPOINT="http://a", HEADERS="x-key=b,c=d", PROTOCOL="http/json", COMPRESSION="none")
+    assert found.url == "http://[::1]:9/base/v1/traces"
+    assert found.headers == {"x-key": "mine", "c": "d"}
+    assert (found.encoding, found.compression, found.timeout) == ("protobuf", "gzip", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ENDPOINT", "collector:4318"),
+        ("PROTOCOL", "grpc"),
+        ("COMPRESSION", "br"),
+        ("TIMEOUT", "soon"),
+        ("TIMEOUT", "0"),
+        ("HEADERS", "secret-without-name"),
+        ("ENDPOINT", "http://user:secret@host"),
+    ],
+)
+def test_a_bad_variable_is_named_without_its_secrets(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        endpoint(table(), **{name: value})
+    assert "secret" not in str(error.value)
+    assert name in str(error.value) or "endpoint" in str(error.value)
+
+
+def test_resource_attributes() -> None:
+    assert resource_attributes({"OTEL_RESOURCE_ATTRIBUTES": "a=b,c=d%2Ce"}) == {"a": "b", "c": "d,e"}
+    assert resource_attributes({}) == {}

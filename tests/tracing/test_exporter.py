@@ -1,0 +1,173 @@
+"""The exporter: batches, retries, bounds, and what happens when the process stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from time import perf_counter
+
+import pytest
+
+from scalekit import TraceContext
+from scalekit.telemetry import FinishedSpan, Span, SpanKind, SpanType, Telemetry, Trace
+from scalekit_tracing import exporter as module
+from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.exporter import BATCH_SIZE, Exporter
+from scalekit_tracing.metrics import EXPORTED, FAILURES, LOST, QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
+from scalekit_tracing.otlp.collector_client import CollectorUnavailable, retry_after
+from scalekit_tracing.otlp.endpoint import endpoint_of
+from scalekit_tracing.otlp.resource import Resource
+from scalekit_tracing.otlp.sink import OtlpSink
+from scalekit_tracing.tracer import KeptTrace
+from tests.processes import HOST, free_ports, wait_for
+from tests.tracing.span_receiver import Reply, span_receiver
+
+NAMED = SpanType(SpanKind.INTERNAL, lambda name: name, lambda name: {})
+
+
+def trace(*names: str) -> KeptTrace:
+    root = Span(Trace(TraceContext("id", "a" * 32, [])))
+    began = perf_counter()
+    return KeptTrace(root.trace, [(None, NAMED, began, began, (name,), "", root) for name in names])
+
+
+class Running:
+    """An exporter to *url* and its metrics."""
+
+    def __init__(self, url: str, max_spans: int = 20_000, interval: float = 0.01, encoding: str = "protobuf") -> None:
+        self.telemetry = Telemetry(100)
+        endpoint = endpoint_of(TracingConfig.model_validate({}), {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
+        endpoint = endpoint._replace(encoding="json" if encoding == "json" else "protobuf")
+        sink = OtlpSink(endpoint, Resource({}, "1"), str)
+        self.exporter = Exporter(sink, TracingMetrics(self.telemetry), interval, max_spans)
+        self.exporter.start()
+
+    def count(self, counter: object, *labels: str) -> float:
+        return self.telemetry.series(counter, *labels).value  # type: ignore[arg-type] # a counter
+
+
+@contextmanager
+def exporting(url: str, **options: int | float | str) -> Generator[Running, None, None]:
+    running = Running(url, **options)  # type: ignore[arg-type] # its options
+    try:
+        yield running
+    finally:
+        running.exporter.stop(2.0)
+        assert not running.exporter._thread.is_alive()
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_traces_are_sent_after_the_interval(encoding: str) -> None:
+    with span_receiver() as receiver, exporting(receiver.url, encoding=encoding) as running:
+        running.exporter.add(trace("a", "b"))
+        spans = receiver.wait("the spans", lambda spans: len(spans) == 2)
+        assert [span["name"] for span in spans] == ["a", "b"]
+        wait_for("the count", lambda: running.count(EXPORTED) == 2)
+        assert receiver.requests[0].path == "/v1/traces"
+
+
+def test_a_full_batch_is_sent_before_the_interval() -> None:
+    with span_receiver() as receiver, exporting(receiver.url, interval=600.0) as running:
+        for _ in range(BATCH_SIZE):
+            running.exporter.add(trace("a"))
+        receiver.wait("the batch", lambda spans: len(spans) == BATCH_SIZE)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_request_is_repeated(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY", 0.01)
+    reply: Reply = (status, {}, b"busy")
+    with span_receiver(reply, reply) as receiver, exporting(receiver.url) as running:
+        running.exporter.add(trace("a"))
+        receiver.wait("the span", len)
+        wait_for("the count", lambda: running.count(EXPORTED) == 1)
+        assert (receiver.refused, running.count(FAILURES)) == (2, 2)
+        assert running.exporter.error == ""
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [("1", 1.0), ("3600", 60.0), ("-1", 0.0), ("soon", 0.0), ("²", 0.0)])
+def test_retry_after_is_read(sent: str, seconds: float) -> None:
+    assert retry_after(sent) == seconds
+
+
+def test_the_next_request_waits_as_long_as_the_collector_asks() -> None:
+    class Busy:
+        def send(self, spans: list[FinishedSpan]) -> int:
+            raise CollectorUnavailable("busy", 40.0)
+
+        def close(self) -> None:
+            pass
+
+    exporter = Exporter(Busy(), TracingMetrics(Telemetry(10)), 1.0, 1000)
+    exporter.add(trace("a"))
+    assert 32.0 <= exporter._export_batch(0.0) <= 48.0, "40 s with jitter"
+
+
+def test_a_refused_request_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    with span_receiver((400, {}, b"")) as receiver, exporting(receiver.url) as running:
+        running.exporter.add(trace("a", "b"))
+        wait_for("the loss", lambda: running.count(LOST, REJECTED) == 2)
+        assert running.exporter.error == "status 400"
+        running.exporter.add(trace("c"))
+        receiver.wait("the next trace", len)
+        assert receiver.spans()[0]["name"] == "c"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_partial_success_is_counted() -> None:
+    rejected = bytes((0x0A, 2, 0x08, 1))  # ExportTracePartialSuccess.rejected_spans = 1
+    with span_receiver((200, {}, rejected)) as receiver, exporting(receiver.url) as running:
+        running.exporter.add(trace("a", "b"))
+        wait_for("the counts", lambda: (running.count(EXPORTED), running.count(LOST, REJECTED)) == (1, 1))
+
+
+def test_a_collector_that_comes_late_gets_every_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_DELAY", 0.01)
+    (port,) = free_ports(1)
+    with exporting(f"http://{HOST}:{port}") as running:
+        running.exporter.add(trace("a"))
+        wait_for("a failure", lambda: running.exporter.error)
+        with span_receiver(port=port) as receiver:
+            receiver.wait("the span", len)
+
+
+def test_the_queue_is_bounded() -> None:
+    (port,) = free_ports(1)
+    running = Running(f"http://{HOST}:{port}", max_spans=3)
+    running.exporter.add(trace("a", "b"))
+    running.exporter.add(trace("c", "d"))
+    assert running.count(LOST, QUEUE_FULL) == 2
+    running.exporter.add(trace("e"))
+    running.exporter.stop(0.1)
+    assert running.count(LOST, STOPPED) == 3
+
+
+def test_a_stop_sends_what_is_queued() -> None:
+    with span_receiver() as receiver:
+        running = Running(receiver.url, interval=600.0)
+        for _ in range(3 * BATCH_SIZE):
+            running.exporter.add(trace("a"))
+        running.exporter.stop(10.0)
+        assert len(receiver.spans()) == 3 * BATCH_SIZE
+
+
+def test_a_stop_repeats_a_failed_request() -> None:
+    with span_receiver((503, {}, b""), (503, {}, b"")) as receiver:
+        running = Running(receiver.url, interval=600.0)
+        running.exporter.add(trace("a"))
+        running.exporter.stop(10.0)
+        assert len(receiver.spans()) == 1
+
+
+def test_a_span_that_cannot_be_encoded_does_not_end_the_thread() -> None:
+    def broken(name: str) -> FinishedSpan:
+        raise KeyError(name)
+
+    failing = trace("a")
+    failing.records = [(*failing.records[0][:1], SpanType(SpanKind.INTERNAL, broken, dict), *failing.records[0][2:])]  # type: ignore[arg-type,list-item] # raises
+    with span_receiver() as receiver, exporting(receiver.url) as running:
+        running.exporter.add(failing)
+        wait_for("the loss", lambda: running.count(LOST, REJECTED) == 1)
+        running.exporter.add(trace("b"))
+        receiver.wait("the next trace", len)

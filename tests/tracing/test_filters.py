@@ -1,0 +1,180 @@
+"""Server spans: names, attributes, errors, and which of them are exported."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from scalekit import create_app
+from scalekit.telemetry import span
+from scalekit.testing import request, running
+from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver
+
+pytestmark = pytest.mark.anyio
+
+
+async def item(request: Request) -> Response:
+    with span("price", sku=7) as price:
+        price.event("looked up", where="table")
+        with span("inner"):
+            await asyncio.sleep(0)
+        await asyncio.to_thread(in_thread)
+        price.set(total=3)
+    return PlainTextResponse("item", headers={"cache-status": "test; hit"})
+
+
+def in_thread() -> None:
+    with span("thread"):
+        pass
+
+
+async def fault(request: Request) -> Response:
+    with span("broken"):
+        raise ValueError("wrong: redis://:secret@db/")
+
+
+async def unavailable(request: Request) -> Response:
+    return PlainTextResponse("", 503)
+
+
+async def late(request: Request) -> Response:
+    async def later() -> None:
+        with span("late"):
+            await asyncio.sleep(0.01)
+
+    request.app.state.task = asyncio.create_task(later())
+    return PlainTextResponse("")
+
+
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    with span("echo"):
+        await websocket.send_text("hello")
+    await websocket.close()
+
+
+APP = Starlette(
+    routes=[
+        Route("/items/{id:int}", item),
+        Route("/fault", fault),
+        Route("/unavailable", unavailable),
+        Route("/late", late),
+        WebSocketRoute("/echo", echo),
+    ]
+)
+
+
+def settings(receiver: SpanReceiver, **sampling: Any) -> dict[str, Any]:
+    options = {"ratio": 1.0, "slow_quantile": 0.0, "max_traces_per_second": 1000.0, **sampling}
+    return {"plugins": {"tracing": {"endpoint": receiver.url, "export_interval": "10ms", "sampling": options}}}
+
+
+async def exported(path: str, headers: dict[str, str] | None = None, **sampling: Any) -> list[dict[str, Any]]:
+    """Return the spans of one request, all of which are exported before the application has stopped."""
+    with span_receiver() as receiver:
+        app = create_app(settings(receiver, **sampling), app=APP)
+        async with running(app) as state:
+            try:
+                await request(app, path, headers=headers, state=state)
+            except ValueError:
+                assert path == "/fault"
+            await asyncio.sleep(0.05 if path == "/late" else 0)
+        return receiver.spans()
+
+
+def by_name(spans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    assert len({each["name"] for each in spans}) == len(spans)
+    return {each["name"]: each for each in spans}
+
+
+async def test_spans_of_a_request_form_a_tree() -> None:
+    spans = by_name(await exported("/items/7"))
+    assert set(spans) == {"GET /items/{id}", "price", "inner", "thread"}
+    root, price = spans["GET /items/{id}"], spans["price"]
+    assert "parentSpanId" not in root
+    assert price["parentSpanId"] == root["spanId"]
+    assert spans["inner"]["parentSpanId"] == spans["thread"]["parentSpanId"] == price["spanId"]
+    assert len({each["traceId"] for each in spans.values()}) == 1
+    for child in (price, spans["inner"]):
+        assert int(root["startTimeUnixNano"]) <= int(child["startTimeUnixNano"])
+        assert int(child["startTimeUnixNano"]) <= int(child["endTimeUnixNano"]) <= int(root["endTimeUnixNano"])
+    assert attributes(price) == {"sku": 7, "total": 3}
+    assert [event["name"] for event in price["events"]] == ["looked up"]
+
+
+async def test_attributes_of_a_server_span() -> None:
+    """The attributes are those of OpenTelemetry's stable conventions for HTTP servers."""
+    root = by_name(await exported("/items/7?token=secret", {"user-agent": "test/1"}))["GET /items/{id}"]
+    assert root["kind"] == 2
+    assert attributes(root) == {
+        "http.request.method": "GET",
+        "http.route": "/items/{id}",
+        "http.response.status_code": 200,
+        "http.response.header.cache-status": ["test; hit"],
+        "url.path": "/items/7",
+        "url.scheme": "http",
+        "network.protocol.version": "1.1",
+        "server.address": "localhost",
+        "server.port": 80,
+        "user_agent.original": "test/1",
+    }
+
+
+async def test_exceptions_are_events_without_secrets() -> None:
+    spans = by_name(await exported("/fault", ratio=0.0))
+    root, broken = spans["GET /fault"], spans["broken"]
+    assert root["status"] == broken["status"] == {"code": 2}
+    assert attributes(root)["error.type"] == attributes(broken)["error.type"] == "ValueError"
+    (event,) = root["events"]
+    details = attributes(event)
+    assert event["name"] == "exception"
+    assert details["exception.type"] == "ValueError"
+    assert details["exception.message"] == "wrong: redis://:***@db/"
+    assert details["exception.stacktrace"].startswith("Traceback")
+    assert "secret" not in str(spans)
+
+
+async def test_a_server_error_is_kept_and_a_success_is_not() -> None:
+    (root,) = await exported("/unavailable", ratio=0.0)
+    assert attributes(root)["error.type"] == "503"
+    assert await exported("/unavailable", ratio=0.0, errors=False) == []
+    assert await exported("/items/7", ratio=0.0) == []
+
+
+async def test_a_slow_request_is_kept() -> None:
+    assert await exported("/items/7", ratio=0.0, slow_threshold="1us")
+
+
+@pytest.mark.parametrize(("flags", "kept"), [("01", True), ("03", True), ("00", False), ("02", False)])
+async def test_the_sampled_flag_of_the_client_decides(flags: str, kept: bool) -> None:
+    sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-{flags}", "tracestate": "vendor=1"}
+    spans = await exported("/items/7", sent, ratio=1.0)
+    assert bool(spans) == kept
+    if kept:
+        root = by_name(spans)["GET /items/{id}"]
+        assert (root["traceId"], root["parentSpanId"], root["traceState"]) == ("a" * 32, "b" * 16, "vendor=1")
+        assert root["flags"] & 0x300 == 0x300, "its parent is remote"
+    assert await exported("/items/7", sent, parent=False) == []
+
+
+async def test_a_span_that_ends_after_the_response_is_exported() -> None:
+    spans = by_name(await exported("/late"))
+    assert spans["late"]["parentSpanId"] == spans["GET /late"]["spanId"]
+
+
+async def test_unknown_methods_do_not_become_names() -> None:
+    with span_receiver() as receiver:
+        app = create_app(settings(receiver), app=APP)
+        async with running(app) as state:
+            await request(app, "/items/7", method="BREW", state=state)
+        (root,) = receiver.spans()
+    assert root["name"].startswith("HTTP")
+    assert attributes(root)["http.request.method"] == "_OTHER"
+    assert attributes(root)["http.request.method_original"] == "BREW"
