@@ -20,6 +20,17 @@ class DatabaseUrl(Url):
     __slots__ = ()
 
 
+class QueryBudgetConfig(Table):
+    """How many statements a request may run; more are reported once per route, with the line of code."""
+
+    repeat: Annotated[int, Field(ge=0)] = 10
+    """How often a request may run one statement with different values (N+1 queries); 0 is unlimited."""
+    statements: Annotated[int, Field(ge=0)] = 0
+    """How many statements a request may run in all; 0 is unlimited."""
+    strict: bool = False
+    """Raise QueryBudgetExceeded instead of running one more, for tests."""
+
+
 class PoolConfig(Table):
     """The database and the limits of its connection pool."""
 
@@ -55,6 +66,8 @@ class PoolConfig(Table):
     """Statements that take longer are logged, without their values."""
     leak_detection_threshold: PositiveDuration = Duration("30s")
     """Connections that are held longer are logged, with the code that acquired them."""
+    query_budget: QueryBudgetConfig = QueryBudgetConfig()
+    """How many statements a request may run; more are reported once per route, with the line of code."""
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS of connections to PostgreSQL, as libpq's sslmode."""
     sslrootcert: str | None = None

@@ -14,6 +14,7 @@ from scalekit_pool.connections.driver import Driver
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
+from scalekit_pool.query_budget import QueryBudget
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.table_usage import FindTables
 
@@ -54,8 +55,9 @@ class DatabaseFactory:
 
     def _instrumentation(self, name: str, system: str) -> StatementInstrumentation:
         config, metrics = self._config, StatementMetrics(self._telemetry, name)
+        budget = QueryBudget(config.query_budget, self._telemetry, name)
         thresholds = config.slow_query_threshold, config.leak_detection_threshold
-        return StatementInstrumentation(name, system, metrics, *thresholds)
+        return StatementInstrumentation(name, system, metrics, budget, *thresholds)
 
     async def _connect(self, database: PooledDatabase) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Attach the current request to the context, for slow-query and leak logs."""
+"""Attach the current request to the context, for logs of statements and leaks, and for the query budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from scalekit import TRACE_CONTEXT, Exchange, Filter
 
 
 class RequestInfo(Protocol):
-    """The route and the id of a request, as the pool's log lines show them."""
+    """The route and the id of a request, as the pool's log lines show them, and the numbers of its statements."""
+
+    statements: dict[str, int]
+    statement_count: int
 
     @property
     def route(self) -> str:
@@ -29,10 +32,12 @@ CURRENT_REQUEST: ContextVar[RequestInfo | None] = ContextVar("scalekit.pool.requ
 class ExchangeInfo:
     """The route and the id of *exchange*, computed when they are read."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "statement_count", "statements")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
+        self.statements: dict[str, int] = {}
+        self.statement_count = 0
 
     @property
     def route(self) -> str:

@@ -11,7 +11,7 @@ import click
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
-from scalekit_pool import metrics
+from scalekit_pool import metrics, query_budget
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import DatabaseFactory, verify_driver
@@ -52,7 +52,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the pool."""
-    return instruments_in(metrics)
+    return [*instruments_in(metrics), *instruments_in(query_budget)]
 
 
 @hookimpl

@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from scalekit.telemetry import Attributes, SpanKind, SpanType
+from scalekit_pool.fingerprint import without_literals
 
 MAX_QUERY_TEXT = 4096
 """Characters of a statement that are exported."""
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$:.])\d+(?:\.\d+)?(?!\w)")
 _TABLE = re.compile(r"\b(?:from|into|update|join|table)\s+([\w.\"`]+)", re.IGNORECASE)
 _WORD = re.compile(r"\s*(?:/\*.*?\*/|--[^\n]*\n|\s)*(\w+)", re.DOTALL)
 
@@ -35,7 +35,7 @@ def summarize(sql: str) -> StatementSummary:
     word, table = _WORD.match(sql), _TABLE.search(sql)
     operation = word[1].upper() if word else "SQL"
     return StatementSummary(
-        operation, table[1].replace('"', "").replace("`", "") if table else "", _LITERAL.sub("?", sql[:MAX_QUERY_TEXT])
+        operation, table[1].replace('"', "").replace("`", "") if table else "", without_literals(sql[:MAX_QUERY_TEXT])
     )
 
 

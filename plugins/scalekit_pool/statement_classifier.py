@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from scalekit.contracts import Values
 from scalekit_pool.connections.driver import Arguments
+from scalekit_pool.fingerprint import fingerprint_of
 from scalekit_pool.safe_functions import SAFE_FUNCTIONS
 from scalekit_pool.table_usage import UNKNOWN_TABLES, FindTables, TableUsage
 
@@ -38,7 +39,7 @@ class Statement:
     """SQL text for the driver, with the names of its positional parameters.
 
     *is_read_only* means that it changes no data, *leaves_session_clean* that it changes no session state. *tables* are
-    found only when there is a table observer.
+    found only when there is a table observer. *fingerprint* is equal for statements that differ in values only.
     """
 
     sql: str
@@ -46,6 +47,7 @@ class Statement:
     is_read_only: bool
     leaves_session_clean: bool
     tables: TableUsage = UNKNOWN_TABLES
+    fingerprint: str = ""
 
     def arguments(self, values: Values | None) -> Arguments:
         """Return *values* in parameter order; raise ValueError naming missing and unknown parameters."""
@@ -127,7 +129,8 @@ class StatementParser:
             tables = (
                 self._find_tables(sql) if self._find_tables is not None and leaves_session_clean else UNKNOWN_TABLES
             )
-        return Statement(sql, names, is_read_only, leaves_session_clean and self._trust_safe_functions, tables)
+        clean = leaves_session_clean and self._trust_safe_functions
+        return Statement(sql, names, is_read_only, clean, tables, fingerprint_of(sql))
 
     def _place_of(self, name: str, names: list[str]) -> str:
         """Return the placeholder of *name*; with numbered placeholders, each name has one however often it occurs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 from scalekit.context import Key
@@ -184,3 +185,7 @@ TABLE_OBSERVER: Key[TableObserver] = Key("table observer", plugin="cache")
 
 CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
 """Provided only with replicas."""
+
+
+STATEMENT_LOG: ContextVar[list[str] | None] = ContextVar("scalekit.statement_log", default=None)
+"""Receives the text without values of each statement before it runs, for tests; None records nothing."""

@@ -20,6 +20,10 @@ class RequestStub:
     route = "/items/{id}"
     request_id = "request-7"
 
+    def __init__(self) -> None:
+        self.statements: dict[str, int] = {}
+        self.statement_count = 0
+
 
 @pytest.fixture
 def telemetry() -> Telemetry:

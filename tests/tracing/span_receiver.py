@@ -90,7 +90,9 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: dict[str, Any]) -> Any:
-    ((kind, content),) = value.items() or [("none", None)]
+    if not value:
+        return None
+    ((kind, content),) = value.items()
     if kind == "arrayValue":
         return [_value(each) for each in content.get("values", ())]
     return int(content) if kind == "intValue" else content
@@ -105,8 +107,8 @@ def span_receiver(*replies: Reply, port: int = 0) -> Generator[SpanReceiver, Non
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
+            headers = {name.lower(): str(value) for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers["content-length"]))
             status, sent, content = receiver.receive(self.path, headers, body)
             self.send_response(status)
             for name, value in {**sent, "content-length": str(len(content))}.items():

@@ -165,7 +165,7 @@ def test_a_span_that_cannot_be_encoded_does_not_end_the_thread() -> None:
         raise KeyError(name)
 
     failing = trace("a")
-    failing.records = [(*failing.records[0][:1], SpanType(SpanKind.INTERNAL, broken, dict), *failing.records[0][2:])]  # type: ignore[arg-type,list-item] # raises
+    failing.records = [(*failing.records[0][:1], SpanType(SpanKind.INTERNAL, broken, dict), *failing.records[0][2:])]  # type: ignore[arg-type] # raises
     with span_receiver() as receiver, exporting(receiver.url) as running:
         running.exporter.add(failing)
         wait_for("the loss", lambda: running.count(LOST, REJECTED) == 1)

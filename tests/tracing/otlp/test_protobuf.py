@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -63,11 +64,11 @@ def from_json(text: bytes) -> ExportTraceServiceRequest:
         }
 
     def base64(digits: str) -> str:
-        from base64 import b64encode
-
         return b64encode(bytes.fromhex(digits)).decode()
 
-    return ParseDict(with_base64(json.loads(text)), ExportTraceServiceRequest())
+    message = ExportTraceServiceRequest()
+    ParseDict(with_base64(json.loads(text)), message)
+    return message
 
 
 @given(st.lists(spans, max_size=3))

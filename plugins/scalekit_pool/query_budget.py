@@ -1,0 +1,122 @@
+"""Count the statements of each request, and report those that repeat one, or run too many (N+1 queries)."""
+
+from __future__ import annotations
+
+import logging
+import sysconfig
+from pathlib import Path
+from typing import Protocol
+
+import scalekit
+from scalekit.contracts import STATEMENT_LOG
+from scalekit.telemetry import CURRENT_SPAN, Counter, Telemetry
+from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo, with_request_id
+from scalekit_pool.leak_detection import call_sites
+
+logger = logging.getLogger("scalekit.pool")
+
+REPEATED = Counter(
+    "scalekit_pool_repeated_statements", "Requests that ran one statement too often (N+1).", ("pool", "route")
+)
+EXCEEDED = Counter(
+    "scalekit_pool_exceeded_budgets", "Requests that ran more statements than query_budget.", ("pool", "route")
+)
+MAX_REPORTS = 1000
+"""Statements and routes that are logged once each; further ones are not logged."""
+MAX_FINGERPRINTS = 1000
+"""Different statements of one request that are counted apart."""
+MAX_TEXT = 300
+"""Characters of a statement that are logged."""
+OTHER = "other statements"
+
+
+class QueryBudgetExceeded(Exception):
+    """A request ran one statement, or statements altogether, more often than ``[plugins.pool.query_budget]`` allows."""
+
+
+class BudgetLimits(Protocol):
+    """How often a request may run one statement, and how many in all; 0 is unlimited."""
+
+    @property
+    def repeat(self) -> int:
+        """How often it may run one statement."""
+        ...
+
+    @property
+    def statements(self) -> int:
+        """How many statements it may run."""
+        ...
+
+    @property
+    def strict(self) -> bool:
+        """Whether a statement beyond raises QueryBudgetExceeded."""
+        ...
+
+
+class QueryBudget:
+    """Counts the statements of requests on the database *pool*, which is also the label of metrics."""
+
+    def __init__(self, limits: BudgetLimits, telemetry: Telemetry, pool: str) -> None:
+        self._repeat = limits.repeat or float("inf")
+        self._statements = limits.statements or float("inf")
+        self._strict = limits.strict
+        self._telemetry = telemetry
+        self._pool = pool
+        self._reported: set[tuple[str, str]] = set()
+
+    def count(self, fingerprint: str) -> None:
+        """Count a statement of the current request before it runs; raise QueryBudgetExceeded where that is due."""
+        log = STATEMENT_LOG.get()
+        if log is not None:
+            log.append(fingerprint)
+        request = CURRENT_REQUEST.get()
+        if request is None:
+            return
+        counts = request.statements
+        if fingerprint not in counts and len(counts) >= MAX_FINGERPRINTS:
+            fingerprint = OTHER
+        number = counts[fingerprint] = counts.get(fingerprint, 0) + 1
+        request.statement_count += 1
+        if number == self._repeat + 1:
+            self._report(request, REPEATED, fingerprint, f"one statement more than {self._repeat} times (N+1)")
+        if request.statement_count == self._statements + 1:
+            self._report(request, EXCEEDED, "", f"more than {self._statements} statements")
+
+    def _report(self, request: RequestInfo, counter: Counter, statement: str, problem: str) -> None:
+        """Count that *request* has *problem*; log it once per route and statement."""
+        route = request.route
+        self._telemetry.series(counter, self._pool, route).inc()
+        place = _application_line()
+        current = CURRENT_SPAN.get()
+        if current is not None:
+            current.add_event("query budget", {"problem": problem, "statement": statement, "code.location": place})
+        if (route, statement) not in self._reported and len(self._reported) < MAX_REPORTS:
+            self._reported.add((route, statement))
+            self._log(request, statement, problem, place)
+        if self._strict:
+            raise QueryBudgetExceeded(f"{route or 'a request'} runs {problem} at {place}: {statement[:MAX_TEXT]}")
+
+    def _log(self, request: RequestInfo, statement: str, problem: str, place: str) -> None:
+        shown = statement[:MAX_TEXT]
+        fields: dict[str, object] = {"pool": self._pool, "route": request.route, "statement": shown, "location": place}
+        extra = with_request_id(fields, request)
+        logger.warning("%s runs %s at %s: %s", request.route or "a request", problem, place, shown, extra=extra)
+
+
+def _application_line() -> str:
+    """Return file, line and function of the innermost frame of the application.
+
+    A task that runs nothing but the method of the database has none.
+    """
+    for code, line in call_sites(3):
+        if not code.co_filename.startswith(_LIBRARIES):
+            return f"{code.co_filename}:{line} in {code.co_name}"
+    return "an unknown place, in a task of its own"
+
+
+_LIBRARIES = (
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    str(Path(scalekit.__file__).parent),
+)
