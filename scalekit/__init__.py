@@ -12,6 +12,7 @@ from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.path_glob import PathGlob, case_insensitive_match, path_variants
 from scalekit.config.tables import Server, split_address
 from scalekit.config.text_pattern import TextPattern
+from scalekit.config.text_redaction import Redactor
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.context import Context, Key
 from scalekit.errors import (
@@ -30,6 +31,7 @@ from scalekit.http.content_codings import choose_coding
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.header_index import HeaderNames
+from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
 from scalekit.http.request_line import route_path, with_head
@@ -94,6 +96,7 @@ __all__ = [
     "Middleware",
     "Network",
     "Networks",
+    "OperatorAccess",
     "Origin",
     "PathGlob",
     "PathTable",
@@ -107,6 +110,7 @@ __all__ = [
     "ProblemResponse",
     "Rate",
     "ReadOnlyError",
+    "Redactor",
     "ResourceError",
     "ScalekitError",
     "Secret",

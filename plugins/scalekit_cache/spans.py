@@ -44,10 +44,10 @@ async def traced_refresh(context: Context, refresh: Callable[[], Awaitable[Refre
     root = tracer.begin(identity._replace(parent_id=cause.span_id))
     CURRENT_SPAN.set(root)  # the task has a context of its own
     began = perf_counter()
-    error = "refresh failed"
+    failed = True
     try:
         result = await refresh()
-        error = error if result.failed else ""
+        failed = result.failed
     finally:
-        tracer.end(root, REFRESH_SPAN, began, (), route="cache refresh", error=error)
+        tracer.end(root, REFRESH_SPAN, began, (), route="cache refresh", failed=failed)
     return result

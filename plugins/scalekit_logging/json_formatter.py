@@ -8,10 +8,9 @@ from typing import Any
 
 import orjson
 
-from scalekit import MASK, TraceContext
+from scalekit import MASK, Redactor, TraceContext
 from scalekit.telemetry import CURRENT_SPAN
 from scalekit_logging.levels import name_of
-from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import MAX_KEY_LENGTH, ValueSerializer
 
 RESERVED_FIELDS = ("timestamp", "level", "event", "logger", "service", "request_id", "trace_id", "span_id")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scalekit import TRACE_CONTEXT, StartError, TraceContext
+from scalekit import TRACE_CONTEXT, Redactor, StartError, TraceContext
 from scalekit_logging import tail_sampling
 from scalekit_logging.access_log import LOGGER, AccessLogFormatter, AccessRecord
 from scalekit_logging.background_writer import BackgroundWriter, LineCounter
@@ -15,7 +15,6 @@ from scalekit_logging.config import LoggingConfig
 from scalekit_logging.console_formatter import LineFormat, format_coloured, format_json, format_plain
 from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.levels import DEBUG, ERROR, INFO, LevelThresholds
-from scalekit_logging.redaction import Redactor
 from scalekit_logging.rotating_file import RotatingFile
 from scalekit_logging.sinks import MonitoredSink
 from scalekit_logging.stream_sink import StreamSink

@@ -7,8 +7,7 @@ from datetime import date, time
 from itertools import islice
 from typing import Any
 
-from scalekit import MASK
-from scalekit_logging.redaction import Redactor
+from scalekit import MASK, Redactor
 
 ELLIPSIS = "..."
 MAX_DEPTH = 8

@@ -112,11 +112,11 @@ def _trace(
     """Set *root* as the current span while inside, and end it."""
     began = perf_counter()
     token = CURRENT_SPAN.set(root)
-    error = ""
+    error: BaseException | None = None
     try:
         yield
     except BaseException as failure:
-        error = error_type(type(failure))
+        error = failure
         raise
     finally:
         CURRENT_SPAN.reset(token)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from scalekit import AppName, Duration, HttpUrl, PositiveDuration, Secret, Table, TextPattern
+from scalekit_tracing.errors.dsn import parse_dsn
 
 HeaderName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "api-key"')]
+
+
+def _check_dsn(dsn: Secret) -> Secret:
+    parse_dsn(dsn.get_secret_value())
+    return dsn
 
 
 class SamplingConfig(Table):
@@ -26,6 +32,21 @@ class SamplingConfig(Table):
     """Keep a trace that takes longer than this quantile of its route's latest requests; 0 turns this off."""
     max_traces_per_second: Annotated[float, Field(gt=0)] = 10.0
     """Maximum rate of kept traces of each worker, for failed and slow ones, and again for all others."""
+
+
+class ErrorsConfig(Table):
+    """Where unhandled exceptions are reported: a Sentry-compatible server."""
+
+    dsn: Annotated[Secret, AfterValidator(_check_dsn)] | None = None
+    """The data source name of the project, ``https://KEY@HOST/PROJECT``; unset reports nothing."""
+    release: str = ""
+    """Release of the service, such as a version or commit."""
+    environment: str = ""
+    """Environment of the service, such as ``production``."""
+    repeat_interval: Duration = Duration("1m")
+    """Time after which an equal exception is reported again."""
+    max_per_second: Annotated[float, Field(gt=0)] = 1.0
+    """Maximum rate of reports of each worker."""
 
 
 class TracingConfig(Table):
@@ -52,5 +73,9 @@ class TracingConfig(Table):
     """Further attributes of the resource, such as ``"deployment.environment.name" = "production"``."""
     sampling: SamplingConfig = SamplingConfig()
     """Which traces are kept."""
+    errors: ErrorsConfig = ErrorsConfig()
+    """Where unhandled exceptions are reported: a Sentry-compatible server."""
+    explain: bool = False
+    """Respond to operators that send ``ScaleKit-Explain: 1`` with the spans of their request, as a tree."""
     client_address: bool = False
     """Record the client's address (``client.address``), which is personal data."""

@@ -1,23 +1,22 @@
-"""Queue kept traces, and send them to the collector from a thread."""
+"""Queue kept traces, or errors, and send them from a thread."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections import deque
+from collections.abc import Sequence
 from threading import Condition, Thread
 from time import monotonic
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-from scalekit.telemetry.finished_span import FinishedSpan
-from scalekit_tracing.metrics import QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
+from scalekit_tracing.metrics import QUEUE_FULL, REJECTED, STOPPED
 from scalekit_tracing.otlp.collector_client import CollectorRejection, CollectorUnavailable
-from scalekit_tracing.tracer import KeptTrace
 
 logger = logging.getLogger("scalekit.tracing")
 
 BATCH_SIZE = 512
-"""Spans after which a batch is sent before the interval has passed, and about as many as a request has."""
+"""Size of the queue at which a batch is sent before the interval has passed, and about the size of a request."""
 FIRST_DELAY = 1.0
 MAX_DELAY = 30.0
 """Seconds until a request that failed is sent again: doubled with each failure, with jitter."""
@@ -28,13 +27,28 @@ JOIN_MARGIN = 1.0
 """Seconds that the thread may take to end after its time."""
 
 
-class SpanSink(Protocol):
-    """Takes batches of spans, in the thread of the exporter."""
+class Exported(Protocol):
+    """What is exported: a trace of *size* spans, or an error."""
 
-    def send(self, spans: list[FinishedSpan]) -> int:
-        """Send *spans*; return how many of them were rejected.
+    @property
+    def size(self) -> int:
+        """How much it counts in a batch and in the queue."""
+        ...
 
-        Raises CollectorUnavailable when they are to be sent again, and CollectorRejection when not.
+
+Item = TypeVar("Item", bound=Exported)
+ItemIn = TypeVar("ItemIn", bound=Exported, contravariant=True)
+
+
+class Sink(Protocol[ItemIn]):
+    """Takes batches of items, in the thread of the exporter; *what* names them in the log."""
+
+    what: str
+
+    def send(self, batch: Sequence[ItemIn]) -> int:
+        """Send *batch*; return how much of its size was rejected.
+
+        Raises CollectorUnavailable when it is to be sent again, and CollectorRejection when not.
         """
         ...
 
@@ -43,35 +57,52 @@ class SpanSink(Protocol):
         ...
 
 
-class Exporter:
-    """Sends kept traces to *sink*, at most *interval* seconds after their end; *max_spans* of them may wait."""
+class ExportMetrics(Protocol):
+    """Counts what was exported and lost."""
 
-    def __init__(self, sink: SpanSink, metrics: TracingMetrics, interval: float, max_spans: int) -> None:
+    def count_exported(self, size: int) -> None:
+        """Count what the server accepted."""
+        ...
+
+    def count_lost(self, reason: str, size: int) -> None:
+        """Count what was lost."""
+        ...
+
+    def count_failure(self) -> None:
+        """Count a failed request."""
+        ...
+
+
+class Exporter(Generic[Item]):
+    """Sends items to *sink*, at most *interval* seconds after they are added; a size of *max_size* may wait."""
+
+    def __init__(self, sink: Sink[Item], metrics: ExportMetrics, interval: float, max_size: int) -> None:
         self.error = ""
+        self._what = sink.what
         self._sink = sink
         self._metrics = metrics
         self._interval = interval
-        self._max_spans = max_spans
-        self._traces: deque[KeptTrace] = deque()
+        self._max_size = max_size
+        self._items: deque[Item] = deque()
         self._queued = 0
         self._changed = Condition()
         self._stop_at: float | None = None
-        self._thread = Thread(target=self._run, name="scalekit: span exporter", daemon=True)
+        self._thread = Thread(target=self._run, name=f"scalekit: {sink.what} exporter", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def add(self, trace: KeptTrace) -> None:
-        """Queue *trace*, or count its spans as lost when the queue is full."""
-        spans = len(trace.records)
+    def add(self, item: Item) -> None:
+        """Queue *item*, or count it as lost when the queue is full."""
+        size = item.size
         with self._changed:
-            if self._queued + spans > self._max_spans:
-                self._metrics.count_lost(QUEUE_FULL, spans)
+            if self._queued + size > self._max_size:
+                self._metrics.count_lost(QUEUE_FULL, size)
                 return
-            self._traces.append(trace)
+            self._items.append(item)
             before = self._queued
-            self._queued += spans
+            self._queued += size
             if before < BATCH_SIZE <= self._queued:
                 self._changed.notify()
 
@@ -83,10 +114,12 @@ class Exporter:
         self._thread.join(timeout + JOIN_MARGIN)
         with self._changed:
             left, self._queued = self._queued, 0
-            self._traces.clear()
+            self._items.clear()
         if left:
             self._metrics.count_lost(STOPPED, left)
-            logger.error("%d spans were not exported before the process stopped: %s", left, self.error or "no time")
+            logger.error(
+                "%s: %d were not sent before the process stopped: %s", self._what, left, self.error or "no time"
+            )
 
     def _run(self) -> None:
         delay = 0.0
@@ -101,7 +134,7 @@ class Exporter:
                 self._changed.wait_for(lambda: self._is_due(delay), delay or self._interval)
             elif delay:
                 self._changed.wait(min(delay, FINAL_DELAY))
-            return self._stop_at is None or (bool(self._traces) and monotonic() < self._stop_at)
+            return self._stop_at is None or (bool(self._items) and monotonic() < self._stop_at)
 
     def _is_due(self, delay: float) -> bool:
         return self._stop_at is not None or (not delay and self._queued >= BATCH_SIZE)
@@ -109,47 +142,48 @@ class Exporter:
     def _export_batch(self, delay: float) -> float:
         """Send a batch; return 0, or the seconds until it is sent again, given the last *delay*."""
         batch = self._next_batch()
-        spans = sum(len(trace.records) for trace in batch)
+        size = sum(item.size for item in batch)
         if not batch:
             return 0.0
         try:
-            rejected = self._sink.send([span for trace in batch for span in trace.spans()])
+            rejected = self._sink.send(batch)
         except CollectorUnavailable as error:
             self._fail(str(error))
             next_delay = error.retry_after or min(max(2 * delay, FIRST_DELAY), MAX_DELAY)
             return next_delay * random.uniform(1 - JITTER, 1 + JITTER)
         except Exception as error:  # an attribute that cannot be encoded must not end the thread
             self._fail(str(error) if isinstance(error, CollectorRejection) else f"{type(error).__name__}: {error}")
-            rejected = spans
+            rejected = size
         else:
             self.error = ""
-        self._remove(batch, spans)
-        self._metrics.count_exported(spans - rejected)
+        self._remove(batch, size)
+        self._metrics.count_exported(size - rejected)
         if rejected:
             self._metrics.count_lost(REJECTED, rejected)
         return 0.0
 
-    def _next_batch(self) -> list[KeptTrace]:
-        """Return the oldest traces with about BATCH_SIZE spans; they stay in the queue until they are sent."""
-        batch, spans = [], 0
+    def _next_batch(self) -> list[Item]:
+        """Return the oldest items with a size of about BATCH_SIZE; they stay in the queue until they are sent."""
+        batch: list[Item] = []
+        size = 0
         with self._changed:
-            for trace in self._traces:
-                if spans >= BATCH_SIZE:
+            for item in self._items:
+                if size >= BATCH_SIZE:
                     break
-                batch.append(trace)
-                spans += len(trace.records)
+                batch.append(item)
+                size += item.size
         return batch
 
-    def _remove(self, batch: list[KeptTrace], spans: int) -> None:
+    def _remove(self, batch: Sequence[Item], size: int) -> None:
         with self._changed:
             if self._queued:  # else the process has stopped waiting
-                self._queued -= spans
+                self._queued -= size
                 for _ in batch:
-                    self._traces.popleft()
+                    self._items.popleft()
 
     def _fail(self, error: str) -> None:
         """Count a failed request, and log the first of several."""
         self._metrics.count_failure()
         if not self.error:
-            logger.warning("spans cannot be exported: %s", error)
+            logger.warning("%s cannot be sent: %s", self._what, error)
         self.error = error

@@ -2,53 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import getpid
 from socket import gethostname
+from time import monotonic
 
-from scalekit import SERVER_INFO, WORKER, Context
+from scalekit import SERVER_INFO, WORKER, Context, Redactor, Secret
 from scalekit.telemetry import TELEMETRY
-from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.config import ErrorsConfig, TracingConfig
+from scalekit_tracing.errors.dsn import parse_dsn
+from scalekit_tracing.errors.error_event import ErrorEvent
+from scalekit_tracing.errors.reporter import ErrorReporter
+from scalekit_tracing.errors.sink import SentrySink
 from scalekit_tracing.exporter import Exporter
-from scalekit_tracing.metrics import TracingMetrics
+from scalekit_tracing.metrics import ErrorMetrics, TracingMetrics
 from scalekit_tracing.otlp.endpoint import endpoint_of, resource_attributes
 from scalekit_tracing.otlp.resource import Resource, resource_of
 from scalekit_tracing.otlp.sink import OtlpSink
 from scalekit_tracing.sampling import Sampler
 from scalekit_tracing.tracer import KeptTrace, Tracer
 
+MAX_QUEUED_ERRORS = 1000
+"""Errors that wait for the server; further ones are discarded and counted."""
 UNKNOWN_SERVICE = "unknown_service:python"
 """The name of a service without one (OpenTelemetry semantic conventions, service.name)."""
 
 
 class Tracing:
-    """The *tracer* of one application, and its exporter while the application runs."""
+    """The *tracer* of one application, and its exporters while the application runs."""
 
     def __init__(self, context: Context) -> None:
         config = context.config(TracingConfig)
         self._context = context
         self._config = config
         self._metrics = TracingMetrics(context.get(TELEMETRY))
-        self._exporter: Exporter | None = None
+        self._spans: Exporter[KeptTrace] | None = None
+        self._errors: Exporter[ErrorEvent] | None = None
         self.tracer = Tracer(Sampler(config.sampling), self._export, self._metrics)
 
-    def start(self, environment: Mapping[str, str]) -> Exporter:
-        """Start the exporter and return it."""
-        config = self._config
-        endpoint = endpoint_of(config, environment)
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start the exporters of spans and of errors."""
+        config, redact = self._config, Redactor(redact_configured=self._context.redact).redact
         resource = _resource(self._context, config, environment)
-        sink = OtlpSink(endpoint, resource, self._context.redact)
-        self._exporter = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
-        self._exporter.start()
-        return self._exporter
+        sink = OtlpSink(endpoint_of(config, environment), resource, redact)
+        self._spans = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
+        self._spans.start()
+        if config.errors.dsn is not None:
+            self.tracer.errors = self._start_errors(config.errors, config.errors.dsn, resource, redact)
+
+    def stop(self, timeout: float) -> None:
+        """Send what is queued, for *timeout* seconds at most, and stop the exporters."""
+        until = monotonic() + timeout
+        self.tracer.errors = None
+        for exporter in (self._errors, self._spans):
+            if exporter is not None:
+                exporter.stop(max(0.0, until - monotonic()))
+        self._errors = self._spans = None
 
     def error(self) -> str:
-        """Return why spans cannot be exported; empty when they can."""
-        return self._exporter.error if self._exporter is not None else ""
+        """Return why spans or errors cannot be sent; empty when they can."""
+        running = {"spans": self._spans, "errors": self._errors}
+        return "; ".join(f"{what}: {each.error}" for what, each in running.items() if each is not None and each.error)
+
+    def _start_errors(
+        self, config: ErrorsConfig, dsn: Secret, resource: Resource, redact: Callable[[str], str]
+    ) -> ErrorReporter:
+        server = {"server_name": gethostname(), "release": config.release, "environment": config.environment}
+        attributes = {name: value for name, value in server.items() if value}
+        parsed, timeout = parse_dsn(dsn.get_secret_value()), self._config.timeout
+        sink = SentrySink(parsed, attributes, redact, timeout=timeout, version=resource.version)
+        metrics = ErrorMetrics(self._context.get(TELEMETRY))
+        self._errors = Exporter(sink, metrics, self._config.export_interval, MAX_QUEUED_ERRORS)
+        self._errors.start()
+        return ErrorReporter(self._errors, metrics, config.repeat_interval, config.max_per_second)
 
     def _export(self, trace: KeptTrace) -> None:
-        if self._exporter is not None:
-            self._exporter.add(trace)
+        if self._spans is not None:
+            self._spans.add(trace)
 
 
 def create_tracing(context: Context) -> Tracing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from typing import Any
 
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
@@ -58,7 +57,8 @@ class TracingFilter(Filter):
         root = exchange.span
         if root is None:
             return
-        failed = exchange.status >= SERVER_ERROR or (error is not None and not isinstance(error, CancelledError))
+        failed = exchange.status >= SERVER_ERROR or isinstance(error, Exception)
+        self._report(exchange, root, error)
         if self._tracer.keep(root, exchange.route, exchange.seconds, failed=failed):
             self._export(exchange, root, error, failed)
 
@@ -67,9 +67,16 @@ class TracingFilter(Filter):
         root = exchange.span
         if root is None:
             return
-        failed = error is not None and not isinstance(error, CancelledError)
+        failed = isinstance(error, Exception)
+        self._report(exchange, root, error)
         if self._tracer.keep(root, exchange.route, 0.0, failed=failed):
             self._export(exchange, root, error, failed)
+
+    def _report(self, exchange: Exchange, root: Span, error: BaseException | None) -> None:
+        """Report an unhandled exception, unless it is that of a client that has disconnected."""
+        if isinstance(error, Exception) and not exchange.disconnected:
+            method = exchange.scope.get("method", "GET")
+            self._tracer.report_error(error, root, f"{method} {exchange.route}", method, exchange.path)
 
     def _export(self, exchange: Exchange, root: Span, error: BaseException | None, failed: bool) -> None:
         exchange.is_trace_kept = True

@@ -14,6 +14,16 @@ LOST = Counter(
 )
 FAILURES = Counter("scalekit_tracing_export_failures", "Requests to the collector that failed.")
 
+REPORTED = Counter("scalekit_tracing_reported_errors", "Exceptions that the error server accepted.")
+SUPPRESSED = Counter("scalekit_tracing_suppressed_errors", "Exceptions that equal a recent one or exceed the rate.")
+LOST_ERRORS = Counter(
+    "scalekit_tracing_lost_errors",
+    "Reports of exceptions that were lost, by reason.",
+    ("reason",),
+    alert=Alert("Reports of exceptions are lost."),
+)
+ERROR_FAILURES = Counter("scalekit_tracing_error_failures", "Requests to the error server that failed.")
+
 QUEUE_FULL, REJECTED, STOPPED = "queue full", "rejected", "process stopped"
 
 
@@ -39,4 +49,30 @@ class TracingMetrics:
 
     def count_failure(self) -> None:
         """Count a failed request to the collector."""
+        self._failures.inc()
+
+
+class ErrorMetrics:
+    """Records the metrics of the reports of one application."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._reported = telemetry.series(REPORTED)
+        self._suppressed = telemetry.series(SUPPRESSED)
+        self._failures = telemetry.series(ERROR_FAILURES)
+
+    def count_suppressed(self) -> None:
+        """Count an exception that is not reported."""
+        self._suppressed.inc()
+
+    def count_exported(self, reports: int) -> None:
+        """Count reports that the server accepted."""
+        self._reported.inc(reports)
+
+    def count_lost(self, reason: str, reports: int) -> None:
+        """Count lost reports."""
+        self._telemetry.series(LOST_ERRORS, reason).inc(reports)
+
+    def count_failure(self) -> None:
+        """Count a failed request to the server."""
         self._failures.inc()

@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, OperatorAccess, Table, hookimpl
 from scalekit.contracts import TRACER
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_tracing import metrics
 from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.explain import ExplainFilter
 from scalekit_tracing.factory import Tracing, create_tracing, verify
 from scalekit_tracing.filters import TracingFilter
 
@@ -32,12 +33,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         tracing = _tracing(context)
-        exporter = tracing.start(os.environ)
+        tracing.start(os.environ)
         context.provide(TRACER, tracing.tracer)
         try:
             yield
         finally:
-            await asyncio.to_thread(exporter.stop, context.server.stop_timeout * FINAL_SHARE)
+            await asyncio.to_thread(tracing.stop, context.server.stop_timeout * FINAL_SHARE)
 
     return Lifespan(run, provides=(TRACER,), outermost=True, verify=lambda _: verify(context, os.environ))
 
@@ -50,18 +51,22 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the filter that records requests, refused ones included."""
+    """Return the filter that records requests, refused ones included, and the one that explains them to operators."""
     config = context.config(TracingConfig)
-    return [LayeredFilter(Layer.TRACE, TracingFilter(_tracing(context).tracer, client_address=config.client_address))]
+    recorded = LayeredFilter(Layer.TRACE, TracingFilter(_tracing(context).tracer, client_address=config.client_address))
+    if not config.explain:
+        return [recorded]
+    access = OperatorAccess(context.server.operator_networks, context.server.operator_token)
+    return [recorded, LayeredFilter(Layer.TRACE, ExplainFilter(access, context.redact))]
 
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Return the check that fails while the collector takes no spans."""
+    """Return the check that fails while spans or errors cannot be sent."""
 
     async def probe() -> None:
         if error := _tracing(context).error():
-            raise RuntimeError(f"spans cannot be exported: {error}")
+            raise RuntimeError(f"not sent: {error}")
 
     return [Check("tracing", probe, critical=False, timeout=1.0)]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from scalekit import TraceContext
 from scalekit_tracing.config import SamplingConfig
+from scalekit_tracing.token_bucket import TokenBucket
 
 SAMPLED = 0x01
 """The flag sampled of ``traceparent``."""
@@ -24,28 +23,6 @@ OTHER = "other"
 
 FAILED, SLOW, PARENT, RATIO = "failed", "slow", "parent", "ratio"
 REASONS = (FAILED, SLOW, PARENT, RATIO)
-
-
-class TokenBucket:
-    """Admits *rate* events per second, and as many at once."""
-
-    __slots__ = ("_at", "_capacity", "_left", "_rate")
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._capacity = max(rate, 1.0)
-        self._left = self._capacity
-        self._at = monotonic()
-
-    def take(self) -> bool:
-        """Return whether one more event is admitted."""
-        now = monotonic()
-        self._left = min(self._capacity, self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 class QuantileEstimate:

@@ -7,8 +7,10 @@ from time import perf_counter, time
 from typing import Any
 
 from scalekit import TraceContext
-from scalekit.telemetry import Span, SpanRecord, SpanType, Trace
-from scalekit.telemetry.finished_span import FinishedSpan, finished_spans
+from scalekit.telemetry import FinishedSpan, Span, SpanRecord, SpanType, Trace, error_type, finished_spans
+from scalekit_tracing.errors.error_event import ErrorSource
+from scalekit_tracing.errors.reporter import ErrorReporter
+from scalekit_tracing.exception_event import add_exception
 from scalekit_tracing.metrics import TracingMetrics
 from scalekit_tracing.sampling import SAMPLED, Sampler
 
@@ -23,6 +25,11 @@ class KeptTrace:
         self.records = records
         self._epoch = time() - perf_counter()
 
+    @property
+    def size(self) -> int:
+        """The number of spans."""
+        return len(self.records)
+
     def spans(self) -> list[FinishedSpan]:
         """Return the spans."""
         return list(finished_spans(self.trace, self.records, self._epoch))
@@ -35,6 +42,7 @@ class Tracer:
         self._sampler = sampler
         self._export = export
         self._metrics = metrics
+        self.errors: ErrorReporter | None = None
 
     def begin(self, context: TraceContext) -> Span:
         """Return the root span, in this process, of the trace of *context*; it has the flag sampled where that is due.
@@ -63,8 +71,29 @@ class Tracer:
         self._export(KeptTrace(trace, [ended, *trace.records]))
 
     def end(
-        self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], *, route: str, error: str = ""
+        self,
+        root: Span,
+        span_type: SpanType,
+        began: float,
+        values: Sequence[Any],
+        *,
+        route: str,
+        error: BaseException | None = None,
+        failed: bool = False,
     ) -> None:
         """End *root*, and export its trace when it is kept; see the contract of tracing."""
-        if self.keep(root, route, perf_counter() - began, failed=bool(error)):
-            self.export(root, span_type, began, values, error)
+        if isinstance(error, Exception):
+            failed = True
+            self.report_error(error, root, route)
+        if self.keep(root, route, perf_counter() - began, failed=failed):
+            if error is not None:
+                add_exception(root, error)
+            kind = error_type(type(error)) if error is not None else "failed" if failed else ""
+            self.export(root, span_type, began, values, kind)
+
+    def report_error(self, error: BaseException, root: Span, name: str, method: str = "", path: str = "") -> None:
+        """Report *error* of the route or consumer *name*."""
+        if self.errors is not None:
+            context = root.trace.context
+            source = ErrorSource(name, method, path, context.request_id, context.trace_id, root.span_id)
+            self.errors.report(error, source)

@@ -18,12 +18,20 @@ class Tracer(Protocol):
         ...
 
     def end(
-        self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], *, route: str, error: str = ""
+        self,
+        root: Span,
+        span_type: SpanType,
+        began: float,
+        values: Sequence[Any],
+        *,
+        route: str,
+        error: BaseException | None = None,
+        failed: bool = False,
     ) -> None:
         """End *root*, and export its trace when it is kept.
 
         *began* is its begin in seconds of :func:`time.perf_counter`, *values* are those of *span_type*. Durations are
-        compared with others of the same *route*; *error* is the type of the error with which the work failed.
+        compared with others of the same *route*. The work has *failed*, or ended with *error*, which is reported too.
         """
         ...
 

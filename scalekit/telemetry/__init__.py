@@ -47,6 +47,7 @@ from scalekit.telemetry.spans import (
     record_span,
     span,
 )
+from scalekit.telemetry.trace_tree import trace_tree
 
 __all__ = [
     "CURRENT_SPAN",
@@ -84,4 +85,5 @@ __all__ = [
     "new_span_id",
     "record_span",
     "span",
+    "trace_tree",
 ]

@@ -9,9 +9,9 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalekit import Redactor
 from scalekit_logging.access_log import MAX_CACHE_ENTRIES, AccessLogFormatter, AccessRecord
 from scalekit_logging.json_formatter import LEVEL_OFFSET, MAX_LINE_BYTES, JsonFormatter
-from scalekit_logging.redaction import Redactor
 from scalekit_logging.serialization import ValueSerializer
 from tests.logging.log_capture import parse
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalekit import Redactor
 from scalekit.http.trace_context import parse_trace_context
 from scalekit_logging.console_formatter import escape_controls, format_coloured, format_json, format_plain
 from scalekit_logging.json_formatter import JsonFormatter
-from scalekit_logging.redaction import Redactor
 
 FORMATTER = JsonFormatter({"service": "shop"}, Redactor())
 COLOUR_CODES = re.compile("\x1b\\[(?:0|2|1|31|32|33|1;31)m")

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scalekit import Redactor
 from scalekit.http.trace_context import parse_trace_context
 from scalekit_logging.json_formatter import (
     LEVEL_OFFSET,
@@ -17,7 +18,6 @@ from scalekit_logging.json_formatter import (
     JsonFormatter,
     TimestampFormatter,
 )
-from scalekit_logging.redaction import Redactor
 from tests.logging.log_capture import Line, parse
 
 FORMATTER = JsonFormatter({"service": "shop", "region": "eu"}, Redactor())

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from scalekit_logging.redaction import Redactor
+from scalekit import Redactor
 from scalekit_logging.serialization import ValueSerializer
 
 

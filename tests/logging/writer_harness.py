@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from scalekit import Redactor
 from scalekit_logging.access_log import AccessLogFormatter
 from scalekit_logging.background_writer import BackgroundWriter
 from scalekit_logging.json_formatter import JsonFormatter
 from scalekit_logging.levels import INFO
-from scalekit_logging.redaction import Redactor
 from scalekit_logging.sinks import MonitoredSink, Sink
 from tests.logging.log_capture import Line, RecordingCounter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -93,7 +93,9 @@ def test_retry_after_is_read(sent: str, seconds: float) -> None:
 
 def test_the_next_request_waits_as_long_as_the_collector_asks() -> None:
     class Busy:
-        def send(self, spans: list[FinishedSpan]) -> int:
+        what = "spans"
+
+        def send(self, batch: Sequence[KeptTrace]) -> int:
             raise CollectorUnavailable("busy", 40.0)
 
         def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from scalekit.telemetry.finished_span import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan
 from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE, text_of
 from scalekit_tracing.otlp.resource import SCOPE, Resource
 

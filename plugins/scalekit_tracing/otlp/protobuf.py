@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit.telemetry.finished_span import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
 from scalekit_tracing.otlp.resource import SCOPE, Resource
 
 CONTENT_TYPE = "application/x-protobuf"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from scalekit.telemetry.finished_span import FinishedSpan, SpanEvent
+from scalekit.telemetry import FinishedSpan, SpanEvent
 from scalekit_tracing.otlp import json_encoding, protobuf
 from scalekit_tracing.otlp.collector_client import CollectorClient
 from scalekit_tracing.otlp.endpoint import Endpoint
 from scalekit_tracing.otlp.partial_success import rejected_spans
 from scalekit_tracing.otlp.resource import Resource
+from scalekit_tracing.tracer import KeptTrace
 
 ENCODERS = {
     "protobuf": (protobuf.CONTENT_TYPE, protobuf.encode_request),
@@ -20,6 +21,8 @@ ENCODERS = {
 class OtlpSink:
     """Sends spans of *resource* to *endpoint*; *redact* masks secrets in texts of exceptions."""
 
+    what = "spans"
+
     def __init__(self, endpoint: Endpoint, resource: Resource, redact: Callable[[str], str]) -> None:
         content_type, self._encode = ENCODERS[endpoint.encoding]
         self._client = CollectorClient(endpoint, content_type)
@@ -27,9 +30,9 @@ class OtlpSink:
         self._redact = redact
         self._encoding = endpoint.encoding
 
-    def send(self, spans: list[FinishedSpan]) -> int:
-        """Send *spans* and return how many of them the collector rejected."""
-        spans = [self._redacted(span) if span.events else span for span in spans]
+    def send(self, batch: Sequence[KeptTrace]) -> int:
+        """Send the spans of *batch* and return how many of them the collector rejected."""
+        spans = [self._redacted(span) if span.events else span for trace in batch for span in trace.spans()]
         return rejected_spans(self._client.send(self._encode(self._resource, spans)), self._encoding)
 
     def close(self) -> None:

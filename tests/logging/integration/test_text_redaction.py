@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from scalekit import Secret, Url
+from scalekit.config.text_redaction import Redactor, normalize
 from scalekit_logging.access_log import AccessLogFormatter
 from scalekit_logging.json_formatter import JsonFormatter
-from scalekit_logging.redaction import Redactor, normalize
 from tests.logging.log_capture import Line, parse
 
 CONFIGURED = 'conf"igured\\secret é'

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from scalekit import MASK
+from scalekit.config.password_mask import MASK
 
 WHOLE_LINE_NAMES = ("authorization", "cookie")
 """Names whose values extend to the end of the line, blanks included."""

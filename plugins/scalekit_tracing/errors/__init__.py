@@ -1,0 +1,1 @@
+"""Report unhandled exceptions to a Sentry-compatible server."""

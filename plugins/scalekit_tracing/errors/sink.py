@@ -1,0 +1,115 @@
+"""Send errors to a Sentry-compatible server by its envelope protocol.
+
+Source: Sentry developer documentation, "Envelopes" and "Event Payloads".
+"""
+
+from __future__ import annotations
+
+import linecache
+import sysconfig
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from scalekit_tracing.errors.dsn import Dsn
+from scalekit_tracing.errors.error_event import ErrorEvent, RaisedException, StackFrame
+from scalekit_tracing.otlp.collector_client import CollectorClient
+from scalekit_tracing.otlp.endpoint import Endpoint
+
+CONTENT_TYPE = "application/x-sentry-envelope"
+PROTOCOL_VERSION = 7
+CONTEXT_LINES = 5
+"""Lines of code before and after the line of a frame."""
+MAX_LINE = 200
+"""Characters of a line of code that are sent."""
+LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+
+
+class SentrySink:
+    """Sends errors to the project of *dsn*; *attributes* describe the service, *redact* masks secrets in texts."""
+
+    what = "errors"
+
+    def __init__(
+        self, dsn: Dsn, attributes: dict[str, str], redact: Callable[[str], str], timeout: float, version: str
+    ) -> None:
+        client = f"scalekit/{version}"
+        auth = f"Sentry sentry_version={PROTOCOL_VERSION}, sentry_key={dsn.key}, sentry_client={client}"
+        endpoint = Endpoint(dsn.parts, dsn.path, {"x-sentry-auth": auth}, "json", "gzip", timeout)
+        self._client = CollectorClient(endpoint, CONTENT_TYPE)
+        self._attributes = attributes
+        self._redact = redact
+        self._version = version
+
+    def send(self, batch: Sequence[ErrorEvent]) -> int:
+        """Send *batch*, each error as one envelope; the server ignores those that it has already (``event_id``)."""
+        for event in batch:
+            self._client.send(self._envelope(event))
+        return 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _envelope(self, event: ErrorEvent) -> bytes:
+        payload = orjson.dumps(self._payload(event))
+        head = orjson.dumps({"event_id": event.event_id, "sent_at": _timestamp(event.time)})
+        item = orjson.dumps({"type": "event", "length": len(payload), "content_type": "application/json"})
+        return b"\n".join([head, item, payload, b""])
+
+    def _payload(self, event: ErrorEvent) -> dict[str, Any]:
+        source = event.source
+        payload: dict[str, Any] = {
+            "event_id": event.event_id,
+            "timestamp": _timestamp(event.time),
+            "platform": "python",
+            "level": "error",
+            "logger": "scalekit",
+            "transaction": source.name,
+            "exception": {"values": [self._exception(each) for each in event.exceptions]},
+            "tags": {"request_id": source.request_id},
+            "contexts": {"trace": {"trace_id": source.trace_id, "span_id": source.span_id}},
+            "sdk": {"name": "scalekit", "version": self._version},
+            **self._attributes,
+        }
+        if source.path:
+            payload["request"] = {"method": source.method, "url": self._text(source.path)}
+        if event.suppressed:
+            payload["extra"] = {"suppressed": event.suppressed}
+        return payload
+
+    def _exception(self, raised: RaisedException) -> dict[str, Any]:
+        module, _, name = raised.kind.rpartition(".")
+        return {
+            "type": name,
+            "module": module or "builtins",
+            "value": self._text(raised.message),
+            "mechanism": {"type": "scalekit", "handled": False},
+            "stacktrace": {"frames": [self._frame(each) for each in raised.frames]},
+        }
+
+    def _frame(self, frame: StackFrame) -> dict[str, Any]:
+        around = range(frame.line - CONTEXT_LINES, frame.line + CONTEXT_LINES + 1)
+        lines = [linecache.getline(frame.file, number) for number in around]
+        shown = [self._text(line.rstrip("\n")[:MAX_LINE]) for line in lines]
+        return {
+            "filename": frame.file,
+            "abs_path": frame.file,
+            "module": frame.module,
+            "function": frame.function,
+            "lineno": frame.line,
+            "in_app": not frame.file.startswith((*LIBRARIES, "<")),
+            "pre_context": shown[:CONTEXT_LINES],
+            "context_line": shown[CONTEXT_LINES],
+            "post_context": shown[CONTEXT_LINES + 1 :],
+        }
+
+    def _text(self, text: str) -> str:
+        """Return *text* without secrets, and without lone surrogates, which JSON lacks."""
+        return self._redact(text).encode("utf-8", "replace").decode()
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()

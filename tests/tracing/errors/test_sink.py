@@ -1,0 +1,187 @@
+"""Unhandled exceptions arrive at a server that takes envelopes, once, without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from scalekit import ConfigError, create_app
+from scalekit.telemetry import TELEMETRY
+from scalekit.testing import request, running
+from tests.processes import HOST
+
+pytestmark = pytest.mark.anyio
+
+
+class EnvelopeServer:
+    """The envelopes that were sent to project 7."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.heads: list[dict[str, str]] = []
+        self.events: list[dict[str, Any]] = []
+
+    @property
+    def dsn(self) -> str:
+        return f"http://publickey@{HOST}:{self.port}/7"
+
+    def receive(self, path: str, headers: dict[str, str], body: bytes) -> None:
+        assert path == "/api/7/envelope/"
+        assert headers["content-type"] == "application/x-sentry-envelope"
+        head, item, rest = gzip.decompress(body).split(b"\n", 2)
+        length = json.loads(item)["length"]
+        event = json.loads(rest[:length])
+        assert rest[length:] == b"\n"
+        assert json.loads(item)["type"] == "event"
+        assert json.loads(head)["event_id"] == event["event_id"]
+        self.heads.append(headers)
+        self.events.append(event)
+
+
+@contextmanager
+def envelope_server() -> Generator[EnvelopeServer, None, None]:
+    server = EnvelopeServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            headers = {name.lower(): str(value) for name, value in self.headers.items()}
+            server.receive(self.path, headers, self.rfile.read(int(headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    http = ThreadingHTTPServer((HOST, 0), Handler)
+    http.daemon_threads = True
+    server.port = http.server_address[1]
+    thread = Thread(target=http.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+async def fault(request: Request) -> Response:
+    try:
+        int("x")
+    except ValueError as error:
+        raise LookupError("no item: token=abc123secret \ud800") from error
+    return Response()
+
+
+async def other_fault(request: Request) -> Response:
+    raise KeyError("other")
+
+
+async def handled(request: Request) -> Response:
+    raise HTTPException(404)
+
+
+async def slow(request: Request) -> Response:
+    await asyncio.sleep(60)
+    return Response()
+
+
+APP = Starlette(
+    routes=[
+        Route("/items/{id}", fault),
+        Route("/other", other_fault),
+        Route("/handled", handled),
+        Route("/slow", slow),
+    ]
+)
+
+
+def tables(server: EnvelopeServer, **errors: Any) -> dict[str, Any]:
+    options = {"dsn": server.dsn, "release": "1.2.3", "environment": "test", "max_per_second": 100.0, **errors}
+    endpoint = "http://127.0.0.1:1"  # nobody listens there: errors arrive all the same
+    sampling = {"errors": False, "ratio": 0.0}
+    tracing = {"endpoint": endpoint, "export_interval": "10ms", "errors": options, "sampling": sampling}
+    return {"app": {"name": "shop"}, "plugins": {"tracing": tracing, "metrics": {}}}
+
+
+async def send(paths: list[str], server: EnvelopeServer, **errors: Any) -> dict[str, float]:
+    """Send requests for *paths*; return the metrics of errors."""
+    app = create_app(tables(server, **errors), app=APP)
+    async with running(app) as state:
+        for path in paths:
+            try:
+                await request(app, path, state=state, headers={"x-request-id": "request-7"})
+            except (LookupError, ValueError):
+                pass
+    families = app.context.get(TELEMETRY).snapshot().families
+    return {name: sum(family.data.values()) for name, family in families.items() if "errors" in name and family.data}
+
+
+async def test_an_exception_is_reported_with_its_cause_and_code() -> None:
+    with envelope_server() as server:
+        await send(["/items/7?key=secret"], server)
+    (event,) = server.events
+    assert "sentry_key=publickey" in server.heads[0]["x-sentry-auth"]
+    cause, raised = event["exception"]["values"]
+    assert (cause["type"], raised["type"], raised["module"]) == ("ValueError", "LookupError", "builtins")
+    assert raised["value"] == "no item: token=*** ?"
+    frame = raised["stacktrace"]["frames"][-1]
+    assert frame["function"] == "fault"
+    assert frame["in_app"]
+    assert "raise LookupError" in frame["context_line"]
+    assert frame["pre_context"][-1].strip() == "except ValueError as error:"
+    assert event["transaction"] == "GET /items/{id}"
+    assert event["request"] == {"method": "GET", "url": "/items/7"}
+    assert event["tags"] == {"request_id": "request-7"}
+    assert len(event["contexts"]["trace"]["trace_id"]) == 32
+    assert (event["release"], event["environment"]) == ("1.2.3", "test")
+    assert "secret" not in json.dumps(event).replace("abc123secret \\\\ud800", "")
+
+
+async def test_equal_exceptions_are_reported_once() -> None:
+    with envelope_server() as server:
+        counts = await send(["/items/1"] * 5 + ["/other"] * 3 + ["/handled"], server)
+    assert sorted(event["exception"]["values"][-1]["type"] for event in server.events) == ["KeyError", "LookupError"]
+    assert counts["scalekit_tracing_reported_errors"] == 2
+    assert counts["scalekit_tracing_suppressed_errors"] == 6
+
+
+async def test_a_repeated_exception_tells_how_many_were_suppressed() -> None:
+    with envelope_server() as server:
+        await send(["/items/1"] * 3, server, repeat_interval="0s")
+    assert len(server.events) == 3
+    assert "extra" not in server.events[0]
+
+
+async def test_the_rate_is_bounded() -> None:
+    with envelope_server() as server:
+        counts = await send(["/items/1", "/other"], server, max_per_second=0.001)
+    assert len(server.events) == 1
+    assert counts["scalekit_tracing_suppressed_errors"] == 1
+
+
+@pytest.mark.parametrize(
+    "dsn", ["https://host/7", "ftp://key@host/7", "https://key@host", "https://key@/7", "nonsense"]
+)
+def test_a_bad_dsn_is_refused_without_its_key(dsn: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        create_app({"plugins": {"tracing": {"errors": {"dsn": dsn}}}}, app=APP)
+    assert "expected a DSN with public key, host and project" in str(error.value)
+    assert "key@" not in str(error.value)
