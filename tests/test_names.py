@@ -26,7 +26,7 @@ ENTRY_POINTS = frozenset({"scalekit.asgi"})
 """Modules that something outside of the code names."""
 NOUNS = frozenset({"pending", "tracking", "sampling", "shedding", "warning", "framing", "pipelining", "matching"})
 """Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, message framing."""
-FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py"})
+FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py", "scalekit/testing/__init__.py"})
 """Packages that show modules of their own to plugins."""
 APART = frozenset({"scalekit.http.allowed_hosts", "scalekit_jwt.openapi"})
 """Small modules that stay apart: a filter, and a module whose library is imported only where it is used."""

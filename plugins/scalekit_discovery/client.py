@@ -84,7 +84,7 @@ class UpstreamClient:
             options["headers"] = {**trace_headers(), **headers}
             try:
                 response = await recorded_attempt(
-                    upstream, endpoint, request, deadline, len(tried), may_retry=may_retry
+                    upstream, endpoint, request, deadline, resends=len(tried), may_retry=may_retry
                 )
             except FAILURES as error:
                 unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < max_retries

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
+from typing import NamedTuple
 
 import aiohttp
 
@@ -18,26 +18,37 @@ SPAN_ID = slice(36, 52)
 CLIENT_ERROR = 400
 
 
-def _attributes(service: str, method: str, endpoint: Endpoint, path: str, resends: int, status: int) -> Attributes:
+class Attempt(NamedTuple):
+    """An attempt of a call of *service*, after *resends* earlier ones; *status* is 0 without a response."""
+
+    service: str
+    method: str
+    path: str
+    endpoint: Endpoint
+    resends: int
+    status: int
+
+
+def _attributes(attempted: Attempt) -> Attributes:
     """Return the attributes of a client span (OpenTelemetry semantic conventions, HTTP, stable)."""
-    instance = endpoint.instance
+    instance, status = attempted.endpoint.instance, attempted.status
     attributes: Attributes = {
-        "http.request.method": method,
+        "http.request.method": attempted.method,
         "server.address": instance.address,
         "server.port": instance.port,
-        "url.full": endpoint.base_url + path.partition("?")[0],
-        "scalekit.service": service,
+        "url.full": attempted.endpoint.base_url + attempted.path.partition("?")[0],
+        "scalekit.service": attempted.service,
         "scalekit.instance": instance.id,
     }
-    if resends:
-        attributes["http.request.resend_count"] = resends
+    if attempted.resends:
+        attributes["http.request.resend_count"] = attempted.resends
     if status:
         attributes["http.response.status_code"] = status
     return attributes
 
 
-ATTEMPT_SPAN = SpanType(SpanKind.CLIENT, lambda service, method, *_: f"{method} {service}", _attributes)
-"""An attempt; its values are service, method, endpoint, path, number of earlier attempts, and status (0 without)."""
+ATTEMPT_SPAN = SpanType(SpanKind.CLIENT, lambda attempted: f"{attempted.method} {attempted.service}", _attributes)
+"""An attempt; its value is an Attempt."""
 
 
 async def recorded_attempt(
@@ -45,8 +56,8 @@ async def recorded_attempt(
     endpoint: Endpoint,
     request: CallRequest,
     deadline: CallDeadline,
-    resends: int,
     *,
+    resends: int,
     may_retry: bool,
 ) -> aiohttp.ClientResponse:
     """Make an :func:`attempt`, after *resends* earlier ones, and record its span."""
@@ -54,8 +65,8 @@ async def recorded_attempt(
     span_id = request.options["headers"].get("traceparent", "")[SPAN_ID]
 
     def record(status: int, error: str) -> None:
-        values: tuple[Any, ...] = (upstream.name, request.method, endpoint, request.path, resends, status)
-        record_span(ATTEMPT_SPAN, began, values, error=error, span=span_id)
+        attempted = Attempt(upstream.name, request.method, request.path, endpoint, resends, status)
+        record_span(ATTEMPT_SPAN, began, (attempted,), error=error, span=span_id)
 
     try:
         response = await attempt(upstream, endpoint, request, deadline, may_retry=may_retry)

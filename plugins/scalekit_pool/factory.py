@@ -56,8 +56,14 @@ class DatabaseFactory:
     def _instrumentation(self, name: str, system: str) -> StatementInstrumentation:
         config, metrics = self._config, StatementMetrics(self._telemetry, name)
         budget = QueryBudget(config.query_budget, self._telemetry, name)
-        thresholds = config.slow_query_threshold, config.leak_detection_threshold
-        return StatementInstrumentation(name, system, metrics, budget, *thresholds)
+        return StatementInstrumentation(
+            name,
+            system,
+            metrics,
+            budget,
+            slow_query_threshold=config.slow_query_threshold,
+            leak_detection_threshold=config.leak_detection_threshold,
+        )
 
     async def _connect(self, database: PooledDatabase) -> None:
         try:

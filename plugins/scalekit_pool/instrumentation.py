@@ -40,6 +40,7 @@ class StatementInstrumentation:
         system: str,
         metrics: StatementMetrics,
         budget: QueryBudget,
+        *,
         slow_query_threshold: float,
         leak_detection_threshold: float,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from scalekit import AppName, Duration, HttpUrl, PositiveDuration, Secret, Table, TextPattern
-from scalekit_tracing.errors.dsn import parse_dsn
+from scalekit_tracing.dsn import parse_dsn
 
 HeaderName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "api-key"')]
 

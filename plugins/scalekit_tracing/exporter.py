@@ -40,7 +40,7 @@ Item = TypeVar("Item", bound=Exported)
 ItemIn = TypeVar("ItemIn", bound=Exported, contravariant=True)
 
 
-class Sink(Protocol[ItemIn]):
+class ExportSink(Protocol[ItemIn]):
     """Takes batches of items, in the thread of the exporter; *what* names them in the log."""
 
     what: str
@@ -76,7 +76,7 @@ class ExportMetrics(Protocol):
 class Exporter(Generic[Item]):
     """Sends items to *sink*, at most *interval* seconds after they are added; a size of *max_size* may wait."""
 
-    def __init__(self, sink: Sink[Item], metrics: ExportMetrics, interval: float, max_size: int) -> None:
+    def __init__(self, sink: ExportSink[Item], metrics: ExportMetrics, interval: float, max_size: int) -> None:
         self.error = ""
         self._what = sink.what
         self._sink = sink

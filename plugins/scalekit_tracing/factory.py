@@ -10,17 +10,18 @@ from time import monotonic
 from scalekit import SERVER_INFO, WORKER, Context, Redactor, Secret
 from scalekit.telemetry import TELEMETRY
 from scalekit_tracing.config import ErrorsConfig, TracingConfig
-from scalekit_tracing.errors.dsn import parse_dsn
+from scalekit_tracing.dsn import parse_dsn
 from scalekit_tracing.errors.error_event import ErrorEvent
 from scalekit_tracing.errors.reporter import ErrorReporter
 from scalekit_tracing.errors.sink import SentrySink
 from scalekit_tracing.exporter import Exporter
+from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import ErrorMetrics, TracingMetrics
 from scalekit_tracing.otlp.endpoint import endpoint_of, resource_attributes
-from scalekit_tracing.otlp.resource import Resource, resource_of
+from scalekit_tracing.otlp.resource import ServiceResource, resource_of
 from scalekit_tracing.otlp.sink import OtlpSink
 from scalekit_tracing.sampling import Sampler
-from scalekit_tracing.tracer import KeptTrace, Tracer
+from scalekit_tracing.tracer import SamplingTracer
 
 MAX_QUEUED_ERRORS = 1000
 """Errors that wait for the server; further ones are discarded and counted."""
@@ -38,7 +39,7 @@ class Tracing:
         self._metrics = TracingMetrics(context.get(TELEMETRY))
         self._spans: Exporter[KeptTrace] | None = None
         self._errors: Exporter[ErrorEvent] | None = None
-        self.tracer = Tracer(Sampler(config.sampling), self._export, self._metrics)
+        self.tracer = SamplingTracer(Sampler(config.sampling), self._export, self._metrics)
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the exporters of spans and of errors."""
@@ -65,7 +66,7 @@ class Tracing:
         return "; ".join(f"{what}: {each.error}" for what, each in running.items() if each is not None and each.error)
 
     def _start_errors(
-        self, config: ErrorsConfig, dsn: Secret, resource: Resource, redact: Callable[[str], str]
+        self, config: ErrorsConfig, dsn: Secret, resource: ServiceResource, redact: Callable[[str], str]
     ) -> ErrorReporter:
         server = {"server_name": gethostname(), "release": config.release, "environment": config.environment}
         attributes = {name: value for name, value in server.items() if value}
@@ -93,7 +94,7 @@ def verify(context: Context, environment: Mapping[str, str]) -> None:
     _resource(context, config, environment)
 
 
-def _resource(context: Context, config: TracingConfig, environment: Mapping[str, str]) -> Resource:
+def _resource(context: Context, config: TracingConfig, environment: Mapping[str, str]) -> ServiceResource:
     service = config.service or context.name or environment.get("OTEL_SERVICE_NAME", "") or UNKNOWN_SERVICE
     attributes = {**resource_attributes(environment), **config.resource}
     return resource_of(service, attributes, _instance(context))

@@ -7,7 +7,7 @@ from typing import Any
 from scalekit import Decision, Exchange, Filter, WebSocketExchange
 from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type
 from scalekit_tracing.exception_event import add_exception
-from scalekit_tracing.tracer import Tracer
+from scalekit_tracing.tracer import SamplingTracer
 
 USER_AGENT = b"user-agent"
 CACHE_STATUS = b"cache-status"
@@ -31,7 +31,7 @@ class TracingFilter(Filter):
 
     request_headers = (USER_AGENT,)
 
-    def __init__(self, tracer: Tracer, *, client_address: bool) -> None:
+    def __init__(self, tracer: SamplingTracer, *, client_address: bool) -> None:
         self._tracer = tracer
         self._client_address = client_address
 

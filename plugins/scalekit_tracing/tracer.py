@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any
 
 from scalekit import TraceContext
-from scalekit.telemetry import FinishedSpan, Span, SpanRecord, SpanType, Trace, error_type, finished_spans
+from scalekit.telemetry import Span, SpanRecord, SpanType, Trace, error_type
 from scalekit_tracing.errors.error_event import ErrorSource
 from scalekit_tracing.errors.reporter import ErrorReporter
 from scalekit_tracing.exception_event import add_exception
+from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import TracingMetrics
 from scalekit_tracing.sampling import SAMPLED, Sampler
 
 
-class KeptTrace:
-    """Spans of one trace that are exported: all of them, or one that ended late."""
-
-    __slots__ = ("_epoch", "records", "trace")
-
-    def __init__(self, trace: Trace, records: Sequence[SpanRecord]) -> None:
-        self.trace = trace
-        self.records = records
-        self._epoch = time() - perf_counter()
-
-    @property
-    def size(self) -> int:
-        """The number of spans."""
-        return len(self.records)
-
-    def spans(self) -> list[FinishedSpan]:
-        """Return the spans."""
-        return list(finished_spans(self.trace, self.records, self._epoch))
-
-
-class Tracer:
+class SamplingTracer:
     """Begins a trace for each request, and passes those that *sampler* keeps to *export*."""
 
     def __init__(self, sampler: Sampler, export: Callable[[KeptTrace], None], metrics: TracingMetrics) -> None:

@@ -26,7 +26,7 @@ from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
-from scalekit.contracts.tracing import TRACER, Tracer
+from scalekit.contracts.tracer import TRACER, Tracer
 
 __all__ = [
     "BROADCAST",

@@ -13,6 +13,11 @@ from scalekit.contracts import STATEMENT_LOG
 def query_budget(limit: int) -> Generator[list[str], None, None]:
     """Raise AssertionError when more than *limit* statements run inside; yield the list of those that have run.
 
+    For example, in a test of pytest::
+
+        with query_budget(5):
+            await client.get("/orders")
+
     The statements are texts without values. Requests to an application in this process count when they are sent inside
     the block.
     """

@@ -14,12 +14,12 @@ from scalekit.telemetry import FinishedSpan, Span, SpanKind, SpanType, Telemetry
 from scalekit_tracing import exporter as module
 from scalekit_tracing.config import TracingConfig
 from scalekit_tracing.exporter import BATCH_SIZE, Exporter
+from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import EXPORTED, FAILURES, LOST, QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
 from scalekit_tracing.otlp.collector_client import CollectorUnavailable, retry_after
 from scalekit_tracing.otlp.endpoint import endpoint_of
-from scalekit_tracing.otlp.resource import Resource
+from scalekit_tracing.otlp.resource import ServiceResource
 from scalekit_tracing.otlp.sink import OtlpSink
-from scalekit_tracing.tracer import KeptTrace
 from tests.processes import HOST, free_ports, wait_for
 from tests.tracing.span_receiver import Reply, span_receiver
 
@@ -39,7 +39,7 @@ class Running:
         self.telemetry = Telemetry(100)
         endpoint = endpoint_of(TracingConfig.model_validate({}), {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
         endpoint = endpoint._replace(encoding="json" if encoding == "json" else "protobuf")
-        sink = OtlpSink(endpoint, Resource({}, "1"), str)
+        sink = OtlpSink(endpoint, ServiceResource({}, "1"), str)
         self.exporter = Exporter(sink, TracingMetrics(self.telemetry), interval, max_spans)
         self.exporter.start()
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from scalekit_tracing.errors.dsn import Dsn
+from scalekit_tracing.dsn import Dsn
 from scalekit_tracing.errors.error_event import ErrorEvent, RaisedException, StackFrame
 from scalekit_tracing.otlp.collector_client import CollectorClient
-from scalekit_tracing.otlp.endpoint import Endpoint
+from scalekit_tracing.otlp.endpoint import CollectorEndpoint
 
 CONTENT_TYPE = "application/x-sentry-envelope"
 PROTOCOL_VERSION = 7
@@ -37,7 +37,7 @@ class SentrySink:
     ) -> None:
         client = f"scalekit/{version}"
         auth = f"Sentry sentry_version={PROTOCOL_VERSION}, sentry_key={dsn.key}, sentry_client={client}"
-        endpoint = Endpoint(dsn.parts, dsn.path, {"x-sentry-auth": auth}, "json", "gzip", timeout)
+        endpoint = CollectorEndpoint(dsn.parts, dsn.path, {"x-sentry-auth": auth}, "json", "gzip", timeout)
         self._client = CollectorClient(endpoint, CONTENT_TYPE)
         self._attributes = attributes
         self._redact = redact

@@ -6,7 +6,7 @@ import gzip
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from scalekit import UrlParts
-from scalekit_tracing.otlp.endpoint import Endpoint
+from scalekit_tracing.otlp.endpoint import CollectorEndpoint
 
 MAX_RESPONSE = 65_536
 """Bytes of a response that are read."""
@@ -31,7 +31,7 @@ class CollectorRejection(Exception):
 class CollectorClient:
     """Sends requests to *endpoint* on one connection; not thread-safe."""
 
-    def __init__(self, endpoint: Endpoint, content_type: str) -> None:
+    def __init__(self, endpoint: CollectorEndpoint, content_type: str) -> None:
         self._endpoint = endpoint
         self._headers = {**endpoint.headers, "content-type": content_type, "user-agent": "scalekit"}
         if endpoint.compression == "gzip":

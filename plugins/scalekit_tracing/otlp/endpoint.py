@@ -19,7 +19,7 @@ PREFIX = "OTEL_EXPORTER_OTLP_"
 MAX_TIMEOUT = 600.0
 
 
-class Endpoint(NamedTuple):
+class CollectorEndpoint(NamedTuple):
     """A collector's URL, as *parts* and *path*, and how requests are sent to it; *timeout* is in seconds."""
 
     parts: UrlParts
@@ -37,7 +37,7 @@ class Endpoint(NamedTuple):
         return f"{self.parts.scheme}://{host}{port}{self.path}"
 
 
-def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Endpoint:
+def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> CollectorEndpoint:
     """Return the endpoint of *config*, with keys that the file leaves out from *environment*.
 
     Raises ConfigError when a variable has no valid value.
@@ -45,7 +45,7 @@ def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Endpoi
     parts, path = _url(config, environment)
     if parts.user is not None:
         raise _mistake("tracing.endpoint has a user; send credentials in tracing.headers")
-    return Endpoint(
+    return CollectorEndpoint(
         parts,
         path,
         _headers(config, environment),

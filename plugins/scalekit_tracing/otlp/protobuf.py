@@ -11,7 +11,7 @@ from functools import lru_cache
 from struct import Struct
 
 from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
-from scalekit_tracing.otlp.resource import SCOPE, Resource
+from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -89,7 +89,7 @@ _ARRAY = tag(5, LENGTH)
 _ARRAY_VALUES = tag(1, LENGTH)
 
 
-def encode_request(resource: Resource, spans: Iterable[FinishedSpan]) -> bytes:
+def encode_request(resource: ServiceResource, spans: Iterable[FinishedSpan]) -> bytes:
     """Return the request that exports *spans* of *resource*."""
     scope = message(_SCOPE, message(_SCOPE_NAME, SCOPE.encode()) + message(_SCOPE_VERSION, resource.version.encode()))
     encoded = scope + b"".join([message(_SPANS, encode_span(each)) for each in spans])

@@ -10,14 +10,14 @@ SCOPE = "scalekit"
 DISTRIBUTION = "scalekit-asgi"
 
 
-class Resource(NamedTuple):
+class ServiceResource(NamedTuple):
     """Attributes of the service, and the *version* of the instrumentation."""
 
     attributes: dict[str, str]
     version: str
 
 
-def resource_of(service: str, attributes: dict[str, str], instance: str) -> Resource:
+def resource_of(service: str, attributes: dict[str, str], instance: str) -> ServiceResource:
     """Return the resource of the process *instance* of *service*; *attributes* are those of the operator."""
     own = version(DISTRIBUTION)
     described = {
@@ -27,4 +27,4 @@ def resource_of(service: str, attributes: dict[str, str], instance: str) -> Reso
         "telemetry.sdk.language": "python",
         "telemetry.sdk.version": own,
     }
-    return Resource({**described, **attributes}, own)
+    return ServiceResource({**described, **attributes}, own)

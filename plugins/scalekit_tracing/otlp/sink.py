@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from scalekit.telemetry import FinishedSpan, SpanEvent
-from scalekit_tracing.otlp import json_encoding, protobuf
+from scalekit_tracing.kept_trace import KeptTrace
+from scalekit_tracing.otlp import json_format, protobuf
 from scalekit_tracing.otlp.collector_client import CollectorClient
-from scalekit_tracing.otlp.endpoint import Endpoint
+from scalekit_tracing.otlp.endpoint import CollectorEndpoint
 from scalekit_tracing.otlp.partial_success import rejected_spans
-from scalekit_tracing.otlp.resource import Resource
-from scalekit_tracing.tracer import KeptTrace
+from scalekit_tracing.otlp.resource import ServiceResource
 
 ENCODERS = {
     "protobuf": (protobuf.CONTENT_TYPE, protobuf.encode_request),
-    "json": (json_encoding.CONTENT_TYPE, json_encoding.encode_request),
+    "json": (json_format.CONTENT_TYPE, json_format.encode_request),
 }
 
 
@@ -23,7 +23,7 @@ class OtlpSink:
 
     what = "spans"
 
-    def __init__(self, endpoint: Endpoint, resource: Resource, redact: Callable[[str], str]) -> None:
+    def __init__(self, endpoint: CollectorEndpoint, resource: ServiceResource, redact: Callable[[str], str]) -> None:
         content_type, self._encode = ENCODERS[endpoint.encoding]
         self._client = CollectorClient(endpoint, content_type)
         self._resource = resource

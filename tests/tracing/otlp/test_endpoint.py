@@ -8,14 +8,14 @@ import pytest
 
 from scalekit import ConfigError
 from scalekit_tracing.config import TracingConfig
-from scalekit_tracing.otlp.endpoint import Endpoint, endpoint_of, resource_attributes
+from scalekit_tracing.otlp.endpoint import CollectorEndpoint, endpoint_of, resource_attributes
 
 
 def table(**keys: object) -> TracingConfig:
     return TracingConfig.model_validate_json(json.dumps(keys))
 
 
-def endpoint(config: TracingConfig, **variables: str) -> Endpoint:
+def endpoint(config: TracingConfig, **variables: str) -> CollectorEndpoint:
     return endpoint_of(config, {f"OTEL_EXPORTER_OTLP_{name}": value for name, value in variables.items()})
 
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink
-from scalekit_tracing.otlp import json_encoding, protobuf
-from scalekit_tracing.otlp.resource import Resource
+from scalekit_tracing.otlp import json_format, protobuf
+from scalekit_tracing.otlp.resource import ServiceResource
 from tests.tracing.span_receiver import attributes, decoded
 
-RESOURCE = Resource({"service.name": "shop"}, "1.0")
+RESOURCE = ServiceResource({"service.name": "shop"}, "1.0")
 
 
 def hexadecimal(digits: int) -> st.SearchStrategy[str]:
@@ -74,7 +74,7 @@ def from_json(text: bytes) -> ExportTraceServiceRequest:
 @given(st.lists(spans, max_size=3))
 def test_both_encodings_are_the_same_message(batch: list[FinishedSpan]) -> None:
     binary = ExportTraceServiceRequest.FromString(protobuf.encode_request(RESOURCE, batch))
-    expected = from_json(json_encoding.encode_request(RESOURCE, batch))
+    expected = from_json(json_format.encode_request(RESOURCE, batch))
     assert binary == expected
     assert len(binary.resource_spans[0].scope_spans[0].spans) == len(batch)
 
@@ -94,7 +94,7 @@ def test_bounds_and_odd_values() -> None:
         **{f"a{number}": number for number in range(MAX_ATTRIBUTES)},
     }
     span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "name", SpanKind.INTERNAL, 1, 2, odd, "")
-    for module in (protobuf, json_encoding):
+    for module in (protobuf, json_format):
         body = decoded(module.CONTENT_TYPE, module.encode_request(RESOURCE, [span]))
         found = body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
         assert found["droppedAttributesCount"] == 5
@@ -110,7 +110,7 @@ def test_numbers_that_json_lacks() -> None:
     odd = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
     span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "n", SpanKind.INTERNAL, 1, 2, odd, "")
     binary = ExportTraceServiceRequest.FromString(protobuf.encode_request(RESOURCE, [span]))
-    read = from_json(json_encoding.encode_request(RESOURCE, [span]))
+    read = from_json(json_format.encode_request(RESOURCE, [span]))
     for message in (binary, read):
         sent = message.resource_spans[0].scope_spans[0].spans[0].attributes
         assert [str(each.value.double_value) for each in sent] == ["nan", "inf", "-inf"]

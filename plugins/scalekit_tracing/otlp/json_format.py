@@ -9,14 +9,14 @@ import orjson
 
 from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan
 from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE, text_of
-from scalekit_tracing.otlp.resource import SCOPE, Resource
+from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/json"
 ERROR = 2
 """``STATUS_CODE_ERROR``."""
 
 
-def encode_request(resource: Resource, spans: Iterable[FinishedSpan]) -> bytes:
+def encode_request(resource: ServiceResource, spans: Iterable[FinishedSpan]) -> bytes:
     """Return the request that exports *spans* of *resource*."""
     scope_spans = {"scope": {"name": SCOPE, "version": resource.version}, "spans": [_span(each) for each in spans]}
     described = {"attributes": _attributes(resource.attributes)}
