@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from scalekit import TRACE_CONTEXT, Context
+from scalekit import Context
 from scalekit.contracts import TRACER
 from scalekit.telemetry import CURRENT_SPAN, Span, SpanKind, SpanType, record_span
 from scalekit_cache.http_cache import RefreshResult
@@ -37,11 +37,11 @@ async def traced_refresh(context: Context, refresh: Callable[[], Awaitable[Refre
 
     The refresh ends after that request: whether it is kept is decided by its own outcome.
     """
-    cause, identity = CURRENT_SPAN.get(), TRACE_CONTEXT.get()
-    if cause is None or identity is None or not context.has(TRACER):
+    cause = CURRENT_SPAN.get()
+    if cause is None or not context.has(TRACER):
         return await refresh()
     tracer = context.get(TRACER)
-    root = tracer.begin(identity._replace(parent_id=cause.span_id))
+    root = tracer.begin(cause.trace.context._replace(parent_id=cause.span_id))
     CURRENT_SPAN.set(root)  # the task has a context of its own
     began = perf_counter()
     failed = True

@@ -23,6 +23,7 @@ from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.prepared_script import PackedScript, PreparedScript
 from scalekit_redis.pubsub_listener import OpenPubSub, PubSubListener
 from scalekit_redis.script import Script
+from scalekit_redis.spans import traced, traced_pipeline
 
 if TYPE_CHECKING:
     from scalekit_redis.client_tracking import ClientTracking
@@ -107,7 +108,8 @@ class Redis:
         """Return the value of *key*, or None."""
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
-        return self._router.send(("GET", key), key, now, deadline, retryable=True, replica=self._replica_reads)
+        reply = self._router.send(("GET", key), key, now, deadline, retryable=True, replica=self._replica_reads)
+        return traced(reply, "GET")
 
     async def mget(self, keys: Sequence[Arg], *, timeout: float | None = None) -> list[bytes | None]:
         """Return the values of *keys* in their order, None for each missing key."""
@@ -149,7 +151,7 @@ class Redis:
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         routing_key = parsed.key if key is None else key
-        return self._router.send(
+        reply = self._router.send(
             args,
             routing_key,
             now,
@@ -157,6 +159,7 @@ class Redis:
             retryable=parsed.retryable,
             replica=parsed.retryable and self._replica_reads,
         )
+        return traced(reply, args[0])
 
     async def pipeline(self, commands: Sequence[Sequence[Arg]], *, timeout: float | None = None) -> list[Reply]:
         """Send *commands* with one write to each server involved; return one reply for each.
@@ -166,7 +169,7 @@ class Redis:
         parsed = [command(args) for args in commands]
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
-        return await self._router.send_all(parsed, now, deadline)
+        return await traced_pipeline(self._router.send_all(parsed, now, deadline), len(parsed))
 
     async def write_acknowledged(
         self,
@@ -230,10 +233,10 @@ class Redis:
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
         if use_eval:
             key = keys[0] if keys else None
-            return self._router.send(
-                eval_command(script, True, keys, args), key, now, deadline, retryable=False, replica=False
-            )
-        return self._router.run(script, keys, args, now, deadline)
+            packed = eval_command(script, True, keys, args)
+            reply = self._router.send(packed, key, now, deadline, retryable=False, replica=False)
+            return traced(reply, "EVAL")
+        return traced(self._router.run(script, keys, args, now, deadline), "EVALSHA")
 
     def prepare(self, script: Script, args: Sequence[Arg], *, timeout: float | None = None) -> PreparedScript:
         """Return *script* with *args* packed once, to be run for many keys.
@@ -250,7 +253,7 @@ class Redis:
     def _send(self, args: CommandArgs, key: Arg, timeout: float | None) -> asyncio.Future[Reply]:
         now = monotonic()
         deadline = now + self._timeout if timeout is None else deadline_after(now, timeout)
-        return self._router.send(args, key, now, deadline, retryable=False, replica=False)
+        return traced(self._router.send(args, key, now, deadline, retryable=False, replica=False), args[0])
 
     async def _of_groups(
         self, name: str, keys: Sequence[Arg], groups: list[list[int]], timeout: float | None
@@ -261,13 +264,16 @@ class Redis:
         replica = reads and self._replica_reads
         send: Callable[..., asyncio.Future[Reply]] = self._router.send
         pending = [
-            send(
-                (name, *(keys[index] for index in indexes)),
-                keys[indexes[0]],
-                now,
-                deadline,
-                retryable=reads,
-                replica=replica,
+            traced(
+                send(
+                    (name, *(keys[index] for index in indexes)),
+                    keys[indexes[0]],
+                    now,
+                    deadline,
+                    retryable=reads,
+                    replica=replica,
+                ),
+                name,
             )
             for indexes in groups
         ]

@@ -1,0 +1,131 @@
+"""Recording spans: trees over tasks and threads, bounds, and the end of a trace."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit import parse_trace_context
+from scalekit.telemetry import (
+    CURRENT_SPAN,
+    SpanKind,
+    SpanRecord,
+    SpanType,
+    Trace,
+    finished_spans,
+    new_span_id,
+    record_span,
+    span,
+)
+from scalekit.telemetry.spans import MAX_SPANS
+from tests.recorded_spans import recorded_spans
+
+pytestmark = pytest.mark.anyio
+
+NAMED = SpanType(SpanKind.CLIENT, lambda name: name, lambda name: {"name": name})
+
+
+def test_nothing_is_recorded_without_a_trace() -> None:
+    assert CURRENT_SPAN.get() is None
+    record_span(NAMED, 0.0, ("a",))
+    with span("b", x=1) as own:
+        own.event("c")
+        own.set(y=2)
+        assert CURRENT_SPAN.get() is None
+
+
+async def test_spans_of_tasks_and_threads_are_below_the_span_that_started_them() -> None:
+    with recorded_spans() as spans:
+
+        async def work(name: str) -> None:
+            with span(name):
+                await asyncio.sleep(0)
+                record_span(NAMED, 0.0, (f"query {name}",))
+
+        with span("both"):
+            await asyncio.gather(work("one"), work("two"))
+            await asyncio.to_thread(lambda: record_span(NAMED, 0.0, ("in thread",)))
+        assert spans["both"].parent_id == spans.root.span_id
+        for name in ("one", "two"):
+            assert spans[name].parent_id == spans["both"].span_id
+            assert spans[f"query {name}"].parent_id == spans[name].span_id
+        assert spans["in thread"].parent_id == spans["both"].span_id
+        assert CURRENT_SPAN.get() is spans.root
+
+
+def test_an_error_is_recorded_and_raised() -> None:
+    with recorded_spans() as spans:
+        with pytest.raises(KeyError), span("broken"):
+            raise KeyError("x")
+        assert spans["broken"].error == "KeyError"
+        assert spans["broken"].attributes == {"error.type": "KeyError"}
+
+
+async def test_a_generator_that_another_context_closes() -> None:
+    with recorded_spans() as spans:
+
+        def numbers() -> Generator[int, None, None]:
+            with span("generator"):
+                yield 1
+
+        generator = numbers()
+        copy_context().run(lambda: next(generator))
+        generator.close()
+        assert "generator" in spans.names()
+        assert CURRENT_SPAN.get() is spans.root
+
+
+def test_spans_of_a_trace_are_bounded_also_from_threads() -> None:
+    with recorded_spans() as spans:
+
+        def record(number: int) -> None:
+            for _ in range(MAX_SPANS):
+                spans.root.record(NAMED, 0.0, (str(number),))
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(record, range(4)))
+        assert len(spans.root.trace.records) <= MAX_SPANS + 4
+        assert len(spans.root.trace.records) + spans.root.trace.dropped == 4 * MAX_SPANS
+
+
+def test_late_spans_are_passed_on_or_discarded() -> None:
+    with recorded_spans() as spans:
+        late: list[SpanRecord] = []
+        spans.root.trace.close(late.append)
+        record_span(NAMED, 0.0, ("late",))
+        assert [each[4] for each in late] == [("late",)]
+        spans.root.trace.close()
+        record_span(NAMED, 0.0, ("later",))
+        assert len(late) == 1
+        assert spans.root.trace.records == []
+
+
+def test_ids_are_unique_also_after_a_fork() -> None:
+    ids = {new_span_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, new_span_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    inherited = os.read(reader, 16).decode()
+    os.close(reader)
+    os.close(writer)
+    assert inherited not in {new_span_id() for _ in range(200)}
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e3))
+def test_times_are_those_of_the_epoch(began: float, seconds: float) -> None:
+    trace = Trace(parse_trace_context([]))
+    record: SpanRecord = (None, NAMED, began, began + seconds, ("a",), "", "")
+    (found,) = finished_spans(trace, [record], 1_000_000.0)
+    assert abs(found.began_ns - (1_000_000.0 + began) * 1e9) < 1e6
+    assert found.ended_ns - found.began_ns >= 0

@@ -1,0 +1,54 @@
+"""The printed tree of a trace."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalekit.telemetry import FinishedSpan, SpanEvent, SpanKind, SpanLink, trace_tree
+from scalekit.telemetry.trace_tree import own_time
+
+
+def finished(name: str, began: int, ended: int, parent: str = "", **more: object) -> FinishedSpan:
+    base = FinishedSpan("1" * 32, name, parent, 1, "", name, SpanKind.INTERNAL, began, ended, {}, "")
+    return base._replace(**more)  # type: ignore[arg-type] # fields of FinishedSpan
+
+
+def test_a_tree() -> None:
+    spans = [
+        finished("second", 4_000_000, 9_000_000, "root", error="KeyError"),
+        finished("root", 0, 10_000_000, "remote", attributes={"route": "/"}),
+        finished("below", 1_500_000, 2_000_000, "first", links=[SpanLink("2" * 32, "3" * 16)]),
+        finished("first", 1_000_000, 3_000_000, "root", events=[SpanEvent("noted", 0, {"x": 1})]),
+    ]
+    assert [line.replace("  own", " own") for line in trace_tree(spans)] == [
+        "root                                                10.000 ms own     3.000 ms",
+        "│  route=/",
+        "├─ first                                             2.000 ms own     1.500 ms",
+        "│  │  * noted x=1",
+        "│  └─ below                                          0.500 ms own     0.500 ms",
+        f"│        linked to span {'3' * 16} of trace {'2' * 32}",
+        "└─ second                                            5.000 ms own     5.000 ms  failed: KeyError",
+    ]
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def test_values_cannot_control_the_terminal() -> None:
+    odd = {"escape": "\x1b[31mred\r\nline", "long": "x" * 500, "unprintable": Unprintable()}
+    lines = list(trace_tree([finished("root", 0, 1, attributes=odd)]))
+    assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 99}…", "   unprintable=<ValueError>"]
+
+
+intervals = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted), max_size=6)
+
+
+@given(intervals)
+def test_own_time_is_the_time_without_children(children: list[list[int]]) -> None:
+    parent = finished("parent", 20, 80)
+    below = sorted((finished("child", began, ended, "parent") for began, ended in children), key=lambda each: each[7])
+    busy = {moment for began, ended in children for moment in range(began, ended)}
+    assert own_time(parent, below) == len(set(range(20, 80)) - busy)
