@@ -56,5 +56,5 @@ class RequestMetricsFilter(Filter):
 def _has_trace(exchange: Exchange) -> bool:
     """Return whether the trace of the request is kept, here or, when no spans are recorded here, by the client."""
     if exchange.span is not None:
-        return exchange.is_trace_kept
+        return exchange.span.trace.is_kept
     return TRACEPARENT in exchange.headers and bool(exchange.trace_context.parent_id)

@@ -79,7 +79,6 @@ class TracingFilter(Filter):
             self._tracer.report_error(error, root, f"{method} {exchange.route}", method, exchange.path)
 
     def _export(self, exchange: Exchange, root: Span, error: BaseException | None, failed: bool) -> None:
-        exchange.is_trace_kept = True
         reason = ""
         if error is not None:
             reason = error_type(type(error))
@@ -122,5 +121,5 @@ class TracingFilter(Filter):
 
 def _cache_status(exchange: Exchange) -> list[str]:
     """Return the values of ``Cache-Status`` of the response, by which caches say what they did (RFC 9211)."""
-    headers = getattr(exchange, "response_headers", ())
+    headers = getattr(exchange, "current_headers", ())
     return [value.decode("latin-1") for name, value in headers if name == CACHE_STATUS]

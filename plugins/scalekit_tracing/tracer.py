@@ -41,6 +41,7 @@ class SamplingTracer:
         if not reason:
             trace.close()
             return False
+        trace.is_kept = True
         self._metrics.count_kept(reason)
         return True
 

@@ -42,15 +42,7 @@ class Exchange:
     is whether the client has disconnected, ``disconnected_early`` whether it had when the response started.
     ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an ``on_response_start`` may
     call ``replace_send`` to transform the messages of the application. In ``on_complete``, ``seconds`` is the time from
-    the request to the last byte of the response. ``span`` is the root of recorded spans, or None, and ``is_trace_kept``
-    whether they are exported.
-    ``added_headers`` are added to the response; ``response_headers`` is the complete list during
-    ``on_response_start``. ``status`` is 0 until a response starts. ``response_bytes`` and ``request_bytes`` count the
-    bodies. ``disconnected`` is whether the client has disconnected, ``disconnected_early`` whether it had when the
-    response started. ``is_local_response`` is true when a filter responds: its body is sent unchanged, while an
-    ``on_response_start`` may call ``replace_send`` to transform the messages of the application. In
-    ``on_complete``, ``seconds`` is the time from the request to the last byte of the response. ``span`` is the root of
-    recorded spans, or None, and ``is_trace_kept`` whether they are exported.
+    the request to the last byte of the response. ``span`` is the root of recorded spans, or None.
     """
 
     # Without slots, CPython moves the attributes of each later request that the first requests lack to a dictionary.
@@ -74,7 +66,6 @@ class Exchange:
         "early_headers",
         "headers",
         "is_local_response",
-        "is_trace_kept",
         "matched_path",
         "next_decision",
         "path",
@@ -117,7 +108,7 @@ class Exchange:
         self.headers, self.repeated = index_headers(scope["headers"], stage.indexed_names)
         self.added_headers = []
         self.status = self.response_bytes = self.request_bytes = self.next_decision = self.depth = 0
-        self.disconnected = self.disconnected_early = self.is_local_response = self.is_trace_kept = False
+        self.disconnected = self.disconnected_early = self.is_local_response = False
         self.seconds = self._ended = 0.0
         self._first_send = self._route = self._trace_context = self._replaced = self.span = None
         self.matched_path = self.pending = self.decided = self.takeover = None
@@ -169,10 +160,7 @@ class Exchange:
 
     def values(self, name: bytes) -> list[bytes]:
         """Return every value of the request header *name*, which ``request_headers`` of the filter must list."""
-        several = self.repeated.get(name)
-        if several is not None:
-            return several
-        return [self.headers[name]] if name in self.headers else []
+        return self.repeated.get(name) or ([self.headers[name]] if name in self.headers else [])
 
     def indexes(self, names: Iterable[bytes]) -> bool:
         """Return whether ``headers`` has the only value of each request header of *names* that the client sent."""
@@ -215,14 +203,17 @@ class Exchange:
         headers = self._unchanged_headers = self.current_headers = response.headers
         if self.added_headers:
             self.current_headers = [*headers, *self.added_headers]
+        self._call_response_starts(self.stage.response_starts[self.depth])
+        return self.current_headers
+
+    def _call_response_starts(self, starts: Sequence[Hook]) -> None:
         try:
-            for start in self.stage.response_starts[self.depth]:
+            for start in starts:
                 start(self)
         except BaseException:
             self.status = 0  # nothing has been sent
             self.discard_unsent()
             raise
-        return self.current_headers
 
     def replace_send(self, send: Send) -> Send:
         """Send the messages of this response with *send*, and return the function that it replaces.
@@ -286,13 +277,7 @@ class Exchange:
         self.current_headers = self._unchanged_headers = headers
         if self.added_headers or type(headers) is not list:
             self.current_headers = [*(headers or ()), *self.added_headers]
-        try:
-            for start in starts:
-                start(self)
-        except BaseException:
-            self.status = 0  # nothing has been sent
-            self.discard_unsent()
-            raise
+        self._call_response_starts(starts)
         if self.current_headers is headers:
             return message
         message = dict(message)

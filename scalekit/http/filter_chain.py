@@ -25,7 +25,6 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.http.stage import request_stage, websocket_stage
 from scalekit.http.trace_context import HEADERS
 from scalekit.http.websocket_exchange import WebSocketExchange
-from scalekit.telemetry.spans import SpanKind, SpanType
 from scalekit.telemetry.spans import CURRENT_SPAN, SpanKind, SpanType
 
 Progress = LocalResponse | asyncio.Future[Any] | None

@@ -55,15 +55,16 @@ class Trace:
     """The spans that this process records of one trace, below one local root.
 
     *context* has the ids of the trace and of the remote parent. ``records`` are :data:`SpanRecord`, in the order in
-    which they ended, ``dropped`` counts those above MAX_SPANS.
+    which they ended, ``dropped`` counts those above MAX_SPANS, and ``is_kept`` is whether they are exported.
     """
 
-    __slots__ = ("_limit", "_on_late", "context", "dropped", "records")
+    __slots__ = ("_limit", "_on_late", "context", "dropped", "is_kept", "records")
 
     def __init__(self, context: TraceContext) -> None:
         self.context = context
         self.records: list[SpanRecord] = []
         self.dropped = 0
+        self.is_kept = False
         self._limit = MAX_SPANS
         self._on_late: Callable[[SpanRecord], None] | None = None
 
