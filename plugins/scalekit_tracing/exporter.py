@@ -60,11 +60,11 @@ class ExportSink(Protocol[ItemIn]):
 class ExportMetrics(Protocol):
     """Counts what was exported and lost."""
 
-    def count_exported(self, size: int) -> None:
+    def count_exported(self, size: int, /) -> None:
         """Count what the server accepted."""
         ...
 
-    def count_lost(self, reason: str, size: int) -> None:
+    def count_lost(self, reason: str, size: int, /) -> None:
         """Count what was lost."""
         ...
 
