@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from scalekit import TRACE_CONTEXT, parse_trace_context
@@ -18,6 +20,7 @@ async def test_attempts_of_a_call() -> None:
         urls = [f"http://{HOST}:{closed}", stock.url]
         async with open_services(services={"inventory": urls}) as services:
             token = TRACE_CONTEXT.set(parse_trace_context([]))
+            body: dict[str, Any] = {}
             with recorded_spans() as spans:
                 for _ in range(8):
                     async with services.client("inventory").get("/stock?key=secret") as response:
