@@ -15,6 +15,7 @@ from scalekit.app_loader import load_target
 from scalekit.chain_links import entry_links, layer_links, public_routes
 from scalekit.config.document import Source
 from scalekit.context import Context
+from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES
 from scalekit.errors import ConfigError, PluginError, StartError
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
@@ -33,6 +34,7 @@ from scalekit.http.router import (
 from scalekit.http.static_files.routes import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget
+from scalekit.log_level.overrides import OVERRIDES, ProcessOverrides
 from scalekit.message_hub import WORKER_HUB, WorkerHub
 from scalekit.operator_pages import operator_pages
 from scalekit.plugins import missing_package
@@ -95,6 +97,9 @@ def prepare(settings: Settings) -> Prepared:
     worker_queries.register(TOPIC, memory_query_handler())
     context.provide(WORKER_QUERIES, worker_queries)
     context.provide(WORKER_HUB, WorkerHub())
+    overrides = ProcessOverrides()
+    context.provide(OVERRIDES, overrides)
+    context.provide(LOG_LEVEL_OVERRIDES, overrides)
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
 

@@ -1,4 +1,4 @@
-"""The host's operator pages below ``/-/``: the index, and memory."""
+"""The host's operator pages below ``/-/``: the index, memory, and log levels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from starlette.types import Scope
 from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.problem import ProblemResponse
 from scalekit.http.router import OPERATORS, ManagementRoute, is_for_operators, path_of
+from scalekit.log_level.page import PATH as LOG_LEVEL
+from scalekit.log_level.page import log_level
 from scalekit.runner.memory import heap_growth
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.settings import Settings
@@ -34,12 +36,16 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
         return []
     theirs = [route for routes in by_plugin.values() for route in routes if _is_page(route)]
     health = settings.health.path
-    paths = sorted({MEMORY, health, f"{health}/live", f"{health}/ready", *map(path_of, theirs)})
+    paths = sorted({MEMORY, LOG_LEVEL, health, f"{health}/live", f"{health}/ready", *map(path_of, theirs)})
 
     async def index(request: Request) -> bytes:
         return orjson.dumps({"pages": paths}, option=orjson.OPT_INDENT_2)
 
-    return [_page(INDEX, admits, index), _page(MEMORY, admits, _memory)]
+    return [
+        _page(INDEX, admits, index),
+        _page(MEMORY, admits, _memory),
+        _page(LOG_LEVEL, admits, log_level, ("GET", "POST")),
+    ]
 
 
 def _is_page(route: BaseRoute) -> bool:
@@ -50,7 +56,9 @@ async def _memory(request: Request) -> bytes:
     return await WORKER_QUERIES(request).run_in_all(heap_growth.TOPIC)
 
 
-def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> ManagementRoute:
+def _page(
+    path: str, admits: Callable[[Scope], bool], content: Content, methods: Sequence[str] = ("GET",)
+) -> ManagementRoute:
     async def page(request: Request) -> Response:
         if not admits(request.scope):
             return ProblemResponse(
@@ -58,4 +66,4 @@ def _page(path: str, admits: Callable[[Scope], bool], content: Content) -> Manag
             )
         return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
 
-    return ManagementRoute(path, page)
+    return ManagementRoute(path, page, methods=methods)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -30,10 +29,10 @@ class LevelThreshold(NamedTuple):
 class LevelThresholds:
     """Thresholds of loggers: that of the nearest ancestor in *levels*, else *level*."""
 
-    def __init__(self, level: Level, levels: Mapping[str, Level], tail_sampling: bool) -> None:
-        number = logging.getLevelName(level)
+    def __init__(self, level: str, levels: Mapping[str, str], tail_sampling: bool) -> None:
+        number = NUMBERS[level.lower()]
         self.default = LevelThreshold(number, DEBUG if tail_sampling else number)
-        self.by_logger = {name: logging.getLevelName(each) for name, each in levels.items()}
+        self.by_logger = {name: NUMBERS[each.lower()] for name, each in levels.items()}
         self.lowest = min([self.default.buffer, *self.by_logger.values()])
         self._cache: dict[str, LevelThreshold] = {}
 

@@ -33,8 +33,7 @@ class LogPipeline:
         fields = {"service": config.service} if config.service else {}
         self.config = config
         self.formatter = JsonFormatter({**fields, **config.fields}, Redactor(config.redact, redact))
-        self.thresholds = LevelThresholds(config.level, config.levels, config.tail is not None)
-        self.min_status = self._min_status()
+        self.override_levels({})
         self.tail_sampler = (
             TailSampler(config.tail.lines, config.tail.memory, float(config.tail.slow_threshold))
             if config.tail
@@ -44,6 +43,13 @@ class LogPipeline:
         self.write: Callable[[bytes], None] = _discard
         self.write_access: Callable[[AccessRecord], None] = _discard
         self._writer: BackgroundWriter | None = None
+
+    def override_levels(self, levels: Mapping[str, str]) -> None:
+        """Use *levels*, names by logger and that of all others under an empty one, instead of configured ones."""
+        others = {name: level for name, level in levels.items() if name}
+        default = levels.get("", self.config.level)
+        self.thresholds = LevelThresholds(default, {**self.config.levels, **others}, self.config.tail is not None)
+        self.min_status = self._min_status()
 
     def start(self, counter: LineCounter) -> None:
         """Open the sinks and start the writer; raises StartError when a file cannot be opened."""

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import WORKER, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit.contracts import LOG_LEVEL_OVERRIDES
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.filters import AccessLogFilter
 from scalekit_logging.metrics import LoggingMetrics
 from scalekit_logging.pipeline import LogPipeline, verify_directory
-from scalekit_logging.setup import install, remove
+from scalekit_logging.setup import PipelineLevels, install, remove
 
 PIPELINE: Key[LogPipeline] = Key("pipeline", plugin="logging")
 
@@ -38,7 +39,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         pipeline.start(LoggingMetrics(context.get(TELEMETRY)))
         install(pipeline)
         try:
-            yield
+            with context.get(LOG_LEVEL_OVERRIDES).applied_to(PipelineLevels(pipeline)):
+                yield
         finally:
             remove(pipeline)
             await asyncio.to_thread(pipeline.stop)

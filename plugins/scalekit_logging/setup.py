@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import ExitStack
 from logging.handlers import QueueHandler
 from threading import Lock
@@ -22,6 +22,7 @@ from scalekit_logging.structlog_import import structlog
 
 _pipelines: list[LogPipeline] = []
 _undo = ExitStack()
+_undo_levels = ExitStack()
 _lock = Lock()
 
 
@@ -61,15 +62,41 @@ def remove(pipeline: LogPipeline) -> None:
         _apply()
 
 
+class PipelineLevels:
+    """The levels of *pipeline*, and of the loggers while it receives the events."""
+
+    def __init__(self, pipeline: LogPipeline) -> None:
+        self._pipeline = pipeline
+        config = pipeline.config
+        self.configured = {name: level.lower() for name, level in {"": config.level, **config.levels}.items()}
+
+    def override(self, levels: Mapping[str, str]) -> None:
+        """Use *levels* instead of configured ones."""
+        self._pipeline.override_levels(levels)
+        with _lock:
+            if _pipelines[-1:] == [self._pipeline]:
+                _apply_levels(self._pipeline)
+
+
 def _apply() -> None:
+    _undo_levels.close()
     _undo.close()
     if _pipelines:
         pipeline = _pipelines[-1]
         _configure_root(pipeline)
         _redirect_other_loggers(pipeline)
-        for name, number in pipeline.thresholds.by_logger.items():
-            _set_level(logging.getLogger(name), number)
         _configure_structlog(pipeline)
+        _apply_levels(pipeline)
+
+
+def _apply_levels(pipeline: LogPipeline) -> None:
+    """Set the levels of the loggers, so that they make no events that *pipeline* drops."""
+    _undo_levels.close()
+    _set_level(logging.getLogger(), pipeline.thresholds.default.buffer)
+    for name, number in pipeline.thresholds.by_logger.items():
+        _set_level(logging.getLogger(name), number)
+    _undo_levels.callback(_filter_below, 0)
+    _filter_below(pipeline.thresholds.lowest)
 
 
 def _configure_root(pipeline: LogPipeline) -> None:
@@ -78,7 +105,6 @@ def _configure_root(pipeline: LogPipeline) -> None:
     handler = PipelineHandler(pipeline)
     root.addHandler(handler)
     _undo.callback(root.removeHandler, handler)
-    _set_level(root, pipeline.thresholds.default.buffer)
 
 
 def _redirect_other_loggers(pipeline: LogPipeline) -> None:
@@ -88,7 +114,9 @@ def _redirect_other_loggers(pipeline: LogPipeline) -> None:
             _undo.callback(setattr, logger, "propagate", logger.propagate)
             logger.propagate = True
     if pipeline.config.access:
-        _set_level(logging.getLogger("uvicorn.access"), CRITICAL + 1)
+        access = logging.getLogger("uvicorn.access")
+        _undo.callback(access.setLevel, access.level)
+        access.setLevel(CRITICAL + 1)
 
 
 def _remove_console_handlers(logger: logging.Logger) -> bool:
@@ -117,7 +145,7 @@ def _is_standard_stream(stream: Any) -> bool:
 
 
 def _set_level(logger: logging.Logger, number: int) -> None:
-    _undo.callback(logger.setLevel, logger.level)
+    _undo_levels.callback(logger.setLevel, logger.level)
     logger.setLevel(number)
 
 
@@ -125,8 +153,6 @@ def _configure_structlog(pipeline: LogPipeline) -> None:
     before: dict[str, Any] = structlog.get_config()
     restore: Callable[..., None] = structlog.configure if structlog.is_configured() else _reset
     _undo.callback(restore, **before)
-    _undo.callback(_filter_below, 0)
-    _filter_below(pipeline.thresholds.lowest)
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _forward],
         wrapper_class=BoundLogger,

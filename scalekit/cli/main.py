@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "scalekit.cli.check:check",
     "config": "scalekit.cli.config:config",
     "get": "scalekit.cli.get:get",
+    "log-level": "scalekit.cli.log_level:log_level",
     "new": "scalekit.cli.new:new",
     "plugins": "scalekit.cli.plugins:plugins",
     "routes": "scalekit.cli.routes:routes",

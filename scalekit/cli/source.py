@@ -120,6 +120,16 @@ def source_from_argv(ctx: click.Context) -> FileSource:
     return FileSource(file, tuple(overrides))
 
 
+class ConfigCommand(click.Command):
+    """A command that takes the file after its own arguments, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse *args*; a file at their end is the value of ``--config``."""
+        if args and _is_file_name(args[-1]) and not _is_value(self, args):
+            args = ["--config", args[-1], *args[:-1]]
+        return super().parse_args(ctx, args)
+
+
 class ConfigGroup(click.Group):
     """A group of commands that read the file: each accepts ``-c FILE``, ``--set``, and FILE after its arguments."""
 

@@ -22,6 +22,7 @@ from scalekit.contracts.database import (
     Values,
 )
 from scalekit.contracts.limits import LIMITS, Limits
+from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
@@ -39,6 +40,7 @@ __all__ = [
     "DATABASE",
     "DATABASES",
     "LIMITS",
+    "LOG_LEVEL_OVERRIDES",
     "QUEUE",
     "READS",
     "SERVICES",
@@ -59,6 +61,8 @@ __all__ = [
     "Instance",
     "IssuedTokens",
     "Limits",
+    "LogLevelOverrides",
+    "LogLevels",
     "Message",
     "PublishFailed",
     "Queue",

@@ -65,5 +65,5 @@ async def test_the_index_lists_the_pages_for_operators(server: dict[str, Any], s
         response = await request(app, "/-/", state=state)
     assert response.status == status
     if status == 200:
-        pages = ["/-/memory", "/-/visits", "/health", "/health/live", "/health/ready"]
+        pages = ["/-/log-level", "/-/memory", "/-/visits", "/health", "/health/live", "/health/ready"]
         assert orjson.loads(response.body) == {"pages": pages}

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 import structlog
 
 from scalekit import ConfigError, create_app
+from scalekit.contracts import LOG_LEVEL_OVERRIDES
+from scalekit.log_level.overrides import Change, Override, ProcessOverrides
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
 from tests.logging.log_capture import Line, logging_app, logging_host, read
@@ -262,3 +265,39 @@ async def test_a_directory_that_is_not_writable_stops_the_start(tmp_path: Path) 
 def test_invalid_values_are_reported_with_their_key(table: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         create_app({"plugins": {"logging": table}}, app=bare_application)
+
+
+@pytest.mark.anyio
+async def test_an_override_changes_loggers_of_both_libraries_and_its_end_restores_them(tmp_path: Path) -> None:
+    def log_all(event: str) -> None:
+        for name in ("shop", "noisy", "noisy.part"):
+            logging.getLogger(name).debug("std %s %s", event, name)
+            structlog.get_logger(name).debug(f"structlog {event} {name}")
+
+    async with logging_app(bare_application, tmp_path, levels={"noisy": "warning"}) as (host, _):
+        overrides = host.context.get(LOG_LEVEL_OVERRIDES)
+        assert isinstance(overrides, ProcessOverrides)
+        end = monotonic() + 3600
+        log_all("0")
+        await overrides.change(Change("", Override("debug", end)))
+        log_all("1")
+        await overrides.change(Change("noisy.part", Override("debug", end)))
+        log_all("2")
+        await overrides.change(Change(None, None))
+        log_all("3")
+    found = [event for event in events(tmp_path / "combined.log") if event.startswith(("std", "structlog"))]
+    shop = [f"{library} {event} shop" for event in "12" for library in ("std", "structlog")]
+    assert found == [*shop, "std 2 noisy.part", "structlog 2 noisy.part"]
+
+
+@pytest.mark.anyio
+async def test_an_override_decides_which_requests_have_an_access_line(tmp_path: Path) -> None:
+    async with logging_app(bare_application, tmp_path, level="error") as (host, state):
+        overrides = host.context.get(LOG_LEVEL_OVERRIDES)
+        assert isinstance(overrides, ProcessOverrides)
+        await request(host, "/0", state=state)
+        await overrides.change(Change("scalekit.access", Override("info", monotonic() + 3600)))
+        await request(host, "/1", state=state)
+        await overrides.change(Change(None, None))
+        await request(host, "/2", state=state)
+    assert [line["path"] for line in read(tmp_path / "combined.log") if line["event"] == "request"] == ["/1"]

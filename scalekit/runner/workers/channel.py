@@ -15,7 +15,7 @@ MAX_MESSAGE_SIZE = 64 * 2**20
 
 
 class MessageKind(Enum):
-    """The kinds of message; both sides send HUB, workers the next six, the supervisor the others."""
+    """The kinds of message; both sides send HUB, workers the next seven, the supervisor the others."""
 
     HUB = b"h"
     READY = b"r"
@@ -24,11 +24,13 @@ class MessageKind(Enum):
     TOTAL_REQUEST = b"w"
     QUERY_ALL = b"k"
     QUERY_RESULT = b"y"
+    LOG_LEVEL_CHANGE = b"c"
     METRICS_REQUEST = b"q"
     TOTAL = b"t"
     LOG = b"l"
     QUERY = b"i"
     QUERY_ALL_RESULT = b"s"
+    LOG_LEVELS = b"v"
     RETIRE = b"e"
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from scalekit.config.tables import Server
+from scalekit.log_level.overrides import OverrideRegistry
 from scalekit.runner.memory.usage import available_memory, memory_in_use
 from scalekit.runner.server.unix_listener import remove_files
 from scalekit.runner.service_manager import ServiceManager
@@ -69,6 +70,7 @@ class Supervisor:
         self._metrics = MetricsAggregator(self._workers)
         self._hub = HubServer()
         self._queries = QueryCoordinator(self._workers)
+        self._overrides = OverrideRegistry()
         self._slots = [
             WorkerSlot(str(number), self._spawn, self._on_end, self._on_failure)
             for number in range(1, (table.workers or 1) + 1)
@@ -114,7 +116,9 @@ class Supervisor:
         self._begin(self._reload_on_sighup())
 
     async def _spawn(self, slot: str, generation: int) -> WorkerProcess:
-        return await spawn((slot, generation), self._launcher.launch, self._on_message)
+        worker = await spawn((slot, generation), self._launcher.launch, self._on_message)
+        worker.send_log_levels(self._overrides.current())
+        return worker
 
     def any_worker(self) -> WorkerProcess | None:
         """Return the serving worker with the latest message, or None when no message is recent."""
@@ -192,6 +196,10 @@ class Supervisor:
             self._begin(self._query_all(worker, message.content))
         elif message.kind is MessageKind.QUERY_RESULT:
             self._queries.receive(message.content)
+        elif message.kind is MessageKind.LOG_LEVEL_CHANGE:
+            overrides = self._overrides.change(message.content)
+            for each in self._workers():
+                each.send_log_levels(overrides)
 
     async def _query_all(self, worker: WorkerProcess, query: bytes) -> None:
         query_id, topic = query[: QUERY_ID.size], query[QUERY_ID.size :]

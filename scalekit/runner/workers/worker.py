@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from scalekit.host import Host
+from scalekit.log_level.overrides import OVERRIDES
 from scalekit.message_hub import WORKER_HUB
 from scalekit.runner.server.graceful_shutdown import GracefulServer
 from scalekit.runner.server.server_process import run, server_config
@@ -20,8 +21,13 @@ from scalekit.telemetry import TELEMETRY
 def run_worker(host: Host, args: WorkerArgs) -> int:
     """Serve *host* as the worker of *args* until the supervisor or a signal stops it; return the exit status."""
     context = host.context
-    resources = context.get(TELEMETRY), context.get(WORKER_QUERIES), context.get(WORKER_HUB)
-    control = WorkerControl(socket.socket(fileno=args.control), *resources)
+    control = WorkerControl(
+        socket.socket(fileno=args.control),
+        context.get(TELEMETRY),
+        context.get(WORKER_QUERIES),
+        context.get(WORKER_HUB),
+        context.get(OVERRIDES),
+    )
     server = WorkerServer(server_config(host), host, control, args.slot)
     return run(server, [socket.socket(fileno=fd) for fd in args.listeners])
 

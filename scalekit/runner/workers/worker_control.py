@@ -7,8 +7,10 @@ import logging
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 
+from scalekit.log_level.overrides import ProcessOverrides
 from scalekit.message_hub import WorkerHub
 from scalekit.runner.workers.channel import Channel, MessageKind
 from scalekit.runner.workers.log_forwarder import log_forwarded
@@ -29,12 +31,20 @@ QUERY_ALL_TIMEOUT = QUERY_TIMEOUT + 1.0
 class WorkerControl:
     """The connection of a worker to its supervisor."""
 
-    def __init__(self, end: socket.socket, telemetry: Telemetry, queries: WorkerQueries, hub: WorkerHub) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        telemetry: Telemetry,
+        queries: WorkerQueries,
+        hub: WorkerHub,
+        overrides: ProcessOverrides,
+    ) -> None:
         self._end = end
         self._telemetry = telemetry
         self._queries = queries
         self._hub = hub
         self._hub_client = SupervisorHub(hub, self._send_hub_frame, self._unsent)
+        self._overrides = overrides
         self._channel: Channel | None = None
         self._query_ids = count()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
@@ -47,6 +57,7 @@ class WorkerControl:
         self._telemetry.gather = self.total
         self._queries.query_supervisor = self.query_all
         self._hub.client = self._hub_client
+        self._overrides.forward = partial(channel.send, MessageKind.LOG_LEVEL_CHANGE)
         tasks = [
             asyncio.create_task(self._send_heartbeats(channel)),
             asyncio.create_task(self._handle_messages(channel, retire, orphaned)),
@@ -121,6 +132,8 @@ class WorkerControl:
                 self._resolve(message.content)
             elif message.kind is MessageKind.QUERY:
                 self._start_query(channel, message.content)
+            elif message.kind is MessageKind.LOG_LEVELS:
+                self._overrides.receive(message.content)
             elif message.kind is MessageKind.LOG:
                 log_forwarded(message.content)
         orphaned()

@@ -234,6 +234,7 @@ def test_routes_are_listed_with_their_owners(run: Run, tmp_path: Path) -> None:
         ["/visits/{name}", "GET, HEAD", "visits", "public"],
         ["/-/", "GET, HEAD", "host", "127.0.0.1:9100"],
         ["/-/memory", "GET, HEAD", "host", "127.0.0.1:9100"],
+        ["/-/log-level", "GET, HEAD, POST", "host", "127.0.0.1:9100"],
         ["/api/data", "POST", "application", "public"],
         ["/ws", "WEBSOCKET", "application", "public"],
     ]

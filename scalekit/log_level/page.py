@@ -1,0 +1,125 @@
+"""The operator page of the log levels: GET shows them, POST overrides them in all workers."""
+
+from __future__ import annotations
+
+import logging
+import re
+from time import monotonic
+from typing import Any
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from scalekit.config.types import Duration
+from scalekit.contracts.log_levels import LogLevels
+from scalekit.log_level.overrides import LEVELS, OVERRIDES, Change, Override, ProcessOverrides
+
+logger = logging.getLogger("scalekit")
+
+PATH = "/-/log-level"
+MAX_BODY = 4096
+"""Bytes of a request body."""
+MAX_OVERRIDES = 100
+MAX_DURATION = Duration("24h")
+DEFAULT_DURATION = "10m"
+LOGGER = re.compile(r"[!-~]{1,200}")
+
+
+async def log_level(request: Request) -> bytes:
+    """Return the levels and their overrides as JSON, after the change that a POST asks for.
+
+    Raises HTTPException when the request is malformed or no plugin has levels.
+    """
+    overrides = OVERRIDES(request)
+    levels = overrides.levels
+    if levels is None:
+        raise HTTPException(404, "no plugin controls the levels of the log; add the table [plugins.logging]")
+    if request.method == "POST":
+        await _change(request, overrides)
+    return _describe(levels, overrides)
+
+
+async def _change(request: Request, overrides: ProcessOverrides) -> None:
+    # Pages of other sites can send forms from an operator's browser, but not JSON.
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "expected Content-Type: application/json")
+    try:
+        change = parse_change(await _read(request))
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+    if change.override and len({*overrides.active, change.logger}) > MAX_OVERRIDES:
+        raise HTTPException(409, f"there are {MAX_OVERRIDES} overrides; reset one of them")
+    if change.override:
+        _log_change(request, change)  # before a level that hides it
+    try:
+        await overrides.change(change)
+    except TimeoutError:
+        raise HTTPException(503, "the supervisor does not respond; try again") from None
+    if not change.override:
+        _log_change(request, change)
+
+
+async def _read(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, f"expected a body of {MAX_BODY} bytes at most")
+    return body
+
+
+def parse_change(body: bytes) -> Change:
+    """Return the change in *body*, JSON with ``level``, ``logger`` and ``for``; raises ValueError with the remedy.
+
+    ``level`` is ``reset`` to remove the override of ``logger``, or without it all.
+    """
+    try:
+        fields: Any = orjson.loads(body)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or not fields.keys() <= {"level", "logger", "for"}:
+        raise ValueError('expected a JSON object such as {"level": "debug", "logger": "shop", "for": "10m"}')
+    level, name = fields.get("level"), fields.get("logger")
+    if level != "reset" and level not in LEVELS:
+        raise ValueError(f"level: expected {', '.join(LEVELS)} or reset, got {level!r}")
+    if name is not None and not (isinstance(name, str) and LOGGER.fullmatch(name)):
+        raise ValueError(f"logger: expected a name such as shop.orders, got {name!r}")
+    if level == "reset":
+        return Change(name, None)
+    return Change(name or "", Override(level, monotonic() + _parse_duration(fields.get("for", DEFAULT_DURATION))))
+
+
+def _parse_duration(text: object) -> float:
+    try:
+        duration = Duration(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError(f"for: expected a duration such as {DEFAULT_DURATION}, got {text!r}") from None
+    if not 0 < duration <= MAX_DURATION:
+        raise ValueError(f"for: expected a duration above zero and up to {MAX_DURATION}, got {text!r}")
+    return duration
+
+
+def _log_change(request: Request, change: Change) -> None:
+    """Log who changed what, at a level that the configuration does not hide."""
+    client = request.client.host if request.client else "a local socket"
+    action = "reset"
+    if change.override:
+        action = f"set to {change.override.level} for {Duration(f'{change.override.end - monotonic():.0f}s')}"
+    logger.log(
+        max(logging.WARNING, logger.getEffectiveLevel()),
+        "log level of %s %s by %s (%.100r)",
+        change.logger or "all loggers",
+        action,
+        client,
+        request.headers.get("user-agent", ""),
+    )
+
+
+def _describe(levels: LogLevels, overrides: ProcessOverrides) -> bytes:
+    now = monotonic()
+    active = {
+        name: {"level": each.level, "remaining_seconds": round(each.end - now, 1)}
+        for name, each in overrides.active.items()
+    }
+    return orjson.dumps({"levels": dict(levels.configured), "overrides": active}, option=orjson.OPT_INDENT_2)
