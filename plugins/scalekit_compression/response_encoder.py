@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 from starlette.types import Message
 
@@ -74,6 +75,7 @@ class ResponseEncoder:
         self._exchange.response_bytes += len(encoded) - len(body)
         if not more:
             self._exchange.client_send = self._send  # the two would keep each other alive
+            self._exchange.ended = perf_counter()
         await self._send({**message, "body": encoded})
 
     def _count(self, size: int, more: bool) -> None:

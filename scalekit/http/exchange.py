@@ -47,7 +47,6 @@ class Exchange:
 
     # Without slots, CPython moves the attributes of each later request that the first requests lack to a dictionary.
     __slots__ = (
-        "_ended",
         "_first_send",
         "_replaced",
         "_route",
@@ -64,6 +63,7 @@ class Exchange:
         "disconnected",
         "disconnected_early",
         "early_headers",
+        "ended",
         "headers",
         "is_local_response",
         "matched_path",
@@ -109,7 +109,7 @@ class Exchange:
         self.added_headers = []
         self.status = self.response_bytes = self.request_bytes = self.next_decision = self.depth = 0
         self.disconnected = self.disconnected_early = self.is_local_response = False
-        self.seconds = self._ended = 0.0
+        self.seconds = self.ended = 0.0
         self._first_send = self._route = self._trace_context = self._replaced = self.span = None
         self.matched_path = self.pending = self.decided = self.takeover = None
         self.early_headers = ()
@@ -219,7 +219,8 @@ class Exchange:
         """Send the messages of this response with *send*, and return the function that it replaces.
 
         An ``on_response_start`` calls this. While *send* holds the start message, it sets ``status`` to 0: a failure
-        becomes another response. It restores ``status`` when it sends that message, ``client_send`` after the last one.
+        becomes another response. It restores ``status`` when it sends that message. Before the last one it restores
+        ``client_send``, and sets ``ended`` when its work took time.
         """
         replaced = self.client_send
         if self._first_send is None:
@@ -235,11 +236,11 @@ class Exchange:
         if not self.status:
             self.response_bytes = 0
             self.is_local_response = False
-            self._ended = 0.0
+            self.ended = 0.0
 
     def complete(self, error: BaseException | None) -> None:
         """Call ``on_complete`` of the filters; *error* is the exception of the application, or None."""
-        self.seconds = (self._ended or perf_counter()) - self.began
+        self.seconds = (self.ended or perf_counter()) - self.began
         for complete in self.stage.completions[self.depth]:
             try:
                 complete(self, error)
@@ -262,7 +263,7 @@ class Exchange:
         if kind == "http.response.body":
             self.response_bytes += len(message.get("body", b""))
             if not message.get("more_body"):
-                self._ended = perf_counter()
+                self.ended = perf_counter()
         elif kind == "http.response.start":
             self.status = message["status"]
             self.disconnected_early = self.disconnected

@@ -11,7 +11,10 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import create_app
+from scalekit.http import exchange
 from scalekit.testing import running
+from scalekit_compression import response_encoder
+from scalekit_compression.encoders import GzipEncoder
 
 pytestmark = pytest.mark.anyio
 
@@ -241,3 +244,23 @@ async def test_a_304_of_a_response_that_is_left_alone_is_left_alone(extra: tuple
     found = await response(app, headers=[*GZIP, (b"if-none-match", b'W/"a"')])
     assert found[0]["headers"][:2] == [(b"etag", b'"a"'), extra]
     assert b"vary" not in fields_of(found)
+
+
+@pytest.mark.parametrize("messages", [({"body": TEXT},), ({"body": TEXT, "more_body": True}, {"body": b""})])
+async def test_the_duration_of_a_request_includes_the_time_of_compression(
+    messages: Sequence[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1.0
+    finish = GzipEncoder.finish
+
+    def slow_finish(encoder: GzipEncoder) -> bytes:
+        nonlocal now
+        now += 100.0
+        return finish(encoder)
+
+    monkeypatch.setattr(GzipEncoder, "finish", slow_finish)
+    for module in (exchange, response_encoder):
+        monkeypatch.setattr(module, "perf_counter", lambda: now)
+    _, page = await responses(application((TYPE,), *messages))
+    (seconds,) = [line for line in page.splitlines() if line.startswith("http_request_duration_seconds_sum")]
+    assert float(seconds.split()[-1]) == 100.0
