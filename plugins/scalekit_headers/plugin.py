@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalekit import Context, Layer, LayeredFilter, Table, hookimpl
+from scalekit.contracts import CSRF_PROTECTION
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_headers import metrics
 from scalekit_headers.config import HeadersConfig
@@ -28,6 +29,7 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     sets = header_sets(config)
     filters = [LayeredFilter(Layer.EDGE, HeadersFilter(sets))]
     if config.csrf_protection:
+        context.shared(CSRF_PROTECTION, lambda: True)
         csrf = CsrfFilter(config.csrf_trusted_origins, CsrfMetrics(context.get(TELEMETRY)))
         filters.append(LayeredFilter(Layer.EDGE, csrf))
     return [*filters, LayeredFilter(Layer.RESOURCES, NonceFilter(sets))]

@@ -102,8 +102,13 @@ def _build_lifetimes(config: JwtConfig) -> TokenLifetimes:
     return TokenLifetimes(config.access_ttl, config.refresh_ttl, config.rotation_grace, config.leeway)
 
 
+def has_fingerprint(config: JwtConfig) -> bool:
+    """Return whether *config* binds tokens to a cookie."""
+    return config.fingerprint and config.sender_constraint != "dpop"
+
+
 def _build_fingerprint(config: JwtConfig) -> FingerprintCookie | None:
-    if not config.fingerprint or config.sender_constraint == "dpop":
+    if not has_fingerprint(config):
         return None
     return FingerprintCookie(not config.insecure_cookie, config.refresh_ttl)
 

@@ -22,13 +22,19 @@ from scalekit import (
     hookimpl,
     warn_about_multiple_processes,
 )
-from scalekit.contracts import DATABASE, TOKENS
+from scalekit.contracts import CSRF_RISKS, DATABASE, TOKENS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_jwt import metrics
 from scalekit_jwt.challenges import BEARER_CHALLENGE, CHALLENGE, DPOP_CHALLENGE
 from scalekit_jwt.commands import commands
 from scalekit_jwt.config import JwtConfig
-from scalekit_jwt.factory import JwtComponents, open_components, uses_memory_store, verify_prerequisites
+from scalekit_jwt.factory import (
+    JwtComponents,
+    has_fingerprint,
+    open_components,
+    uses_memory_store,
+    verify_prerequisites,
+)
 from scalekit_jwt.filters import AuthenticationFilter
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import AccessPolicy
@@ -39,6 +45,8 @@ logger = logging.getLogger("scalekit.jwt")
 
 CONSEQUENCE = "a token revoked in one process stays valid in the others"
 REMEDY = "turn on [plugins.pool] to store them in the database, or set redis_url"
+
+RISK = "logins that pages of other sites send replace the cookie of plugins.jwt.fingerprint"
 
 AUTHENTICATION: Key[AuthenticationFilter] = Key("authentication", plugin="jwt")
 COMPONENTS: Key[JwtComponents] = Key("token components", plugin="jwt")
@@ -96,6 +104,8 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
             path,
             path,
         )
+    if has_fingerprint(context.config(JwtConfig)):
+        context.shared(CSRF_RISKS, list).append(RISK)
     return [LayeredFilter(Layer.AUTHENTICATE, authentication)]
 
 

@@ -12,6 +12,7 @@ import orjson
 
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
 from scalekit.config.password_mask import mask_passwords
+from scalekit.csrf_warning import csrf_warnings
 from scalekit.errors import ConfigError, ScalekitError
 from scalekit.terminal import print_error, print_traceback
 
@@ -26,6 +27,7 @@ class CheckReport:
     """The result of a check; *status* is the exit status with which `scalekit run` would fail, or 0."""
 
     status: int = 0
+    warnings: list[str] = field(default_factory=list)
     problems: list[Any] = field(default_factory=list)
     plugins: int = 0
     checks: list[Check] = field(default_factory=list)
@@ -52,7 +54,13 @@ def check(ctx: click.Context, source: FileSource, connect: bool, as_json: bool) 
     for each in report.errors if ctx.meta.get(TRACEBACK) else ():
         print_traceback(each)
     if as_json:
-        content = {"version": 1, "status": report.status_name, "problems": report.problems, "checks": report.checks}
+        content = {
+            "version": 1,
+            "status": report.status_name,
+            "problems": report.problems,
+            "warnings": report.warnings,
+            "checks": report.checks,
+        }
         click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
     else:
         _print(source, report)
@@ -65,6 +73,7 @@ def _check(source: FileSource, connect: bool) -> CheckReport:
     try:
         host = source.host()
         report.plugins = len(host.settings.plugins.names)
+        report.warnings = csrf_warnings(host.context, host.target) if host.settings.server.role == "web" else []
         logging.disable(logging.WARNING)  # the report contains these messages
         asyncio.run(_check_host(host, connect, report))
     except ConfigError as mistakes:
@@ -98,6 +107,8 @@ def _print(source: FileSource, report: CheckReport) -> None:
         raise ConfigError(report.problems)
     if not report.status or report.checks or report.skipped:
         click.echo(f"{source.file}: valid; {report.plugins} plugin{'s' * (report.plugins != 1)}")
+    for warning in report.warnings:
+        click.echo(f"{click.style('warning', fg='yellow')}: {warning}")
     for problem in report.problems:
         print_error(problem["message"])
     for name in report.skipped:

@@ -84,6 +84,8 @@ def _address(server: Server) -> tuple[str, int]:
     if server.management_address is None and not (server.operator_networks or server.operator_token):
         raise click.ClickException("the service has no operator pages; set server.management_address in the file")
     host, port = split_address(server.management_address) if server.management_address else (server.host, server.port)
+    if server.tls is not None and server.management_address is None:
+        raise click.ClickException("the public address is served with TLS; set server.management_address in the file")
     if not port:
         raise click.ClickException("server.port = 0 is chosen at the start; set server.management_address in the file")
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(host, host), port

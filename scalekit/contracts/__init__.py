@@ -4,6 +4,7 @@ from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage,
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
 from scalekit.contracts.consumers import Consumer, Consumers, Message, PublishFailed, to_seconds, validate_message_name
+from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
 from scalekit.contracts.database import (
     CONSISTENCY_TOKENS,
     DATABASE,
@@ -37,6 +38,8 @@ __all__ = [
     "CONSISTENCY",
     "CONSISTENCY_HEADER",
     "CONSISTENCY_TOKENS",
+    "CSRF_PROTECTION",
+    "CSRF_RISKS",
     "DATABASE",
     "DATABASES",
     "LIMITS",

@@ -308,3 +308,34 @@ def test_connect_starts_the_application_too(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "the application did not start: " in result.stderr
     assert "no licence" in result.stderr
+
+
+DJANGO = """
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+
+settings.configure(SECRET_KEY="s", ROOT_URLCONF=__name__, MIDDLEWARE=[{}], LOGGING_CONFIG=None)
+urlpatterns = []
+app = get_asgi_application()
+"""
+DJANGO_SESSIONS = '"django.contrib.sessions.middleware.SessionMiddleware"'
+DJANGO_CSRF = '"django.middleware.csrf.CsrfViewMiddleware"'
+
+
+def test_check_warns_about_cookies_without_csrf_protection_and_succeeds(run: Run, tmp_path: Path) -> None:
+    jwt = f'[app]\ntarget = "service:app"\n[plugins.jwt]\nsecret = "{32 * "s"}"\n'
+    result = run("check", toml=jwt)
+    lines = result.stdout.splitlines()
+    assert (result.returncode, lines[0]) == (0, "scalekit.toml: valid; 1 plugin")
+    assert lines[1].startswith("warning: logins that pages of other sites send replace the cookie of plugins.jwt.fing")
+    assert lines[1].endswith("set csrf_protection = true in [plugins.headers]")
+    assert len(lines) == 2
+    report = json.loads(run("check", "--json").stdout)
+    assert (report["status"], report["warnings"]) == ("ok", [lines[1].removeprefix("warning: ")])
+    assert "warning" not in run("check", toml=jwt + "[plugins.headers]\ncsrf_protection = true\n").stdout
+    assert "warning" not in run("check", "--set", "server.role=worker", toml=jwt).stdout
+    (tmp_path / "service.py").write_text(DJANGO.format(DJANGO_SESSIONS))
+    application = '[app]\ntarget = "service:app"\n'
+    assert "warning: pages of other sites can send requests in the session" in run("check", toml=application).stdout
+    (tmp_path / "service.py").write_text(DJANGO.format(f"{DJANGO_SESSIONS}, {DJANGO_CSRF}"))
+    assert "warning" not in run("check", toml=application).stdout

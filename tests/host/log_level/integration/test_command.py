@@ -124,6 +124,8 @@ def test_a_service_without_operators_cannot_be_changed(service: Managed) -> None
     result = service.log_level("open.toml")
     assert (result.returncode, result.stdout) == (1, "")
     assert "set server.management_address in the file" in result.stderr
+    service.box.write("open.toml", '[app]\ntarget = "service:app"\n[server]\nport = 0\noperator_token = "secret"\n')
+    assert "server.port = 0 is chosen at the start" in service.log_level("open.toml").stderr
 
 
 def test_the_file_may_be_the_last_argument_or_an_option(service: Managed) -> None:
