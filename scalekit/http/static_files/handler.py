@@ -47,17 +47,18 @@ class StaticFileHandler:
             await response(scope, receive, send)
 
     def _respond(self, scope: Scope) -> FileResponse | Response:
-        path, fields = route_path(scope), _join(scope)
+        path, fields = self._path_below(scope), _join(scope)
         file = self._lookup.open(path, fields.get("accept-encoding", ""))
         if file is None:
             if self._lookup.has_index(path):
                 return _redirect_to_index(scope)
             raise HTTPException(404)
-        try:
-            return self._respond_with(file, path, fields, scope["method"])
-        except BaseException:
-            file.close()
-            raise
+        return self._respond_with(file, path, fields, scope["method"])
+
+    def _path_below(self, scope: Scope) -> str:
+        """Return the path below that of the handler, whether or not the path of *scope* has the prefix of a proxy."""
+        outer = {"path": scope["path"], "root_path": scope.get("app_root_path", "")}
+        return route_path(outer).removeprefix(self._path)
 
     def _respond_with(self, file: OpenFile, path: str, fields: Fields, method: str) -> FileResponse | Response:
         name = os.path.basename(path) or "index.html"

@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.types import Message, Scope
 
 from scalekit import ConfigError, create_app
 from scalekit.testing import request, running
@@ -26,6 +28,42 @@ async def test_static_files_are_served_from_folders_and_packages(folders: Any, t
         assert (await request(app, "/static/../secret", state=state)).status == 404
         assert (await request(app, "/static/admin/css/base.css", state=state)).status == 200 + 204 * (len(named) == 1)
         assert (await request(app, "/elsewhere", state=state)).status == 404
+
+
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+@pytest.mark.filterwarnings("ignore:The `root_path` parameter")
+async def test_static_files_are_below_the_prefix_of_the_application_and_of_a_proxy(prefix: str, tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_text("body {}")
+    static = {"/static": {"folders": str(tmp_path), "immutable": "/static/*.css"}}
+    for application in (Starlette(), FastAPI(root_path=prefix)):
+        app = create_app({"app": {"static": static}, "server": {"root_path": prefix}}, app=application)
+        async with running(app) as state:
+            found = await request(app, "/static/a.css", state=state)
+            assert (found.status, found.body) == (200, b"body {}")
+            assert "immutable" in (found.header("cache-control") or "")
+            assert (await request(app, "/static/static/a.css", state=state)).status == 404
+
+
+async def test_a_websocket_to_a_file_is_rejected(tmp_path: Path) -> None:
+    app = create_app({"app": {"static": {"/static": str(tmp_path)}}}, app=Starlette())
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async with running(app) as state:
+        scope: Scope = {
+            "type": "websocket",
+            "path": "/static/a.css",
+            "headers": [],
+            "query_string": b"",
+            "state": state,
+        }
+        await app(scope, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]
 
 
 @pytest.mark.parametrize(
