@@ -186,8 +186,7 @@ class Exchange:
 
     def set_context(self, variable: ContextVar[T], value: T) -> None:
         """Set a context *variable* for the application, and reset it when the request is complete."""
-        if self._replaced is None:
-            self._replaced = []
+        self._replaced = self._replaced or []
         self._replaced.append(variable.set(value))
 
     def defer_headers(self, count: int) -> None:
