@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from scalekit import Context
-from scalekit.contracts import CLUSTER_STORE
+from scalekit.contracts import CLUSTER_STORE, CODING_NEGOTIATOR
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.http_cache import CacheOptions, HttpCache
@@ -43,10 +43,15 @@ async def open_shared_store(context: Context, config: CacheConfig) -> AsyncGener
         yield RedisStore(redis, config.prefix)
 
 
-def create_cache(config: CacheConfig, store: Store, metrics: CacheMetrics, clock: Callable[[], float]) -> HttpCache:
+def create_cache(
+    context: Context, config: CacheConfig, store: Store, metrics: CacheMetrics, clock: Callable[[], float]
+) -> HttpCache:
     """Return the cache of *config* with the open *store*."""
     policies = CachePolicies([(table.path, table.policy()) for table in config.policies])
-    return HttpCache(store, policies, _options(config), metrics, clock)
+    cache = HttpCache(store, policies, _options(config), metrics, clock)
+    if context.has(CODING_NEGOTIATOR):
+        cache.negotiate = context.get(CODING_NEGOTIATOR).negotiate
+    return cache
 
 
 def _options(config: CacheConfig) -> CacheOptions:

@@ -12,8 +12,8 @@ from scalekit_cache.cache_status import BypassSender
 from scalekit_cache.credentials import PLAIN_HEADERS, HeaderRoles, RequestCredentials
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.invalidation import InvalidationSender
-from scalekit_cache.keys import SCHEMES, Resource, resource_of, variant_key
-from scalekit_cache.request import BY_IDENTITY, RELEVANT_HEADERS, CacheRequest
+from scalekit_cache.keys import ACCEPT_ENCODING, MISSING, SCHEMES, Resource, resource_of
+from scalekit_cache.request import BY_CODING, BY_IDENTITY, RELEVANT_HEADERS, CacheRequest
 from scalekit_cache.request_handler import RequestHandler
 from scalekit_cache.stored_response import StoredResponse, Variants
 from scalekit_caching import Item, Key, PendingGet, RetryGet
@@ -24,13 +24,13 @@ HOST, AUTHORIZATION_HEADER, COOKIE_HEADER = b"host", b"authorization", b"cookie"
 
 
 class RelevantHeaders:
-    """The names of request headers that have one of *roles*."""
+    """The names of request headers that have one of *roles*, and Accept-Encoding, by which the coding is negotiated."""
 
     def __init__(self, roles: HeaderRoles) -> None:
         self._roles = roles
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, bytes) and self._roles[name] is not None
+        return isinstance(name, bytes) and (name == ACCEPT_ENCODING or self._roles[name] is not None)
 
 
 class CacheFilter(Filter):
@@ -103,12 +103,15 @@ class Lookup:
         if self._request is None:
             if names == BY_IDENTITY:  # the usual case of responses that vary by user
                 return (self._credentials.identity,)
-            if self._exchange.indexes(names):  # such as Accept-Encoding with the plugin compression
-                return variant_key(names, self._exchange.headers)
+            if names == BY_CODING:  # those that the plugin compression compresses
+                coding = self._cache.negotiate(self._exchange)
+                if coding is not None:
+                    return (coding or MISSING,)
         return self._cache_request().variant_key(names)
 
     def _cache_request(self) -> CacheRequest:
         if self._request is None:
+            _set_coding(self._cache, self._exchange)
             self._request = CacheRequest(self._exchange.scope["headers"], self._credentials)
         return self._request
 
@@ -173,6 +176,13 @@ class Lookup:
         await handler.handle_found(found)
 
 
+def _set_coding(cache: HttpCache, exchange: Exchange) -> None:
+    """Replace Accept-Encoding by the coding that is chosen, which is all that the response may depend on."""
+    coding = cache.negotiate(exchange)
+    if coding is not None:
+        exchange.replace_header(ACCEPT_ENCODING, coding)
+
+
 def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
     """Return the lookup of a plain request, whose host, path and query are its key; None for any other request."""
     scope, headers = exchange.scope, exchange.headers
@@ -194,6 +204,7 @@ def _plain_lookup(cache: HttpCache, exchange: Exchange) -> Lookup | None:
 def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
     """Decide on a HEAD, or a GET with conditions, directives, a range or a query that must be made canonical."""
     scope = exchange.scope
+    _set_coding(cache, exchange)
     request = CacheRequest(scope["headers"])
     request.parse(scope["method"], cache.header_roles)
     reason = request.bypass_reason

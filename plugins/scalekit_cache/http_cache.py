@@ -11,6 +11,7 @@ from typing import Any
 
 from starlette.types import Scope
 
+from scalekit import Exchange
 from scalekit.telemetry import CURRENT_SPAN
 from scalekit_cache.cache_status import NotStored
 from scalekit_cache.credentials import APPLICATION_USER, CREDENTIAL_HEADERS, DECLARED, CredentialsCache, HeaderRoles
@@ -30,6 +31,15 @@ MAX_UNSHARED = 4096
 """Flight keys of responses that were not shareable; the next requests for them are not coalesced."""
 MAX_REFRESHES = 64
 """Maximum number of concurrent refreshes in the background."""
+
+
+Negotiate = Callable[[Exchange], bytes | None]
+"""Returns the content coding of the response to a request, as ``CodingNegotiator.negotiate`` does."""
+
+
+def no_coding(exchange: Exchange) -> bytes | None:
+    """Return None: responses are not compressed, or the application does it."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,7 @@ class HttpCache:
         clock: Callable[[], float],
     ) -> None:
         self.store = store
+        self.negotiate: Negotiate = no_coding
         self.policies = policies
         self.options = options
         self.metrics = metrics

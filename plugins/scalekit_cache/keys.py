@@ -63,7 +63,10 @@ MAX_VARY = 16
 MAX_CACHED_VALUE = 256
 """Maximum size in bytes of a header value whose normalized form is cached; most clients send one of a few values."""
 
-_UNORDERED = frozenset({b"accept-encoding", b"accept-charset"})
+MISSING = b"\0"
+"""Stands in a secondary key for a header that the request does not have."""
+ACCEPT_ENCODING = b"accept-encoding"
+_UNORDERED = frozenset({ACCEPT_ENCODING, b"accept-charset"})
 """Lists whose order has no meaning; that of languages and media types has in many applications."""
 _PLAIN_NAME = re.compile(rb"[A-Za-z0-9_.~*:,\[\]-]*")
 _INVALID_NAME = re.compile(rb"%(?![0-9A-Fa-f]{2})|[\x00-\x20\x7f-\xff]")
@@ -221,7 +224,7 @@ def normalize(name: bytes, value: bytes | None) -> bytes:
     A missing header differs from an empty one.
     """
     if value is None:
-        return b"\0"
+        return MISSING
     return _normalize_cached(name, value) if len(value) <= MAX_CACHED_VALUE else _normalize(name, value)
 
 

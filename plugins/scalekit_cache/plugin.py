@@ -101,7 +101,7 @@ async def _run(context: Context, config: CacheConfig, cache_filter: CacheFilter)
     """Open the store, and let *cache_filter* use it while inside."""
     cache_metrics = CacheMetrics(context.get(TELEMETRY))
     async with open_store(context, config, cache_metrics, time.time) as store:
-        cache = create_cache(config, store, cache_metrics, time.time)
+        cache = create_cache(context, config, store, cache_metrics, time.time)
         cache.run_refresh = partial(traced_refresh, context)
         namespace = CLUSTER_NAMESPACE if config.on_cluster_cache else b""
         context.provide(CACHE, ValueCache(store, cache_metrics, time.time, config.coalesce_timeout, namespace))

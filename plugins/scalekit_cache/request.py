@@ -19,7 +19,7 @@ from scalekit_cache.credentials import (
     RequestCredentials,
 )
 from scalekit_cache.directives import Directives, parse_cache_control
-from scalekit_cache.keys import IDENTITY, IDENTITY_WITHOUT_COOKIES, REWRITING, variant_key
+from scalekit_cache.keys import ACCEPT_ENCODING, IDENTITY, IDENTITY_WITHOUT_COOKIES, REWRITING, variant_key
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.storability import fields_of
 from scalekit_cache.stored_response import StoragePolicy
@@ -38,6 +38,7 @@ RELEVANT_HEADERS = (
 NO_DIRECTIVES: Directives = MappingProxyType({})
 NO_FIELDS: Mapping[bytes, bytes] = MappingProxyType({})
 BY_IDENTITY = (IDENTITY,)
+BY_CODING = (ACCEPT_ENCODING,)
 FRAMED_BY_HEADERS = frozenset({"1.0", "1.1"})
 """Versions of HTTP in which a request without Content-Length and Transfer-Encoding has no body."""
 BODY_TIMEOUT = 1.0

@@ -47,7 +47,7 @@ class Eligibility:
             return False
         return self._has_type(fields.get(b"content-type", b"")) and self._may_encode(fields, request_names)
 
-    def allows_not_modified(self, fields: Fields, request_names: Collection[bytes]) -> bool:
+    def allows_not_modified(self, status: int, fields: Fields, request_names: Collection[bytes]) -> bool:
         """Return whether the 200 that a 304 with the headers *fields* stands for may be compressed."""
         media_type = fields.get(b"content-type")
         return (media_type is None or self._has_type(media_type)) and self._may_encode(fields, request_names)

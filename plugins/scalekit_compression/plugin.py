@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit.contracts import CODING_NEGOTIATOR
 from scalekit_compression.config import CompressionConfig
 from scalekit_compression.encoders import make_encoder
-from scalekit_compression.filters import CompressionFilter, NegotiationFilter
+from scalekit_compression.filters import CompressionFilter, Negotiator
 
 REMEDY = "pip install 'scalekit-asgi[compression]', or leave it out of plugins.compression.codings"
 
@@ -41,9 +42,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the filter that chooses a coding, before the cache, and the one that compresses, behind it."""
+    """Return the filter that compresses; its negotiator is that of the cache too."""
     config = context.config(CompressionConfig)
-    return [
-        LayeredFilter(Layer.EDGE, NegotiationFilter(config)),
-        LayeredFilter(Layer.RESOURCES, CompressionFilter(config)),
-    ]
+    negotiator = context.shared(CODING_NEGOTIATOR, lambda: Negotiator(config.codings, config.exclude))
+    return [LayeredFilter(Layer.RESOURCES, CompressionFilter(config, negotiator))]

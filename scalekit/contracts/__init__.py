@@ -4,6 +4,7 @@ from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage,
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
 from scalekit.contracts.consumers import Consumer, Consumers, Message, PublishFailed, to_seconds, validate_message_name
+from scalekit.contracts.content_codings import CODING_NEGOTIATOR, CodingNegotiator
 from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
 from scalekit.contracts.database import (
     CONSISTENCY_TOKENS,
@@ -35,6 +36,7 @@ __all__ = [
     "CACHE",
     "CLUSTER_CACHE",
     "CLUSTER_STORE",
+    "CODING_NEGOTIATOR",
     "CONSISTENCY",
     "CONSISTENCY_HEADER",
     "CONSISTENCY_TOKENS",
@@ -55,6 +57,7 @@ __all__ = [
     "Broadcast",
     "BroadcastMessage",
     "Cache",
+    "CodingNegotiator",
     "Consistency",
     "ConsistencyTokens",
     "Consumer",

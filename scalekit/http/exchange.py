@@ -7,7 +7,7 @@ through it. Trace context, route and path are computed on first use.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextvars import ContextVar, Token
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -161,11 +161,6 @@ class Exchange:
     def values(self, name: bytes) -> list[bytes]:
         """Return every value of the request header *name*, which ``request_headers`` of the filter must list."""
         return self.repeated.get(name) or ([self.headers[name]] if name in self.headers else [])
-
-    def indexes(self, names: Iterable[bytes]) -> bool:
-        """Return whether ``headers`` has the only value of each request header of *names* that the client sent."""
-        indexed, repeated = self.stage.indexed_names, self.repeated
-        return all(indexed[name] and name not in repeated for name in names)
 
     def replace_headers(self, headers: list[Header]) -> None:
         """Replace the request headers by *headers* for inner filters and the application."""

@@ -24,7 +24,7 @@ from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_compression.config import CompressionConfig
 from scalekit_compression.encoders import ENCODERS, make_encoder
-from scalekit_compression.filters import MAX_VALUES, CompressionFilter, NegotiationFilter, Negotiator
+from scalekit_compression.filters import MAX_VALUES, CompressionFilter, Negotiator
 
 pytestmark = pytest.mark.anyio
 
@@ -169,6 +169,50 @@ async def test_excluded_paths_are_left_alone(exclude: str) -> None:
     assert calls == ["gzip, deflate", "br;q=0"]  # the application may have files that are compressed already
 
 
+async def test_without_a_cache_accept_encoding_reaches_the_application() -> None:
+    app = host()
+    calls.clear()
+    async with running(app) as state:
+        for form in ("gzip, deflate", "br;q=0"):
+            await request(app, "/text", headers={"accept-encoding": form}, state=state)
+    assert calls == ["gzip, deflate", "br;q=0"]
+
+
+async def test_the_cache_leaves_the_coding_of_excluded_paths_to_the_application() -> None:
+    async def own(request: Request) -> Response:
+        calls.append(request.headers.get("accept-encoding", ""))
+        headers = {"vary": "Accept-Encoding", "cache-control": "public, max-age=60"}
+        return PlainTextResponse(calls[-1], headers=headers)
+
+    plugins: dict[str, Any] = {"compression": {"exclude": ["/own"]}, "cache": {}}
+    app = create_app({"plugins": plugins}, app=Starlette(routes=[Route("/own", own)]))
+    calls.clear()
+    forms = ["gzip", "br, gzip", ""]
+    async with running(app) as state:
+        for form in forms * 2:
+            headers = {"accept-encoding": form} if form else {}
+            found = await request(app, "/own", headers=headers, state=state)
+            assert found.body.decode() == form
+    assert calls == forms
+
+
+@pytest.mark.parametrize(
+    ("values", "coding"),
+    [([], b""), ([b""], b""), ([b"gzip"], b"gzip"), ([b"gzip", b"br"], b"br"), ([b"br;q=0", b"gzip;q=0.1"], b"gzip")],
+)
+def test_all_values_of_accept_encoding_count(values: list[bytes], coding: bytes) -> None:
+    config = CompressionConfig()
+    negotiator = Negotiator(config.codings)
+    chain = FilterChain([CompressionFilter(config, negotiator)], Starlette(), RouteTemplates())
+    headers = [(b"accept-encoding", value) for value in values]
+    scope = {"type": "http", "path": "/", "headers": [(b"cookie", b"a"), (b"cookie", b"b"), *headers]}
+    assert negotiator.negotiate(chain.exchange(scope, no_messages, no_messages)) == coding
+
+
+async def no_messages(*_: Any) -> Any:
+    raise AssertionError("an exchange that is not served sends and receives nothing")
+
+
 async def test_a_mount_of_the_application_does_not_change_which_paths_are_excluded() -> None:
     mounted = Starlette(routes=[Mount("/inner", routes=ROUTES)])
     plugins: dict[str, Any] = {"compression": {"exclude": ["/inner/**"]}}
@@ -180,13 +224,13 @@ async def test_a_mount_of_the_application_does_not_change_which_paths_are_exclud
         assert found.header("content-encoding") is None
 
 
-async def test_a_filter_between_both_may_replace_accept_encoding() -> None:
+async def test_a_filter_may_replace_accept_encoding() -> None:
     class Replace(Filter):
         def on_request(self, exchange: Exchange) -> None:
             exchange.replace_header(b"accept-encoding", b"deflate, gzip;q=0.5")
 
     config = CompressionConfig()
-    filters = [NegotiationFilter(config), Replace(), CompressionFilter(config)]
+    filters = [Replace(), CompressionFilter(config, Negotiator(config.codings))]
     chain = FilterChain(filters, Starlette(routes=ROUTES), RouteTemplates())
     found = await request(chain, "/text", headers={"accept-encoding": "br"})
     assert found.header("content-encoding") == "gzip"
@@ -279,6 +323,21 @@ async def test_a_304_of_the_application_leaves_the_stored_etag_weak() -> None:
             assert found.header("etag") == ('W/"a"' if form == "br" else '"a"')
             assert found.header("content-encoding") == (form if form == "br" else None)
     assert "fwd-status=304" in (found.header("cache-status") or "")
+
+
+async def test_the_coding_is_that_of_the_cache_also_behind_a_middleware() -> None:
+    app = host(cache={"policies": [{"path": "/text"}]})
+    links = [link.filter for link in app.links if isinstance(link.filter, Filter)]
+    inner = FilterChain([each for each in links if isinstance(each, CompressionFilter)], app.target, RouteTemplates())
+    app.chain = FilterChain(
+        [each for each in links if not isinstance(each, CompressionFilter)], inner, RouteTemplates()
+    )
+    calls.clear()
+    async with running(app) as state:
+        for form in ("gzip, deflate", "gzip") * 2:
+            found = await request(app, "/text", headers={"accept-encoding": form}, state=state)
+            assert found.header("content-encoding") == "gzip"
+    assert calls == ["gzip"]
 
 
 async def test_requests_for_several_codings_share_one_call_for_each() -> None:

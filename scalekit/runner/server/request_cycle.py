@@ -51,22 +51,37 @@ class Connection(Protocol):
 class RequestCycle(Framing):
     """Serves one request."""
 
-    # Class attributes, so that a request sets only values that differ.
-    task: asyncio.Task[None] | None = None
-    disconnected = False
-    body: bytes | bytearray = b""
-    more_body = True
-    response_started = False
-    response_complete = False
-    presumed_disconnected = False
+    __slots__ = (
+        "_buffered",
+        "_message_event",
+        "_message_ready",
+        "body",
+        "connection",
+        "defaults",
+        "disconnected",
+        "flow",
+        "keep_alive",
+        "loop",
+        "more_body",
+        "presumed_disconnected",
+        "response_complete",
+        "response_started",
+        "scope",
+        "task",
+        "transport",
+        "waiting_for_100_continue",
+        "writes",
+    )
+    connection: Connection | None
+    task: asyncio.Task[None] | None
+    body: bytes | bytearray
+    presumed_disconnected: bool
     """Whether the client seems disconnected; it may have half-closed the connection, so writes are still sent."""
-    writes = 0
-    _message_ready = False
-    _message_event: asyncio.Event | None = None
-    _buffered = b""
+    _message_event: asyncio.Event | None
 
     def __init__(self, connection: Connection, scope: Scope, keep_alive: bool, expects_continue: bool) -> None:
-        self.connection: Connection | None = connection
+        super().__init__()
+        self.connection = connection
         self.scope = scope
         self.defaults = connection.server_state.default_headers
         self.keep_alive = keep_alive
@@ -74,6 +89,12 @@ class RequestCycle(Framing):
         self.transport = connection.transport
         self.flow = connection.flow
         self.loop = connection.loop
+        self.body = self._buffered = b""
+        self.more_body = True
+        self.disconnected = self.presumed_disconnected = self._message_ready = False
+        self.response_started = self.response_complete = False
+        self.task = self._message_event = None
+        self.writes = 0
 
     def feed(self, data: bytes) -> int:
         """Buffer *data* for the application; return the size of the buffer in bytes."""

@@ -32,11 +32,16 @@ _last_defaults: tuple[Sequence[Header], bytes, bytes] = ((), b"\r\n", b"\r\n")
 class Framing:
     """How one response is delimited, as its header fields say."""
 
-    chunked: bool | None = None
-    length: float = 0
-    closes = False
-    has_date = False
+    __slots__ = ("chunked", "closes", "has_date", "length")
+    chunked: bool | None
+    length: float
+    has_date: bool
     """Whether the application sends a Date field itself, such as that of a stored response."""
+
+    def __init__(self) -> None:
+        self.chunked = None
+        self.length = 0
+        self.closes = self.has_date = False
 
 
 def header_lines(headers: Iterable[Header], framing: Framing) -> list[bytes]:
