@@ -30,7 +30,7 @@ from scalekit_broadcast.memory_transport import open_memory_transport
 from scalekit_broadcast.metrics import BroadcastMetrics
 from scalekit_broadcast.redis_transport import open_redis_transport
 from scalekit_broadcast.transport import BroadcastTransport
-from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
+from scalekit_redis import redis_connections, redis_instruments, verify_redis
 
 
 class RunningBroadcast:
@@ -83,8 +83,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of broadcasts and, when Redis is used, of its client."""
-    in_memory = context.config(BroadcastConfig).in_memory
-    return [*instruments_in(metrics), *(() if in_memory else REDIS_INSTRUMENTS)]
+    config = context.config(BroadcastConfig)
+    return [*instruments_in(metrics), *(() if config.in_memory else redis_instruments(config.url.reveal()))]
 
 
 @hookimpl

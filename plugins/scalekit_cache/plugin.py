@@ -22,7 +22,7 @@ from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
-from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
+from scalekit_redis import redis_connections, redis_instruments, verify_redis
 
 CLUSTER_NAMESPACE = b"cache "
 """Key prefix of this plugin's values in the cluster-cache store; prevents collisions with that plugin's own values."""
@@ -67,7 +67,8 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and those of Redis when it is the store."""
     config = context.config(CacheConfig)
     own = [*CachingMetrics.instruments("cache"), *instruments_in(metrics)]
-    return [*own, *REDIS_INSTRUMENTS] if config.shared and not config.on_cluster_cache else own
+    uses_redis = config.shared and not config.on_cluster_cache
+    return [*own, *redis_instruments(config.url.reveal())] if uses_redis else own
 
 
 @hookimpl

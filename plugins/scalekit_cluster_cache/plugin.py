@@ -16,7 +16,7 @@ from scalekit_caching import CachingMetrics, ItemCodec, MemoryStore, Store, Tier
 from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
+from scalekit_redis import redis_connections, redis_instruments, verify_redis
 
 
 @hookimpl
@@ -60,7 +60,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the cache, and of Redis when nodes are configured."""
     own = CachingMetrics.instruments("cluster-cache")
-    return [*own, *REDIS_INSTRUMENTS] if context.config(ClusterCacheConfig).nodes else own
+    config = context.config(ClusterCacheConfig)
+    return [*own, *redis_instruments(config.url)] if config.nodes else own
 
 
 @hookimpl

@@ -39,7 +39,7 @@ from scalekit_jwt.filters import AuthenticationFilter
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_jwt.routes import routes
-from scalekit_redis import REDIS_INSTRUMENTS, redis_connections
+from scalekit_redis import redis_connections, redis_instruments
 
 logger = logging.getLogger("scalekit.jwt")
 
@@ -90,8 +90,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of tokens, and those of Redis when it stores the sessions."""
-    uses_redis = context.config(JwtConfig).redis_url is not None
-    return [*instruments_in(metrics), *(REDIS_INSTRUMENTS if uses_redis else ())]
+    url = context.config(JwtConfig).redis_url
+    return [*instruments_in(metrics), *(() if url is None else redis_instruments(url.reveal()))]
 
 
 @hookimpl

@@ -29,7 +29,7 @@ from scalekit_ratelimit.limiter import Limiter, open_limiter
 from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter, build_load_shedder
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
-from scalekit_redis import REDIS_INSTRUMENTS, redis_connections, verify_redis
+from scalekit_redis import redis_connections, redis_instruments, verify_redis
 
 SEPARATE_COUNTS = "each of them allows the whole limit"
 REMEDY = 'set url = "redis://...", or per_worker = true to accept that'
@@ -92,8 +92,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the limits and, when Redis is used, of its client."""
-    config = context.config(RateLimitConfig)
-    return [*instruments_in(metrics), *(REDIS_INSTRUMENTS if config.url.reveal() != "memory:" else ())]
+    url = context.config(RateLimitConfig).url
+    return [*instruments_in(metrics), *(() if url.scheme == "memory" else redis_instruments(url.reveal()))]
 
 
 @hookimpl

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from scalekit.contracts import CACHE, DATABASE, QUEUE, READS, SERVICES, TOKENS
+from scalekit.contracts import BROADCAST, CACHE, DATABASE, QUEUE, READS, SERVICES, TOKENS
 from scalekit.contracts.consumers import Consumers, Message
 from scalekit.errors import Unavailable
 
@@ -46,6 +46,12 @@ async def write(request):
 
 async def publish(request):
     return JSONResponse(await QUEUE(request).publish("created", {}))
+
+
+async def broadcast(request):
+    async with BROADCAST(request).subscribe("news") as messages:
+        await BROADCAST(request).publish("news", {})
+        return JSONResponse((await anext(messages)).data)
 
 
 async def log_in(request):
@@ -76,6 +82,7 @@ app = Starlette(
         Route("/cache", cache),
         Route("/call", call),
         Route("/publish", publish),
+        Route("/broadcast", broadcast),
         Route("/login", log_in),
         Route("/fail", fail),
     ]
@@ -92,6 +99,12 @@ REPLICATED = """\
 workers = 2
 [plugins.metrics]
 [plugins.logging]
+[plugins.tracing]
+endpoint = "http://127.0.0.1:1"
+[plugins.cors]
+origins = ["https://shop.example"]
+[plugins.broadcast]
+url = "{redis}"
 [plugins.cache]
 url = "{redis}"
 [plugins.cluster-cache]
@@ -111,7 +124,7 @@ url = "{primary}"
 urls = ["{replica}"]
 secret = "a secret of the tests, long enough to be one"
 """
-ENABLED = ["cache", "cluster-cache", "discovery", "jwt", "logging", "metrics", "pool", "queue", "ratelimit", "replica"]
+ENABLED = re.findall(r"\[plugins\.(.+)\]", REPLICATED)
 METRIC_NAME = re.compile(r"\b(?:scalekit|http|websocket)_\w+")
 SUFFIX = re.compile(r"_(?:total|count|bucket|sum)$")
 
@@ -166,7 +179,7 @@ def load(service: Service) -> None:
         service.get("/read")
         ask(service.port, "POST", "/write")
         if "[plugins.discovery]" in service.toml:
-            for path in ("/cache", "/call", "/publish", "/login"):
+            for path in ("/cache", "/call", "/publish", "/broadcast", "/login"):
                 service.get(path)
         with pytest.raises(OSError, match="500"):
             service.get("/fail")

@@ -8,7 +8,7 @@ from scalekit_redis.client import Redis
 from scalekit_redis.connections import Connections, redis_connections, verify_redis
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
-from scalekit_redis.metrics import REDIS_INSTRUMENTS
+from scalekit_redis.metrics import redis_instruments
 from scalekit_redis.prepared_script import PreparedScript
 from scalekit_redis.pubsub_listener import ChannelSubscriptions, PubSubListener
 from scalekit_redis.script import Script
@@ -16,7 +16,6 @@ from scalekit_redis.slots import Shard, key_in_slot, parse_cluster_slots
 from scalekit_redis.url import REDIS_SCHEMES, HostPort, parse_url, similar_scheme
 
 __all__ = [
-    "REDIS_INSTRUMENTS",
     "REDIS_SCHEMES",
     "ChannelSubscriptions",
     "Connections",
@@ -33,6 +32,7 @@ __all__ = [
     "parse_cluster_slots",
     "parse_url",
     "redis_connections",
+    "redis_instruments",
     "similar_scheme",
     "verify_redis",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Instrument, Telemetry
+from scalekit_redis.url import parse_url
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -40,17 +41,15 @@ MASTER = Gauge(
 FAILOVERS = Counter(
     "scalekit_redis_failovers", "Changes of the master that Sentinel has reported.", ("server",), group="redis"
 )
-REDIS_INSTRUMENTS: tuple[Instrument[Any], ...] = (
-    COMMANDS,
-    DURATIONS,
-    ERRORS,
-    CONNECTIONS,
-    IN_FLIGHT,
-    BREAKERS,
-    MASTER,
-    FAILOVERS,
-)
-"""The metrics of Redis connections, for the ``scalekit_metrics`` of a plugin that uses Redis."""
+
+
+def redis_instruments(url: str) -> Sequence[Instrument[Any]]:
+    """Return the metrics of connections to *url*, for the ``scalekit_metrics`` of a plugin that uses Redis.
+
+    Those of failovers are only recorded for a Sentinel URL. Raises ValueError when *url* is invalid.
+    """
+    instruments = (COMMANDS, DURATIONS, ERRORS, CONNECTIONS, IN_FLIGHT, BREAKERS)
+    return (*instruments, MASTER, FAILOVERS) if parse_url(url).master else instruments
 
 
 class RedisMetrics:

@@ -10,7 +10,7 @@ from scalekit import create_app
 from scalekit.errors import PluginError
 from scalekit.telemetry import TELEMETRY, Alert, Counter, Gauge, catalogue, instruments_in
 from scalekit.testing.conformance import bare_application
-from scalekit_redis import REDIS_INSTRUMENTS
+from scalekit_redis import redis_instruments
 from tests.plugin_source import Install
 
 GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", threshold=5))
@@ -18,7 +18,7 @@ WAITING = Gauge("waiting", "Guests waiting.")
 SHARED = Counter("greeted_everywhere", "Guests greeted by all.", group="guests")
 PLUGIN = """
 from scalekit import hookimpl
-from scalekit_redis import REDIS_INSTRUMENTS
+from scalekit_redis import redis_instruments
 from scalekit.telemetry import Counter
 
 @hookimpl
@@ -42,13 +42,13 @@ def test_an_instrument_of_a_group_is_listed_once_and_an_owner_without_instrument
 
 def test_the_catalogue_lists_the_metrics_of_plugins_and_host(install: Install) -> None:
     install("greeting", PLUGIN.format(result='[Counter("greeted", "Greeted.")]'))
-    install("remembering", PLUGIN.format(result="REDIS_INSTRUMENTS"))
+    install("remembering", PLUGIN.format(result='redis_instruments("redis://127.0.0.1")'))
     install("silent", PLUGIN.format(result="[]"))
     plugins: dict[str, dict[str, str]] = {"greeting": {}, "remembering": {}, "silent": {}}
     known = create_app({"plugins": plugins}, app=bare_application).context.get(TELEMETRY).catalogue
     assert list(known) == ["host", "greeting", "redis"]
     assert [each.name for each in known["greeting"]] == ["greeted"]
-    assert list(known["redis"]) == list(REDIS_INSTRUMENTS)
+    assert list(known["redis"]) == list(redis_instruments("redis://127.0.0.1"))
     assert "scalekit_workers" not in {each.name for each in known["host"]}
 
 
