@@ -55,40 +55,32 @@ class FinishedSpan(NamedTuple):
 
 def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) -> Iterator[FinishedSpan]:
     """Yield the spans of *records* of *trace*; *epoch* is the Unix time at 0 of ``time.perf_counter``, in seconds."""
-    for record in records:
-        yield _finished_span(trace, record, epoch)
+    _, trace_id, _, parent_id, text, tracestate = trace.context
+    flags = int(text, 16)
+    for parent, span_type, began, ended, values, error, own in records:
+        attributes = span_type.attributes(*values)
+        if error:
+            attributes = {**attributes, "error.type": error}
+        if parent is None and trace.dropped:
+            attributes = {**attributes, "scalekit.dropped_spans": trace.dropped}
+        yield FinishedSpan(
+            trace_id,
+            own.span_id if isinstance(own, Span) else own or new_span_id(),
+            parent_id if parent is None else parent.span_id,
+            flags,
+            tracestate,
+            span_type.name(*values),
+            span_type.kind,
+            int((epoch + began) * 1e6) * 1000,
+            int((epoch + ended) * 1e6) * 1000,
+            attributes,
+            error,
+            _events(own, epoch) if isinstance(own, Span) and own.events else (),
+            [SpanLink(*each) for each in own.links[:MAX_EVENTS]] if isinstance(own, Span) and own.links else (),
+            parent is None and bool(parent_id),
+        )
 
 
-def _finished_span(trace: Trace, record: SpanRecord, epoch: float) -> FinishedSpan:
-    parent, span_type, began, ended, values, error, own = record
-    attributes = span_type.attributes(*values)
-    if error:
-        attributes = {**attributes, "error.type": error}
-    if parent is None and trace.dropped:
-        attributes = {**attributes, "scalekit.dropped_spans": trace.dropped}
-    return FinishedSpan(
-        trace.context.trace_id,
-        own.span_id if isinstance(own, Span) else own or new_span_id(),
-        trace.context.parent_id if parent is None else parent.span_id,
-        int(trace.context.flags, 16),
-        trace.context.tracestate,
-        span_type.name(*values),
-        span_type.kind,
-        _nanoseconds(epoch + began),
-        _nanoseconds(epoch + ended),
-        attributes,
-        error,
-        _events(own, epoch),
-        [SpanLink(*each) for each in (own.links or ())[:MAX_EVENTS]] if isinstance(own, Span) else (),
-        parent is None and bool(trace.context.parent_id),
-    )
-
-
-def _events(own: Span | str, epoch: float) -> Sequence[SpanEvent]:
-    if not isinstance(own, Span) or own.events is None:
-        return ()
-    return [SpanEvent(name, _nanoseconds(epoch + at), attributes) for name, at, attributes in own.events[:MAX_EVENTS]]
-
-
-def _nanoseconds(seconds: float) -> int:
-    return int(seconds * 1e6) * 1000
+def _events(own: Span, epoch: float) -> Sequence[SpanEvent]:
+    events = (own.events or ())[:MAX_EVENTS]
+    return [SpanEvent(name, int((epoch + at) * 1e6) * 1000, attributes) for name, at, attributes in events]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from enum import IntEnum
 from time import perf_counter
 from types import TracebackType
@@ -166,57 +166,75 @@ def record_span(
 _APPLICATION_SPAN = SpanType(SpanKind.INTERNAL, lambda name, attributes: name, lambda name, attributes: attributes)
 
 
-class ApplicationSpan:
+class ApplicationSpan(Span):
     """A span of the application: ``with`` begins and ends it, ``set`` adds attributes.
 
     In ``async`` code it may span an ``await``; a thread that runs in a copy of the context has it as its current span.
     """
 
-    __slots__ = ("_attributes", "_began", "_name", "_parent", "_span", "_token")
+    __slots__ = ("_attributes", "_began", "_name", "_parent", "_token")
 
-    def __init__(self, name: str, attributes: Attributes) -> None:
+    def __init__(self, parent: Span, name: str, attributes: Attributes) -> None:
+        self.trace = parent.trace  # inlined Span.__init__
+        self._id = ""
+        self.events = None
+        self.links = None
+        self._parent = parent
         self._name = name
         self._attributes = attributes
-        self._parent: Span | None = None
-        self._token: Token[Span | None] | None = None
 
     def __enter__(self) -> ApplicationSpan:
-        parent = self._parent = CURRENT_SPAN.get()
-        if parent is not None:
-            self._span = Span(parent.trace)
-            self._token = CURRENT_SPAN.set(self._span)
-            self._began = perf_counter()
+        self._token = CURRENT_SPAN.set(self)
+        self._began = perf_counter()
         return self
 
     def set(self, **attributes: Any) -> None:
         """Set attributes."""
         self._attributes.update(attributes)
 
-    def event(self, name: str, **attributes: Any) -> None:
+    def event(self, name: str, /, **attributes: Any) -> None:
         """Record that something happened now."""
-        if self._parent is not None:
-            self._span.add_event(name, attributes)
+        self.add_event(name, attributes)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._parent is None or self._token is None:
-            return
+        values = (self._name, self._attributes)
         failure = "" if kind is None else error_type(kind)
-        self._parent.record(
-            _APPLICATION_SPAN, self._began, (self._name, self._attributes), error=failure, span=self._span
-        )
+        self.trace.add((self._parent, _APPLICATION_SPAN, self._began, perf_counter(), values, failure, self))
         try:
             CURRENT_SPAN.reset(self._token)
         except ValueError:  # a generator that another context closes: its variable is gone
             pass
-        self._parent = self._token = None
+        del self._token  # it refers to the context and so to all values in it
 
 
-def span(name: str, /, **attributes: Any) -> ApplicationSpan:
-    """Return a span of the application, for a ``with`` statement.
+class UnrecordedSpan:
+    """A span of the application outside of a trace: all of its methods do nothing."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> UnrecordedSpan:
+        return self
+
+    def set(self, **attributes: Any) -> None:
+        """Do nothing."""
+
+    def event(self, name: str, /, **attributes: Any) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        pass
+
+
+_UNRECORDED = UnrecordedSpan()
+
+
+def span(name: str, /, **attributes: Any) -> ApplicationSpan | UnrecordedSpan:
+    """Return a span of the application below the current one, for a ``with`` statement.
 
     Attributes are texts, numbers, booleans, or sequences of one of these; other values are exported as text.
     """
-    return ApplicationSpan(name, attributes)
+    parent = CURRENT_SPAN.get()
+    return _UNRECORDED if parent is None else ApplicationSpan(parent, name, attributes)
 
 
 def error_type(kind: type[BaseException]) -> str:

@@ -36,6 +36,17 @@ CASES = [
         over="cache_hit",
         goal=Goal("ratio", 1.1),
     ),
+    Case("tracing_off", "ScaleKit, four spans of the application, tracing off", "tracing", over="scalekit_empty"),
+    Case(
+        "tracing_dropped",
+        "ScaleKit, five spans that are not kept",
+        "tracing",
+        over="tracing_off",
+        goal=Goal("more", 6),
+    ),
+    Case("tracing_kept", "ScaleKit, five spans, exported", "tracing", over="tracing_off", goal=Goal("more", 50)),
+    Case("otel_bare", "Starlette, in the environment of OpenTelemetry", "tracing", peer="otel"),
+    Case("otel_kept", "Starlette, OpenTelemetry, five spans, exported", "tracing", peer="otel", over="otel_bare"),
     Case("limit_on", "ScaleKit, a limit in memory", "ratelimit", over="scalekit_empty", goal=Goal("more", 2.5)),
     Case(
         "limit_redis",
@@ -157,6 +168,7 @@ CASES = [
 OVERHEADS = [
     Overhead("overhead of metrics and access log: FastAPI", "logging", "fastapi_observed", "both_on", 10),
     Overhead("overhead of metrics and access log: Litestar", "logging", "litestar_observed", "both_on", 10),
+    Overhead("overhead of five exported spans: OpenTelemetry", "tracing", "otel_kept", "tracing_kept", 10),
     Overhead("overhead of a limit: FastAPI", "ratelimit", "fastapi_limited", "limit_on", 10),
     Overhead("overhead of a limit: Litestar", "ratelimit", "litestar_limited", "limit_on", 10),
     Overhead("overhead of a token: FastAPI", "jwt", "fastapi_tokens", "jwt_known", 10),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanLink
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink
 from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -23,6 +23,8 @@ _time = Struct("<BQ").pack
 _flags = Struct("<HI").pack
 _double = Struct("<Bd").pack
 
+SHORT = 64
+"""Characters of a text below which it is likely to recur."""
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
 """Bits of ``Span.flags`` and ``Link.flags`` (SpanFlags)."""
 
@@ -104,9 +106,7 @@ def encode_span(span: FinishedSpan) -> bytes:
         bytes.fromhex(span.trace_id),
         _SPAN_ID,
         bytes.fromhex(span.span_id),
-        _text_field(_NAME, span.name),
-        _KIND,
-        varint(span.kind),
+        _name_and_kind(span.name, span.kind),
         _times(_BEGAN, span.began_ns, _ENDED, span.ended_ns),
         _attributes(_ATTRIBUTES, span.attributes),
     ]
@@ -125,6 +125,11 @@ def encode_span(span: FinishedSpan) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(1024)
+def _name_and_kind(name: str, kind: SpanKind) -> bytes:
+    return _text_field(_NAME, name) + _KIND + varint(kind)
+
+
 def _event(event: SpanEvent) -> bytes:
     head = _time(_EVENT_TIME, event.time_ns) + _text_field(_EVENT_NAME, event.name)
     return head + _attributes(_EVENT_ATTRIBUTES, event.attributes)
@@ -137,25 +142,22 @@ def _link(link: SpanLink) -> bytes:
 def _attributes(tagged: bytes, attributes: Mapping[str, object]) -> bytes:
     if len(attributes) > MAX_ATTRIBUTES:
         attributes = dict(list(attributes.items())[:MAX_ATTRIBUTES])
-    return b"".join([message(tagged, _key(name) + _value_field(value)) for name, value in attributes.items()])
+    return b"".join([_attribute(tagged, name, value) for name, value in attributes.items()])
 
 
-@lru_cache(1024)
-def _key(name: str) -> bytes:
-    return _text_field(_KEY, name)
-
-
-def _value_field(value: object) -> bytes:
+def _attribute(tagged: bytes, name: str, value: object) -> bytes:
+    """Return an attribute; those with a short value, which recur, are encoded once."""
     kind = type(value)
-    if kind is str or kind is int or kind is bool:
-        return _known_value(kind, value) if kind is not str or len(value) < 64 else message(_VALUE, _value(value))  # type: ignore[arg-type]  # a str
-    return message(_VALUE, _value(value))
+    recurs = len(value) < SHORT if isinstance(value, str) else kind is int or kind is bool
+    return (_known_attribute if recurs and len(name) < SHORT else _new_attribute)(tagged, name, kind, value)
 
 
-@lru_cache(4096)
-def _known_value(kind: type, value: object) -> bytes:
-    """Return the field of a short value; *kind* keeps ``1`` and ``True`` apart."""
-    return message(_VALUE, _value(value))
+def _new_attribute(tagged: bytes, name: str, kind: type, value: object) -> bytes:
+    return message(tagged, _text_field(_KEY, name) + message(_VALUE, _value(value)))
+
+
+# The type of the value keeps 1 and True apart.
+_known_attribute = lru_cache(8192)(_new_attribute)
 
 
 def _value(value: object) -> bytes:
