@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from scalekit import Duration, Origin, PathGlob, Table
 
@@ -24,15 +26,40 @@ ReferrerPolicy = Literal[
 OpenerPolicy = Literal["", "same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none"]
 
 
+NO_SOURCE = "'none'"
+PRELOAD_MIN_AGE = Duration("365d")
+"""The shortest ``max-age`` that hstspreload.org accepts."""
+_SOURCE = re.compile(r"'self'|'none'|(?!(?:self|none)$)[^\s;,'\"{}]+")
+
+
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"expected printable ASCII on one line, got {text!r}")
+    return text
+
+
+def _policy(text: str) -> str:
     if "{" in text.replace(NONCE, ""):
         raise ValueError(f"the only placeholder is {NONCE}, got {text!r}")
     return text
 
 
+def _ancestor(text: str) -> str:
+    if not _SOURCE.fullmatch(text):
+        raise ValueError(f"""expected a source such as "https://shop.example", "'self'" or "'none'", got {text!r}""")
+    return text
+
+
+def _ancestors(sources: Sequence[str]) -> Sequence[str]:
+    if NO_SOURCE in sources and len(sources) > 1:
+        raise ValueError("""browsers ignore "'none'" beside other sources: write it alone, or leave it out""")
+    return sources
+
+
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
+PolicyText = Annotated[HeaderValue, AfterValidator(_policy)]
+FrameAncestor = Annotated[HeaderValue, AfterValidator(_ancestor)]
+FrameAncestors = Annotated[tuple[FrameAncestor, ...], AfterValidator(_ancestors)]
 
 
 class HeaderRules(Table):
@@ -42,7 +69,7 @@ class HeaderRules(Table):
     """``X-Content-Type-Options: nosniff``: browsers do not guess the type of a response."""
     referrer_policy: ReferrerPolicy = "strict-origin-when-cross-origin"
     """``Referrer-Policy``: the part of a page's URL that a browser sends to sites which the page links to."""
-    frame_ancestors: tuple[HeaderValue, ...] = ("'self'",)
+    frame_ancestors: FrameAncestors = ("'self'",)
     """Sources that may show a page in a frame, as in CSP; empty leaves out ``frame-ancestors`` and X-Frame-Options."""
     cross_origin_opener_policy: OpenerPolicy = "same-origin-allow-popups"
     """``Cross-Origin-Opener-Policy``: whether pages of other origins keep a reference to a window of this one."""
@@ -53,10 +80,10 @@ class HeaderRules(Table):
     hsts_include_subdomains: bool = False
     """Extend it to all subdomains."""
     hsts_preload: bool = False
-    """Permit browsers to build it in (hstspreload.org)."""
-    content_security_policy: HeaderValue = ""
+    """Permit browsers to build it in (hstspreload.org); needs the subdomains and a year."""
+    content_security_policy: PolicyText = ""
     """``Content-Security-Policy``; ``{nonce}`` stands for the nonce of the response, ``'nonce-...'``."""
-    content_security_policy_report_only: HeaderValue = ""
+    content_security_policy_report_only: PolicyText = ""
     """The same, reported and not enforced."""
 
 
@@ -76,3 +103,10 @@ class HeadersConfig(HeaderRules):
     """Reject requests of other sites that may change something; those with a token and without cookies pass."""
     csrf_trusted_origins: tuple[Origin, ...] = ()
     """Other origins whose pages may send them."""
+
+    @model_validator(mode="after")
+    def _check_preload(self) -> Self:
+        for each in (self, *(policy.completed_by(self) for policy in self.policies)):
+            if each.hsts_preload and not (each.hsts_include_subdomains and each.hsts_max_age >= PRELOAD_MIN_AGE):
+                raise ValueError('hsts_preload needs hsts_include_subdomains = true and hsts_max_age = "365d" or more')
+        return self

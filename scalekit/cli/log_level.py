@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import socket
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 import orjson
 
 from scalekit.cli.source import ConfigCommand, FileSource, config_options
+from scalekit.config.field_types import socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.log_level.overrides import LEVELS
 from scalekit.log_level.page import DEFAULT_DURATION, MAX_DURATION, PATH
@@ -17,7 +19,23 @@ from scalekit.terminal import print_table
 
 TIMEOUT = 10.0
 """Seconds to wait for the service."""
+MAX_RESPONSE = 1 << 20
+"""Bytes of a response that are read."""
 RESET = "reset"
+
+
+class UnixConnection(HTTPConnection):
+    """An HTTP connection to the Unix socket *name*: a path, or an abstract name after ``@``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._name = name
+
+    def connect(self) -> None:
+        """Connect to the socket; raises OSError."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect(f"\0{self._name[1:]}" if self._name.startswith("@") else self._name)
 
 
 @click.command("log-level", cls=ConfigCommand)
@@ -49,8 +67,8 @@ def _change(level: str, duration: str, logger: str | None) -> dict[str, str]:
 
 def _request(server: Server, change: dict[str, str] | None) -> dict[str, Any]:
     """Send *change*, or ask for the levels without one; raises ClickException with the remedy."""
-    host, port = _address(server)
-    connection = HTTPConnection(host, port, timeout=TIMEOUT)
+    address = _address(server)
+    connection = _connection(address)
     try:
         connection.request(
             "GET" if change is None else "POST",
@@ -59,9 +77,9 @@ def _request(server: Server, change: dict[str, str] | None) -> dict[str, Any]:
             _headers(server),
         )
         response = connection.getresponse()
-        status, body = response.status, response.read()
+        status, body = response.status, response.read(MAX_RESPONSE)
     except (OSError, HTTPException) as error:
-        message = f"no service responds at {host}:{port}: {error or type(error).__name__}"
+        message = f"no service responds at {address}: {error or type(error).__name__}"
         raise click.ClickException(f"{message}; is it running, with this file?") from None
     finally:
         connection.close()
@@ -80,15 +98,26 @@ def _content(status: int, body: bytes) -> dict[str, Any]:
     return content
 
 
-def _address(server: Server) -> tuple[str, int]:
+def _address(server: Server) -> str:
+    """Return ``host:port`` or ``unix:NAME``; raises ClickException when the file does not tell where operators are."""
     if server.management_address is None and not (server.operator_networks or server.operator_token):
         raise click.ClickException("the service has no operator pages; set server.management_address in the file")
-    host, port = split_address(server.management_address) if server.management_address else (server.host, server.port)
-    if server.tls is not None and server.management_address is None:
+    if server.management_address is not None:
+        return server.management_address
+    if server.tls is not None:
         raise click.ClickException("the public address is served with TLS; set server.management_address in the file")
-    if not port:
+    if socket_path(server.host):
+        return server.host
+    if not server.port:
         raise click.ClickException("server.port = 0 is chosen at the start; set server.management_address in the file")
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(host, host), port
+    return f"[{server.host}]:{server.port}" if ":" in server.host else f"{server.host}:{server.port}"
+
+
+def _connection(address: str) -> HTTPConnection:
+    if name := socket_path(address):
+        return UnixConnection(name)
+    host, port = split_address(address)
+    return HTTPConnection({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, timeout=TIMEOUT)
 
 
 def _headers(server: Server) -> dict[str, str]:

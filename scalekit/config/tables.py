@@ -52,7 +52,22 @@ def _to_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-StaticPath = Annotated[str, TextPattern(r"^/[^?#*{}]*[^/?#*{}]$", 'a path without a trailing slash, such as "/static"')]
+def _check_static_path(path: str) -> str:
+    if path == "/-" or path.startswith("/-/"):
+        raise ValueError(
+            f"paths below /-/ are those of operators, outside of all plugins; choose another, got {path!r}"
+        )
+    return path
+
+
+StaticPath = Annotated[
+    str,
+    TextPattern(
+        r"^(/(?!\.{1,2}(/|$))[^/?#*{}%\\\x00-\x1f]+)+$",
+        'a path without a trailing slash, dot segments or any of ?#*{}%, such as "/static"',
+    ),
+    AfterValidator(_check_static_path),
+]
 Folders = Annotated[
     tuple[str, ...], Field(min_length=1), BeforeValidator(_to_tuple, json_schema_input_type=str | list[str])
 ]

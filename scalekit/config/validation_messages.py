@@ -46,6 +46,8 @@ def validation_message(detail: Any, value: Any, here: Path, *, secret: bool) -> 
         return f"should be a number; write {MASK if secret else value} without quotes{got}"
     if kind == "string_type":
         return f"should be text in quotes{got}"
+    if kind == "too_short":
+        return f"needs at least {detail['ctx']['min_length']} value{'s' * (detail['ctx']['min_length'] > 1)}, got []"
     return _other(detail, value, got, secret=secret)
 
 

@@ -74,7 +74,14 @@ class PluginRoutes(Filter):
     def _matches(self, path: str, scope: Scope) -> bool:
         if path.partition("/")[2].partition("/")[0] not in self.segments:
             return False
-        return any(route.matches(scope)[0] is not Match.NONE for route in self.patterns)
+        return any(_matches(route, path, scope) for route in self.patterns)
+
+
+def _matches(route: BaseRoute, path: str, scope: Scope) -> bool:
+    """Return whether *route* serves *path*; a mount every path below its own, also those with a line feed."""
+    if isinstance(route, Mount) and "{" not in route.path:
+        return path.startswith(f"{route.path}/")
+    return route.matches(scope)[0] is not Match.NONE
 
 
 def _serve(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awaitable[None]:

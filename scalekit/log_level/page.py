@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from math import ceil
 from time import monotonic
 from typing import Any
 
@@ -105,7 +106,8 @@ def _log_change(request: Request, change: Change) -> None:
     client = request.client.host if request.client else "a local socket"
     action = "reset"
     if change.override:
-        action = f"set to {change.override.level} for {Duration(f'{change.override.end - monotonic():.0f}s')}"
+        seconds = max(1, ceil(change.override.end - monotonic()))  # a short one may have ended
+        action = f"set to {change.override.level} for {Duration(f'{seconds}s')}"
     logger.log(
         max(logging.WARNING, logger.getEffectiveLevel()),
         "log level of %s %s by %s (%.100r)",

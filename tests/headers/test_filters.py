@@ -110,7 +110,10 @@ async def test_headers_of_the_application_stay() -> None:
     [
         ({}, HSTS),
         ({"hsts_max_age": "1d", "hsts_include_subdomains": True}, "max-age=86400; includeSubDomains"),
-        ({"hsts_max_age": "1d", "hsts_preload": True}, "max-age=86400; preload"),
+        (
+            {"hsts_max_age": "365d", "hsts_include_subdomains": True, "hsts_preload": True},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
         ({"hsts_max_age": "0s"}, None),
     ],
 )

@@ -12,6 +12,8 @@ from scalekit.errors import Unavailable
 from scalekit.http.content_codings import choose_coding
 
 INDEX = "index.html"
+MAX_PATH = 4096
+"""Characters of the longest path that is looked up, that of Linux; resolving a longer one takes quadratic time."""
 SIDECARS = {"br": ".br", "zstd": ".zst", "gzip": ".gz"}
 """The extension of a compressed file beside the original by its content coding, the preferred one first."""
 NOT_FOUND = frozenset(
@@ -100,7 +102,7 @@ def _segments(path: str) -> list[str]:
     """Return the segments of *path*, empty when one of them never names a file that is served."""
     *parents, name = path.split("/")[1:]
     segments = [*parents, name or INDEX]
-    return segments if all(map(_is_name, segments)) else []
+    return segments if len(path) <= MAX_PATH and all(map(_is_name, segments)) else []
 
 
 def _is_name(segment: str) -> bool:

@@ -16,7 +16,8 @@ from scalekit.http.static_files.handler import StaticFileHandler
 
 def static_routes(document: Document, static: Mapping[str, StaticFolders]) -> list[Mount]:
     """Return a route for each path of *static*, ``[app] static``; report missing folders as problems of *document*."""
-    return [Mount(path, _handler(document, path, config)) for path, config in static.items()]
+    longest_first = sorted(static.items(), key=lambda item: -len(item[0]))  # "/a/b" is not a folder of "/a"
+    return [Mount(path, _handler(document, path, config)) for path, config in longest_first]
 
 
 def _handler(document: Document, path: str, config: StaticFolders) -> StaticFileHandler:
@@ -34,6 +35,8 @@ def _folders(document: Document, path: str, entries: Sequence[str]) -> Iterator[
 def _folder(entry: str) -> Path:
     """Return the folder that *entry* names: a path, or ``package:folder``; raises ValueError when it does not exist."""
     package, colon, inside = entry.rpartition(":")
+    if not inside:  # Path("") is the working folder, with the file of the service
+        raise ValueError(f"expected a folder or package:folder, got {entry!r}; name the folder with the files")
     folder = _package_folder(package) / inside if colon else Path(entry)
     if not folder.is_dir():
         raise ValueError(f"folder {str(folder)!r} does not exist; create it, or name another folder or package:folder")
@@ -45,6 +48,7 @@ def _package_folder(package: str) -> Path:
         spec = find_spec(package)
     except (ImportError, ValueError):
         spec = None
-    if spec is None or spec.origin is None:
-        raise ValueError(f"package {package!r} is not installed; install it, or name a folder without a colon")
-    return Path(spec.origin).parent
+    locations = spec.submodule_search_locations if spec else None
+    if not locations:
+        raise ValueError(f"{package!r} is not an installed package; install it, or name a folder without a colon")
+    return Path(next(iter(locations)))

@@ -35,6 +35,7 @@ def refusal(toml: str) -> str:
             "[server]\nallowed_hosts = { a = 1 }",
             "server.allowed_hosts: should be a list of tables; write [[server.allowed_hosts]]",
         ),
+        ('[app.static]\n"/static" = []', "app.static./static: needs at least 1 value, got []"),
         ("[server]\nmemory = 3", "server.memory: should be a table; write [server.memory], got 3"),
         ("[[server]]\nport = 1", "server: should be a table; write [server]"),
         ('[plugins.discovery]\nservices = ["a"]', "should be a table; write [plugins.discovery.services]"),

@@ -61,6 +61,12 @@ async def test_the_path_decides_which_application_responds(path: str, method: st
     assert (client.status, client.body) == (status, body)
 
 
+@pytest.mark.parametrize("path", ["/static/a\nb", "/static/\n", "/static/a/b", "/static/"])
+async def test_no_path_below_a_mount_reaches_the_application(path: str) -> None:
+    client = await ask(path)
+    assert (client.status, scopes) == (404, [])
+
+
 async def test_errors_of_plugin_routes_are_problems() -> None:
     client = await ask("/metrics", "POST")
     assert client.status == 405

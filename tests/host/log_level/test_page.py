@@ -113,6 +113,14 @@ async def test_there_is_a_maximum_of_overrides(tmp_path: Path) -> None:
         assert (await send(app, state, {"level": "error", "logger": "shop0"})).status == 200
 
 
+@pytest.mark.parametrize("duration", ["1us", "100us", "999ms"])
+async def test_the_log_has_a_whole_second_for_a_shorter_time(tmp_path: Path, duration: str) -> None:
+    app = application(tmp_path)
+    async with running(app) as state:
+        assert (await send(app, state, {"level": "debug", "for": duration})).status == 200
+    assert any("set to debug for 1s by" in line["event"] for line in lines(tmp_path))
+
+
 async def test_without_a_plugin_that_logs_the_page_names_the_remedy() -> None:
     app = create_app(OPERATORS, app=bare_application)
     async with running(app) as state:

@@ -89,7 +89,7 @@ OUTSIDE = (
 )
 DOTS = "no-index/../a.txt no-index/%2e/a.txt ./a.txt no-index//a.txt docs%2f..%2fa.txt .env .git/config %2eenv"
 NO_FILES = "a.txt/ a.txt/b loop pipe no-index no-index/ missing back%5cslash.txt"
-CHARACTERS = "a.txt%00 %00 a.txt%0a %ff %ed%a0%80 a.txt%20"
+CHARACTERS = "a.txt%00 %00 a.txt%0a a%0ab.txt %0a %ff %ed%a0%80 a.txt%20"
 LONG = [300 * "a", 3000 * "a/"]
 
 

@@ -10,6 +10,7 @@ from starlette.types import Message, Scope
 
 from scalekit import ConfigError, create_app
 from scalekit.testing import request, running
+from tests.host.http.static_files.site_folder import write
 
 pytestmark = pytest.mark.anyio
 
@@ -66,11 +67,29 @@ async def test_a_websocket_to_a_file_is_rejected(tmp_path: Path) -> None:
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
+@pytest.mark.parametrize("path", ["/-", "/-/files", "/a/../b", "/a//b", "/a%20b", "/a/.", "/a\\b", "/a\nb"])
+def test_paths_that_nobody_could_request_or_that_bypass_plugins_are_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected a path without|outside of all plugins"):
+        create_app({"app": {"static": {path: str(tmp_path)}}}, app=Starlette())
+
+
+async def test_the_longest_path_serves(tmp_path: Path) -> None:
+    write(tmp_path / "outer" / "a" / "x.txt", b"outer")
+    write(tmp_path / "inner" / "x.txt", b"inner")
+    static = {"/s": str(tmp_path / "outer"), "/s/a": str(tmp_path / "inner")}
+    app = create_app({"app": {"static": static}}, app=Starlette())
+    async with running(app) as state:
+        assert (await request(app, "/s/a/x.txt", state=state)).body == b"inner"
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
         ("no/such/folder", "folder 'no/such/folder' does not exist"),
-        ("no_such_package:static", "package 'no_such_package' is not installed"),
+        ("no_such_package:static", "'no_such_package' is not an installed package"),
+        ("os:static", "'os' is not an installed package"),
+        ("", "expected a folder or package:folder, got ''"),
+        ("pytest:", "expected a folder or package:folder, got 'pytest:'"),
     ],
 )
 def test_missing_static_folders_are_a_mistake_of_the_file(entry: str, message: str) -> None:

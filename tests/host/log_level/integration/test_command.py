@@ -61,6 +61,24 @@ class Managed(Supervised):
         return {pid for pid in seen if f"from {pid} for {path}" in self.log()}
 
 
+class OnUnixSocket(Managed):
+    """The same with Unix sockets as the public and the management address; the latter is abstract."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.toml = "[plugins.logging]\n"
+
+    def prepare(self) -> None:
+        sockets = (
+            f'host = "unix:{self.box.directory}/app.sock"\nmanagement_address = "unix:@scalekit-{self.management}"\n'
+        )
+        self.toml = f"[server]\n{sockets}{self.toml}"
+        super().prepare()
+
+    def is_ready(self) -> bool:
+        return " on unix:" in self.log()
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[Managed]:
     with Managed() as service:
@@ -100,6 +118,18 @@ def test_a_replaced_worker_has_the_override_with_its_remaining_time(service: Man
     assert "shop.orders  debug  inherited   59m " in result.stdout
     service.table("reset", "--logger", "shop.orders")
     assert service.logging_pids("/reset") == set()
+
+
+def test_a_service_on_unix_sockets_is_found() -> None:
+    with OnUnixSocket() as service:
+        assert service.table("debug") == [["all", "debug", "info"]]
+        wait_for("the log", lambda: "set to debug for 10m by a local socket" in service.log())
+        path = f"{service.box.directory}/app.sock"
+        public = f"[server]\nhost = 'unix:{path}'\noperator_token = 'secret'\n[app]\ntarget = 'service:app'\n"
+        service.box.write("public.toml", public)
+        assert "the service responds with" in service.log_level("public.toml").stderr
+        service.box.write("gone.toml", public.replace("app.sock", "gone.sock"))
+        assert f"no service responds at unix:{path[:-8]}gone.sock" in service.log_level("gone.toml").stderr
 
 
 @pytest.mark.parametrize(
