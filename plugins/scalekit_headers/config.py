@@ -106,7 +106,8 @@ class HeadersConfig(HeaderRules):
 
     @model_validator(mode="after")
     def _check_preload(self) -> Self:
-        for each in (self, *(policy.completed_by(self) for policy in self.policies)):
+        rules: list[HeaderRules] = [self, *(policy.completed_by(self) for policy in self.policies)]
+        for each in rules:
             if each.hsts_preload and not (each.hsts_include_subdomains and each.hsts_max_age >= PRELOAD_MIN_AGE):
                 raise ValueError('hsts_preload needs hsts_include_subdomains = true and hsts_max_age = "365d" or more')
         return self
