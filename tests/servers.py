@@ -18,7 +18,8 @@ import os
 import re
 import shutil
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from http.client import HTTPConnection
 from itertools import cycle, pairwise
@@ -216,6 +217,10 @@ class Redis(Server):
         return redis_reply(self.port, *words, password=self.password)
 
 
+NODE_TIMEOUT = 1000
+"""Milliseconds without a sign of life after which a node of a cluster has failed."""
+
+
 class ClusterNode(Redis):
     """One node of a Redis Cluster."""
 
@@ -224,7 +229,7 @@ class ClusterNode(Redis):
 
     def command(self) -> list[object]:
         # The bus port by name: the default, port + 10000, may be taken.
-        cluster = ["--cluster-enabled", "yes", "--cluster-port", self.ports[1], "--cluster-node-timeout", 1000]
+        cluster = ["--cluster-enabled", "yes", "--cluster-port", self.ports[1], "--cluster-node-timeout", NODE_TIMEOUT]
         haste = ["--cluster-replica-validity-factor", 0, "--repl-diskless-sync-delay", 0]
         return [*super().command(), *cluster, *haste, "--repl-ping-replica-period", 1]
 
@@ -345,6 +350,17 @@ class RedisCluster:
             node.cli("FLUSHALL")  # a replica refuses it and follows its master
         return self
 
+    @contextmanager
+    def node_timeout(self, milliseconds: int) -> Iterator[None]:
+        """Let nodes fail only after *milliseconds* without a sign of life, while inside."""
+        for node in self.nodes:
+            node.cli("CONFIG", "SET", "cluster-node-timeout", milliseconds)
+        try:
+            yield
+        finally:
+            for node in self.nodes:
+                node.cli("CONFIG", "SET", "cluster-node-timeout", NODE_TIMEOUT)
+
     def wait_until_agreed(self) -> None:
         """Wait until every node is up and all agree on the topology."""
         wait_for("the nodes' agreement", lambda: all(node.agrees() for node in self.nodes))
@@ -384,7 +400,9 @@ class SentinelNode(Redis):
     def start(self) -> Self:
         """Start the Sentinel, and let it look at the servers more often than every 10 s."""
         super().start()
-        self.cli("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200)
+        # A Sentinel that has not heard of a failover after four publish periods demotes the new master, whose writes
+        # are lost then: on a busy machine these must not be too short.
+        self.cli("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 500, "ask-period", 200)
         return self
 
     def master_port(self) -> int:

@@ -13,14 +13,13 @@ from typing import Any
 from scalekit import Unavailable, encode_json
 from scalekit.contracts import Subscription
 from scalekit_broadcast.channel import LocalChannel
+from scalekit_broadcast.channel_name import check_channel
 from scalekit_broadcast.metrics import BroadcastMetrics
 from scalekit_broadcast.subscription import ChannelSubscription
 from scalekit_broadcast.transport import BroadcastTransport, StoredMessage
 
 logger = logging.getLogger("scalekit.broadcast")
 
-MAX_CHANNEL_LENGTH = 200
-"""Characters of a channel's name."""
 MAX_SYNCHRONISATIONS = 16
 """Channels whose history is read at the same time."""
 RETRY_INTERVAL, MAX_RETRY_INTERVAL = 0.05, 2.0
@@ -203,22 +202,6 @@ class Broadcaster:
             lost = channel.synchronise(history)
             if lost:
                 self._metrics.count_missed("lost", lost * channel.subscribers)
-
-
-def check_channel(name: str) -> None:
-    """Raise ValueError when *name* is no name of a channel."""
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_CHANNEL_LENGTH or not _is_text(name):
-        shown = str(name)[:MAX_CHANNEL_LENGTH]
-        raise ValueError(f"invalid channel {shown!r}: expected text of 1 to {MAX_CHANNEL_LENGTH} characters")
-
-
-def _is_text(name: str) -> bool:
-    """Return whether *name* can be encoded: surrogates cannot."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _as_unavailable(channel: str, error: Exception) -> Unavailable:

@@ -9,7 +9,7 @@ import orjson
 
 from scalekit import Context
 from scalekit.contracts import BROADCAST
-from scalekit_broadcast.broadcaster import check_channel
+from scalekit_broadcast.channel_name import check_channel
 from scalekit_broadcast.config import BroadcastConfig
 
 

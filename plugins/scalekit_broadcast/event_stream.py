@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from scalekit import Key
 from scalekit.contracts import BROADCAST, BroadcastMessage, SubscriberTooSlow, Subscription
+from scalekit_broadcast.channel_name import check_channel
 from scalekit_broadcast.disconnection import disconnect_timeout
 
 HEADERS = {"content-type": "text/event-stream", "cache-control": "no-store", "x-accel-buffering": "no"}
@@ -34,6 +36,7 @@ def server_sent_events(request: Request, channel: str, *, headers: Mapping[str, 
 
     The data of an event is the JSON of the message. When messages were missed, an event ``gap`` precedes, whose data is
     their number: the page loads its state again. The stream ends when the client disconnects or the process drains.
+    Raises HTTPException (404) when *channel* is no name of a channel, which part of a URL may not be.
     """
     return EventStream(request, channel, headers)
 
@@ -42,6 +45,10 @@ class EventStream(Response):
     """The response of :func:`server_sent_events`."""
 
     def __init__(self, request: Request, channel: str, headers: Mapping[str, str] | None) -> None:
+        try:
+            check_channel(channel)
+        except ValueError:
+            raise HTTPException(404) from None
         super().__init__(headers=HEADERS | {name.lower(): value for name, value in (headers or {}).items()})
         del self.headers["content-length"]
         self._options = EVENT_STREAM_OPTIONS(request)

@@ -6,12 +6,14 @@ channel is also the key of its stream, so that both are in one slot of a cluster
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
+from scalekit import Unavailable
 from scalekit_broadcast.config import BroadcastConfig
+from scalekit_broadcast.message_id import parse_message_id
 from scalekit_broadcast.transport import Receiver, StoredMessage
-from scalekit_redis import ChannelSubscriptions, Connections, PubSubListener, Redis, Script
+from scalekit_redis import ChannelSubscriptions, Connections, PubSubListener, Redis, ReplyError, Script
 
 PUBLISH = Script("""\
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -43,14 +45,16 @@ class RedisTransport:
 
     async def publish(self, channel: str, json: bytes) -> str:
         """Store a message and publish it; return its id."""
-        message_id: bytes = await self._redis.run_script(
-            PUBLISH, [self._key(channel)], [json, self._config.history, self._ttl]
-        )
+        with _rejection_is_unavailable(channel):
+            message_id: bytes = await self._redis.run_script(
+                PUBLISH, [self._key(channel)], [json, self._config.history, self._ttl]
+            )
         return message_id.decode()
 
     async def join(self, channel: str) -> None:
         """Subscribe to *channel*."""
-        await self._subscriptions.subscribe(self._key(channel), self._config.redis_timeout)
+        with _rejection_is_unavailable(channel):
+            await self._subscriptions.subscribe(self._key(channel), self._config.redis_timeout)
 
     def leave(self, channel: str) -> None:
         """Unsubscribe from *channel*."""
@@ -58,8 +62,13 @@ class RedisTransport:
 
     async def history(self, channel: str) -> list[StoredMessage]:
         """Return the stored messages of *channel*, oldest first."""
-        entries = await self._redis.call("XREVRANGE", self._key(channel), "+", "-", "COUNT", self._config.history)
-        return [StoredMessage(entry_id.decode(), fields[1]) for entry_id, fields in reversed(entries)]
+        with _rejection_is_unavailable(channel):
+            entries = await self._redis.call("XREVRANGE", self._key(channel), "+", "-", "COUNT", self._config.history)
+        return [
+            StoredMessage(entry_id.decode(), fields[1])
+            for entry_id, fields in reversed(entries)
+            if fields[0] == b"json"  # other clients of Redis may have added others
+        ]
 
     async def check_health(self) -> None:
         """Return when every required server replies; raises RedisUnavailable."""
@@ -67,6 +76,15 @@ class RedisTransport:
 
     def _key(self, channel: str) -> bytes:
         return self._prefix + channel.encode()
+
+
+@contextmanager
+def _rejection_is_unavailable(channel: str) -> Generator[None, None, None]:
+    """Raise Unavailable when Redis rejects a command: the ACL forbids it, or the key holds another type."""
+    try:
+        yield
+    except ReplyError as error:
+        raise Unavailable(f"redis rejects a command for channel {channel!r}: {error}") from error
 
 
 @asynccontextmanager
@@ -77,8 +95,10 @@ async def open_redis_transport(
     prefix = len(config.prefix.encode()) + 1
 
     def on_message(channel: bytes, data: bytes) -> None:
-        message_id, _, json = data.partition(b" ")
-        receiver.on_message(channel[prefix:].decode(errors="replace"), StoredMessage(message_id.decode(), json))
+        head, _, json = data.partition(b" ")
+        message_id = head.decode(errors="replace")
+        if json and parse_message_id(message_id):  # other clients of Redis may have published something else
+            receiver.on_message(channel[prefix:].decode(errors="replace"), StoredMessage(message_id, json))
 
     def on_interrupted(channel: bytes) -> None:
         receiver.on_interrupted(channel[prefix:].decode(errors="replace"))

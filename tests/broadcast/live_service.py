@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -50,6 +51,15 @@ async def subscribers(broadcast: Broadcasts):
 async def pid():
     return os.getpid()
 """
+
+
+TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Shared by the clients, since each would create one of its own, which takes longer than its requests."""
+
+
+def new_client() -> httpx2.AsyncClient:
+    """Return a client with connections of its own, which reach any worker."""
+    return httpx2.AsyncClient(timeout=60, verify=TLS)
 
 
 class Event(NamedTuple):
@@ -104,12 +114,12 @@ async def event_source(
     sent = headers | ({} if last_id is None else {"last-event-id": last_id})
     encoded = [(name.encode(), value.encode("latin-1")) for name, value in sent.items()]
     url = f"{service.url}/live/{channel}"
-    async with httpx2.AsyncClient(timeout=60) as client, client.stream("GET", url, headers=encoded) as response:
+    async with new_client() as client, client.stream("GET", url, headers=encoded) as response:
         yield EventSource(response, last_id)
 
 
 async def publish(service: Service, channel: str, data: Any) -> str:
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with new_client() as client:
         response = await client.post(f"{service.url}/publish/{channel}", content=json.dumps(data))
         assert response.status_code == 200, response.text
         return str(response.json()["id"])
@@ -121,7 +131,7 @@ def open_websocket(service: Service, channel: str, after: str | None = None) -> 
 
 
 async def subscribers(service: Service) -> list[int]:
-    async with httpx2.AsyncClient(timeout=60) as client:
+    async with new_client() as client:
         found: list[int] = (await client.get(f"{service.url}/subscribers")).json()
         return found
 

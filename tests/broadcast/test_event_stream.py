@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx2
 import pytest
 
-from tests.broadcast.live_service import APPLICATION, event_source, publish, wait_for_subscribers
+from tests.broadcast.live_service import APPLICATION, event_source, new_client, publish, wait_for_subscribers
 from tests.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +85,7 @@ async def test_a_client_that_disconnects_is_released(service: Service, channel: 
 
 
 async def test_a_head_request_has_no_stream(service: Service, channel: str) -> None:
-    async with httpx2.AsyncClient(timeout=30) as client:
+    async with new_client() as client:
         response = await client.head(f"{service.url}/live/{channel}")
         assert (response.status_code, response.headers["content-type"]) == (200, "text/event-stream")
         assert response.content == b""
@@ -102,3 +101,9 @@ async def test_an_endless_stream_does_not_hold_up_the_drain(channel: str) -> Non
             assert await source.next() is None
         assert service.wait() == 0
         assert "all requests completed" in service.log()
+
+
+async def test_a_path_that_names_no_channel_is_not_found(service: Service) -> None:
+    async with new_client() as client:
+        for method in ("GET", "HEAD"):
+            assert (await client.request(method, f"{service.url}/live/{'x' * 201}")).status_code == 404

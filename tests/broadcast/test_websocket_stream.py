@@ -73,3 +73,12 @@ async def test_a_drain_closes_the_websocket(channel: str) -> None:
             assert closed.value.rcvd.code == 1001
         assert service.wait() == 0
         assert "Traceback" not in service.log()
+
+
+async def test_a_path_that_names_no_channel_closes_the_websocket(service: Service) -> None:
+    async with open_websocket(service, "x" * 201) as websocket:
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await receive(websocket)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1008
+    assert "Traceback" not in service.log()

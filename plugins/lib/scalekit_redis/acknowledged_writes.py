@@ -50,7 +50,8 @@ class AcknowledgedWrites:
             self._slots.release()
             raise
         try:
-            packed = [*(pack(each.args) for each in commands), pack(("WAIT", replicas, round(ack_timeout * 1000)))]
+            wait = pack(("WAIT", replicas, max(1, round(ack_timeout * 1000))))  # 0 waits forever
+            packed = [*(pack(each.args) for each in commands), wait]
             future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
             node.send(PendingPipeline(future, packed, started, deadline, retryable=False))
             replies: list[Reply] = await future

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from math import inf
 from time import monotonic
 
 from scalekit_redis.commands import Reply
@@ -21,19 +22,19 @@ from scalekit_redis.url import HostPort
 PING = pack(("PING",))
 RETRIED = NOT_EXECUTED | {"MOVED", "ASK"}
 """Error codes of subscriptions that another server, or the same one later, accepts."""
-CONFIRMATION_TIMEOUT = 5.0
-"""Seconds after which a subscription without a reply is sent again."""
 
 
 class SubscribeCommand(PendingCommand):
-    """A command that is confirmed by a push message, with a PING behind it: only an error precedes its reply."""
+    """A command that is confirmed by a push message, with a PING behind it: only an error precedes its reply.
+
+    It has no deadline, because its connection is probed and closed when the server does not reply.
+    """
 
     __slots__ = ("_error",)
 
     def __init__(self, name: str, channel: bytes) -> None:
-        now = monotonic()
         future = asyncio.get_running_loop().create_future()
-        super().__init__(future, pack((name, channel)) + PING, now, now + CONFIRMATION_TIMEOUT)
+        super().__init__(future, pack((name, channel)) + PING, monotonic(), inf)
         self._error: ReplyError | None = None
 
     def receive(self, reply: Reply) -> bool:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 
-from tests.broadcast.live_service import APPLICATION, EventSource, event_source, publish
+from tests.broadcast.live_service import APPLICATION, EventSource, event_source, new_client, publish
 from tests.service import Service
 from tests.workers import supervised, wait_for_new_workers, workers_of
 
@@ -130,7 +130,7 @@ async def test_nothing_is_lost_when_workers_are_replaced(service: Service, chann
 
 async def test_a_stopped_worker_delays_no_other_and_continues_from_the_history(service: Service, channel: str) -> None:
     number, large = 300, "x" * 50_000
-    async with sources_on_all_workers(service, channel) as sources, httpx2.AsyncClient(timeout=60) as publisher:
+    async with sources_on_all_workers(service, channel) as sources, new_client() as publisher:
         publishing_pid = (await publisher.get(f"{service.url}/pid")).json()
         stopped = next(pid for pid in sources if pid != publishing_pid)
         os.kill(stopped, signal.SIGSTOP)

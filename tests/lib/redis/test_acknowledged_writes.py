@@ -124,6 +124,19 @@ async def test_a_replica_refuses_the_write(primary: Server, replica: Server, con
         assert (await failure(lambda: increment(redis))).kind == "refused"
 
 
+async def test_a_timeout_below_a_millisecond_does_not_wait_forever(
+    primary: Server, replica: Server, connections: Connections
+) -> None:
+    async with connections.open(primary.url, timeout=5) as redis:
+        await redis.write_acknowledged([("INCR", "counter")])
+        replica.pause()
+        try:
+            write = redis.write_acknowledged([("INCR", "counter")], ack_timeout=0.0001)
+            assert (await failure(lambda: write)).kind == "unacknowledged"
+        finally:
+            replica.resume()
+
+
 async def test_a_cluster_has_no_acknowledged_writes(cluster: RedisCluster, connections: Connections) -> None:
     async with connections.open(cluster_url(cluster)) as redis:
         with pytest.raises(ValueError, match="is a cluster; acknowledged writes need one server or Sentinel"):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from scalekit.telemetry import Telemetry
-from scalekit_redis import Connections
-from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, DURATIONS, ERRORS, IN_FLIGHT
+from scalekit_redis import Connections, redis_instruments
+from scalekit_redis.metrics import BREAKERS, COMMANDS, CONNECTIONS, DURATIONS, ERRORS, FAILOVERS, IN_FLIGHT, MASTER
 from tests.lib.redis.poll import failure, until, until_available
 from tests.lib.redis.proxy import open_proxy
 from tests.servers import Redis as Server
@@ -64,3 +64,9 @@ async def test_errors_are_counted_by_reason_and_gauges_show_commands_in_flight(
             assert value(telemetry, BREAKERS.name, name) == 0
             assert value(telemetry, CONNECTIONS.name, name) == 2
         assert value(telemetry, IN_FLIGHT.name, name) == 0
+
+
+def test_only_a_sentinel_address_has_metrics_of_failovers() -> None:
+    assert {MASTER, FAILOVERS}.isdisjoint(redis_instruments("redis://127.0.0.1"))
+    assert {MASTER, FAILOVERS}.isdisjoint(redis_instruments("redis-cluster://127.0.0.1"))
+    assert {MASTER, FAILOVERS} <= set(redis_instruments("redis-sentinel://127.0.0.1/mymaster"))
