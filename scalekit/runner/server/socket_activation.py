@@ -8,6 +8,8 @@ import socket
 from scalekit.errors import StartError
 
 FIRST_DESCRIPTOR = 3
+MAX_DIGITS = 6
+"""Digits of a number of descriptors; a longer one is none, and Python does not convert thousands of digits."""
 WEB = "web"
 """The socket for requests: the one with another name."""
 MANAGEMENT = "management"
@@ -22,7 +24,7 @@ def activated_sockets() -> dict[str, socket.socket]:
     listening socket, or several have one purpose.
     """
     pid, count, names = (os.environ.pop(name, "") for name in VARIABLES)
-    if pid != str(os.getpid()) or not count.isdecimal():
+    if pid != str(os.getpid()) or not count.isdecimal() or len(count) > MAX_DIGITS:
         return {}
     found: dict[str, socket.socket] = {}
     given = names.split(":")

@@ -40,6 +40,11 @@ def test_sockets_for_another_process_are_left_alone(monkeypatch: pytest.MonkeyPa
     assert activated_sockets() == {}
 
 
+def test_a_number_of_thousands_of_digits_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    pass_sockets(monkeypatch, "9" * 5000)
+    assert activated_sockets() == {}
+
+
 def test_a_descriptor_that_does_not_listen_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_sockets(monkeypatch, "1")
     monkeypatch.setattr(socket_activation, "FIRST_DESCRIPTOR", 1 << 20)
