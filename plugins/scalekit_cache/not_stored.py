@@ -37,4 +37,4 @@ def record_not_stored(reason: NotStored) -> None:
     """Add *reason* to the current span, if there is one."""
     current = CURRENT_SPAN.get()
     if current is not None:
-        current.add_event("cache: not stored", {"reason": EXPLANATIONS[reason]})
+        current.add_event("cache: not stored", {"scalekit.cache.reason": EXPLANATIONS[reason]})

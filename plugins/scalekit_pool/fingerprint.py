@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|(?<![\w$:.])[+-]?\d+(?:\.\d+)?(?!\w)|\$\d+|%s")
+# A text that is not closed is a literal to the end. Quotes inside of names and comments begin no text.
+_TOKEN = re.compile(
+    r"""(?P<name>"[^"]*(?:"|$)|`[^`]*(?:`|$))|(?P<comment>--[^\n]*|/\*.*?(?:\*/|$))"""
+    r"""|\b[eE]'(?:[^'\\]|\\.|'')*(?:'|$)|(?:\b(?:[uU]&|[bBxXnN]))?'(?:[^']|'')*(?:'|$)"""
+    r"""|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|$)"""
+    r"""|(?<![\w$:.])[+-]?(?:0[xXoObB][\da-fA-F_]+|(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|\$\d+|%s""",
+    re.DOTALL,
+)
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _LISTS = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _SPACE = re.compile(r"\s+")
 
 
 def without_literals(sql: str) -> str:
-    """Return *sql* with ``?`` in place of literal values and numbered parameters."""
-    return _LITERAL.sub("?", sql)
+    """Return *sql* without comments, and with ``?`` in place of literal values and numbered parameters."""
+    return _TOKEN.sub(_replacement, sql)
+
+
+def _replacement(token: re.Match[str]) -> str:
+    return token["name"] or (" " if token["comment"] else "?")
 
 
 def fingerprint_of(sql: str) -> str:

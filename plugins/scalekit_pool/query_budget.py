@@ -9,9 +9,9 @@ from typing import Protocol
 
 import scalekit
 from scalekit.contracts import STATEMENT_LOG
-from scalekit.telemetry import CURRENT_SPAN, Counter, Telemetry
+from scalekit.telemetry import CURRENT_SPAN, Attributes, Counter, Telemetry
 from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo, with_request_id
-from scalekit_pool.leak_detection import call_sites
+from scalekit_pool.leak_detection import CallSite, call_sites
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -86,10 +86,11 @@ class QueryBudget:
         """Count that *request* has *problem*; log it once per route and statement."""
         route = request.route
         self._telemetry.series(counter, self._pool, route).inc()
-        place = _application_line()
+        site = _application_line()
+        place = _shown(site)
         current = CURRENT_SPAN.get()
         if current is not None:
-            current.add_event("query budget", {"problem": problem, "statement": statement, "code.location": place})
+            current.add_event("query budget", _event_attributes(problem, statement, site))
         if (route, statement) not in self._reported and len(self._reported) < MAX_REPORTS:
             self._reported.add((route, statement))
             self._log(request, statement, problem, place)
@@ -103,15 +104,34 @@ class QueryBudget:
         logger.warning("%s runs %s at %s: %s", request.route or "a request", problem, place, shown, extra=extra)
 
 
-def _application_line() -> str:
-    """Return file, line and function of the innermost frame of the application.
-
-    A task that runs nothing but the method of the database has none.
-    """
+def _application_line() -> CallSite | None:
+    """Return the innermost frame of the application; a task that runs nothing but the database's method has none."""
     for code, line in call_sites(3):
         if not code.co_filename.startswith(_LIBRARIES):
-            return f"{code.co_filename}:{line} in {code.co_name}"
-    return "an unknown place, in a task of its own"
+            return code, line
+    return None
+
+
+def _shown(site: CallSite | None) -> str:
+    if site is None:
+        return "an unknown place, in a task of its own"
+    code, line = site
+    return f"{code.co_filename}:{line} in {code.co_name}"
+
+
+def _event_attributes(problem: str, statement: str, site: CallSite | None) -> Attributes:
+    """Return the attributes of the event (OpenTelemetry semantic conventions, database and code, stable)."""
+    attributes: Attributes = {"scalekit.query_budget.problem": problem}
+    if statement:
+        attributes["db.query.text"] = statement
+    if site is not None:
+        code, line = site
+        attributes |= {
+            "code.file.path": code.co_filename,
+            "code.line.number": line,
+            "code.function.name": code.co_qualname,
+        }
+    return attributes
 
 
 _LIBRARIES = (

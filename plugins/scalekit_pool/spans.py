@@ -13,7 +13,7 @@ MAX_QUERY_TEXT = 4096
 """Characters of a statement that are exported."""
 
 _TABLE = re.compile(r"\b(?:from|into|update|join|table)\s+([\w.\"`]+)", re.IGNORECASE)
-_WORD = re.compile(r"\s*(?:/\*.*?\*/|--[^\n]*\n|\s)*(\w+)", re.DOTALL)
+_WORD = re.compile(r"\W*(\w+)")
 
 
 class StatementSummary(NamedTuple):
@@ -32,11 +32,10 @@ class StatementSummary(NamedTuple):
 @lru_cache(256)
 def summarize(sql: str) -> StatementSummary:
     """Return the summary of *sql*; literal values become ``?``, since they may be personal data."""
-    word, table = _WORD.match(sql), _TABLE.search(sql)
+    text = without_literals(sql).strip()[:MAX_QUERY_TEXT]
+    word, table = _WORD.match(text), _TABLE.search(text)
     operation = word[1].upper() if word else "SQL"
-    return StatementSummary(
-        operation, table[1].replace('"', "").replace("`", "") if table else "", without_literals(sql[:MAX_QUERY_TEXT])
-    )
+    return StatementSummary(operation, table[1].replace('"', "").replace("`", "") if table else "", text)
 
 
 def _statement_name(system: str, pool: str, sql: str, rows: int) -> str:

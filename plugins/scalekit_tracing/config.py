@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field
 from scalekit import AppName, Duration, HttpUrl, PositiveDuration, Secret, Table, TextPattern
 from scalekit_tracing.dsn import parse_dsn
 
-HeaderName = Annotated[str, TextPattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", 'the name of a header, such as "api-key"')]
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+HeaderName = Annotated[str, TextPattern(HEADER_NAME, 'the name of a header, such as "api-key"')]
 
 
 def _check_dsn(dsn: Secret) -> Secret:

@@ -106,11 +106,15 @@ class Exporter(Generic[Item]):
             if before < BATCH_SIZE <= self._queued:
                 self._changed.notify()
 
-    def stop(self, timeout: float) -> None:
-        """Send what is queued, for at most *timeout* seconds, and end the thread; count the rest as lost."""
+    def finish(self, timeout: float) -> None:
+        """Begin to send what is queued, for at most *timeout* seconds; :meth:`stop` waits for it."""
         with self._changed:
             self._stop_at = monotonic() + timeout
             self._changed.notify()
+
+    def stop(self, timeout: float) -> None:
+        """Send what is queued, for at most *timeout* seconds, and end the thread; count the rest as lost."""
+        self.finish(timeout)
         self._thread.join(timeout + JOIN_MARGIN)
         with self._changed:
             left, self._queued = self._queued, 0

@@ -55,9 +55,11 @@ class Tracing:
         """Send what is queued, for *timeout* seconds at most, and stop the exporters."""
         until = monotonic() + timeout
         self.tracer.errors = None
-        for exporter in (self._errors, self._spans):
-            if exporter is not None:
-                exporter.stop(max(0.0, until - monotonic()))
+        exporters = [each for each in (self._errors, self._spans) if each is not None]
+        for exporter in exporters:  # together: one that waits for its server must not take the time of the other
+            exporter.finish(timeout)
+        for exporter in exporters:
+            exporter.stop(max(0.0, until - monotonic()))
         self._errors = self._spans = None
 
     def error(self) -> str:

@@ -48,9 +48,11 @@ class SamplingTracer:
     def export(self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], error: str = "") -> None:
         """End the kept trace of *root*, and export its spans and those that end later."""
         trace = root.trace
-        trace.close(lambda late: self._export(KeptTrace(trace, [late])))
         ended: SpanRecord = (None, span_type, began, perf_counter(), values, error, root)
-        self._export(KeptTrace(trace, [ended, *trace.records]))
+        self._export(KeptTrace(trace, [ended, *trace.close(self._export_late)]))
+
+    def _export_late(self, trace: Trace, record: SpanRecord) -> None:
+        self._export(KeptTrace(trace, [record]))
 
     def end(
         self,

@@ -42,7 +42,6 @@ class TraceRecorder(Filter):
         attributes = {"http.route": exchange.route, "http.response.status_code": exchange.status}
         own: SpanRecord = (None, REQUEST_SPAN, exchange.began, perf_counter(), (name, attributes), failure, root)
         trace = root.trace
-        trace.close()
-        self._report(list(finished_spans(trace, [own, *trace.records], time() - perf_counter())))
+        self._report(list(finished_spans(trace, [own, *trace.close()], time() - perf_counter())))
 
     on_close = on_complete

@@ -11,14 +11,8 @@ Spans: declare a SpanType and call ``record_span``; an application writes ``with
 plugin ``tracing`` nothing is recorded.
 """
 
-from scalekit.telemetry.finished_span import (
-    MAX_ATTRIBUTES,
-    MAX_TEXT,
-    FinishedSpan,
-    SpanEvent,
-    SpanLink,
-    finished_spans,
-)
+from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_TEXT, Attributes, text_of
+from scalekit.telemetry.finished_span import FinishedSpan, SpanEvent, SpanLink, finished_spans
 from scalekit.telemetry.instruments import (
     DEFAULT_BUCKETS,
     TELEMETRY,
@@ -36,7 +30,6 @@ from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamil
 from scalekit.telemetry.spans import (
     CURRENT_SPAN,
     ApplicationSpan,
-    Attributes,
     Span,
     SpanKind,
     SpanRecord,
@@ -87,5 +80,6 @@ __all__ = [
     "new_span_id",
     "record_span",
     "span",
+    "text_of",
     "trace_tree",
 ]

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from scalekit.telemetry.spans import Attributes, Span, SpanKind, SpanRecord, Trace, new_span_id
-
-MAX_TEXT = 16_384
-"""Characters of an attribute's text that are exported."""
-MAX_ATTRIBUTES = 128
-"""Attributes of a span that are exported."""
-MAX_EVENTS = 128
-"""Events, and links, of a span that are exported."""
+from scalekit.telemetry.attributes import Attributes
+from scalekit.telemetry.spans import Span, SpanKind, SpanRecord, Trace, new_span_id
 
 
 class SpanEvent(NamedTuple):
@@ -76,11 +70,11 @@ def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) ->
             attributes,
             error,
             _events(own, epoch) if isinstance(own, Span) and own.events else (),
-            [SpanLink(*each) for each in own.links[:MAX_EVENTS]] if isinstance(own, Span) and own.links else (),
+            [SpanLink(*each) for each in tuple(own.links)] if isinstance(own, Span) and own.links else (),
             parent is None and bool(parent_id),
         )
 
 
 def _events(own: Span, epoch: float) -> Sequence[SpanEvent]:
-    events = (own.events or ())[:MAX_EVENTS]
+    events = tuple(own.events or ())
     return [SpanEvent(name, int((epoch + at) * 1e6) * 1000, attributes) for name, at, attributes in events]

@@ -8,6 +8,7 @@ is recorded. Recording appends a tuple: names, ids and attributes are made only 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from enum import IntEnum
@@ -15,16 +16,17 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from scalekit.telemetry.attributes import Attributes, copied_attributes, text_of
+
 if TYPE_CHECKING:
     from scalekit.http.trace_context import TraceContext
 
 MAX_SPANS = 1000
 """Spans of one trace that a process records; further spans are counted."""
+MAX_EVENTS = 128
+"""Events, and links, of a span that are kept: the latest."""
 
 INVALID_SPAN_ID = "0" * 16
-
-Attributes = dict[str, Any]
-"""Values by the name of the attribute: texts, numbers, booleans, or sequences of one of these."""
 
 
 class SpanKind(IntEnum):
@@ -66,7 +68,7 @@ class Trace:
         self.dropped = 0
         self.is_kept = False
         self._limit = MAX_SPANS
-        self._on_late: Callable[[SpanRecord], None] | None = None
+        self._on_late: Callable[[Trace, SpanRecord], None] | None = None
 
     def add(self, record: SpanRecord) -> None:
         """Add a span that has ended."""
@@ -76,12 +78,17 @@ class Trace:
         elif self._limit:
             self.dropped += 1
         elif self._on_late is not None:
-            self._on_late(record)
+            self._on_late(self, record)
 
-    def close(self, on_late: Callable[[SpanRecord], None] | None = None) -> None:
-        """End the trace; *on_late* receives spans that end later, without it they are discarded."""
+    def close(self, on_late: Callable[[Trace, SpanRecord], None] | None = None) -> list[SpanRecord]:
+        """End the trace and return its spans, which it no longer holds: tasks that outlive it refer to it.
+
+        *on_late* receives spans that end later; without it they are discarded.
+        """
         self._on_late = on_late
         self._limit = 0
+        records, self.records = self.records, []
+        return records
 
 
 class Span:
@@ -95,8 +102,8 @@ class Span:
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._id = ""
-        self.events: list[tuple[str, float, Attributes]] | None = None
-        self.links: list[tuple[str, str]] | None = None
+        self.events: deque[tuple[str, float, Attributes]] | None = None
+        self.links: deque[tuple[str, str]] | None = None
 
     @property
     def span_id(self) -> str:
@@ -115,13 +122,13 @@ class Span:
     def add_event(self, name: str, attributes: Attributes) -> None:
         """Add an event that happens now."""
         if self.events is None:
-            self.events = []
+            self.events = deque(maxlen=MAX_EVENTS)
         self.events.append((name, perf_counter(), attributes))
 
     def add_link(self, trace_id: str, span_id: str) -> None:
         """Link the span to one that caused it, in this or another trace."""
         if self.links is None:
-            self.links = []
+            self.links = deque(maxlen=MAX_EVENTS)
         self.links.append((trace_id, span_id))
 
 
@@ -194,10 +201,11 @@ class ApplicationSpan(Span):
 
     def event(self, name: str, /, **attributes: Any) -> None:
         """Record that something happened now."""
-        self.add_event(name, attributes)
+        self.add_event(text_of(name), copied_attributes(attributes))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        values = (self._name, self._attributes)
+        values = (text_of(self._name), copied_attributes(self._attributes))
+        self._attributes = {}  # the record refers to this span
         failure = "" if kind is None else error_type(kind)
         self.trace.add((self._parent, _APPLICATION_SPAN, self._began, perf_counter(), values, failure, self))
         try:
@@ -231,7 +239,7 @@ _UNRECORDED = UnrecordedSpan()
 def span(name: str, /, **attributes: Any) -> ApplicationSpan | UnrecordedSpan:
     """Return a span of the application below the current one, for a ``with`` statement.
 
-    Attributes are texts, numbers, booleans, or sequences of one of these; other values are exported as text.
+    Attributes are texts, numbers, booleans, or sequences of one of these; other values become text when it ends.
     """
     parent = CURRENT_SPAN.get()
     return _UNRECORDED if parent is None else ApplicationSpan(parent, name, attributes)

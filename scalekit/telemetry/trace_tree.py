@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from scalekit.telemetry.finished_span import FinishedSpan
 
@@ -22,28 +22,28 @@ def trace_tree(spans: Sequence[FinishedSpan]) -> Iterator[str]:
     roots: list[FinishedSpan] = []
     for span in sorted(spans, key=lambda each: (each.began_ns, -each.ended_ns)):
         (children.setdefault(span.parent_id, []) if span.parent_id in known else roots).append(span)
-    for root in roots:
-        yield from _lines(root, children, "", "")
+    waiting = [(root, "", "") for root in reversed(roots)]
+    while waiting:  # not recursive: spans may be nested more deeply than calls
+        span, first, others = waiting.pop()
+        below = children.get(span.span_id, [])
+        yield from _lines(span, below, first, others)
+        for child in reversed(below):
+            last = child is below[-1]
+            waiting.append((child, others + ("└─ " if last else "├─ "), others + ("   " if last else "│  ")))
 
 
-def _lines(
-    span: FinishedSpan, children: Mapping[str, Sequence[FinishedSpan]], first: str, others: str
-) -> Iterator[str]:
+def _lines(span: FinishedSpan, below: Sequence[FinishedSpan], first: str, others: str) -> Iterator[str]:
     """Yield the lines of *span*, the first with the prefix *first* and all further ones with *others*."""
-    below = children.get(span.span_id, ())
     duration, own = span.ended_ns - span.began_ns, own_time(span, below)
-    yield f"{first + span.name:<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
+    yield f"{first + _shown(span.name):<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
     indent = others + ("│  " if below else "   ")
     for name, value in span.attributes.items():
-        yield f"{indent}{name}={_shown(value)}"
+        yield f"{indent}{_shown(name)}={_shown(value)}"
     for event in span.events:
-        text = " ".join(f"{name}={_shown(value)}" for name, value in event.attributes.items())
-        yield f"{indent}* {event.name} {text}".rstrip()
+        text = " ".join(f"{_shown(name)}={_shown(value)}" for name, value in event.attributes.items())
+        yield f"{indent}* {_shown(event.name)} {text}".rstrip()
     for link in span.links:
         yield f"{indent}linked to span {link.span_id} of trace {link.trace_id}"
-    for place, child in enumerate(below):
-        last = place == len(below) - 1
-        yield from _lines(child, children, others + ("└─ " if last else "├─ "), others + ("   " if last else "│  "))
 
 
 def own_time(span: FinishedSpan, children: Sequence[FinishedSpan]) -> int:
@@ -62,7 +62,7 @@ def _milliseconds(nanoseconds: int) -> str:
 
 
 def _outcome(span: FinishedSpan) -> str:
-    return f"  failed: {span.error}" if span.error else ""
+    return f"  failed: {_shown(span.error)}" if span.error else ""
 
 
 def _shown(value: object) -> str:

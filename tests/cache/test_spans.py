@@ -58,7 +58,7 @@ async def test_the_reason_for_which_a_response_is_not_stored_is_an_event() -> No
         await harness.fetch()
     assert spans.root.events is not None
     ((name, _, attributes),) = spans.root.events
-    assert (name, attributes) == ("cache: not stored", {"reason": EXPLANATIONS[NotStored.NO_STORE]})
+    assert (name, attributes) == ("cache: not stored", {"scalekit.cache.reason": EXPLANATIONS[NotStored.NO_STORE]})
 
 
 calls: list[str] = []

@@ -57,7 +57,7 @@ async def test_an_operator_sees_the_spans_and_why_nothing_is_stored() -> None:
         assert text.startswith("GET /items/{id} ")
         assert "└─ price" in text
         assert "http.response.status_code=200" in text
-        assert "* cache: not stored reason=the request has Authorization; the response must say" in text
+        assert "* cache: not stored scalekit.cache.reason=the request has Authorization; the response must say" in text
         assert "secret" not in text
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 from time import perf_counter
 
 import pytest
 
 from scalekit import TraceContext
-from scalekit.telemetry import FinishedSpan, Span, SpanKind, SpanType, Telemetry, Trace
+from scalekit.telemetry import Span, SpanKind, SpanType, Telemetry, Trace
 from scalekit_tracing import exporter as module
 from scalekit_tracing.config import TracingConfig
 from scalekit_tracing.exporter import BATCH_SIZE, Exporter
 from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import EXPORTED, FAILURES, LOST, QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
-from scalekit_tracing.otlp.collector_client import CollectorUnavailable, retry_after
+from scalekit_tracing.otlp.collector_client import CollectorClient, CollectorUnavailable, retry_after
 from scalekit_tracing.otlp.endpoint import endpoint_of
 from scalekit_tracing.otlp.resource import ServiceResource
 from scalekit_tracing.otlp.sink import OtlpSink
@@ -162,14 +164,77 @@ def test_a_stop_repeats_a_failed_request() -> None:
         assert len(receiver.spans()) == 1
 
 
-def test_a_span_that_cannot_be_encoded_does_not_end_the_thread() -> None:
-    def broken(name: str) -> FinishedSpan:
+def broken_trace() -> KeptTrace:
+    def broken(name: str) -> str:
         raise KeyError(name)
 
     failing = trace("a")
-    failing.records = [(*failing.records[0][:1], SpanType(SpanKind.INTERNAL, broken, dict), *failing.records[0][2:])]  # type: ignore[arg-type] # raises
+    failing.records = [(*failing.records[0][:1], SpanType(SpanKind.INTERNAL, broken, dict), *failing.records[0][2:])]
+    return failing
+
+
+def test_a_span_that_cannot_be_encoded_does_not_end_the_thread() -> None:
     with span_receiver() as receiver, exporting(receiver.url) as running:
-        running.exporter.add(failing)
+        running.exporter.add(broken_trace())
         wait_for("the loss", lambda: running.count(LOST, REJECTED) == 1)
         running.exporter.add(trace("b"))
         receiver.wait("the next trace", len)
+
+
+def test_a_span_that_cannot_be_encoded_does_not_lose_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    with span_receiver() as receiver:
+        running = Running(receiver.url, interval=600.0)
+        for each in (trace("a"), broken_trace(), trace("b"), broken_trace()):
+            running.exporter.add(each)
+        running.exporter.stop(10.0)
+        assert [span["name"] for span in receiver.spans()] == ["a", "b"]
+    assert (running.count(EXPORTED), running.count(LOST, REJECTED)) == (2, 2)
+    assert len(caplog.records) == 1
+
+
+def test_secrets_are_masked_in_all_texts() -> None:
+    url = "redis://user:secret@db/"
+    kind = SpanType(SpanKind.CLIENT, lambda name: name, lambda name: {"short": name, "all": [name], "long": name * 100})
+    root = Span(Trace(TraceContext("id", "a" * 32, [])))
+    root.add_event("event", {"text": url})
+    kept = KeptTrace(root.trace, [(None, kind, 0.0, 0.0, (url,), "", root)])
+    endpoint = endpoint_of(TracingConfig.model_validate({}), {})
+    sink = OtlpSink(endpoint, ServiceResource({}, "1"), lambda text: text.replace("secret", "***"))
+    assert b"redis://" in sink._body([kept])
+    assert b"secret" not in sink._body([kept])
+
+
+@contextmanager
+def dripping_server() -> Generator[int, None, None]:
+    """Run a server that sends an endless header, one byte after the other; yield its port."""
+    with socket.create_server((HOST, 0)) as listener:
+        ended = Event()
+
+        def drip() -> None:
+            connected, _ = listener.accept()
+            with connected:
+                try:
+                    connected.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+                    while not ended.wait(0.01):
+                        connected.sendall(b"x")
+                except OSError:
+                    pass
+
+        thread = Thread(target=drip)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_the_timeout_is_for_the_whole_response() -> None:
+    with dripping_server() as port:
+        endpoint = endpoint_of(
+            TracingConfig.model_validate({}), {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{port}"}
+        )
+        client = CollectorClient(endpoint._replace(timeout=0.2), "text/plain")
+        with pytest.raises(CollectorUnavailable):
+            client.send(b"x")
+        client.close()

@@ -15,7 +15,7 @@ import orjson
 
 from scalekit_tracing.dsn import Dsn
 from scalekit_tracing.errors.error_event import ErrorEvent, RaisedException, StackFrame
-from scalekit_tracing.otlp.collector_client import CollectorClient
+from scalekit_tracing.otlp.collector_client import CollectorClient, CollectorRejection
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
 
 CONTENT_TYPE = "application/x-sentry-envelope"
@@ -44,10 +44,19 @@ class SentrySink:
         self._version = version
 
     def send(self, batch: Sequence[ErrorEvent]) -> int:
-        """Send *batch*, each error as one envelope; the server ignores those that it has already (``event_id``)."""
+        """Send *batch*, each error as one envelope; the server ignores those that it has already (``event_id``).
+
+        Returns how many the server refused; raises CollectorRejection when it refused all.
+        """
+        refused = 0
         for event in batch:
-            self._client.send(self._envelope(event))
-        return 0
+            try:
+                self._client.send(self._envelope(event))
+            except CollectorRejection:
+                refused += 1
+                if refused == len(batch):
+                    raise
+        return refused
 
     def close(self) -> None:
         """Close the connection."""
@@ -67,7 +76,7 @@ class SentrySink:
             "platform": "python",
             "level": "error",
             "logger": "scalekit",
-            "transaction": source.name,
+            "transaction": self._text(source.name),
             "exception": {"values": [self._exception(each) for each in event.exceptions]},
             "tags": {"request_id": source.request_id},
             "contexts": {"trace": {"trace_id": source.trace_id, "span_id": source.span_id}},
@@ -75,7 +84,7 @@ class SentrySink:
             **self._attributes,
         }
         if source.path:
-            payload["request"] = {"method": source.method, "url": self._text(source.path)}
+            payload["request"] = {"method": self._text(source.method), "url": self._text(source.path)}
         if event.suppressed:
             payload["extra"] = {"suppressed": event.suppressed}
         return payload
@@ -94,11 +103,12 @@ class SentrySink:
         around = range(frame.line - CONTEXT_LINES, frame.line + CONTEXT_LINES + 1)
         lines = [linecache.getline(frame.file, number) for number in around]
         shown = [self._text(line.rstrip("\n")[:MAX_LINE]) for line in lines]
+        file = self._text(frame.file)
         return {
-            "filename": frame.file,
-            "abs_path": frame.file,
-            "module": frame.module,
-            "function": frame.function,
+            "filename": file,
+            "abs_path": file,
+            "module": self._text(frame.module),
+            "function": self._text(frame.function),
             "lineno": frame.line,
             "in_app": not frame.file.startswith((*LIBRARIES, "<")),
             "pre_context": shown[:CONTEXT_LINES],

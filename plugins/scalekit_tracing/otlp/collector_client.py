@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import socket
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from threading import Timer
+from time import monotonic
 
 from scalekit import UrlParts
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
@@ -61,6 +64,21 @@ class CollectorClient:
         if self._connection is None:
             self._connection = _connection(self._endpoint.parts, self._endpoint.timeout)
         connection = self._connection
+        if connection.sock is None:
+            connection.connect()
+        until = monotonic() + self._endpoint.timeout
+        deadline = Timer(self._endpoint.timeout, _shut, (connection.sock,))  # the timeout of a socket is for each byte
+        deadline.daemon = True
+        deadline.start()
+        try:
+            content = self._response(connection, body)
+        finally:
+            deadline.cancel()
+        if monotonic() >= until:  # what was cut off looks like a short response
+            raise TimeoutError("no complete response in time")
+        return content
+
+    def _response(self, connection: HTTPConnection, body: bytes) -> bytes:
         connection.request("POST", self._endpoint.path, body, self._headers)
         response = connection.getresponse()
         content = response.read(MAX_RESPONSE)
@@ -72,6 +90,14 @@ class CollectorClient:
         if response.status in RETRYABLE:
             raise CollectorUnavailable(message, retry_after(response.getheader("retry-after", "")))
         raise CollectorRejection(message)
+
+
+def _shut(connected: socket.socket) -> None:
+    """End the wait of another thread for *connected*."""
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:  # closed meanwhile
+        pass
 
 
 def _connection(parts: UrlParts, timeout: float) -> HTTPConnection:

@@ -5,18 +5,21 @@ Source: OpenTelemetry specification, OTLP exporter configuration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from scalekit import ConfigError, HttpUrl, Problem, UrlParts
-from scalekit_tracing.config import TracingConfig
+from scalekit_tracing.config import HEADER_NAME, TracingConfig
 
 DEFAULT = "http://127.0.0.1:4318"
 PATH = "/v1/traces"
 ENCODINGS: Mapping[str, Literal["protobuf", "json"]] = {"http/protobuf": "protobuf", "http/json": "json"}
 PREFIX = "OTEL_EXPORTER_OTLP_"
 MAX_TIMEOUT = 600.0
+_NAME = re.compile(HEADER_NAME)
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class CollectorEndpoint(NamedTuple):
@@ -85,9 +88,21 @@ def _with_path(parts: UrlParts) -> tuple[UrlParts, str]:
 
 
 def _headers(config: TracingConfig, environment: Mapping[str, str]) -> dict[str, str]:
-    _, text = _variable(environment, "HEADERS")
+    variable, text = _variable(environment, "HEADERS")
+    found = {name.lower(): value for name, value in _pairs(text, "HEADERS").items()}
+    _check_headers(found, variable)
     sent = {name.lower(): value.get_secret_value() for name, value in config.headers.items()}
-    return {**{name.lower(): value for name, value in _pairs(text, "HEADERS").items()}, **sent}
+    _check_headers(sent, "tracing.headers")
+    return {**found, **sent}
+
+
+def _check_headers(headers: Mapping[str, str], source: str) -> None:
+    """Raise ConfigError, without the value, when one of *headers* cannot be sent."""
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise _mistake(f"{source} has the name {name!r}; write that of a header, such as api-key")
+        if not _VALUE.fullmatch(value):
+            raise _mistake(f"{source} has a value for {name} that is no header; write printable ASCII in one line")
 
 
 def _encoding(environment: Mapping[str, str]) -> Literal["protobuf", "json"]:

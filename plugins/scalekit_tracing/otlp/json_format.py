@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan
-from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE, text_of
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, text_of
+from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE
 from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/json"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink, text_of
 from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -173,14 +173,6 @@ def _value(value: object) -> bytes:
     if isinstance(value, list | tuple):
         return message(_ARRAY, b"".join([message(_ARRAY_VALUES, _value(each)) for each in value[:MAX_ATTRIBUTES]]))
     return _text_field(_STRING, text_of(value))
-
-
-def text_of(value: object) -> str:
-    """Return *value* as text, whatever its ``str`` raises."""
-    try:
-        return str(value)
-    except Exception as error:
-        return f"<{type(value).__name__}: {type(error).__name__}>"
 
 
 def _text_field(tagged: bytes, text: str) -> bytes:

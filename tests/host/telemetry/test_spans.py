@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -24,7 +26,7 @@ from scalekit.telemetry import (
     record_span,
     span,
 )
-from scalekit.telemetry.spans import MAX_SPANS
+from scalekit.telemetry.spans import MAX_EVENTS, MAX_SPANS
 from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +100,9 @@ def test_spans_of_a_trace_are_bounded_also_from_threads() -> None:
 def test_late_spans_are_passed_on_or_discarded() -> None:
     with recorded_spans() as spans:
         late: list[SpanRecord] = []
-        spans.root.trace.close(late.append)
+        record_span(NAMED, 0.0, ("in time",))
+        in_time = spans.root.trace.close(lambda trace, record: late.append(record))
+        assert [each[4] for each in in_time] == [("in time",)]
         record_span(NAMED, 0.0, ("late",))
         assert [each[4] for each in late] == [("late",)]
         spans.root.trace.close()
@@ -129,3 +133,83 @@ def test_times_are_those_of_the_epoch(began: float, seconds: float) -> None:
     (found,) = finished_spans(trace, [record], 1_000_000.0)
     assert abs(found.began_ns - (1_000_000.0 + began) * 1e9) < 1e6
     assert found.ended_ns - found.began_ns >= 0
+
+
+class Thing:
+    """An object of the application."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        if not self.text:
+            raise ValueError
+        return self.text
+
+
+def test_attributes_are_those_at_the_end_of_the_span() -> None:
+    with recorded_spans() as spans:
+        endless: list[object] = [1]
+        endless.append(endless)
+        values, thing = [1, 2], Thing("thing")
+        with span("own", values=values, thing=thing, broken=Thing(""), endless=endless, long="x" * 100_000) as own:
+            own.set(none=None, odd={"a": 1}, raw=b"x")
+            own.event("event", thing=thing)
+        values.append(3)
+        thing.text = "changed"
+        own.set(late=True)
+        found = spans["own"].attributes
+        assert found.pop("long") == "x" * 16_384
+        assert found == {
+            "values": (1, 2),
+            "thing": "thing",
+            "broken": "<Thing: ValueError>",
+            "endless": (1, "[1, [...]]"),
+            "none": "None",
+            "odd": "{'a': 1}",
+            "raw": "b'x'",
+        }
+        assert [each.attributes for each in spans["own"].events] == [{"thing": "thing"}]
+
+
+@pytest.mark.parametrize("name", [7, None, b"x", Thing("")])
+def test_a_name_that_is_no_text(name: object) -> None:
+    with recorded_spans() as spans:
+        with span(name):  # type: ignore[arg-type] # no text
+            pass
+        (found,) = spans.names()
+        assert isinstance(found, str)
+
+
+def record_thing() -> weakref.ref[Thing]:
+    """Record a span that fails, with an object of the application in its attributes, event and error."""
+    thing = Thing("thing")
+    try:
+        with span("own", thing=thing, things=[thing]) as own:
+            own.event("event", thing=thing)
+            error = ValueError(thing)
+            error.__cause__ = error
+            raise error
+    except ValueError:
+        pass
+    return weakref.ref(thing)
+
+
+def test_recorded_spans_keep_no_object_of_the_application() -> None:
+    with recorded_spans() as spans:
+        gone = record_thing()
+        gc.collect()
+        assert gone() is None
+        assert spans.names() == ["own"]
+
+
+def test_a_span_keeps_its_latest_events_and_links() -> None:
+    with recorded_spans() as spans:
+        with span("own") as own:
+            for number in range(MAX_EVENTS + 10):
+                own.event(str(number))
+                spans.root.add_link("a" * 32, f"{number:016x}")
+        assert [each.name for each in spans["own"].events][-1] == str(MAX_EVENTS + 9)
+        assert len(spans["own"].events) == MAX_EVENTS
+        assert spans.root.links is not None
+        assert len(spans.root.links) == MAX_EVENTS

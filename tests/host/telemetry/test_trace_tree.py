@@ -43,6 +43,19 @@ def test_values_cannot_control_the_terminal() -> None:
     assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 99}…", "   unprintable=<ValueError>"]
 
 
+def test_names_cannot_control_the_terminal() -> None:
+    odd = "\x1b[31m\n"
+    event = SpanEvent(odd, 0, {odd: 1})
+    lines = list(trace_tree([finished(f"GET /{odd}", 0, 1, attributes={odd: 1}, events=[event], error=odd)]))
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+
+
+def test_spans_may_be_nested_deeply() -> None:
+    deep = [finished(str(depth), depth, 10_000 - depth, str(depth - 1)) for depth in range(2000)]
+    assert len(list(trace_tree(deep))) == 2000
+
+
 intervals = st.lists(st.tuples(st.integers(0, 100), st.integers(0, 100)).map(sorted), max_size=6)
 
 

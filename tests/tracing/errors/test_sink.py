@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ from scalekit import ConfigError, create_app
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
 from tests.processes import HOST
+from tests.tracing.span_receiver import span_receiver
 
 pytestmark = pytest.mark.anyio
 
@@ -33,6 +35,7 @@ class EnvelopeServer:
         self.port = 0
         self.heads: list[dict[str, str]] = []
         self.events: list[dict[str, Any]] = []
+        self.status = 200
 
     @property
     def dsn(self) -> str:
@@ -61,7 +64,8 @@ def envelope_server() -> Generator[EnvelopeServer, None, None]:
         def do_POST(self) -> None:
             headers = {name.lower(): str(value) for name, value in self.headers.items()}
             server.receive(self.path, headers, self.rfile.read(int(headers["content-length"])))
-            self.send_response(200)
+            self.send_response(server.status)
+            server.status = 200
             self.send_header("content-length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
@@ -113,11 +117,11 @@ APP = Starlette(
 )
 
 
-def tables(server: EnvelopeServer, **errors: Any) -> dict[str, Any]:
+def tables(server: EnvelopeServer, interval: str = "10ms", **errors: Any) -> dict[str, Any]:
     options = {"dsn": server.dsn, "release": "1.2.3", "environment": "test", "max_per_second": 100.0, **errors}
     endpoint = "http://127.0.0.1:1"  # nobody listens there: errors arrive all the same
     sampling = {"errors": False, "ratio": 0.0}
-    tracing = {"endpoint": endpoint, "export_interval": "10ms", "errors": options, "sampling": sampling}
+    tracing = {"endpoint": endpoint, "export_interval": interval, "errors": options, "sampling": sampling}
     return {"app": {"name": "shop"}, "plugins": {"tracing": tracing, "metrics": {}}}
 
 
@@ -168,6 +172,27 @@ async def test_a_repeated_exception_tells_how_many_were_suppressed() -> None:
         await send(["/items/1"] * 3, server, repeat_interval="0s")
     assert len(server.events) == 3
     assert "extra" not in server.events[0]
+
+
+async def test_a_refused_report_does_not_lose_the_others() -> None:
+    with envelope_server() as server:
+        server.status = 413
+        counts = await send(["/items/1", "/other"], server, interval="10m")
+    assert len(server.events) == 2
+    assert counts["scalekit_tracing_reported_errors"] == counts["scalekit_tracing_lost_errors"] == 1
+
+
+async def test_a_silent_error_server_does_not_take_the_time_of_the_collector() -> None:
+    with socket.create_server((HOST, 0)) as silent, span_receiver() as receiver, envelope_server() as server:
+        server.port = silent.getsockname()[1]
+        config = tables(server)
+        config["server"] = {"stop_timeout": "2s"}
+        config["plugins"]["tracing"] |= {"endpoint": receiver.url, "export_interval": "10m", "sampling": {"ratio": 1.0}}
+        app = create_app(config, app=APP)
+        async with running(app) as state:
+            with pytest.raises(KeyError):
+                await request(app, "/other", state=state)
+        assert [span["name"] for span in receiver.spans()] == ["GET /other"]
 
 
 async def test_the_rate_is_bounded() -> None:

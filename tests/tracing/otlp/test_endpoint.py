@@ -82,3 +82,21 @@ def test_a_bad_variable_is_named_without_its_secrets(name: str, value: str) -> N
 def test_resource_attributes() -> None:
     assert resource_attributes({"OTEL_RESOURCE_ATTRIBUTES": "a=b,c=d%2Ce"}) == {"a": "b", "c": "d,e"}
     assert resource_attributes({}) == {}
+
+
+@pytest.mark.parametrize(
+    "sent", ["key=secret%0d%0ax: y", "key=secret%00", "key=secret%e2%82%ac", "a key=secret", "=secret"]
+)
+def test_headers_that_cannot_be_sent_are_refused_without_their_value(sent: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        endpoint(table(), HEADERS=sent)
+    assert "secret" not in str(error.value)
+    assert "HEADERS" in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["secret\n", "secret\u20ac", "secret\x00"])
+def test_headers_of_the_table_that_cannot_be_sent_are_refused(value: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        endpoint(table(headers={"api-key": value}))
+    assert "secret" not in str(error.value)
+    assert "tracing.headers has a value for api-key" in str(error.value)
