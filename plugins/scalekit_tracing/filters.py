@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalekit import Decision, Exchange, Filter, WebSocketExchange
+from scalekit import TRACE_CONTEXT, Decision, Exchange, Filter, WebSocketExchange
 from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type
 from scalekit_tracing.exception_event import add_exception
 from scalekit_tracing.tracer import SamplingTracer
@@ -46,8 +46,10 @@ class TracingFilter(Filter):
     on_open = on_request
 
     def on_application(self, exchange: Exchange) -> None:
-        """Let the application record spans."""
+        """Let the application record spans, and propagate the trace in calls of its own."""
         exchange.set_context(CURRENT_SPAN, exchange.span)
+        if TRACE_CONTEXT.get() is not exchange.trace_context:
+            exchange.set_context(TRACE_CONTEXT, exchange.trace_context)
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Do nothing: the exchange has the headers of the response for the filters that override this method."""

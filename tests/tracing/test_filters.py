@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from scalekit import create_app
+from scalekit import TRACE_CONTEXT, create_app
 from scalekit.telemetry import span
 from scalekit.testing import request, running
 from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver
@@ -167,6 +167,24 @@ async def test_the_sampled_flag_of_the_client_decides(flags: str, kept: bool) ->
 async def test_a_span_that_ends_after_the_response_is_exported() -> None:
     spans = by_name(await exported("/late"))
     assert spans["late"]["parentSpanId"] == spans["GET /late"]["spanId"]
+
+
+async def test_an_application_propagates_the_trace_in_calls_of_its_own() -> None:
+    seen: list[str] = []
+
+    async def call(request: Request) -> Response:
+        trace = TRACE_CONTEXT.get()
+        assert trace is not None
+        seen.append(trace.headers()["traceparent"])
+        return PlainTextResponse("")
+
+    with span_receiver() as receiver:
+        app = create_app(settings(receiver), app=Starlette(routes=[Route("/call", call)]))
+        async with running(app) as state:
+            await request(app, "/call", state=state)
+        (root,) = receiver.spans()
+    _, trace_id, _, flags = seen[0].split("-")
+    assert (trace_id, flags) == (root["traceId"], "03"), "sampled, with a random trace id"
 
 
 async def test_unknown_methods_do_not_become_names() -> None:
