@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scalekit_tracing.filters import KNOWN_METHODS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 STABLE = {
     "client.address",
