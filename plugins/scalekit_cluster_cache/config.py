@@ -90,7 +90,7 @@ class ClusterCacheConfig(Table):
         scheme = ("redis" if self.tls is None else "rediss") + kind
         password = quote(self.password.get_secret_value(), safe="") if self.password else ""
         user = f"{quote(self.username or '', safe='')}:{password}@" if self.username or password else ""
-        options = urlencode(_options(self.tls)) if self.tls else ""
+        options = urlencode(_options(self.tls), quote_via=quote) if self.tls else ""
         return f"{scheme}://{user}{','.join(map(host_port, nodes))}" + (f"?{options}" if options else "")
 
 

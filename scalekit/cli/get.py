@@ -18,6 +18,7 @@ from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.host import ChainLink, Host, build_chain, links_with_recorder
 from scalekit.http.trace_recorder import TraceRecorder
+from scalekit.layers import Layer
 from scalekit.server_info import OTHER_SERVER
 from scalekit.telemetry.finished_span import FinishedSpan
 from scalekit.telemetry.trace_tree import trace_tree
@@ -135,9 +136,9 @@ def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Seq
     click.echo()
     for line in explain_cache_status(response):
         click.echo(line)
-    print_table(
-        ["layer", "plugin", "own time"], [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached]
-    )
+    recorder = Layer.TRACE.name  # it is there for this command only
+    rows = [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached if layer.place != recorder]
+    print_table(["layer", "plugin", "own time"], rows)
     click.echo()
     for line in trace_tree(spans):
         click.echo(line)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import hookspecs
@@ -77,16 +78,7 @@ class PluginConformance:
         table = self.host().settings.tables.get(self.name)
         if table is None:
             return
-        model = type(table)
-        documented = dict(TABLE_CELL.findall(_section(self.readme, "Configuration")))
-        described = descriptions(model)
-        for name, field in model.model_fields.items():
-            assert name in described, f"{self.name}.{name} has no description"
-            assert name in documented, f"the README's Configuration table lacks `{name}`"
-            default = "required" if field.is_required() else str(field.default)
-            in_toml = json.dumps(field.default, default=str) if isinstance(field.default, tuple) else default
-            found = any(form.lower() in documented[name].lower() for form in (default, in_toml))
-            assert found, f"the README has another default for `{name}`"
+        _check_keys(type(table), dict(TABLE_CELL.findall(_section(self.readme, "Configuration"))))
 
     def test_the_readme_has_its_sections_in_order(self) -> None:
         found = re.findall(r"^## (.+)$", self.readme, re.MULTILINE)
@@ -231,3 +223,22 @@ def _http_scope() -> Scope:
 async def _start_and_stop(host: Host) -> None:
     async with running(host):
         pass
+
+
+def _check_keys(model: type[BaseModel], documented: Mapping[str, str], prefix: str = "") -> None:
+    """Check that each key of *model* has a description, and a row with its default in the README's table *documented*.
+
+    A key with a table as default has no row of its own: its keys have, as ``table.key``.
+    """
+    described = descriptions(model)
+    for name, field in model.model_fields.items():
+        key = prefix + name
+        assert name in described, f"{key} of {model.__name__} has no description"
+        if isinstance(field.default, BaseModel):
+            _check_keys(type(field.default), documented, f"{key}.")
+            continue
+        assert key in documented, f"the README's Configuration table lacks `{key}`"
+        default = "required" if field.is_required() else str(field.default)
+        in_toml = json.dumps(field.default, default=str) if isinstance(field.default, tuple) else default
+        found = any(form.lower() in documented[key].lower() for form in (default, in_toml))
+        assert found, f"the README has another default for `{key}`"
