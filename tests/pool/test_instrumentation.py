@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -152,3 +153,13 @@ async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemet
         assert observed(telemetry, "acquire_seconds") == 1
         await wait_until_released(database)
     assert number(telemetry, "connections_closed", "stopped") == 1
+
+
+async def test_values_are_not_logged_at_level_debug(database: PooledDatabase, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    query, values = "SELECT CAST(:value AS VARCHAR(20))", {"value": "hunter2"}
+    assert await database.fetch_val(query, values) == "hunter2"
+    async with database.transaction():
+        assert [row[0] for row in await database.fetch_all(query, values)] == ["hunter2"]
+        assert [row[0] async for row in database.iterate(query, values)] == ["hunter2"]
+    assert "hunter2" not in caplog.text

@@ -17,6 +17,8 @@ from scalekit_pool.connections.driver import Value, quoted
 from scalekit_pool.sqlite.file_health import FileId, file_id_of
 
 logger = logging.getLogger("scalekit.pool")
+# aiosqlite logs each statement with its values at level debug; they may be secrets or personal data.
+logging.getLogger("aiosqlite").addFilter(lambda record: record.levelno > logging.DEBUG)
 
 MEMORY = ":memory:"
 THREAD_EXIT_TIMEOUT = 1.0
