@@ -16,6 +16,15 @@ Attributes = dict[str, Any]
 _UNCHANGEABLE = frozenset((int, float, bool))
 
 
+def are_unchangeable(attributes: Mapping[str, Any]) -> bool:
+    """Return whether no value of *attributes* needs a copy: numbers, booleans, and texts of a limited length."""
+    for value in attributes.values():
+        kind = type(value)
+        if kind not in _UNCHANGEABLE and (kind is not str or len(value) > MAX_TEXT):
+            return False
+    return True
+
+
 def copied_attributes(attributes: Mapping[str, Any]) -> Attributes:
     """Return a copy of *attributes* without objects of the application; those that are no values become text.
 

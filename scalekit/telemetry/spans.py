@@ -16,7 +16,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scalekit.telemetry.attributes import Attributes, copied_attributes, text_of
+from scalekit.telemetry.attributes import Attributes, are_unchangeable, copied_attributes, text_of
 
 if TYPE_CHECKING:
     from scalekit.http.trace_context import TraceContext
@@ -171,48 +171,63 @@ def record_span(
 
 
 _APPLICATION_SPAN = SpanType(SpanKind.INTERNAL, lambda name, attributes: name, lambda name, attributes: attributes)
+_current_span = CURRENT_SPAN.get
+_set_current_span = CURRENT_SPAN.set
+_reset_current_span = CURRENT_SPAN.reset
 
 
 class ApplicationSpan(Span):
     """A span of the application: ``with`` begins and ends it, ``set`` adds attributes.
 
     In ``async`` code it may span an ``await``; a thread that runs in a copy of the context has it as its current span.
+    It begins and ends once: a second ``with`` of the same object, within or after the first, records nothing.
     """
 
-    __slots__ = ("_attributes", "_began", "_name", "_parent", "_token")
+    __slots__ = ("_began", "_parent", "_token", "_values")
 
-    def __init__(self, parent: Span, name: str, attributes: Attributes) -> None:
+    def __init__(self, parent: Span, values: tuple[str, Attributes]) -> None:
         self.trace = parent.trace  # inlined Span.__init__
         self._id = ""
         self.events = None
         self.links = None
         self._parent = parent
-        self._name = name
-        self._attributes = attributes
+        self._values: tuple[str, Attributes] | None = values
+        self._token: Any = None  # a Token, or a tuple with the one before
 
     def __enter__(self) -> ApplicationSpan:
-        self._token = CURRENT_SPAN.set(self)
-        self._began = perf_counter()
+        if self._token is not None:  # entered again, within
+            self._token = (self._token,)
+        elif self._values is not None:
+            self._token = _set_current_span(self)
+            self._began = perf_counter()
         return self
 
     def set(self, **attributes: Any) -> None:
-        """Set attributes."""
-        self._attributes.update(attributes)
+        """Set attributes; does nothing when the span has ended."""
+        values = self._values
+        if values is not None:
+            values[1].update(attributes)
 
     def event(self, name: str, /, **attributes: Any) -> None:
         """Record that something happened now."""
         self.add_event(text_of(name), copied_attributes(attributes))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        values = (text_of(self._name), copied_attributes(self._attributes))
-        self._attributes = {}  # the record refers to this span
+        values, token = self._values, self._token
+        if values is None or token is None:  # it has ended
+            return
+        if type(token) is tuple:
+            (self._token,) = token
+            return
+        self._values = self._token = None  # a token refers to its context and so to all values in it
+        if type(values[0]) is not str or not are_unchangeable(values[1]):
+            values = (text_of(values[0]), copied_attributes(values[1]))
         failure = "" if kind is None else error_type(kind)
         self.trace.add((self._parent, _APPLICATION_SPAN, self._began, perf_counter(), values, failure, self))
         try:
-            CURRENT_SPAN.reset(self._token)
+            _reset_current_span(token)
         except ValueError:  # a generator that another context closes: its variable is gone
             pass
-        del self._token  # it refers to the context and so to all values in it
 
 
 class UnrecordedSpan:
@@ -241,8 +256,8 @@ def span(name: str, /, **attributes: Any) -> ApplicationSpan | UnrecordedSpan:
 
     Attributes are texts, numbers, booleans, or sequences of one of these; other values become text when it ends.
     """
-    parent = CURRENT_SPAN.get()
-    return _UNRECORDED if parent is None else ApplicationSpan(parent, name, attributes)
+    parent = _current_span()
+    return _UNRECORDED if parent is None else ApplicationSpan(parent, (name, attributes))
 
 
 def error_type(kind: type[BaseException]) -> str:

@@ -172,6 +172,22 @@ def test_attributes_are_those_at_the_end_of_the_span() -> None:
         assert [each.attributes for each in spans["own"].events] == [{"thing": "thing"}]
 
 
+def test_a_span_begins_and_ends_once() -> None:
+    with recorded_spans() as spans:
+        own = span("own", place=1)
+        with own, span("child"):
+            with own, span("inner"):
+                pass
+            own.set(place=2)
+        with own, span("after"):
+            pass
+        assert CURRENT_SPAN.get() is not own
+        assert sorted(spans.names()) == ["after", "child", "inner", "own"]
+        assert spans["own"].attributes == {"place": 2}
+        assert spans["inner"].parent_id == spans["child"].span_id
+        assert spans["after"].parent_id == spans.root.span_id
+
+
 @pytest.mark.parametrize("name", [7, None, b"x", Thing("")])
 def test_a_name_that_is_no_text(name: object) -> None:
     with recorded_spans() as spans:
