@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from scalekit import AppName, Duration, HttpUrl, PositiveDuration, Secret, Table, TextPattern
+from scalekit import AppName, Duration, HttpUrl, Networks, PositiveDuration, Secret, Table, TextPattern
 from scalekit_tracing.dsn import parse_dsn
 
+PRIVATE_NETWORKS: Networks = tuple(
+    map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1", "fc00::/7"))
+)
 HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 HeaderName = Annotated[str, TextPattern(HEADER_NAME, 'the name of a header, such as "api-key"')]
 
@@ -23,8 +27,8 @@ class SamplingConfig(Table):
 
     ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of new traces that are kept, chosen by their trace id, 0 to 1."""
-    parent: bool = True
-    """Keep a trace that the client has sampled (``traceparent``)."""
+    parent_networks: Networks = PRIVATE_NETWORKS
+    """Networks of the clients whose traces are continued, and kept when they are sampled (``traceparent``)."""
     errors: bool = True
     """Keep a trace whose request failed: an unhandled exception, or a status of 500 and above."""
     slow_threshold: Duration = Duration("1s")
@@ -32,7 +36,7 @@ class SamplingConfig(Table):
     slow_quantile: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Keep a trace that takes longer than this quantile of its route's latest requests; 0 turns this off."""
     max_traces_per_second: Annotated[float, Field(gt=0)] = 10.0
-    """Maximum rate of kept traces of each worker, for failed and slow ones, and again for all others."""
+    """Maximum rate of kept traces of each worker: failed and slow ones, those that clients sampled, and others."""
 
 
 class ErrorsConfig(Table):

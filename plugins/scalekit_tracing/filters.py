@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scalekit import TRACE_CONTEXT, Decision, Exchange, Filter, WebSocketExchange
+from scalekit import TRACE_CONTEXT, Decision, Exchange, Filter, OperatorAccess, WebSocketExchange
 from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type
 from scalekit_tracing.exception_event import add_exception
 from scalekit_tracing.tracer import SamplingTracer
@@ -27,18 +27,26 @@ SERVER_SPAN = SpanType(SpanKind.SERVER, _name, lambda method, route, attributes:
 
 
 class TracingFilter(Filter):
-    """Begins a trace with each request, and ends it with the response."""
+    """Begins a trace with each request, and ends it with the response.
+
+    It continues the traces of the clients that *parents* admits.
+    """
 
     request_headers = (USER_AGENT,)
 
-    def __init__(self, tracer: SamplingTracer, *, client_address: bool) -> None:
+    def __init__(self, tracer: SamplingTracer, parents: OperatorAccess, *, client_address: bool) -> None:
         self._tracer = tracer
+        self._parents = parents
         self._client_address = client_address
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Begin the trace."""
         context = exchange.trace_context
-        root = exchange.span = self._tracer.begin(context)
+        if context.parent_id and not self._parents.admits(exchange.scope):
+            root = self._tracer.begin_apart(context)
+        else:
+            root = self._tracer.begin(context)
+        exchange.span = root
         if root.trace.context is not context:
             exchange.replace_trace_context(root.trace.context)
         return None

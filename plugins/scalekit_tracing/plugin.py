@@ -53,10 +53,13 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the filter that records requests, refused ones included, and the one that explains them to operators."""
     config = context.config(TracingConfig)
-    recorded = LayeredFilter(Layer.TRACE, TracingFilter(_tracing(context).tracer, client_address=config.client_address))
+    token = context.server.operator_token
+    parents = OperatorAccess(config.sampling.parent_networks, token)
+    tracing = TracingFilter(_tracing(context).tracer, parents, client_address=config.client_address)
+    recorded = LayeredFilter(Layer.TRACE, tracing)
     if not config.explain:
         return [recorded]
-    access = OperatorAccess(context.server.operator_networks, context.server.operator_token)
+    access = OperatorAccess(context.server.operator_networks, token)
     return [recorded, LayeredFilter(Layer.TRACE, ExplainFilter(access, context.redact))]
 
 

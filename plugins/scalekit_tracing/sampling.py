@@ -60,6 +60,7 @@ class Sampler:
         threshold = min(int((1 - config.ratio) * (1 << RANDOM_BITS)), (1 << RANDOM_BITS) - 1)
         self._threshold = f"{threshold:0{RANDOM_DIGITS}x}"
         self._urgent = TokenBucket(config.max_traces_per_second)
+        self._parents = TokenBucket(config.max_traces_per_second)
         self._others = TokenBucket(config.max_traces_per_second)
         self._routes: dict[str, QuantileEstimate] = {}
 
@@ -79,10 +80,11 @@ class Sampler:
         slow = self._is_slow(route, seconds)
         if (failed and self._config.errors) or slow:
             return (FAILED if failed else SLOW) if self._urgent.take() else ""
-        is_new = not context.parent_id
-        if context.flags[1] not in SAMPLED_DIGITS or not (is_new or self._config.parent):
+        if context.flags[1] not in SAMPLED_DIGITS:
             return ""
-        return (RATIO if is_new else PARENT) if self._others.take() else ""
+        if context.parent_id:
+            return PARENT if self._parents.take() else ""
+        return RATIO if self._others.take() else ""
 
     def _is_slow(self, route: str, seconds: float) -> bool:
         config = self._config

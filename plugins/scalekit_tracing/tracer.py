@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from scalekit import TraceContext
+from scalekit import TraceContext, parse_trace_context
 from scalekit.telemetry import Span, SpanRecord, SpanType, Trace, error_type
 from scalekit_tracing.errors.error_event import ErrorSource
 from scalekit_tracing.errors.reporter import ErrorReporter
@@ -33,6 +33,12 @@ class SamplingTracer:
         if not context.parent_id and self._sampler.samples(context):
             context = context._replace(flags=f"{int(context.flags, 16) | SAMPLED:02x}")
         return Span(Trace(context))
+
+    def begin_apart(self, context: TraceContext) -> Span:
+        """Return the root span of a new trace, linked to that of *context*, whose sender must not choose its ids."""
+        root = self.begin(parse_trace_context([])._replace(request_id=context.request_id))
+        root.add_link(context.trace_id, context.parent_id)
+        return root
 
     def keep(self, root: Span, route: str, seconds: float, *, failed: bool) -> bool:
         """Return whether the trace of *root*, which ends now, is kept; close it when it is not."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import Scope
@@ -12,6 +13,8 @@ from scalekit.config.field_types import Network
 from scalekit.config.types import Secret
 from scalekit.http.proxy_headers import RESOLVED_PORT, forwarding_header, parse_address
 
+_CACHE_SIZE = 1024
+
 
 class OperatorAccess:
     """Authorize clients in *networks*, and clients with the bearer *token*."""
@@ -19,6 +22,7 @@ class OperatorAccess:
     def __init__(self, networks: Sequence[Network], token: Secret | None) -> None:
         self.networks = networks
         self.token = token.get_secret_value().encode() if token else None
+        self._includes = lru_cache(_CACHE_SIZE)(self._find)
 
     def admits(self, scope: Scope) -> bool:
         """Return whether the client of *scope* is an operator."""
@@ -41,5 +45,9 @@ class OperatorAccess:
         # have a loopback address.
         if client[1] != RESOLVED_PORT and forwarding_header(scope["headers"]):
             return False
-        address = parse_address(client[0].encode())
+        return self._includes(client[0])
+
+    def _find(self, text: str) -> bool:
+        """Return whether the address *text* is in one of the networks."""
+        address = parse_address(text.encode())
         return address is not None and any(ip_address(address) in network for network in self.networks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -60,6 +61,12 @@ async def echo(websocket: WebSocket) -> None:
     await websocket.close()
 
 
+async def call(request: Request) -> Response:
+    """Return the headers of a call to another service."""
+    trace = TRACE_CONTEXT.get()
+    return JSONResponse(trace.headers() if trace else {})
+
+
 APP = Starlette(
     routes=[
         Route("/items/{id:int}", item),
@@ -73,16 +80,19 @@ APP = Starlette(
 
 def settings(receiver: SpanReceiver, **sampling: Any) -> dict[str, Any]:
     options = {"ratio": 1.0, "slow_quantile": 0.0, "max_traces_per_second": 1000.0, **sampling}
-    return {"plugins": {"tracing": {"endpoint": receiver.url, "export_interval": "10ms", "sampling": options}}}
+    tracing = {"endpoint": receiver.url, "export_interval": "10ms", "sampling": options}
+    return {"server": {"operator_token": "operator-token"}, "plugins": {"tracing": tracing}}
 
 
-async def exported(path: str, headers: dict[str, str] | None = None, **sampling: Any) -> list[dict[str, Any]]:
+async def exported(
+    path: str, headers: dict[str, str] | None = None, *, client: str = "127.0.0.1", **sampling: Any
+) -> list[dict[str, Any]]:
     """Return the spans of one request, all of which are exported before the application has stopped."""
     with span_receiver() as receiver:
         app = create_app(settings(receiver, **sampling), app=APP)
         async with running(app) as state:
             try:
-                await request(app, path, headers=headers, state=state)
+                await request(app, path, headers=headers, state=state, client=(client, 50000))
             except ValueError:
                 assert path == "/fault"
             await asyncio.sleep(0.05 if path == "/late" else 0)
@@ -152,6 +162,56 @@ async def test_a_slow_request_is_kept() -> None:
     assert await exported("/items/7", ratio=0.0, slow_threshold="1us")
 
 
+PUBLIC = "203.0.113.9"
+PRIVATE = "10.1.2.3"
+SENT = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=1"}
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "networks", "continues"),
+    [
+        (PRIVATE, {}, None, True),
+        (PUBLIC, {}, None, False),
+        (PUBLIC, {"authorization": "Bearer operator-token"}, None, True),
+        (PUBLIC, {}, ["203.0.113.0/24"], True),
+        (PRIVATE, {}, [], False),
+        (PRIVATE, {"x-forwarded-for": PUBLIC}, None, False),
+    ],
+    ids=["private", "public", "operator", "configured", "none", "behind an unknown proxy"],
+)
+async def test_only_clients_of_parent_networks_decide(
+    client: str, headers: dict[str, str], networks: list[str] | None, continues: bool
+) -> None:
+    """Others get a trace of their own, which is linked to their span and sampled by the ratio."""
+    sampling = {} if networks is None else {"parent_networks": networks}
+    assert bool(await exported("/items/7", {**SENT, **headers}, client=client, ratio=0.0, **sampling)) == continues
+    spans = await exported("/items/7", {**SENT, **headers}, client=client, ratio=1.0, **sampling)
+    root = by_name(spans)["GET /items/{id}"]
+    if continues:
+        assert (root["traceId"], root["parentSpanId"], root["traceState"]) == ("a" * 32, "b" * 16, "vendor=1")
+        assert "links" not in root
+    else:
+        assert root["traceId"] != "a" * 32
+        assert not {"parentSpanId", "traceState"} & set(root)
+        (link,) = root["links"]
+        assert (link["traceId"], link["spanId"]) == ("a" * 32, "b" * 16)
+    assert {each["traceId"] for each in spans} == {root["traceId"]}
+
+
+async def test_the_id_of_a_public_client_is_not_passed_on() -> None:
+    with span_receiver() as receiver:
+        app = create_app(settings(receiver, ratio=0.0), app=Starlette(routes=[Route("/call", call)]))
+        async with running(app) as state:
+            headers = {**SENT, "x-request-id": "request-7"}
+            response = await request(app, "/call", headers=headers, state=state, client=(PUBLIC, 50000))
+    passed_on = json.loads(response.body)
+    _, trace_id, _, flags = passed_on["traceparent"].split("-")
+    assert trace_id != "a" * 32
+    assert flags == "02", "not sampled"
+    assert passed_on["x-request-id"] == "request-7"
+    assert "tracestate" not in passed_on
+
+
 @pytest.mark.parametrize(("flags", "kept"), [("01", True), ("03", True), ("00", False), ("02", False)])
 async def test_the_sampled_flag_of_the_client_decides(flags: str, kept: bool) -> None:
     sent = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-{flags}", "tracestate": "vendor=1"}
@@ -161,7 +221,6 @@ async def test_the_sampled_flag_of_the_client_decides(flags: str, kept: bool) ->
         root = by_name(spans)["GET /items/{id}"]
         assert (root["traceId"], root["parentSpanId"], root["traceState"]) == ("a" * 32, "b" * 16, "vendor=1")
         assert root["flags"] & 0x300 == 0x300, "its parent is remote"
-    assert await exported("/items/7", sent, parent=False) == []
 
 
 async def test_a_span_that_ends_after_the_response_is_exported() -> None:
@@ -170,20 +229,12 @@ async def test_a_span_that_ends_after_the_response_is_exported() -> None:
 
 
 async def test_an_application_propagates_the_trace_in_calls_of_its_own() -> None:
-    seen: list[str] = []
-
-    async def call(request: Request) -> Response:
-        trace = TRACE_CONTEXT.get()
-        assert trace is not None
-        seen.append(trace.headers()["traceparent"])
-        return PlainTextResponse("")
-
     with span_receiver() as receiver:
         app = create_app(settings(receiver), app=Starlette(routes=[Route("/call", call)]))
         async with running(app) as state:
-            await request(app, "/call", state=state)
+            response = await request(app, "/call", state=state)
         (root,) = receiver.spans()
-    _, trace_id, _, flags = seen[0].split("-")
+    _, trace_id, _, flags = json.loads(response.body)["traceparent"].split("-")
     assert (trace_id, flags) == (root["traceId"], "03"), "sampled, with a random trace id"
 
 

@@ -38,12 +38,16 @@ def test_reasons() -> None:
     assert sampler.reason(context(), "/", 0.1, failed=False) == ""
 
 
-def test_the_rate_bounds_failures_and_all_others_apart() -> None:
+def test_the_rate_bounds_failures_and_those_of_clients_and_all_others_apart() -> None:
     sampler = Sampler(SamplingConfig(max_traces_per_second=0.001))
-    assert sampler.reason(context(), "/", 0.1, failed=True) == FAILED
-    assert sampler.reason(context(), "/", 0.1, failed=True) == ""
-    assert sampler.reason(context(flags="01"), "/", 0.1, failed=False) == RATIO
-    assert sampler.reason(context(flags="01"), "/", 0.1, failed=False) == ""
+    continued = context(parent_id="1" * 16, flags="01")
+    for each, failed, reason in (
+        (context(), True, FAILED),
+        (continued, False, PARENT),
+        (context(flags="01"), False, RATIO),
+    ):
+        assert sampler.reason(each, "/", 0.1, failed=failed) == reason
+        assert sampler.reason(each, "/", 0.1, failed=failed) == ""
 
 
 @given(st.integers(0, 2**32))
