@@ -9,8 +9,25 @@ from time import perf_counter, time
 from starlette.types import ASGIApp, Message
 
 from scalekit import Decision, Exchange, Filter, OperatorAccess
-from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanRecord, error_type, finished_spans, trace_tree
-from scalekit_tracing.filters import SERVER_SPAN
+from scalekit.telemetry import (
+    CURRENT_SPAN,
+    Attributes,
+    Span,
+    SpanKind,
+    SpanRecord,
+    SpanType,
+    error_type,
+    finished_spans,
+    trace_tree,
+)
+from scalekit_tracing.filters import server_span_name
+
+EXPLAINED_SPAN = SpanType(
+    SpanKind.SERVER,
+    lambda method, route, attributes: server_span_name(method, route),
+    lambda method, route, attributes: attributes,
+)
+"""The request; its values are method, route and attributes."""
 
 EXPLAIN = b"scalekit-explain"
 """The request header with which an operator asks for the spans; its value is ``1``."""
@@ -49,7 +66,7 @@ class ExplainFilter(Filter):
 
     def _text(self, exchange: Exchange, root: Span, attributes: Attributes, failure: str) -> bytes:
         values = (exchange.scope["method"], exchange.route, attributes)
-        own: SpanRecord = (None, SERVER_SPAN, exchange.began, perf_counter(), values, failure, root)
+        own: SpanRecord = (None, EXPLAINED_SPAN, exchange.began, perf_counter(), values, failure, root)
         spans = list(finished_spans(root.trace, [own, *root.trace.records], time() - perf_counter()))
         return self._redact("\n".join([*trace_tree(spans), ""])).encode("utf-8", "replace")
 

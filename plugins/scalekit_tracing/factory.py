@@ -43,13 +43,13 @@ class Tracing:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the exporters of spans and of errors."""
-        config, redact = self._config, Redactor(redact_configured=self._context.redact).redact
+        config, redactor = self._config, Redactor(redact_configured=self._context.redact)
         resource = _resource(self._context, config, environment)
-        sink = OtlpSink(endpoint_of(config, environment), resource, redact)
+        sink = OtlpSink(endpoint_of(config, environment), resource, redactor)
         self._spans = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
         self._spans.start()
         if config.errors.dsn is not None:
-            self.tracer.errors = self._start_errors(config.errors, config.errors.dsn, resource, redact)
+            self.tracer.errors = self._start_errors(config.errors, config.errors.dsn, resource, redactor.redact)
 
     def stop(self, timeout: float) -> None:
         """Send what is queued, for *timeout* seconds at most, and stop the exporters."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from scalekit import TRACE_CONTEXT, Decision, Exchange, Filter, OperatorAccess, WebSocketExchange
 from scalekit.telemetry import CURRENT_SPAN, Attributes, Span, SpanKind, SpanType, error_type
@@ -17,13 +18,57 @@ OTHER_METHOD = "_OTHER"
 SERVER_ERROR = 500
 
 
-def _name(method: str, route: str, attributes: Attributes) -> str:
+class ServerRequest(NamedTuple):
+    """What is known of a request or websocket when it ends, as it is recorded; empty values are unknown."""
+
+    method: str
+    route: str
+    path: str
+    scheme: str
+    http_version: str
+    server: Sequence[Any]
+    client: str
+    user_agent: bytes
+    status: int
+    cache_status: Sequence[bytes]
+
+
+def server_span_name(method: str, route: str) -> str:
+    """Return the name of the span of a request (OpenTelemetry semantic conventions, HTTP, stable)."""
     verb = method if method in KNOWN_METHODS else "HTTP"
     return f"{verb} {route}" if route else verb
 
 
-SERVER_SPAN = SpanType(SpanKind.SERVER, _name, lambda method, route, attributes: attributes)
-"""An HTTP request or a websocket; its values are method, route and attributes."""
+def _attributes(request: ServerRequest) -> Attributes:
+    """Return the attributes of the span of *request* (OpenTelemetry semantic conventions, HTTP, stable)."""
+    method = request.method
+    attributes: Attributes = {
+        "http.request.method": method if method in KNOWN_METHODS else OTHER_METHOD,
+        "url.path": request.path,
+        "url.scheme": request.scheme,
+        "network.protocol.version": request.http_version,
+    }
+    if method not in KNOWN_METHODS:
+        attributes["http.request.method_original"] = method
+    if request.status:
+        attributes["http.response.status_code"] = request.status
+    if request.route:
+        attributes["http.route"] = request.route
+    if request.server:
+        attributes["server.address"], port = request.server
+        if port is not None:
+            attributes["server.port"] = port
+    if request.user_agent:
+        attributes["user_agent.original"] = request.user_agent.decode("latin-1")
+    if request.cache_status:
+        attributes["http.response.header.cache-status"] = [each.decode("latin-1") for each in request.cache_status]
+    if request.client:
+        attributes["client.address"] = request.client
+    return attributes
+
+
+SERVER_SPAN = SpanType(SpanKind.SERVER, lambda request: server_span_name(request.method, request.route), _attributes)
+"""An HTTP request or a websocket; its value is a ServerRequest."""
 
 
 class TracingFilter(Filter):
@@ -95,41 +140,25 @@ class TracingFilter(Filter):
             add_exception(root, error)
         elif failed:
             reason = str(exchange.status)
-        attributes = self._attributes(exchange)
-        values = (exchange.scope.get("method", "GET"), exchange.route, attributes)
-        self._tracer.export(root, SERVER_SPAN, exchange.began, values, reason)
+        self._tracer.export(root, SERVER_SPAN, exchange.began, (self._server_request(exchange),), reason)
 
-    def _attributes(self, exchange: Exchange) -> dict[str, Any]:
-        """Return the attributes of a server span (OpenTelemetry semantic conventions 1.x, HTTP, stable)."""
+    def _server_request(self, exchange: Exchange) -> ServerRequest:
         scope = exchange.scope
-        method = scope.get("method", "GET")
-        attributes: dict[str, Any] = {
-            "http.request.method": method if method in KNOWN_METHODS else OTHER_METHOD,
-            "url.path": exchange.path,
-            "url.scheme": scope.get("scheme", "http"),
-            "network.protocol.version": scope.get("http_version", "1.1"),
-        }
-        if method not in KNOWN_METHODS:
-            attributes["http.request.method_original"] = method
-        if exchange.status:
-            attributes["http.response.status_code"] = exchange.status
-        if exchange.route:
-            attributes["http.route"] = exchange.route
-        if server := scope.get("server"):
-            attributes["server.address"] = server[0]
-            if server[1] is not None:
-                attributes["server.port"] = server[1]
-        if agent := exchange.headers.get(USER_AGENT):
-            attributes["user_agent.original"] = agent.decode("latin-1")
-        if statuses := _cache_status(exchange):
-            attributes["http.response.header.cache-status"] = statuses
-        client = scope.get("client")
-        if client and self._client_address:
-            attributes["client.address"] = client[0]
-        return attributes
+        client = scope.get("client") if self._client_address else None
+        return ServerRequest(
+            scope.get("method", "GET"),
+            exchange.route,
+            exchange.path,
+            scope.get("scheme", "http"),
+            scope.get("http_version", "1.1"),
+            scope.get("server") or (),
+            client[0] if client else "",
+            exchange.headers.get(USER_AGENT, b""),
+            exchange.status,
+            cache_statuses(getattr(exchange, "current_headers", ())),
+        )
 
 
-def _cache_status(exchange: Exchange) -> list[str]:
-    """Return the values of ``Cache-Status`` of the response, by which caches say what they did (RFC 9211)."""
-    headers = getattr(exchange, "current_headers", ())
-    return [value.decode("latin-1") for name, value in headers if name == CACHE_STATUS]
+def cache_statuses(headers: Iterable[tuple[bytes, bytes]]) -> Sequence[bytes]:
+    """Return the values of ``Cache-Status`` of a response, by which caches say what they did (RFC 9211)."""
+    return [value for name, value in headers if name == CACHE_STATUS]

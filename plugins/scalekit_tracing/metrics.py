@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from scalekit.telemetry import Alert, Counter, Telemetry
+from scalekit_tracing.sampling import REASONS
 
 KEPT = Counter("scalekit_tracing_kept_traces", "Traces that were kept, by reason.", ("reason",))
 EXPORTED = Counter("scalekit_tracing_exported_spans", "Spans that the collector accepted.")
@@ -34,10 +35,11 @@ class TracingMetrics:
         self._telemetry = telemetry
         self._exported = telemetry.series(EXPORTED)
         self._failures = telemetry.series(FAILURES)
+        self._kept = {reason: telemetry.series(KEPT, reason) for reason in REASONS}
 
     def count_kept(self, reason: str) -> None:
-        """Count a kept trace."""
-        self._telemetry.series(KEPT, reason).inc()
+        """Count a trace that is kept for *reason*, one of REASONS."""
+        self._kept[reason].inc()
 
     def count_exported(self, spans: int) -> None:
         """Count spans that the collector accepted."""

@@ -51,30 +51,39 @@ def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) ->
     """Yield the spans of *records* of *trace*; *epoch* is the Unix time at 0 of ``time.perf_counter``, in seconds."""
     _, trace_id, _, parent_id, text, tracestate = trace.context
     flags = int(text, 16)
+    epoch_ns = int(epoch * 1e6) * 1000
     for parent, span_type, began, ended, values, error, own in records:
         attributes = span_type.attributes(*values)
         if error:
             attributes = {**attributes, "error.type": error}
         if parent is None and trace.dropped:
             attributes = {**attributes, "scalekit.dropped_spans": trace.dropped}
+        span_id, events, links = (own or new_span_id(), (), ()) if isinstance(own, str) else _details(own, epoch_ns)
         yield FinishedSpan(
             trace_id,
-            own.span_id if isinstance(own, Span) else own or new_span_id(),
+            span_id,
             parent_id if parent is None else parent.span_id,
             flags,
             tracestate,
             span_type.name(*values),
             span_type.kind,
-            int((epoch + began) * 1e6) * 1000,
-            int((epoch + ended) * 1e6) * 1000,
+            epoch_ns + int(began * 1e9),
+            epoch_ns + int(ended * 1e9),
             attributes,
             error,
-            _events(own, epoch) if isinstance(own, Span) and own.events else (),
-            [SpanLink(*each) for each in tuple(own.links)] if isinstance(own, Span) and own.links else (),
-            parent is None and bool(parent_id),
+            events,
+            links,
+            parent is None and parent_id != "",
         )
 
 
-def _events(own: Span, epoch: float) -> Sequence[SpanEvent]:
-    events = tuple(own.events or ())
-    return [SpanEvent(name, int((epoch + at) * 1e6) * 1000, attributes) for name, at, attributes in events]
+def _details(own: Span, epoch_ns: int) -> tuple[str, Sequence[SpanEvent], Sequence[SpanLink]]:
+    """Return the id of a span, its events and links."""
+    if not own.events and not own.links:
+        return own.span_id, (), ()
+    events, links = tuple(own.events or ()), tuple(own.links or ())  # a late task may add one meanwhile
+    return (
+        own.span_id,
+        [SpanEvent(name, epoch_ns + int(at * 1e9), attributes) for name, at, attributes in events],
+        [SpanLink(*each) for each in links],
+    )

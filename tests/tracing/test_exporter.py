@@ -8,10 +8,11 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from time import perf_counter
+from typing import Literal
 
 import pytest
 
-from scalekit import TraceContext
+from scalekit import Redactor, TraceContext
 from scalekit.telemetry import Span, SpanKind, SpanType, Telemetry, Trace
 from scalekit_tracing import exporter as module
 from scalekit_tracing.config import TracingConfig
@@ -41,7 +42,7 @@ class Running:
         self.telemetry = Telemetry(100)
         endpoint = endpoint_of(TracingConfig.model_validate({}), {"OTEL_EXPORTER_OTLP_ENDPOINT": url})
         endpoint = endpoint._replace(encoding="json" if encoding == "json" else "protobuf")
-        sink = OtlpSink(endpoint, ServiceResource({}, "1"), str)
+        sink = OtlpSink(endpoint, ServiceResource({}, "1"), Redactor())
         self.exporter = Exporter(sink, TracingMetrics(self.telemetry), interval, max_spans)
         self.exporter.start()
 
@@ -192,16 +193,20 @@ def test_a_span_that_cannot_be_encoded_does_not_lose_the_others(caplog: pytest.L
     assert len(caplog.records) == 1
 
 
-def test_secrets_are_masked_in_all_texts() -> None:
-    url = "redis://user:secret@db/"
-    kind = SpanType(SpanKind.CLIENT, lambda name: name, lambda name: {"short": name, "all": [name], "long": name * 100})
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+def test_secrets_are_masked_in_all_texts(encoding: Literal["protobuf", "json"]) -> None:
+    url = "redis://user:s3cr3t@db/"
+    values = {"short": url, "all": [[url]], "long": url * 100, "password": "s3cr3t", "api_key": 1234567, url: 1}
+    kind = SpanType(SpanKind.CLIENT, lambda name: name, lambda name: values)
     root = Span(Trace(TraceContext("id", "a" * 32, [])))
-    root.add_event("event", {"text": url})
+    root.add_event(url, values)
     kept = KeptTrace(root.trace, [(None, kind, 0.0, 0.0, (url,), "", root)])
-    endpoint = endpoint_of(TracingConfig.model_validate({}), {})
-    sink = OtlpSink(endpoint, ServiceResource({}, "1"), lambda text: text.replace("secret", "***"))
-    assert b"redis://" in sink._body([kept])
-    assert b"secret" not in sink._body([kept])
+    endpoint = endpoint_of(TracingConfig.model_validate({}), {})._replace(encoding=encoding)
+    redactor = Redactor(redact_configured=lambda text: text.replace("s3cr3t", "***"))
+    body = OtlpSink(endpoint, ServiceResource({}, "1"), redactor)._body([kept])
+    assert body.count(b"redis://") == 2 * 103 + 2
+    assert b"s3cr3t" not in body
+    assert b"1234567" not in body
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink, text_of
+from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, SpanKind, SpanLink, text_of
+from scalekit_tracing.otlp.redaction import MAX_REMEMBERED, SpanRedactor
 from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -22,23 +23,29 @@ _times = Struct("<BQBQ").pack  # Span.start_time_unix_nano = 7, end_time_unix_na
 _time = Struct("<BQ").pack
 _flags = Struct("<HI").pack
 _double = Struct("<Bd").pack
+fromhex = bytes.fromhex
 
-SHORT = 64
-"""Characters of a text below which it is likely to recur."""
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
 """Bits of ``Span.flags`` and ``Link.flags`` (SpanFlags)."""
 
 
 def varint(number: int) -> bytes:
     """Return the varint of *number*, which is not negative."""
-    if number < 0x80:
-        return bytes((number,))
+    if number < len(_VARINTS):
+        return _VARINTS[number]
+    return _encode_varint(number)
+
+
+def _encode_varint(number: int) -> bytes:
     encoded = bytearray()
     while number >= 0x80:
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+_VARINTS = [_encode_varint(number) for number in range(2048)]
 
 
 def tag(field: int, wire_type: int) -> bytes:
@@ -91,89 +98,92 @@ _ARRAY = tag(5, LENGTH)
 _ARRAY_VALUES = tag(1, LENGTH)
 
 
-def encode_request(resource: ServiceResource, spans: Iterable[FinishedSpan]) -> bytes:
-    """Return the request that exports *spans* of *resource*."""
-    scope = message(_SCOPE, message(_SCOPE_NAME, SCOPE.encode()) + message(_SCOPE_VERSION, resource.version.encode()))
-    encoded = scope + b"".join([message(_SPANS, encode_span(each)) for each in spans])
-    described = message(_RESOURCE, _attributes(_RESOURCE_ATTRIBUTES, resource.attributes))
-    return message(_REQUEST_RESOURCE_SPANS, described + message(_SCOPE_SPANS, encoded))
+class ProtobufEncoder:
+    """Encodes spans of *resource*, without the secrets that *redactor* masks; parts that recur are encoded once."""
 
+    content_type = CONTENT_TYPE
 
-def encode_span(span: FinishedSpan) -> bytes:
-    """Return *span* as the message ``Span``."""
-    parts = [
-        _TRACE_ID,
-        bytes.fromhex(span.trace_id),
-        _SPAN_ID,
-        bytes.fromhex(span.span_id),
-        _name_and_kind(span.name, span.kind),
-        _times(_BEGAN, span.began_ns, _ENDED, span.ended_ns),
-        _attributes(_ATTRIBUTES, span.attributes),
-    ]
-    if span.parent_id:
-        parts += (_PARENT_ID, bytes.fromhex(span.parent_id))
-    parts.append(_flags(_FLAGS, span.flags | HAS_IS_REMOTE | (IS_REMOTE if span.has_remote_parent else 0)))
-    if span.tracestate:
-        parts.append(_text_field(_TRACESTATE, span.tracestate))
-    if len(span.attributes) > MAX_ATTRIBUTES:
-        parts += (_DROPPED_ATTRIBUTES, varint(len(span.attributes) - MAX_ATTRIBUTES))
-    if span.events or span.links:
-        parts += [message(_EVENTS, _event(each)) for each in span.events]
-        parts += [message(_LINKS, _link(each)) for each in span.links]
-    if span.error:
-        parts.append(_ERROR_STATUS)
-    return b"".join(parts)
+    def __init__(self, resource: ServiceResource, redactor: SpanRedactor) -> None:
+        self._redactor = redactor
+        self._short_attribute = lru_cache(4096)(self._attribute)
+        self._constants = lru_cache(1024)(self._encode_constants)
+        scope = _text_field(_SCOPE_NAME, SCOPE) + _text_field(_SCOPE_VERSION, resource.version)
+        self._scope = message(_SCOPE, scope)
+        attributes = [_key_value(_RESOURCE_ATTRIBUTES, *each) for each in resource.attributes.items()]
+        self._resource = message(_RESOURCE, b"".join(attributes))
 
+    def encode(self, spans: Iterable[FinishedSpan]) -> bytes:
+        """Return the request that exports *spans*."""
+        encoded = b"".join([self._scope, *[message(_SPANS, self._span(each)) for each in spans]])
+        return message(_REQUEST_RESOURCE_SPANS, self._resource + message(_SCOPE_SPANS, encoded))
 
-@lru_cache(1024)
-def _name_and_kind(name: str, kind: SpanKind) -> bytes:
-    return _text_field(_NAME, name) + _KIND + varint(kind)
+    def _span(self, span: FinishedSpan) -> bytes:
+        flags = span.flags | HAS_IS_REMOTE | (IS_REMOTE if span.has_remote_parent else 0)
+        parts = [
+            _TRACE_ID,
+            fromhex(span.trace_id),
+            _SPAN_ID,
+            fromhex(span.span_id),
+            self._constants(span.name, span.kind, flags, bool(span.error)),
+            _times(_BEGAN, span.began_ns, _ENDED, span.ended_ns),
+        ]
+        if span.parent_id:
+            parts += (_PARENT_ID, fromhex(span.parent_id))
+        self._add_attributes(parts, _ATTRIBUTES, span.attributes)
+        if span.tracestate:
+            parts.append(_text_field(_TRACESTATE, span.tracestate))
+        if len(span.attributes) > MAX_ATTRIBUTES:
+            parts += (_DROPPED_ATTRIBUTES, varint(len(span.attributes) - MAX_ATTRIBUTES))
+        if span.events or span.links:
+            parts += [message(_EVENTS, self._event(each)) for each in span.events]
+            parts += [message(_LINKS, _link(each)) for each in span.links]
+        return b"".join(parts)
 
+    def _encode_constants(self, name: str, kind: SpanKind, flags: int, failed: bool) -> bytes:
+        """Return the fields of a span that are the same for many spans."""
+        head = _text_field(_NAME, self._redactor.text(name)) + _KIND + varint(kind)
+        return head + _flags(_FLAGS, flags) + (_ERROR_STATUS if failed else b"")
 
-def _event(event: SpanEvent) -> bytes:
-    head = _time(_EVENT_TIME, event.time_ns) + _text_field(_EVENT_NAME, event.name)
-    return head + _attributes(_EVENT_ATTRIBUTES, event.attributes)
+    def _event(self, event: SpanEvent) -> bytes:
+        name = _text_field(_EVENT_NAME, self._redactor.text(event.name))
+        parts = [_time(_EVENT_TIME, event.time_ns), name]
+        self._add_attributes(parts, _EVENT_ATTRIBUTES, event.attributes)
+        return b"".join(parts)
+
+    def _add_attributes(self, parts: list[bytes], tagged: bytes, attributes: Mapping[str, object]) -> None:
+        if len(attributes) > MAX_ATTRIBUTES:
+            attributes = dict(list(attributes.items())[:MAX_ATTRIBUTES])
+        known = self._short_attribute
+        for name, value in attributes.items():
+            kind = type(value)
+            short = len(value) <= MAX_REMEMBERED if isinstance(value, str) else kind is int or kind is bool
+            encode = known if short and len(name) <= MAX_REMEMBERED else self._attribute
+            parts.append(encode(tagged, name, value, kind))  # the type keeps 1 and True apart
+
+    def _attribute(self, tagged: bytes, name: str, value: object, kind: type) -> bytes:
+        return _key_value(tagged, self._redactor.text(name), self._redactor.value(name, value))
 
 
 def _link(link: SpanLink) -> bytes:
-    return _LINK_TRACE_ID + bytes.fromhex(link.trace_id) + _LINK_SPAN_ID + bytes.fromhex(link.span_id)
+    return _LINK_TRACE_ID + fromhex(link.trace_id) + _LINK_SPAN_ID + fromhex(link.span_id)
 
 
-def _attributes(tagged: bytes, attributes: Mapping[str, object]) -> bytes:
-    if len(attributes) > MAX_ATTRIBUTES:
-        attributes = dict(list(attributes.items())[:MAX_ATTRIBUTES])
-    return b"".join([_attribute(tagged, name, value) for name, value in attributes.items()])
-
-
-def _attribute(tagged: bytes, name: str, value: object) -> bytes:
-    """Return an attribute; those with a short value, which recur, are encoded once."""
-    kind = type(value)
-    recurs = len(value) < SHORT if isinstance(value, str) else kind is int or kind is bool
-    return (_known_attribute if recurs and len(name) < SHORT else _new_attribute)(tagged, name, kind, value)
-
-
-def _new_attribute(tagged: bytes, name: str, kind: type, value: object) -> bytes:
+def _key_value(tagged: bytes, name: str, value: object) -> bytes:
     return message(tagged, _text_field(_KEY, name) + message(_VALUE, _value(value)))
 
 
-# The type of the value keeps 1 and True apart.
-_known_attribute = lru_cache(8192)(_new_attribute)
-
-
 def _value(value: object) -> bytes:
-    """Return *value* as the message ``AnyValue``; a value of another type becomes text."""
-    if isinstance(value, str):
-        return _text_field(_STRING, value)
+    """Return *value* as the message ``AnyValue``; a large number becomes text."""
     if isinstance(value, bool):
         return _BOOL + (b"\x01" if value else b"\x00")
     if isinstance(value, int) and -_MAX_INT <= value < _MAX_INT:
         return _INT + varint(value & (2 * _MAX_INT - 1))
     if isinstance(value, float):
         return _double(_DOUBLE, value)
-    if isinstance(value, list | tuple):
-        return message(_ARRAY, b"".join([message(_ARRAY_VALUES, _value(each)) for each in value[:MAX_ATTRIBUTES]]))
+    if isinstance(value, list):
+        return message(_ARRAY, b"".join([message(_ARRAY_VALUES, _value(each)) for each in value]))
     return _text_field(_STRING, text_of(value))
 
 
 def _text_field(tagged: bytes, text: str) -> bytes:
-    return message(tagged, text[:MAX_TEXT].encode("utf-8", "replace"))
+    return message(tagged, text.encode("utf-8", "replace"))

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
 
-from scalekit.telemetry import MAX_TEXT, Attributes, FinishedSpan
+from scalekit import Redactor
 from scalekit_tracing.kept_trace import KeptTrace
-from scalekit_tracing.otlp import json_format, protobuf
 from scalekit_tracing.otlp.collector_client import CollectorClient
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
+from scalekit_tracing.otlp.json_format import JsonEncoder
 from scalekit_tracing.otlp.partial_success import rejected_spans
+from scalekit_tracing.otlp.protobuf import ProtobufEncoder
+from scalekit_tracing.otlp.redaction import SpanRedactor
 from scalekit_tracing.otlp.resource import ServiceResource
 
 logger = logging.getLogger("scalekit.tracing")
 
-ENCODERS = {
-    "protobuf": (protobuf.CONTENT_TYPE, protobuf.encode_request),
-    "json": (json_format.CONTENT_TYPE, json_format.encode_request),
-}
-
-
-MAX_REMEMBERED = 256
-"""Characters of a text for which it is remembered how it is redacted: most texts are repeated."""
+ENCODERS: dict[str, type[ProtobufEncoder | JsonEncoder]] = {"protobuf": ProtobufEncoder, "json": JsonEncoder}
 
 
 class OtlpSink:
-    """Sends spans of *resource* to *endpoint*; *redact* masks secrets in all their texts."""
+    """Sends spans of *resource* to *endpoint*, without the secrets that *redactor* masks."""
 
     what = "spans"
 
-    def __init__(self, endpoint: CollectorEndpoint, resource: ServiceResource, redact: Callable[[str], str]) -> None:
-        content_type, self._encode = ENCODERS[endpoint.encoding]
-        self._client = CollectorClient(endpoint, content_type)
-        self._resource = resource
-        self._redact = redact
-        self._redact_short = lru_cache(4096)(redact)
+    def __init__(self, endpoint: CollectorEndpoint, resource: ServiceResource, redactor: Redactor) -> None:
+        self._encoder = ENCODERS[endpoint.encoding](resource, SpanRedactor(redactor))
+        self._client = CollectorClient(endpoint, self._encoder.content_type)
         self._encoding = endpoint.encoding
         self._has_warned = False
 
@@ -57,7 +48,7 @@ class OtlpSink:
         self._client.close()
 
     def _body(self, batch: Sequence[KeptTrace]) -> bytes:
-        return self._encode(self._resource, [self._redacted(span) for trace in batch for span in trace.spans()])
+        return self._encoder.encode([span for trace in batch for span in trace.spans()])
 
     def _is_encodable(self, trace: KeptTrace) -> bool:
         try:
@@ -71,21 +62,3 @@ class OtlpSink:
         if not self._has_warned:
             self._has_warned = True
             logger.warning("a trace cannot be encoded: %s: %s", type(error).__name__, error)
-
-    def _redacted(self, span: FinishedSpan) -> FinishedSpan:
-        return span._replace(
-            name=self._text(span.name),
-            attributes=self._attributes(span.attributes),
-            events=[each._replace(attributes=self._attributes(each.attributes)) for each in span.events],
-        )
-
-    def _attributes(self, attributes: Attributes) -> Attributes:
-        return {name: self._value(value) for name, value in attributes.items()}
-
-    def _value(self, value: object) -> object:
-        if isinstance(value, str):
-            return self._text(value)
-        return [self._value(each) for each in value] if isinstance(value, list | tuple) else value
-
-    def _text(self, text: str) -> str:
-        return self._redact_short(text) if len(text) <= MAX_REMEMBERED else self._redact(text[:MAX_TEXT])

@@ -11,12 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from scalekit import Redactor
 from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink
-from scalekit_tracing.otlp import json_format, protobuf
+from scalekit_tracing.otlp.json_format import JsonEncoder
+from scalekit_tracing.otlp.protobuf import ProtobufEncoder
+from scalekit_tracing.otlp.redaction import SpanRedactor
 from scalekit_tracing.otlp.resource import ServiceResource
 from tests.tracing.span_receiver import attributes, decoded
 
 RESOURCE = ServiceResource({"service.name": "shop"}, "1.0")
+PROTOBUF, JSON = (encoder(RESOURCE, SpanRedactor(Redactor())) for encoder in (ProtobufEncoder, JsonEncoder))
 
 
 def hexadecimal(digits: int) -> st.SearchStrategy[str]:
@@ -73,8 +77,8 @@ def from_json(text: bytes) -> ExportTraceServiceRequest:
 
 @given(st.lists(spans, max_size=3))
 def test_both_encodings_are_the_same_message(batch: list[FinishedSpan]) -> None:
-    binary = ExportTraceServiceRequest.FromString(protobuf.encode_request(RESOURCE, batch))
-    expected = from_json(json_format.encode_request(RESOURCE, batch))
+    binary = ExportTraceServiceRequest.FromString(PROTOBUF.encode(batch))
+    expected = from_json(JSON.encode(batch))
     assert binary == expected
     assert len(binary.resource_spans[0].scope_spans[0].spans) == len(batch)
 
@@ -94,8 +98,8 @@ def test_bounds_and_odd_values() -> None:
         **{f"a{number}": number for number in range(MAX_ATTRIBUTES)},
     }
     span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "name", SpanKind.INTERNAL, 1, 2, odd, "")
-    for module in (protobuf, json_format):
-        body = decoded(module.CONTENT_TYPE, module.encode_request(RESOURCE, [span]))
+    for encoder in (PROTOBUF, JSON):
+        body = decoded(encoder.content_type, encoder.encode([span]))
         found = body["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
         assert found["droppedAttributesCount"] == 5
         sent = attributes(found)
@@ -109,8 +113,8 @@ def test_bounds_and_odd_values() -> None:
 def test_numbers_that_json_lacks() -> None:
     odd = {"nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
     span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "n", SpanKind.INTERNAL, 1, 2, odd, "")
-    binary = ExportTraceServiceRequest.FromString(protobuf.encode_request(RESOURCE, [span]))
-    read = from_json(json_format.encode_request(RESOURCE, [span]))
+    binary = ExportTraceServiceRequest.FromString(PROTOBUF.encode([span]))
+    read = from_json(JSON.encode([span]))
     for message in (binary, read):
         sent = message.resource_spans[0].scope_spans[0].spans[0].attributes
         assert [str(each.value.double_value) for each in sent] == ["nan", "inf", "-inf"]
@@ -118,6 +122,6 @@ def test_numbers_that_json_lacks() -> None:
 
 def test_true_and_one_stay_apart() -> None:
     span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "n", SpanKind.INTERNAL, 1, 2, {"a": True, "b": 1, "c": 1.0}, "")
-    message = ExportTraceServiceRequest.FromString(protobuf.encode_request(RESOURCE, [span]))
+    message = ExportTraceServiceRequest.FromString(PROTOBUF.encode([span]))
     kinds = [each.value.WhichOneof("value") for each in message.resource_spans[0].scope_spans[0].spans[0].attributes]
     assert kinds == ["bool_value", "int_value", "double_value"]
