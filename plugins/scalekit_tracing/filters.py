@@ -101,8 +101,9 @@ class TracingFilter(Filter):
     def on_application(self, exchange: Exchange) -> None:
         """Let the application record spans, and propagate the trace in calls of its own."""
         exchange.set_context(CURRENT_SPAN, exchange.span)
-        if TRACE_CONTEXT.get() is not exchange.trace_context:
-            exchange.set_context(TRACE_CONTEXT, exchange.trace_context)
+        context = exchange.trace_context
+        if TRACE_CONTEXT.get() is not context:
+            exchange.set_context(TRACE_CONTEXT, context)
 
     def on_response_start(self, exchange: Exchange) -> None:
         """Do nothing: the exchange has the headers of the response for the filters that override this method."""

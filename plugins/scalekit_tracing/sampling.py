@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from scalekit import TraceContext
 from scalekit_tracing.config import SamplingConfig
 from scalekit_tracing.token_bucket import TokenBucket
@@ -15,6 +17,8 @@ MAX_ROUTES = 1000
 RANDOM_DIGITS = 14
 """Random digits at the end of a trace id (W3C Trace Context level 2)."""
 RANDOM_BITS = 4 * RANDOM_DIGITS
+NEVER = "x"
+"""A threshold above all digits."""
 STEP = 0.05
 """Relative step of the estimate of a quantile."""
 MIN_SAMPLES = 100
@@ -56,9 +60,11 @@ class Sampler:
     """Decides which traces of this process are kept."""
 
     def __init__(self, config: SamplingConfig) -> None:
-        self._config = config
+        self._errors = config.errors
+        self._slow_threshold = config.slow_threshold or inf
+        self._slow_quantile = config.slow_quantile
         threshold = min(int((1 - config.ratio) * (1 << RANDOM_BITS)), (1 << RANDOM_BITS) - 1)
-        self._threshold = f"{threshold:0{RANDOM_DIGITS}x}"
+        self._threshold = f"{threshold:0{RANDOM_DIGITS}x}" if config.ratio else NEVER
         self._urgent = TokenBucket(config.max_traces_per_second)
         self._parents = TokenBucket(config.max_traces_per_second)
         self._others = TokenBucket(config.max_traces_per_second)
@@ -69,7 +75,7 @@ class Sampler:
 
         Source: OpenTelemetry, consistent probability sampling.
         """
-        return self._config.ratio > 0 and context.trace_id[-RANDOM_DIGITS:] >= self._threshold
+        return context.trace_id[-RANDOM_DIGITS:] >= self._threshold
 
     def reason(self, context: TraceContext, route: str, seconds: float, *, failed: bool) -> str:
         """Return why a trace that ends now is kept: one of REASONS, or empty when it is not kept.
@@ -77,8 +83,10 @@ class Sampler:
         *failed* is whether its root failed, *seconds* the duration of its root, and *route* what is compared with
         others.
         """
-        slow = self._is_slow(route, seconds)
-        if (failed and self._config.errors) or slow:
+        slow = seconds > self._slow_threshold
+        if self._slow_quantile and self._estimate(route).add(seconds):
+            slow = True
+        if slow or (failed and self._errors):
             return (FAILED if failed else SLOW) if self._urgent.take() else ""
         if context.flags[1] not in SAMPLED_DIGITS:
             return ""
@@ -86,15 +94,10 @@ class Sampler:
             return PARENT if self._parents.take() else ""
         return RATIO if self._others.take() else ""
 
-    def _is_slow(self, route: str, seconds: float) -> bool:
-        config = self._config
-        above = bool(config.slow_quantile) and self._estimate(route).add(seconds)
-        return above or (seconds > config.slow_threshold > 0)
-
     def _estimate(self, route: str) -> QuantileEstimate:
         found = self._routes.get(route)
         if found is None:
             if len(self._routes) >= MAX_ROUTES:
                 route = OTHER
-            found = self._routes.setdefault(route, QuantileEstimate(self._config.slow_quantile))
+            found = self._routes.setdefault(route, QuantileEstimate(self._slow_quantile))
         return found

@@ -181,8 +181,11 @@ class Exchange:
 
     def set_context(self, variable: ContextVar[T], value: T) -> None:
         """Set a context *variable* for the application, and reset it when the request is complete."""
-        self._replaced = self._replaced or []
-        self._replaced.append(variable.set(value))
+        token = variable.set(value)
+        if self._replaced is None:
+            self._replaced = [token]
+        else:
+            self._replaced.append(token)
 
     def defer_headers(self, count: int) -> None:
         """Defer all but the first *count* of ``added_headers`` until no decision is pending."""
