@@ -18,7 +18,11 @@ ERRORS = Counter(
     "scalekit_broadcast_errors",
     "Messages that could not be published, and subscriptions that could not begin.",
     ("reason",),
-    alert=Alert("Broadcasts are not published, or clients cannot subscribe."),
+    alert=Alert(
+        "Broadcasts are not published, or clients cannot subscribe.",
+        "Redis, or the supervisor in memory, does not respond. Clients that are connected miss messages until it does,"
+        " and are then sent what the history of their channel has. Restore Redis.",
+    ),
 )
 RECONNECTIONS = Counter(
     "scalekit_broadcast_reconnections", "Channels that were completed from their history after an interruption."

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from scalekit.telemetry import Counter, Gauge, Telemetry
+from scalekit.telemetry import Counter, Gauge, Share, Telemetry
 from scalekit_caching import CachingMetrics
 
-REQUESTS = Counter("scalekit_cache_requests", "GET and HEAD requests, by outcome.", ("outcome",))
+REQUESTS = Counter(
+    "scalekit_cache_requests",
+    "GET and HEAD requests, by outcome.",
+    ("outcome",),
+    share=Share("Cache hits", ("hit", "stale", "collapsed", "revalidated")),
+)
 REFRESHES = Counter("scalekit_cache_refreshes", "Refreshes of stored responses in the background.", ("outcome",))
 
 PENDING_PURGES = Gauge("scalekit_cache_pending_purges", "Tags of tables whose purge the shared store has not accepted.")

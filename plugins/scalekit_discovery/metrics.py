@@ -18,14 +18,24 @@ SOURCE_UP = Gauge(
     ("service",),
     multiprocess_mode="min",
     alert=Alert(
-        "The source of instances is unavailable; the last known instances are used.", operator="<", threshold=1
+        "The source of instances is unavailable; the last known instances are used.",
+        "Calls go on, to instances that may be gone: failed ones are ejected. The health check of discovery"
+        " names the source, Consul or a DNS server, and its error.",
+        operator="<",
+        threshold=1,
     ),
 )
 REGISTERED = Gauge(
     "scalekit_discovery_registered",
     "Whether this instance is registered in Consul.",
     multiprocess_mode="max",
-    alert=Alert("An instance is not registered; other services do not call it.", operator="<", threshold=1),
+    alert=Alert(
+        "An instance is not registered; other services do not call it.",
+        "Consul does not respond or refuses the registration, which is retried: see the health check of discovery for"
+        " its error, such as a missing permission of the token.",
+        operator="<",
+        threshold=1,
+    ),
 )
 OUTCOMES = ("response", "failed", "no_instance")
 

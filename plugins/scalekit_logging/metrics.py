@@ -10,7 +10,11 @@ LOST = Counter(
     "scalekit_logging_lost_lines",
     "Log lines lost, by sink and reason.",
     ("sink", "reason"),
-    alert=Alert("Log lines are lost."),
+    alert=Alert(
+        "Log lines are lost.",
+        "The output of the log is too slow or fails, and its buffer is full: requests do not wait for it. Is the"
+        " disk full, or the reader of the output blocked? Else raise the level of the loggers that write most.",
+    ),
 )
 
 

@@ -19,17 +19,23 @@ def commands(context: Context) -> list[click.Command]:
     @click.command()
     @click.option("--directory", default=".", type=DIRECTORY, help="Output directory.")
     @click.option("--title", default=context.name or "scalekit", show_default=True, help="Title of the dashboard.")
-    def dashboard(directory: Path, title: str) -> None:
-        """Write a Grafana dashboard and Prometheus rules for the enabled plugins."""
+    @click.option("--runbook", default="runbook.md", show_default=True, help="URL of the runbook, for links of alerts.")
+    def dashboard(directory: Path, title: str, runbook: str) -> None:
+        """Write a Grafana dashboard, Prometheus rules and their runbook for the enabled plugins."""
         from scalekit_metrics import alerting_rules, grafana
+        from scalekit_metrics.runbook import render as render_runbook
 
         catalogue = context.get(TELEMETRY).catalogue
         directory.mkdir(parents=True, exist_ok=True)
         dashboard_file, rules_file = directory / "dashboard.json", directory / "rules.yml"
+        runbook_file = directory / "runbook.md"
         content = orjson.dumps(grafana.dashboard(title, catalogue), option=orjson.OPT_INDENT_2)
         dashboard_file.write_bytes(content + b"\n")
-        rules_file.write_text(alerting_rules.render(catalogue), encoding="utf-8")
+        links = alerting_rules.RuleLinks(context.name or title, runbook)
+        rules_file.write_text(alerting_rules.render(catalogue, links), encoding="utf-8")
+        runbook_file.write_text(render_runbook(catalogue), encoding="utf-8")
         click.echo(f"wrote {dashboard_file} (import it into Grafana)")
         click.echo(f"wrote {rules_file} (add it to rule_files of Prometheus)")
+        click.echo(f"wrote {runbook_file} (publish it, and pass its URL as --runbook)")
 
     return [dashboard]

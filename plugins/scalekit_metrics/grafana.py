@@ -1,14 +1,17 @@
 """Grafana dashboard as JSON, with a row of panels for each plugin.
 
-Panels show rates of counters, quantiles of histograms and values of gauges.
+Panels show rates of counters, quantiles of histograms and values of gauges. The rows of plugins are collapsed, so that
+Grafana queries only what is looked at.
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scalekit.telemetry import Counter, Gauge, Histogram, Instrument
@@ -19,6 +22,8 @@ WIDTH = 24
 SOURCE = {"type": "prometheus", "uid": "${source}"}
 SIZES = {"stat": (6, 4), "timeseries": (8, 7)}
 QUANTILES = (0.5, 0.95, 0.99)
+_PREFIX = re.compile(r"^scalekit_[a-z]+_(?=[a-z])")
+_UNIT = re.compile(r"(?<=[a-z])_(?:seconds|bytes)$")
 BY_VARIABLES = SeriesSelector('job=~"$job"', "$__rate_interval")
 
 
@@ -30,31 +35,38 @@ class Panel:
     unit: str
     queries: Sequence[tuple[str, str]]
     type: str = "timeseries"
+    description: str = ""
 
 
 def dashboard(title: str, catalogue: Mapping[str, Sequence[Instrument[Any]]]) -> dict[str, Any]:
-    """Return the dashboard for the metrics of *catalogue*, with one row for each plugin."""
-    rows = {"Overview": overview()}
-    for plugin, instruments in catalogue.items():
-        rows[plugin] = [panel for instrument in instruments for panel in panels(instrument)]
+    """Return the dashboard for the metrics of *catalogue*, with one row for each plugin; *title* identifies it."""
+    instruments = [each for group in catalogue.values() for each in group]
+    rows = {plugin: [panel for each in group for panel in panels(each)] for plugin, group in catalogue.items()}
     return {
         "title": title,
-        "uid": f"scalekit-{title}"[:40],
+        "uid": unique_id(title),
         "tags": ["scalekit"],
         "schemaVersion": 39,
         "editable": True,
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
         "templating": {"list": [_source_variable(), _job_variable()]},
-        "panels": list(_arrange(rows)),
+        "panels": list(_arrange([*overview(), *shares(instruments)], rows)),
     }
 
 
+def unique_id(title: str) -> str:
+    """Return an identifier that no dashboard with another title has, of at most 40 characters that Grafana accepts."""
+    readable = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:20]
+    return f"scalekit-{readable}-{hashlib.sha256(title.encode()).hexdigest()[:8]}"
+
+
 def overview() -> list[Panel]:
-    """Return request rate, error rate, p99 latency, requests in flight, CPU and RSS."""
+    """Return request rate, error rate, p99 latency, requests in flight, errors by route, CPU and RSS."""
     select = BY_VARIABLES
     requests = f"{DURATION}_count"
     error_rate = f"({select.rate(requests, matcher=SERVER_ERRORS)}) / ({select.rate(requests)})"
+    errors = select.rate(requests, ("method", "route"), SERVER_ERRORS)
     cpu = f"sum(rate({select.select('process_cpu_seconds_total')}[{select.window}]))"
     rss = f"sum({select.select('process_resident_memory_bytes')})"
     return [
@@ -62,50 +74,88 @@ def overview() -> list[Panel]:
         Panel("Error rate", "percentunit", [(error_rate, "5xx")], "stat"),
         Panel("p99 latency", "s", [(select.quantile(DURATION, 0.99), "p99")], "stat"),
         Panel("Requests in flight", "short", [(select.gauge(IN_FLIGHT), "requests")], "stat"),
+        Panel("Errors by route", "reqps", [(errors, "{{method}} {{route}}")]),
         Panel("CPU", "short", [(cpu, "cores")]),
         Panel("RSS", "bytes", [(rss, "resident memory")]),
     ]
 
 
+def shares(instruments: Iterable[Instrument[Any]]) -> Iterator[Panel]:
+    """Yield a panel in percent for each of *instruments* that declares a share."""
+    select = BY_VARIABLES
+    for instrument in instruments:
+        share = instrument.share
+        if share is None:
+            continue
+        if isinstance(instrument, Gauge):
+            whole = replace(instrument, name=share.whole)
+            query, labels = f"{select.gauge(instrument)} / {select.gauge(whole)}", labels_of(instrument)
+        else:
+            name, labels = count_series(instrument), ()
+            matcher = f'{instrument.labels[0]}=~"{"|".join(share.values)}"'
+            query = f"({select.rate(name, matcher=matcher)}) / ({select.rate(name)})"
+        yield Panel(share.title, "percentunit", [(query, _legend(labels) or share.title.lower())])
+
+
 def panels(instrument: Instrument[Any]) -> Iterator[Panel]:
     """Yield the panels of *instrument*."""
-    title, unit = instrument.help.removesuffix("."), unit_of(instrument)
-    legend = " ".join(f"{{{{{label}}}}}" for label in labels_of(instrument))
+    title, unit = _title(instrument), unit_of(instrument)
+    legend = _legend(labels_of(instrument))
     if isinstance(instrument, Histogram):
         quantiles = [(BY_VARIABLES.quantile(instrument.name, q), f"p{q * 100:g}") for q in QUANTILES]
-        yield Panel(title, unit, quantiles)
+        yield Panel(title, unit, quantiles, description=instrument.help)
         if instrument.labels:
-            yield Panel(f"{title}: rate", "ops", [(_rate(instrument), legend)])
+            count = [(_rate(instrument), legend)]
+            yield Panel(f"{title}: count", "ops", count, description=f"{instrument.help} Records per second.")
     elif isinstance(instrument, Counter):
-        yield Panel(title, unit, [(_rate(instrument), legend or "per second")])
+        yield Panel(title, unit, [(_rate(instrument), legend or "per second")], description=instrument.help)
     elif isinstance(instrument, Gauge):
-        yield Panel(title, unit, [(BY_VARIABLES.gauge(instrument), legend or "value")])
+        query = BY_VARIABLES.gauge(instrument)
+        yield Panel(title, unit, [(query, legend or "value")], description=instrument.help)
+
+
+def _title(instrument: Instrument[Any]) -> str:
+    """Return the name of *instrument* in words, without its plugin, which is the title of the row, and its unit."""
+    words = _UNIT.sub("", _PREFIX.sub("", instrument.name)).replace("_", " ")
+    return f"HTTP{words[4:]}" if words.startswith("http ") else words[0].upper() + words[1:]
+
+
+def _legend(labels: Sequence[str]) -> str:
+    return " ".join(f"{{{{{label}}}}}" for label in labels)
 
 
 def _rate(instrument: Instrument[Any]) -> str:
     return BY_VARIABLES.rate(count_series(instrument), instrument.labels)
 
 
-def _arrange(rows: Mapping[str, Sequence[Panel]]) -> Iterator[dict[str, Any]]:
+def _arrange(overview: Sequence[Panel], rows: Mapping[str, Sequence[Panel]]) -> Iterator[dict[str, Any]]:
     numbers = itertools.count(1)
-    y = 0
+    yield _row("Overview", next(numbers), 0)
+    placed, y = _place(overview, numbers, 1)
+    yield from placed
     for title, row in rows.items():
-        yield {
-            "id": next(numbers),
-            "type": "row",
-            "title": title,
-            "collapsed": False,
-            "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1},
-            "panels": [],
-        }
-        x, y, row_height = 0, y + 1, 0
-        for panel in row:
-            width, height = SIZES[panel.type]
-            if x + width > WIDTH:
-                x, y, row_height = 0, y + row_height, 0
-            yield _panel(panel, next(numbers), {"x": x, "y": y, "w": width, "h": height})
-            x, row_height = x + width, max(row_height, height)
-        y += row_height
+        number = next(numbers)
+        inside, end = _place(row, numbers, y + 1)
+        yield {**_row(title, number, y), "collapsed": True, "panels": inside}
+        y = end
+
+
+def _row(title: str, number: int, y: int) -> dict[str, Any]:
+    position = {"x": 0, "y": y, "w": WIDTH, "h": 1}
+    return {"id": number, "type": "row", "title": title, "collapsed": False, "gridPos": position, "panels": []}
+
+
+def _place(row: Sequence[Panel], numbers: Iterator[int], y: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the panels of a row that begins at *y*, from left to right, and where the next row begins."""
+    placed = []
+    x = row_height = 0
+    for panel in row:
+        width, height = SIZES[panel.type]
+        if x + width > WIDTH:
+            x, y, row_height = 0, y + row_height, 0
+        placed.append(_panel(panel, next(numbers), {"x": x, "y": y, "w": width, "h": height}))
+        x, row_height = x + width, max(row_height, height)
+    return placed, y + row_height
 
 
 def _panel(panel: Panel, number: int, position: Mapping[str, int]) -> dict[str, Any]:
@@ -117,6 +167,7 @@ def _panel(panel: Panel, number: int, position: Mapping[str, int]) -> dict[str, 
         "id": number,
         "type": panel.type,
         "title": panel.title,
+        "description": panel.description,
         "datasource": SOURCE,
         "gridPos": position,
         "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},

@@ -12,7 +12,11 @@ EXCEPTIONS = Counter(
     "http_exceptions",
     "Unhandled exceptions of the application.",
     ("method", "route", "exception"),
-    alert=Alert("Unhandled exceptions."),
+    alert=Alert(
+        "Unhandled exceptions.",
+        "The application raised an exception that nothing handles: clients receive 500. The log has its stack with the"
+        " request id; the labels method, route and exception say where to look.",
+    ),
 )
 WEBSOCKETS = Gauge("websocket_connections", "Open websocket connections.")
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from time import perf_counter
 
-from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry, record_span
+from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Share, Telemetry, record_span
 from scalekit_pool.connections.driver import RawConnection
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.spans import WAIT_SPAN
@@ -31,6 +31,8 @@ REFUSED = Counter(
     ("pool", "reason"),
     alert=Alert(
         "Requests are refused a database connection: the pool is exhausted or the database unreachable.",
+        "Clients receive 503. By the label reason: if the database is unreachable, restore it; if all connections"
+        " are in use for longer than acquire_timeout, look for slow statements and locks before you raise max_size.",
         severity="critical",
     ),
 )
@@ -40,17 +42,32 @@ STALE = Counter(
     "scalekit_pool_stale_primaries",
     "Connections refused because the server is a primary of an older timeline.",
     ("pool",),
-    alert=Alert("An old primary still accepts writes; writes to it will be lost.", severity="critical"),
+    alert=Alert(
+        "An old primary still accepts writes; writes to it will be lost.",
+        "Two servers of the cluster accept writes (split brain); this service refuses the older one. Fence it: stop"
+        " the server at once, compare what others have written to it since the failover, and rebuild it as a replica.",
+        severity="critical",
+    ),
 )
 LEAKS = Counter(
     "scalekit_pool_leaks",
     "Connections held longer than leak_detection_threshold.",
     ("pool",),
-    alert=Alert("Database connections are held too long: a connection leak is likely."),
+    alert=Alert(
+        "Database connections are held too long: a connection leak is likely.",
+        "The log names the line of code that acquired each. Look for a transaction that spans a call to another"
+        " service, and for connections that are not released on every path.",
+    ),
 )
 SIZE = Gauge("scalekit_pool_size", "Connections open or being opened.", ("pool",))
 IDLE = Gauge("scalekit_pool_idle", "Idle connections.", ("pool",))
-IN_USE = Gauge("scalekit_pool_in_use", "Connections in use, being opened or being reset.", ("pool",))
+MAX_SIZE = Gauge("scalekit_pool_max_size", "Maximum number of connections.", ("pool",))
+IN_USE = Gauge(
+    "scalekit_pool_in_use",
+    "Connections in use, being opened or being reset.",
+    ("pool",),
+    share=Share("Database connections in use", whole=MAX_SIZE.name),
+)
 WAITING = Gauge("scalekit_pool_waiting", "Requests waiting for a connection.", ("pool",))
 
 
@@ -103,11 +120,12 @@ class ConnectionMetrics:
     @contextmanager
     def gauges(self, pool: ConnectionPool[RawConnection]) -> Generator[None, None, None]:
         """Set the gauges from *pool* at each collection while inside."""
-        series = [self._telemetry.series(gauge, self._pool) for gauge in (SIZE, IDLE, IN_USE, WAITING)]
+        series = [self._telemetry.series(gauge, self._pool) for gauge in (MAX_SIZE, SIZE, IDLE, IN_USE, WAITING)]
 
         def sample() -> None:
             size, idle = pool.supplier.size, pool.idle
-            for gauge, value in zip(series, (size, idle, size - idle, pool.waiting), strict=True):
+            values = (pool.supplier.limits.max_size, size, idle, size - idle, pool.waiting)
+            for gauge, value in zip(series, values, strict=True):
                 gauge.set(value)
 
         with self._telemetry.on_collect(sample):

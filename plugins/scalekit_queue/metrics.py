@@ -26,7 +26,13 @@ FAILED = Counter(
     "scalekit_queue_publish_failed",
     "Messages whose publishing was not confirmed.",
     ("name", "reason"),
-    alert=Alert("Publishing messages fails.", severity="critical"),
+    alert=Alert(
+        "Publishing messages fails.",
+        "Handlers that publish respond with errors, unless they use the outbox, which keeps messages until the"
+        " broker accepts them. See the health check of the queue for its error: is the broker running, reachable, out"
+        " of disk or memory, or the queue at its length limit?",
+        severity="critical",
+    ),
 )
 CONSUMED = Counter("scalekit_queue_consumed", "Deliveries that were settled.", ("name", "outcome"))
 IN_FLIGHT = Gauge("scalekit_queue_in_flight", "Messages that handlers are processing.", ("name",))
@@ -41,13 +47,23 @@ DEAD_LETTERED = Counter(
     "scalekit_queue_dead_lettered",
     "Messages moved to the dead letters.",
     ("name", "reason"),
-    alert=Alert("Messages were moved to the dead letters; list them with `scalekit queue dead`."),
+    alert=Alert(
+        "Messages were moved to the dead letters.",
+        "Their handler failed after all retries, or refused them. Read bodies and errors with `scalekit queue dead`,"
+        " mend the handler, and send them again with `scalekit queue replay`.",
+    ),
 )
 OUTBOX_LAG = Gauge(
     "scalekit_queue_outbox_lag_seconds",
     "Age of the oldest message in the outbox.",
     multiprocess_mode="max",
-    alert=Alert("Messages stay in the outbox for more than a minute.", threshold=60),
+    alert=Alert(
+        "Messages stay in the outbox for more than a minute.",
+        "They are safe in the database and are published late. Either the broker does not accept them, which the"
+        " alert on publishing shows too, or no process runs the relay: one with the plugin queue and the database"
+        " must be up.",
+        threshold=60,
+    ),
 )
 OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages published from the outbox.")
 RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to RabbitMQ that failed or were lost.", ("connection",))

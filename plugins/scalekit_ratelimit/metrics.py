@@ -15,7 +15,11 @@ ERRORS = Counter(
     "scalekit_ratelimit_errors",
     "Requests not counted in Redis, by the fallback that was applied.",
     ("outcome",),
-    alert=Alert("Rate limits are not counted in Redis."),
+    alert=Alert(
+        "Rate limits are not counted in Redis.",
+        "While Redis is unavailable each worker counts by itself or refuses, as on_error of the policies says. Restore"
+        " Redis; counting in it resumes by itself.",
+    ),
 )
 REDIS_TIMEOUTS = Counter(
     "scalekit_ratelimit_redis_timeouts",

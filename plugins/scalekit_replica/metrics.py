@@ -41,14 +41,25 @@ UP = Gauge(
     "Whether the replica serves reads.",
     ("replica",),
     multiprocess_mode="min",
-    alert=Alert("A replica is excluded from reads.", operator="<", threshold=1),
+    alert=Alert(
+        "A replica is excluded from reads.",
+        "The other replicas and the primary serve its reads. It is down, unreachable, lags more than max_lag, or"
+        " follows an older timeline: the health check of the replica says which. It returns by itself.",
+        operator="<",
+        threshold=1,
+    ),
 )
 LAG_SECONDS = Gauge(
     "scalekit_replica_lag_seconds",
     "Upper bound of the replication lag in seconds.",
     ("replica",),
     multiprocess_mode="max",
-    alert=Alert("The replication lag is high.", threshold=30),
+    alert=Alert(
+        "The replication lag is high.",
+        "Reads of data that was just written go to the primary, whose load rises. Look for long transactions and"
+        " conflicts on the replica, for a slow disk or network, and for bulk writes on the primary.",
+        threshold=30,
+    ),
 )
 LAG_BYTES = Gauge(
     "scalekit_replica_lag_bytes", "Replication lag in bytes of write-ahead log.", ("replica",), multiprocess_mode="max"

@@ -11,7 +11,12 @@ LOST = Counter(
     "scalekit_tracing_lost_spans",
     "Spans of kept traces that were lost, by reason.",
     ("reason",),
-    alert=Alert("Spans of kept traces are lost."),
+    alert=Alert(
+        "Spans of kept traces are lost.",
+        "Requests are not affected. By the label reason: the queue is full because the collector does not keep up or"
+        " does not respond, the collector rejected them, or the process stopped before they were sent. See the health"
+        " check of tracing for its error; lower sampling.max_traces_per_second, or raise max_queued_spans.",
+    ),
 )
 FAILURES = Counter("scalekit_tracing_export_failures", "Requests to the collector that failed.")
 
@@ -21,7 +26,11 @@ LOST_ERRORS = Counter(
     "scalekit_tracing_lost_errors",
     "Reports of exceptions that were lost, by reason.",
     ("reason",),
-    alert=Alert("Reports of exceptions are lost."),
+    alert=Alert(
+        "Reports of exceptions are lost.",
+        "The exceptions are in the log. By the label reason: the error server does not respond, rejects them, or"
+        " limits their rate. See the health check of tracing for its error, and check errors.dsn.",
+    ),
 )
 ERROR_FAILURES = Counter("scalekit_tracing_error_failures", "Requests to the error server that failed.")
 

@@ -21,6 +21,7 @@ from scalekit.telemetry.instruments import (
     Gauge,
     Histogram,
     Instrument,
+    Share,
     catalogue,
     instruments_in,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "MetricFamilies",
     "MetricFamily",
     "NullTelemetry",
+    "Share",
     "Span",
     "SpanEvent",
     "SpanKind",

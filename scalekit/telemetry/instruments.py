@@ -39,13 +39,15 @@ _RESERVED_LABELS = ("le", "quantile", "worker")
 
 @dataclass(frozen=True)
 class Alert:
-    """Fires while a metric compares by *operator* with *threshold* for *duration*; *summary* describes the fault.
+    """Fires while a metric compares by *operator* with *threshold* for *duration*.
 
-    The compared value is a counter's rate per second over five minutes, a histogram's 99th percentile over five
-    minutes, or the value of a gauge. *duration* is in Prometheus notation.
+    *summary* describes the fault, *remedy* says in the runbook what it causes and what to do. The compared value is a
+    counter's rate per second over five minutes, a histogram's 99th percentile over five minutes, or the value of a
+    gauge. *duration* is in Prometheus notation.
     """
 
     summary: str
+    remedy: str
     operator: Literal[">", "<"] = ">"
     threshold: float = 0
     duration: str = "5m"
@@ -53,11 +55,24 @@ class Alert:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share of a metric that the overview of dashboards shows in percent, under *title*.
+
+    Of a counter, the part is its rate with one of *values* of its first label, and the whole is its rate. Of a gauge,
+    the part is its value, and the whole is that of the gauge with the name *whole*.
+    """
+
+    title: str
+    values: tuple[str, ...] = ()
+    whole: str = ""
+
+
+@dataclass(frozen=True)
 class Instrument(Generic[S]):
     """A metric's name, help and label names; calling it with a request returns a series.
 
-    *alert* is the alerting threshold. *group* names the metric's group in dashboards and alerts; the default is the
-    plugin that records it.
+    *alert* is the alerting threshold, *share* what dashboards show of it in percent. *group* names the metric's group
+    in dashboards and alerts; the default is the plugin that records it.
     """
 
     kind: ClassVar[str]
@@ -65,6 +80,7 @@ class Instrument(Generic[S]):
     help: str
     labels: tuple[str, ...] = ()
     alert: Alert | None = field(default=None, kw_only=True)
+    share: Share | None = field(default=None, kw_only=True)
     group: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:

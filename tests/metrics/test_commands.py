@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from scalekit_metrics.grafana import unique_id
 from tests.command_line import scalekit
 from tests.metrics.scrape_client import parse_samples
 from tests.processes import wait_for
+from tests.runbook import PAGE, PLUGINS, runbook
 from tests.servers import Postgres, Prometheus, Redis, ask
 from tests.service import ROOT, Service
 from tests.tools import promtool
@@ -140,6 +142,7 @@ class GeneratedFiles:
         assert done.returncode == 0, done.stderr
         self.rules_file = folder / "out/rules.yml"
         self.rules = self.rules_file.read_text()
+        self.runbook = (folder / "out/runbook.md").read_text()
         self.dashboard: dict[str, Any] = json.loads((folder / "out/dashboard.json").read_text())
 
     @property
@@ -147,9 +150,14 @@ class GeneratedFiles:
         return [panel["title"] for panel in self.dashboard["panels"] if panel["type"] == "row"]
 
     @property
+    def panels(self) -> list[dict[str, Any]]:
+        """All panels, those within collapsed rows included."""
+        return [each for panel in self.dashboard["panels"] for each in (panel, *panel.get("panels", ()))]
+
+    @property
     def panel_queries(self) -> list[str]:
         """The queries of the panels, as Grafana sends them."""
-        targets = [target for panel in self.dashboard["panels"] for target in panel.get("targets", ())]
+        targets = [target for panel in self.panels for target in panel.get("targets", ())]
         return [each["expr"].replace("$__rate_interval", "1m").replace("$job", ".*") for each in targets]
 
     @property
@@ -234,6 +242,43 @@ def check(files: GeneratedFiles, toml: str) -> None:
 def _pending(prometheus: Prometheus, names: set[str]) -> bool:
     alerts = json.loads(ask(prometheus.port, "GET", "/api/v1/alerts"))["data"]["alerts"]
     return names <= {alert["labels"]["alertname"] for alert in alerts}
+
+
+def test_the_dashboard_is_short_until_a_row_is_opened(tmp_path: Path) -> None:
+    files = GeneratedFiles(tmp_path, "[plugins.metrics]\n[plugins.cache]\n" + SQLITE.partition("\n")[2])
+    overview = [panel["title"] for panel in files.dashboard["panels"] if panel["type"] != "row"]
+    assert overview[:4] == ["Request rate", "Error rate", "p99 latency", "Requests in flight"]
+    assert {"Errors by route", "Cache hits", "Database connections in use"} <= set(overview)
+    for row in files.dashboard["panels"]:
+        assert row["type"] != "row" or row.get("collapsed") == (row["title"] != "Overview")
+    titles = {panel["title"] for panel in files.panels}
+    assert {"Query duration", "Connections opened", "HTTP request duration", "Requests"} <= titles
+    assert not any("_" in title for title in titles)
+    assert len({panel["id"] for panel in files.panels}) == len(files.panels)
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in files.panels]
+    assert len(set(places)) == len(places)
+
+
+@pytest.mark.parametrize(("one", "other"), [("shop", "Shop"), ("x" * 50, "x" * 51), ("Läden", "Loden"), ("", " ")])
+def test_each_title_has_an_identifier_of_its_own(one: str, other: str) -> None:
+    identifiers = [unique_id(title) for title in (one, other)]
+    assert identifiers[0] != identifiers[1]
+    assert all(re.fullmatch("[a-z0-9-]{1,40}", each) for each in identifiers)
+
+
+def test_every_alert_names_the_service_and_a_section_of_the_runbook(tmp_path: Path) -> None:
+    files = GeneratedFiles(tmp_path, f'name = "shop-api"\n{SQLITE}')
+    sections = {f"runbook.md#{name.lower()}" for name in re.findall("^### (.+)$", files.runbook, re.MULTILINE)}
+    alerts = re.findall(r"- alert: ", files.rules)
+    labelled = re.findall(r'labels: \{severity: \w+, service: "shop-api"\}', files.rules)
+    assert len(labelled) == len(alerts)
+    assert sorted(json.loads(url) for url in re.findall("runbook_url: (.+)", files.rules)) == sorted(sections)
+    assert len(alerts) == len(sections) > 3
+
+
+def test_the_runbook_of_the_documentation_has_every_alert() -> None:
+    assert PAGE.read_text() == runbook(), "run python -m tests.runbook"
+    assert sorted(PLUGINS) == sorted({*ENABLED, "headers", "compression"})
 
 
 @pytest.mark.needs("promtool")

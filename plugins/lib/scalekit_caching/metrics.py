@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from scalekit.telemetry import Alert, Counter, Gauge, Instrument, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, Instrument, Share, Telemetry
 
 
 class _Instruments:
@@ -14,20 +14,33 @@ class _Instruments:
 
     def __init__(self, plugin: str) -> None:
         name = f"scalekit_{plugin.replace('-', '_')}"
-        self.values = Counter(f"{name}_value_requests", "Lookups of values by applications.", ("outcome",))
+        self.values = Counter(
+            f"{name}_value_requests",
+            "Lookups of values by applications.",
+            ("outcome",),
+            share=Share(f"Hits of values in {plugin}", ("hit",)),
+        )
         self.lookups = Counter(f"{name}_lookups", "Lookups of items before a shared store, by level.", ("level",))
         self.in_sync = Gauge(f"{name}_in_sync", "Whether the process is notified of every change (1) or not (0).")
         self.corrupt = Counter(
             f"{name}_corrupt_entries",
             "Stored items that could not be decoded and were deleted.",
-            alert=Alert("Stored items of the cache are corrupt."),
+            alert=Alert(
+                "Stored items of the cache are corrupt.",
+                "They are deleted and requested anew, so responses are correct. Something else writes to the same"
+                " keys of Redis, or releases with different formats run side by side: give each its own prefix.",
+            ),
         )
         self.purges = Counter(f"{name}_purges", "Purges of tags and paths.")
         self.failures = Counter(
             f"{name}_store_failures",
             "Failed calls of the shared store.",
             ("reason",),
-            alert=Alert("The shared store of the cache fails: requests are misses."),
+            alert=Alert(
+                "The shared store of the cache fails: requests are misses.",
+                "The application serves what the cache would have: its load rises. See the label reason and the"
+                " health check of the cache, and restore Redis.",
+            ),
         )
         self.items = Gauge(f"{name}_items", "Items in the memory of the process.")
         self.bytes = Gauge(f"{name}_bytes", "Bytes of items in the memory of the process.")

@@ -28,7 +28,13 @@ BREAKERS = Gauge(
     "scalekit_redis_open_breakers",
     "Redis servers with an open circuit breaker: commands fail at once.",
     ("server",),
-    alert=Alert("Redis is unavailable: features that need it fail or degrade.", duration="1m", severity="critical"),
+    alert=Alert(
+        "Redis is unavailable: features that need it fail or degrade.",
+        "Each plugin degrades as the section Failure of its README says. Is the server of the label running and"
+        " reachable, and are its password and certificate valid? The connection is restored by itself.",
+        duration="1m",
+        severity="critical",
+    ),
     group="redis",
 )
 MASTER = Gauge(

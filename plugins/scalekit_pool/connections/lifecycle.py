@@ -125,7 +125,7 @@ class ConnectionSupplier(Generic[C]):
         self.last_error = ""
         self.opened = 0
         self._connector = connector
-        self._limits = limits
+        self.limits = limits
         self._observer = observer
         self._hand_out = hand_out
         self._missing_connections = missing_connections
@@ -142,7 +142,7 @@ class ConnectionSupplier(Generic[C]):
     @property
     def openable(self) -> int:
         """Number of connections that are being opened or could be."""
-        return self._limits.max_size - self.size + len(self._opening)
+        return self.limits.max_size - self.size + len(self._opening)
 
     async def open_first(self) -> None:
         """Open one connection; raise the driver's error when that fails, and retry in the background."""
@@ -160,7 +160,7 @@ class ConnectionSupplier(Generic[C]):
         if self._stopped:
             return
         missing = max(self._missing_connections(), minimum) - len(self._opening)
-        for _ in range(min(missing, self._limits.max_size - self.size)):
+        for _ in range(min(missing, self.limits.max_size - self.size)):
             self.size += 1
             self._spawn(self._open(), self._opening)
 
@@ -216,7 +216,7 @@ class ConnectionSupplier(Generic[C]):
     async def _connect(self) -> PooledConnection[C]:
         generation = self.generation
         try:
-            async with asyncio.timeout(self._limits.connect_timeout):
+            async with asyncio.timeout(self.limits.connect_timeout):
                 connection = await self._connector.open()
         except Exception as error:
             self._record_error(error)
@@ -226,7 +226,7 @@ class ConnectionSupplier(Generic[C]):
         self.last_error, self._warned = "", False
         self.opened += 1
         self._observer.opened()
-        lifetime = self._limits.max_lifetime * random.uniform(0.9, 1.0)  # so that not all expire at once
+        lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # so that not all expire at once
         return PooledConnection(connection, asyncio.get_running_loop().time() + lifetime, generation)
 
     def _warn(self) -> None:
@@ -237,7 +237,7 @@ class ConnectionSupplier(Generic[C]):
 
     def _record_error(self, error: Exception) -> None:
         timed_out = type(error) is TimeoutError
-        timeout = f"no response within connect_timeout {self._limits.connect_timeout:g}s"
+        timeout = f"no response within connect_timeout {self.limits.connect_timeout:g}s"
         self.last_error = timeout if timed_out else self._connector.explain(error)
 
     async def _reset(self, pooled: PooledConnection[C]) -> None:

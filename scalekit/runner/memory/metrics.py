@@ -30,7 +30,12 @@ PAUSES = Histogram(
     "Pauses of the process by garbage collections.",
     ("generation",),
     buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0),
-    alert=Alert("Garbage collections pause the process for too long.", threshold=0.25),
+    alert=Alert(
+        "Garbage collections pause the process for too long.",
+        "Requests wait during a pause. The application keeps very many objects: `/-/memory` shows which types grow."
+        " Keep server.memory.gc_freeze on, and hold large data in few objects, such as arrays or bytes.",
+        threshold=0.25,
+    ),
 )
 GENERATIONS = ("0", "1", "2")
 SLOW_SAMPLE_EVERY = 15

@@ -13,7 +13,7 @@ from scalekit.testing.conformance import bare_application
 from scalekit_redis import redis_instruments
 from tests.plugin_source import Install
 
-GREETED = Counter("greeted", "Guests greeted.", ("how",), alert=Alert("Too many guests.", threshold=5))
+GREETED = Counter("greeted", "Guests.", ("how",), alert=Alert("Too many guests.", "Close the door.", threshold=5))
 WAITING = Gauge("waiting", "Guests waiting.")
 SHARED = Counter("greeted_everywhere", "Guests greeted by all.", group="guests")
 PLUGIN = """
