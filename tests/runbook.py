@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 from scalekit import create_app
 from scalekit.telemetry import TELEMETRY
-from scalekit_metrics.runbook import render
+from scalekit_metrics import alerting_rules
 
 PAGE = Path(__file__).parent.parent / "docs" / "runbook.md"
 REDIS = {"url": "redis://127.0.0.1"}
@@ -38,7 +38,7 @@ PLUGINS = {
 def runbook() -> str:
     """Return the text of the page."""
     host = create_app({"plugins": PLUGINS}, app=Starlette())
-    return render(host.context.get(TELEMETRY).catalogue)
+    return alerting_rules.runbook(host.context.get(TELEMETRY).catalogue)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Recording and alerting rules of Prometheus.
+"""Recording and alerting rules of Prometheus, and the runbook of the alerts.
 
 https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/
 """
@@ -6,6 +6,7 @@ https://prometheus.io/docs/prometheus/latest/configuration/recording_rules/
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,11 @@ from scalekit_metrics.metrics import DURATION, IN_FLIGHT
 from scalekit_metrics.promql import SERVER_ERRORS, SeriesSelector, count_series, labels_of
 
 BY_JOB = SeriesSelector("", "5m", ("job",))
+RUNBOOK_INTRODUCTION = """# Runbook
+
+What each alert of `scalekit metrics dashboard` means, and what to do. Each alert links to its section.
+"""
+RUNBOOK_WIDTH = 120
 ERROR_RATE = "job:http_request_failures:ratio5m"
 INSTANCE_UP = "instance:scalekit_up"
 
@@ -126,6 +132,28 @@ def _instrument_rules(instrument: Instrument[Any]) -> Iterator[Rule]:
         query = BY_JOB.gauge(instrument)
     if instrument.alert is not None:
         yield AlertingRule(_camel_case(instrument.name), query, instrument.alert, labels_of(instrument))
+
+
+def runbook(catalogue: Catalogue) -> str:
+    """Return the runbook as Markdown: what to do at each of the the alerts on the metrics of *catalogue*, with a chapter for each plugin."""
+    return "\n".join([RUNBOOK_INTRODUCTION, *_chapters(catalogue)])
+
+
+def _chapters(catalogue: Catalogue) -> Iterator[str]:
+    for name, rules in rules_by_group(catalogue).items():
+        alerts = [rule for rule in rules if isinstance(rule, AlertingRule)]
+        if alerts:
+            yield f"## {name}\n"
+            yield from (line for alert in alerts for line in _section(alert))
+
+
+def _section(rule: AlertingRule) -> Iterator[str]:
+    alert = rule.alert
+    yield f"### {rule.name}\n"
+    condition = f"`{rule.query}` {alert.operator} {alert.threshold:g} for {alert.duration}"
+    yield f"**{alert.summary}** Severity: {alert.severity}.\n"
+    yield textwrap.fill(alert.remedy, RUNBOOK_WIDTH, break_long_words=False, break_on_hyphens=False) + "\n"
+    yield f"Fires while {condition}.\n"
 
 
 def _camel_case(name: str) -> str:

@@ -23,7 +23,6 @@ def commands(context: Context) -> list[click.Command]:
     def dashboard(directory: Path, title: str, runbook: str) -> None:
         """Write a Grafana dashboard, Prometheus rules and their runbook for the enabled plugins."""
         from scalekit_metrics import alerting_rules, grafana
-        from scalekit_metrics.runbook import render as render_runbook
 
         catalogue = context.get(TELEMETRY).catalogue
         directory.mkdir(parents=True, exist_ok=True)
@@ -33,7 +32,7 @@ def commands(context: Context) -> list[click.Command]:
         dashboard_file.write_bytes(content + b"\n")
         links = alerting_rules.RuleLinks(context.name or title, runbook)
         rules_file.write_text(alerting_rules.render(catalogue, links), encoding="utf-8")
-        runbook_file.write_text(render_runbook(catalogue), encoding="utf-8")
+        runbook_file.write_text(alerting_rules.runbook(catalogue), encoding="utf-8")
         click.echo(f"wrote {dashboard_file} (import it into Grafana)")
         click.echo(f"wrote {rules_file} (add it to rule_files of Prometheus)")
         click.echo(f"wrote {runbook_file} (publish it, and pass its URL as --runbook)")
