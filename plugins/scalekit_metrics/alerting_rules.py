@@ -135,7 +135,7 @@ def _instrument_rules(instrument: Instrument[Any]) -> Iterator[Rule]:
 
 
 def runbook(catalogue: Catalogue) -> str:
-    """Return the runbook as Markdown: what to do at each of the the alerts on the metrics of *catalogue*, with a chapter for each plugin."""
+    """Return the runbook for the alerts on the metrics of *catalogue* as Markdown, with a chapter for each plugin."""
     return "\n".join([RUNBOOK_INTRODUCTION, *_chapters(catalogue)])
 
 
