@@ -53,6 +53,7 @@ from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
 from scalekit.message_hub import WORKER_HUB, HubClient, HubLimits, HubMessage, WorkerHub
 from scalekit.path_table import PathTable
+from scalekit.runner.memory.usage import rss
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
 from scalekit.terminal import print_table
@@ -144,6 +145,7 @@ __all__ = [
     "path_variants",
     "print_table",
     "route_path",
+    "rss",
     "send_problem",
     "split_address",
     "split_url",

@@ -21,6 +21,7 @@ from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
 from scalekit.host import ChainLink, Host
+from scalekit.host_pages.health import health_page
 from scalekit.http.app_routes import warn_of_hidden_routes
 from scalekit.http.exception_handlers import add_exception_handlers
 from scalekit.http.proxy_warning import ProxyWarning
@@ -37,6 +38,7 @@ from scalekit.lifespan import Lifespan, series_budget
 from scalekit.log_level.overrides import OVERRIDES, ProcessOverrides
 from scalekit.message_hub import WORKER_HUB, WorkerHub
 from scalekit.operator_pages import operator_pages
+from scalekit.pages.registry import CONSOLE_PAGES, PageRegistry
 from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, tracing
@@ -100,8 +102,19 @@ def prepare(settings: Settings) -> Prepared:
     overrides = ProcessOverrides()
     context.provide(OVERRIDES, overrides)
     context.provide(LOG_LEVEL_OVERRIDES, overrides)
+    if any(item.shows_pages for item in lifespans.values()):
+        context.provide(CONSOLE_PAGES, _plugin_pages(settings, context, worker_queries))
     context.started = Lifecycle(steps, context).running
     return Prepared(context, steps, order)
+
+
+def _plugin_pages(settings: Settings, context: Context, queries: WorkerQueries) -> PageRegistry:
+    """Return the pages of plugins; the host adds its own."""
+    registry = PageRegistry(queries, settings.plugins.names)
+    for name, pages in settings.plugins.pages(context).items():
+        for page in pages:
+            registry.add(page, name)
+    return registry
 
 
 def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
@@ -136,8 +149,10 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
-    routes = _routes_by_owner(settings, target, context)
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
+    if context.has(CONSOLE_PAGES):
+        context.get(CONSOLE_PAGES).add(health_page(monitor), "host")
+    routes = _routes_by_owner(settings, target, context)
     state: dict[str, object] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
     prefix = root_path_of(target)

@@ -17,6 +17,7 @@ from scalekit.context import Context
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
+from scalekit.pages.page import ConsolePage
 from scalekit.telemetry.instruments import AnyInstrument
 
 GROUP = "scalekit"
@@ -61,3 +62,8 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:  # type: ign
 @hookspec
 def scalekit_metrics(context: Context) -> Sequence[AnyInstrument]:  # type: ignore[empty-body] # specification only
     """Return the metrics that this plugin records in its configuration, for dashboards and alerts."""
+
+
+@hookspec
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:  # type: ignore[empty-body] # specification only
+    """Return the pages of this plugin in the console; called only when a plugin shows pages, before filters exist."""

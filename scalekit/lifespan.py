@@ -25,7 +25,7 @@ class Lifespan:
     *ready* is called once all plugins have started, except in commands, which serve no requests; *drain* when the
     process begins to drain and still serves requests. An *outermost* plugin requires no other, starts first and stops
     last, so that it can report on the others. *series_budget* is set by exporters of TELEMETRY: the maximum number of
-    series per metric; without an exporter nothing is recorded.
+    series per metric; without an exporter nothing is recorded. The pages of plugins exist only when one *shows_pages*.
 
     ``scalekit check`` and every start call *verify* with the keys that enabled plugins provide. It connects to no
     server, and raises ConfigError, StartError or ImportError when the plugin cannot start.
@@ -40,6 +40,7 @@ class Lifespan:
     drain: Callback | None = None
     series_budget: int | None = None
     outermost: bool = False
+    shows_pages: bool = False
     verify: Verify | None = None
     required_by_key: Mapping[AnyKey, str] = field(default_factory=dict)
 

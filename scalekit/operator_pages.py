@@ -10,11 +10,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+from scalekit.context import context_of
 from scalekit.http.operator_access import OperatorAccess
 from scalekit.http.problem import ProblemResponse
 from scalekit.http.router import OPERATORS, ManagementRoute, is_for_operators, path_of
 from scalekit.log_level.page import PATH as LOG_LEVEL
 from scalekit.log_level.page import log_level
+from scalekit.pages.registry import CONSOLE, CONSOLE_PAGES
 from scalekit.runner.memory import heap_growth
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.settings import Settings
@@ -42,14 +44,17 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
         return orjson.dumps({"pages": paths}, option=orjson.OPT_INDENT_2)
 
     return [
-        _page(INDEX, admits, index),
-        _page(MEMORY, admits, _memory),
-        _page(LOG_LEVEL, admits, log_level, ("GET", "POST")),
+        _page(INDEX, admits, index, console_page="index"),
+        _page(MEMORY, admits, _memory, console_page="memory"),
+        _page(LOG_LEVEL, admits, log_level, methods=("GET", "POST")),
     ]
 
 
 def _is_page(route: BaseRoute) -> bool:
-    return isinstance(route, ManagementRoute) or is_for_operators(route)
+    """Return whether *route* is a page that the index links to."""
+    is_page = isinstance(route, ManagementRoute) or is_for_operators(route)
+    methods = getattr(route, "methods", None) or {"GET"}
+    return is_page and "GET" in methods and "{" not in path_of(route)
 
 
 async def _memory(request: Request) -> bytes:
@@ -57,9 +62,18 @@ async def _memory(request: Request) -> bytes:
 
 
 def _page(
-    path: str, admits: Callable[[Scope], bool], content: Content, methods: Sequence[str] = ("GET",)
+    path: str,
+    admits: Callable[[Scope], bool],
+    content: Content,
+    *,
+    methods: Sequence[str] = ("GET",),
+    console_page: str = "",
 ) -> ManagementRoute:
+    """Return the route of a JSON page; a browser gets *console_page* instead, where the console has it."""
+
     async def page(request: Request) -> Response:
+        if console_page and _shows_console(request, console_page):
+            return await CONSOLE(request).respond(request, console_page)
         if not admits(request.scope):
             return ProblemResponse(
                 403, "operators only: connect from server.operator_networks, or send server.operator_token"
@@ -67,3 +81,10 @@ def _page(
         return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
 
     return ManagementRoute(path, page, methods=methods)
+
+
+def _shows_console(request: Request, name: str) -> bool:
+    context = context_of(request.scope)
+    if "text/html" not in request.headers.get("accept", "") or not context.has(CONSOLE):
+        return False
+    return name in context.get(CONSOLE_PAGES).pages

@@ -25,6 +25,7 @@ from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
+from scalekit.pages.page import ConsolePage
 from scalekit.telemetry.instruments import AnyInstrument, Instrument
 
 T = TypeVar("T")
@@ -147,6 +148,10 @@ class Plugins:
     def metrics(self, context: Context) -> dict[str, list[AnyInstrument]]:
         """Return the instruments of each plugin."""
         return self._each("scalekit_metrics", Instrument, context)
+
+    def pages(self, context: Context) -> dict[str, list[ConsolePage]]:
+        """Return the pages of each plugin."""
+        return self._each("scalekit_pages", ConsolePage, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         results: dict[str, list[T]] = {}

@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "api.md"
 PACKAGES = (
     "scalekit",
     "scalekit.contracts",
+    "scalekit.pages",
     "scalekit.telemetry",
     "scalekit.testing",
     "scalekit_redis",

@@ -20,7 +20,7 @@ PROSE = sorted(path for folder in ("docs", "plugins", "k6") for path in (ROOT / 
 MAX_PARAMETERS = 5
 SMALL = 40
 """Lines of a file below which it belongs into its only importer."""
-FIXED = frozenset({"__init__", "__main__", "plugin", "config", "filters", "commands", "metrics", "factory"})
+FIXED = frozenset({"__init__", "__main__", "plugin", "config", "filters", "commands", "metrics", "pages", "factory"})
 """Names of files that every plugin may have, whatever their size."""
 ENTRY_POINTS = frozenset({"scalekit.asgi"})
 """Modules that something outside of the code names."""

@@ -12,6 +12,7 @@ import click
 
 from scalekit import Check, ConfigError, Context, Key, Layer, LayeredFilter, Lifespan, Problem, Table, hookimpl
 from scalekit.contracts import CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
@@ -20,6 +21,7 @@ from scalekit_cache.factory import create_cache, open_store
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
+from scalekit_cache.pages import cache_page
 from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import redis_connections, redis_instruments, verify_redis
@@ -95,6 +97,12 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return the command ``scalekit cache purge``."""
     return commands(context, context.config(CacheConfig))
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the cache."""
+    return [cache_page(context, context.config(CacheConfig), _filter(context))]
 
 
 @asynccontextmanager

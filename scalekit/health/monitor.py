@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from scalekit.health.check import Check
@@ -23,15 +25,41 @@ class Status(StrEnum):
     UNKNOWN = "unknown"
 
 
+HISTORY = 180
+"""Latencies of a check that are kept: those of 15 minutes with the default interval."""
+CHANGES = 20
+"""Changes of the status of a check that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """A change of the status of a check, *at* in seconds since the epoch."""
+
+    at: float
+    status: Status
+    error: str
+
+
 @dataclass(slots=True)
 class Result:
-    """The latest result of one check; *latency* is in seconds, *at* in seconds of the event loop's clock."""
+    """The latest result of one check; *latency* is in seconds, *at* in seconds of the event loop's clock.
+
+    *latencies* are those of the last results, None where the check failed; *changes* are the last ones of its status.
+    """
 
     check: Check
     status: Status = Status.UNKNOWN
     latency: float = 0.0
     at: float = 0.0
     last_error: str = ""
+    latencies: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    changes: deque[StatusChange] = field(default_factory=lambda: deque(maxlen=CHANGES))
+
+    def record(self, status: Status, error: str) -> None:
+        """Add the present result to the history, with its *status* and *error*."""
+        self.latencies.append(None if error else self.latency)
+        if status is not self.status:
+            self.changes.append(StatusChange(time.time(), status, error))
 
 
 class Monitor:
@@ -39,7 +67,7 @@ class Monitor:
 
     def __init__(self, checks: Mapping[str, Check], interval: float, redact: Callable[[str], str]) -> None:
         self.results = {name: Result(check) for name, check in checks.items()}
-        self._interval = interval
+        self.interval = interval
         self._redact = redact
 
     @asynccontextmanager
@@ -66,7 +94,7 @@ class Monitor:
         """Return the status of the check *name* now, unhealthy when its latest result is too old."""
         result = self.results[name]
         age = asyncio.get_running_loop().time() - result.at
-        if result.status is not Status.UNHEALTHY and age > STALE_INTERVALS * (self._interval + result.check.timeout):
+        if result.status is not Status.UNHEALTHY and age > STALE_INTERVALS * (self.interval + result.check.timeout):
             result.last_error = f"no result for {age:.0f}s: the probe hangs"
             result.status = Status.UNHEALTHY
         return result.status
@@ -88,7 +116,7 @@ class Monitor:
     async def _watch(self, result: Result) -> None:
         while True:
             await self._check(result)
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(self.interval)
 
     async def _check(self, result: Result) -> None:
         loop = asyncio.get_running_loop()
@@ -96,9 +124,11 @@ class Monitor:
         error = await _error_of(result.check)
         result.at = loop.time()
         result.latency = result.at - start
-        result.status = Status.UNHEALTHY if error else Status.HEALTHY
+        status = Status.UNHEALTHY if error else Status.HEALTHY
         if error:
-            result.last_error = self._redact(error)
+            error = result.last_error = self._redact(error)
+        result.record(status, error)
+        result.status = status
 
 
 async def _error_of(check: Check) -> str:

@@ -35,6 +35,10 @@ class Store(Protocol):
         """The version of the last purge that this process knows; items whose computation starts now are newer."""
         ...
 
+    def statistics(self) -> tuple[int, int, int]:
+        """Return the number of items in the memory of the process, their bytes, and the number of evictions."""
+        ...
+
     def peek(self, key: Key) -> Item | None:
         """Return the item under *key* in the memory of the process, unless it was purged."""
         ...

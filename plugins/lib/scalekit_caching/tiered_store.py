@@ -50,7 +50,7 @@ class TieredStore:
         *,
         disconnected_ttl: float = DISCONNECTED_TTL,
     ) -> None:
-        self.local = local
+        self.local, self.statistics = local, local.statistics
         self.shared_store = shared_store
         self._codec = codec
         self._metrics = metrics

@@ -32,12 +32,12 @@ def tracing(frames: int) -> Generator[None, None, None]:
         yield
 
 
-def memory_query_handler() -> Callable[[], Awaitable[bytes]]:
+def memory_query_handler() -> Callable[[bytes], Awaitable[bytes]]:
     """Return the handler of the memory query in this process; it runs one comparison at a time."""
     growth = HeapGrowth()
     comparing = asyncio.Lock()
 
-    async def handle() -> bytes:
+    async def handle(argument: bytes) -> bytes:
         async with comparing:
             return orjson.dumps(await asyncio.to_thread(growth.compare))
 

@@ -202,8 +202,8 @@ class Supervisor:
                 each.send_log_levels(overrides)
 
     async def _query_all(self, worker: WorkerProcess, query: bytes) -> None:
-        query_id, topic = query[: QUERY_ID.size], query[QUERY_ID.size :]
-        worker.send_query_results(query_id + await self._queries.run_in_all(topic))
+        query_id, query = query[: QUERY_ID.size], query[QUERY_ID.size :]
+        worker.send_query_results(query_id + await self._queries.run_in_all(query))
 
     async def _send_total(self, worker: WorkerProcess, query_id: bytes) -> None:
         worker.send_total(query_id + await self._metrics.total())

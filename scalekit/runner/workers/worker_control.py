@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -18,8 +17,6 @@ from scalekit.runner.workers.supervisor_hub import SupervisorHub
 from scalekit.runner.workers.worker_queries import QUERY_ID, QUERY_TIMEOUT, WorkerQueries, combine
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
-
-logger = logging.getLogger("scalekit")
 
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between two heartbeats. Metrics are sent with them, so a killed worker loses those of one interval."""
@@ -94,11 +91,11 @@ class WorkerControl:
             return self._telemetry.snapshot()
         return decode(await self._request(self._channel, MessageKind.TOTAL_REQUEST, b"", TOTAL_TIMEOUT))
 
-    async def query_all(self, topic: bytes) -> bytes:
-        """Return the results of all workers on *topic*; raises TimeoutError when the supervisor does not respond."""
+    async def query_all(self, query: bytes) -> bytes:
+        """Return the results of all workers on *query*; raises TimeoutError when the supervisor does not respond."""
         if self._channel is None:
-            return combine({"1": await self._queries.run(topic)})
-        return await self._request(self._channel, MessageKind.QUERY_ALL, topic, QUERY_ALL_TIMEOUT)
+            return combine({"1": await self._queries.run(query)})
+        return await self._request(self._channel, MessageKind.QUERY_ALL, query, QUERY_ALL_TIMEOUT)
 
     async def _request(self, channel: Channel, kind: MessageKind, content: bytes, timeout: float) -> bytes:
         query_id = next(self._query_ids)
@@ -149,10 +146,5 @@ class WorkerControl:
         self._query_tasks.add(task)
         task.add_done_callback(self._query_tasks.discard)
 
-    async def _run_query(self, channel: Channel, query_id: bytes, topic: bytes) -> None:
-        try:
-            content = await self._queries.run(topic)
-        except Exception:
-            logger.exception("query %r failed in this worker", topic.decode())
-            content = b"null"
-        channel.send(MessageKind.QUERY_RESULT, query_id + content)
+    async def _run_query(self, channel: Channel, query_id: bytes, query: bytes) -> None:
+        channel.send(MessageKind.QUERY_RESULT, query_id + await self._queries.run(query))

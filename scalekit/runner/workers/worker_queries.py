@@ -6,6 +6,7 @@ A connection reaches whichever worker accepts it, but a page about processes has
 from __future__ import annotations
 
 import asyncio
+import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count
@@ -16,12 +17,21 @@ from scalekit.context import Key
 if TYPE_CHECKING:
     from scalekit.runner.workers.worker_process import WorkerProcess
 
-QueryHandler = Callable[[], Awaitable[bytes]]
+logger = logging.getLogger("scalekit")
+
+QueryHandler = Callable[[bytes], Awaitable[bytes]]
+"""Returns the result, JSON, for the argument of a query."""
 
 QUERY_ID = struct.Struct("!Q")
 """The id of a query, with which each result begins."""
 QUERY_TIMEOUT = 5.0
 """Seconds to wait for the workers; the result of a worker that does not respond in time is null."""
+MAX_ARGUMENT = 64 * 2**10
+"""Bytes of the argument of a query."""
+MAX_RESULT = 4 * 2**20
+"""Bytes of the result of a worker; a larger one is null."""
+SEPARATOR = b"\0"
+"""Between the topic and the argument of a query on its way to the workers."""
 
 
 class WorkerQueries:
@@ -35,19 +45,37 @@ class WorkerQueries:
         """Run *handler* for queries on *topic* in this process."""
         self._handlers[topic] = handler
 
-    async def run(self, topic: bytes) -> bytes:
-        """Return the result of this process; null when no handler is registered for *topic*."""
-        handler = self._handlers.get(topic)
-        return b"null" if handler is None else await handler()
+    async def run(self, query: bytes) -> bytes:
+        """Return the result of this process on *query*, a topic with its argument.
 
-    async def run_in_all(self, topic: bytes) -> bytes:
+        The result is null when no handler is registered for the topic, or when it fails, which is logged.
+        """
+        topic, _, argument = query.partition(SEPARATOR)
+        handler = self._handlers.get(topic)
+        if handler is None:
+            return b"null"
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT):
+                result = await handler(argument)
+        except Exception:
+            logger.exception("query %r failed in this worker", topic.decode())
+            return b"null"
+        if len(result) > MAX_RESULT:
+            logger.error("query %r has a result of %d bytes, more than %d", topic.decode(), len(result), MAX_RESULT)
+            return b"null"
+        return result
+
+    async def run_in_all(self, topic: bytes, argument: bytes = b"") -> bytes:
         """Return a JSON object with the result of each worker by its number; a single process is worker 1.
 
-        Raises TimeoutError when the supervisor does not respond.
+        Raises TimeoutError when the supervisor does not respond, and ValueError when *argument* is too large.
         """
+        if len(argument) > MAX_ARGUMENT:
+            raise ValueError(f"expected an argument of {MAX_ARGUMENT} bytes at most, got {len(argument)}")
+        query = topic + SEPARATOR + argument
         if self.query_supervisor is not None:
-            return await self.query_supervisor(topic)
-        return combine({"1": await self.run(topic)})
+            return await self.query_supervisor(query)
+        return combine({"1": await self.run(query)})
 
 
 WORKER_QUERIES: Key[WorkerQueries] = Key("worker_queries")
@@ -61,17 +89,17 @@ class QueryCoordinator:
         self._ids = count()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
 
-    async def run_in_all(self, topic: bytes) -> bytes:
-        """Return the results of all workers on *topic*, as :meth:`WorkerQueries.run_in_all` does."""
-        queries = {worker.slot: self._run_in(worker, topic) for worker in self._list_workers() if worker.serves}
+    async def run_in_all(self, query: bytes) -> bytes:
+        """Return the results of all workers on *query*, as :meth:`WorkerQueries.run_in_all` does."""
+        queries = {worker.slot: self._run_in(worker, query) for worker in self._list_workers() if worker.serves}
         results = await asyncio.gather(*queries.values())
         return combine(dict(zip(queries, results, strict=True)))
 
-    async def _run_in(self, worker: WorkerProcess, topic: bytes) -> bytes:
+    async def _run_in(self, worker: WorkerProcess, query: bytes) -> bytes:
         query_id = next(self._ids)
         result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[query_id] = result
-        worker.send_query(QUERY_ID.pack(query_id) + topic)
+        worker.send_query(QUERY_ID.pack(query_id) + query)
         try:
             async with asyncio.timeout(QUERY_TIMEOUT):
                 return await result

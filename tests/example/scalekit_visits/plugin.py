@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from scalekit import Check, Context, Layer, LayeredFilter, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit.pages import Block, Column, ConsolePage, DataTable, PageView
 from scalekit.telemetry import TELEMETRY, Gauge, Instrument
 from scalekit_visits.config import VisitsConfig
 from scalekit_visits.counter import Counter
@@ -79,6 +80,18 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 async def _count(context: Context, name: str) -> int:
     async with context.started():
         return context.get(VISITS).add(name)
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    async def collect(query: Mapping[str, str]) -> list[tuple[str, int]]:
+        return context.get(VISITS).top(10)
+
+    async def render(view: PageView) -> Sequence[Block]:
+        rows = [(worker, name, count) for worker, names in view.workers.items() for name, count in names]
+        return [DataTable((Column("worker"), Column("name"), Column("visits")), rows, "Names")]
+
+    return [ConsolePage("names", "Names", render, collect)]
 
 
 @hookimpl

@@ -1,0 +1,109 @@
+"""The page of the cache: outcomes and memory in every worker, and purges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from scalekit import Context
+from scalekit.contracts import CACHE
+from scalekit.pages import (
+    ActionForm,
+    Block,
+    Column,
+    ConsolePage,
+    DataTable,
+    Facts,
+    FormField,
+    Notice,
+    PageAction,
+    PageView,
+    Unit,
+)
+from scalekit_cache.config import CacheConfig
+from scalekit_cache.filters import CacheFilter
+from scalekit_cache.metrics import OUTCOMES
+
+WITHOUT_APPLICATION = ("hit", "stale", "collapsed", "revalidated")
+"""Outcomes of requests for which the application did not make a response."""
+WORKERS = (
+    Column("worker"),
+    *map(Column, OUTCOMES),
+    Column("items"),
+    Column("memory", Unit.BYTES),
+    Column("evictions"),
+)
+
+
+def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter) -> ConsolePage:
+    """Return the page of the cache of *cache_filter*."""
+
+    async def collect(query: Mapping[str, str]) -> dict[str, Any] | None:
+        return _describe(cache_filter)
+
+    async def render(view: PageView) -> Sequence[Block]:
+        running = {worker: each for worker, each in view.workers.items() if each is not None}
+        suspended = [
+            Notice(f"Worker {worker} bypasses the cache.", "See pending purges in the log.")
+            for worker in view.workers.keys() - running.keys()
+        ]
+        return [*suspended, _summary(config, list(running.values())), ActionForm("purge"), _table(running)]
+
+    async def purge(values: Mapping[str, str]) -> str:
+        tag, path = values["tag"], _path_of(values["url"])
+        if not tag and not path:
+            raise ValueError("nothing to purge; fill in a tag or a URL")
+        await context.get(CACHE).purge(tag=tag or (), path=path or ())
+        return f"purged {' and '.join(filter(None, (tag and f'tag {tag}', path and f'path {path}')))}"
+
+    action = PageAction(
+        "purge",
+        "Purge",
+        purge,
+        [
+            FormField("tag", "Tag", placeholder="products"),
+            FormField("url", "URL or path", placeholder="/products/**"),
+        ],
+        "one worker" if config.shared else "all workers",  # each worker has a store of its own
+    )
+    description = "Hits and misses, memory, and purges by tag or URL."
+    return ConsolePage("cache", "Cache", render, collect, [action], description=description)
+
+
+def _describe(cache_filter: CacheFilter) -> dict[str, Any] | None:
+    """Return the figures of this worker, None while it bypasses the cache."""
+    cache = cache_filter.cache
+    if cache is None:
+        return None
+    items, size, evictions = cache.store.statistics()
+    outcomes = {outcome: getattr(cache.metrics, outcome).value for outcome in OUTCOMES}
+    return {**outcomes, "items": items, "bytes": size, "evictions": evictions}
+
+
+def _path_of(url: str) -> str:
+    """Return the path that *url*, a URL or a path, has: queries and hosts of a path are purged together."""
+    return urlsplit(url).path if "://" in url else url.partition("?")[0]
+
+
+def _summary(config: CacheConfig, workers: Sequence[Mapping[str, Any]]) -> Facts:
+    total = {outcome: sum(each[outcome] for each in workers) for outcome in OUTCOMES}
+    requests = sum(total.values())
+    served = sum(total[outcome] for outcome in WITHOUT_APPLICATION)
+    facts = {
+        "hit ratio": (total["hit"] + total["stale"]) / requests if requests else None,
+        "without the application": served / requests if requests else None,
+        "GET and HEAD requests": requests,
+        "store": str(config.url),
+        "memory per worker": int(config.memory_size),
+    }
+    units = {"hit ratio": Unit.RATIO, "without the application": Unit.RATIO, "memory per worker": Unit.BYTES}
+    return Facts(facts, "Since the start", units)
+
+
+def _table(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
+    rows = [
+        (worker, *(each[outcome] for outcome in OUTCOMES), each["items"], each["bytes"], each["evictions"])
+        for worker, each in workers.items()
+    ]
+    return DataTable(WORKERS, rows, "Workers")

@@ -1,0 +1,1 @@
+"""Pages that show a running service to operators, and let them act."""

@@ -1,0 +1,29 @@
+"use strict";
+
+// Live pages: each event is the new markup of the page, which the server has escaped. The page is complete without this.
+const live = document.getElementById("live");
+
+if (live && live.dataset.events && window.EventSource) {
+  let source = null;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "pause";
+
+  const start = () => {
+    source = new EventSource(live.dataset.events);
+    source.onmessage = (event) => {
+      const parsed = new DOMParser().parseFromString(event.data, "text/html");
+      live.replaceChildren(...parsed.body.childNodes);
+    };
+    button.textContent = "Pause";
+  };
+  const stop = () => {
+    source.close();
+    source = null;
+    button.textContent = "Resume";
+  };
+
+  button.addEventListener("click", () => (source ? stop() : start()));
+  document.querySelector("h1").append(" ", button);
+  start();
+}

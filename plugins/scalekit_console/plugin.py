@@ -1,0 +1,82 @@
+"""Hooks of the plugin ``console``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.routing import BaseRoute
+
+from scalekit import Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit.pages import CONSOLE, ConsolePage
+from scalekit_console.config import ConsoleConfig
+from scalekit_console.console import ConsoleServer
+from scalekit_console.index import index_page
+from scalekit_console.overview import overview_page
+from scalekit_console.routes import console_routes
+from scalekit_console.sampler import RequestSampler, WorkerSampler
+
+logger = logging.getLogger("scalekit.console")
+
+SERIES_BUDGET = 200
+"""Series of a metric that pages of plugins can read, when no other plugin exports metrics."""
+SAMPLER: Key[WorkerSampler] = Key("sampler", plugin="console")
+SERVER: Key[ConsoleServer] = Key("console server", plugin="console")
+
+
+@hookimpl
+def scalekit_config() -> type[Table]:
+    """Return the model of ``[plugins.console]``."""
+    return ConsoleConfig
+
+
+@hookimpl
+def scalekit_lifespan(context: Context) -> Lifespan:
+    """Return the lifespan of the sampler and of live pages."""
+
+    @asynccontextmanager
+    async def run() -> AsyncGenerator[None, None]:
+        server = _server(context)
+        server.feeds.resume()
+        context.provide(CONSOLE, server)
+        async with _sampler(context).running():
+            yield
+
+    async def drain() -> None:
+        _server(context).feeds.drain()
+
+    return Lifespan(run, provides=(CONSOLE,), drain=drain, series_budget=SERIES_BUDGET, shows_pages=True)
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the index and the overview."""
+    return [index_page(context, context.config(ConsoleConfig)), overview_page(_sampler(context))]
+
+
+@hookimpl
+def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
+    """Return the filter that counts all requests, rejected ones included."""
+    return [LayeredFilter(Layer.LOG, _sampler(context).requests)]
+
+
+@hookimpl
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
+    """Return the routes of all pages and actions, none without operators."""
+    server = context.server
+    if not (server.operator_networks or server.operator_token or server.management_address):
+        logger.warning(
+            "the console has no pages, since there are no operators: set server.operator_networks, "
+            "server.operator_token or server.management_address"
+        )
+        return []
+    return console_routes(_server(context))
+
+
+def _sampler(context: Context) -> WorkerSampler:
+    return context.shared(SAMPLER, lambda: WorkerSampler(RequestSampler()))
+
+
+def _server(context: Context) -> ConsoleServer:
+    return context.shared(SERVER, lambda: ConsoleServer(context, context.config(ConsoleConfig)))

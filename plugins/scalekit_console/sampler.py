@@ -1,0 +1,151 @@
+"""Samples of this worker: requests, errors, durations, CPU, memory and the delay of the event loop, each second."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from scalekit import Exchange, Filter, WebSocketExchange, rss
+
+TICK = 0.1
+"""Seconds between two looks at the delay of the event loop."""
+SAMPLES = 900
+"""Samples that are kept: those of 15 minutes."""
+GROUP = 5
+"""Seconds of which the samples are shown as one point."""
+BUCKETS = 200
+"""Buckets of durations: four for each power of two, in microseconds."""
+SHORTEST = 4
+"""Microseconds that are added to each duration, so that its number has the bits of a bucket."""
+
+
+class Sample(NamedTuple):
+    """What a worker did in the second that begins at *at*, in seconds since the epoch."""
+
+    at: int
+    errors: int
+    in_flight: int
+    cpu: float
+    rss: int
+    delay: float
+    buckets: dict[int, int]
+    """Requests by the bucket of their duration."""
+
+
+class RequestSampler(Filter):
+    """Counts requests, at the cost of a few integer operations for each."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.websockets = 0
+        self.errors = 0
+        self.buckets = [0] * BUCKETS
+
+    def on_request(self, exchange: Exchange) -> None:
+        """Count a request that begins."""
+        self.in_flight += 1
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Count a request that has ended, in the bucket of its duration."""
+        self.in_flight -= 1
+        if exchange.status >= 500 or (error is not None and not exchange.status):
+            self.errors += 1
+        duration = int(exchange.seconds * 1e6) + SHORTEST
+        bits = duration.bit_length()
+        self.buckets[min(bits << 2 | duration >> (bits - 3) & 3, BUCKETS - 1)] += 1
+
+    def on_open(self, exchange: WebSocketExchange) -> None:
+        """Count a websocket that opens."""
+        self.websockets += 1
+
+    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
+        """Count a websocket that has closed."""
+        self.websockets -= 1
+
+
+class WorkerSampler:
+    """The samples of this worker; *requests* is its filter."""
+
+    def __init__(self, requests: RequestSampler) -> None:
+        self.requests = requests
+        self.samples: deque[Sample] = deque(maxlen=SAMPLES)
+        self._groups: dict[int, list[Any]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None, None]:
+        """Take samples inside the block."""
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        second, delay = int(time.time()), 0.0
+        wall, cpu = loop.time(), time.process_time()
+        while True:
+            due = loop.time() + TICK
+            await asyncio.sleep(TICK)
+            delay = max(delay, loop.time() - due)
+            if (now := int(time.time())) == second:
+                continue
+            new_wall, new_cpu = loop.time(), time.process_time()
+            self._add(second, (new_cpu - cpu) / (new_wall - wall), delay)
+            second, delay, wall, cpu = now, 0.0, new_wall, new_cpu
+
+    def _add(self, second: int, cpu: float, delay: float) -> None:
+        requests = self.requests
+        counts, requests.buckets = requests.buckets, [0] * BUCKETS
+        errors, requests.errors = requests.errors, 0
+        buckets = {bucket: count for bucket, count in enumerate(counts) if count}
+        self.samples.append(Sample(second, errors, requests.in_flight, cpu, rss(os.getpid()), delay, buckets))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the last sample and one point for every GROUP seconds, as JSON can represent them."""
+        return {
+            "pid": os.getpid(),
+            "in_flight": self.requests.in_flight,
+            "websockets": self.requests.websockets,
+            "last": _merge(self.samples[-1].at, [self.samples[-1]]) if self.samples else None,
+            "groups": self._grouped(),
+        }
+
+    def _grouped(self) -> list[list[Any]]:
+        """Return the groups; only those that were not complete at the last call are computed again."""
+        oldest = self.samples[0].at // GROUP if self.samples else 0
+        known = {number: group for number, group in self._groups.items() if number >= oldest}
+        latest = max(known, default=oldest) if known else oldest
+        fresh: dict[int, list[Sample]] = {}
+        for sample in reversed(self.samples):
+            if sample.at // GROUP < latest:
+                break
+            fresh.setdefault(sample.at // GROUP, []).append(sample)
+        known |= {number: _merge(number * GROUP, samples) for number, samples in fresh.items()}
+        self._groups = known
+        return [known[number] for number in sorted(known)]
+
+
+def _merge(at: int, samples: Iterable[Sample]) -> list[Any]:
+    """Return time, seconds, errors, requests in flight, CPU, memory, delay and requests by bucket of *samples*."""
+    found = list(samples)
+    buckets: dict[str, int] = {}
+    for sample in found:
+        for bucket, count in sample.buckets.items():
+            buckets[str(bucket)] = buckets.get(str(bucket), 0) + count
+    return [
+        at,
+        len(found),
+        sum(sample.errors for sample in found),
+        max(sample.in_flight for sample in found),
+        sum(sample.cpu for sample in found) / len(found),
+        max(sample.rss for sample in found),
+        max(sample.delay for sample in found),
+        buckets,
+    ]

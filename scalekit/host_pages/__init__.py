@@ -1,0 +1,1 @@
+"""The host's own pages of the console."""

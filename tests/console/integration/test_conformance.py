@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from scalekit.testing import PluginConformance
+
+
+class TestConsole(PluginConformance):
+    name = "console"
