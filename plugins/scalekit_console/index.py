@@ -58,5 +58,5 @@ def _links(context: Context) -> DataTable:
 
 
 def _workers(view: PageView) -> DataTable:
-    rows = [(worker, each["pid"], each["started"], each["uptime"]) for worker, each in view.workers.items()]
+    rows = [(worker, str(each["pid"]), each["started"], each["uptime"]) for worker, each in view.workers.items()]
     return DataTable(WORKERS, rows, "Workers")

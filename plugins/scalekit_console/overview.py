@@ -166,5 +166,5 @@ def _workers(view: PageView, last: Mapping[str, Point]) -> DataTable:
     for worker, each in view.workers.items():
         point = last.get(worker, Point(0, 0, 0, 0.0, 0, 0.0, {}))
         load = (point.cpu, point.rss, point.delay)
-        rows.append((worker, each["pid"], point.rate, each["in_flight"], each["websockets"], *load))
+        rows.append((worker, str(each["pid"]), point.rate, each["in_flight"], each["websockets"], *load))
     return DataTable(WORKERS, rows, "Workers")
