@@ -8,7 +8,7 @@ from scalekit_cache.cache_status import NotStored
 _CREDENTIALS = "the response must say that it does not depend on them, by Cache-Control: public or s-maxage"
 EXPLANATIONS = {
     NotStored.AUTHORIZATION: f"the request has Authorization; {_CREDENTIALS}",
-    NotStored.COOKIE: 'the request has a cookie; see cookies = "ignore"',
+    NotStored.COOKIE: 'the request has a cookie; see the value "ignore" of the key cookies',
     NotStored.USER: f"the request has an authenticated user; {_CREDENTIALS}",
     NotStored.CREDENTIAL_HEADER: f"the request has one of credential_headers; {_CREDENTIALS}",
     NotStored.DECLARED: f"the route declares a credential that the request has; {_CREDENTIALS}",

@@ -8,6 +8,7 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from scalekit import LATER, Decision, Exchange, Filter, LocalResponse, Unavailable, WebSocketExchange, local_problem
+from scalekit.telemetry import span
 from scalekit_jwt.authenticator import Authenticator, CachedToken
 from scalekit_jwt.challenges import REJECTION_REASON, forbidden_response, unauthorized_response
 from scalekit_jwt.credentials import (
@@ -26,6 +27,8 @@ from scalekit_jwt.policy import ANY_VALID_TOKEN, AccessPolicy, Requirement
 from scalekit_jwt.user import ANONYMOUS_USER, NO_CREDENTIALS
 
 WaitForKeys = Callable[[], Awaitable[bool]]
+WAIT = "jwt wait"
+"""Name of the spans of requests that wait for keys of an issuer, or for the check of a proof."""
 
 
 class AuthenticationFilter(Filter):
@@ -102,7 +105,8 @@ class AuthenticationFilter(Filter):
             authorization, _ = read_credentials(exchange)
             if authenticator is None or not (token.dpop_scheme and token.jkt):
                 raise InvalidToken("binding")
-            await authenticator.proofs.check(read_proof(exchange.scope), extract_token(authorization), token.jkt)
+            with span(WAIT):
+                await authenticator.proofs.check(read_proof(exchange.scope), extract_token(authorization), token.jkt)
         except InvalidToken as invalid:
             return self._set_anonymous(requirement, invalid.reason, exchange)
         except Unavailable as error:
@@ -119,7 +123,9 @@ class AuthenticationFilter(Filter):
         self, exchange: Exchange, wait_for_keys: WaitForKeys, requirement: Requirement | None
     ) -> LocalResponse | None:
         authenticator = self.authenticator
-        if not await wait_for_keys() or authenticator is None:
+        with span(WAIT):
+            fetched = await wait_for_keys()
+        if not fetched or authenticator is None:
             return self._set_anonymous(requirement, "unknown_key", exchange)
         try:
             authorization, cookies = read_credentials(exchange)

@@ -6,6 +6,7 @@ from asyncio import CancelledError
 from time import time
 
 from scalekit import REQUEST_ID, TRACE_CONTEXT, Exchange, Filter, HeaderNames, WebSocketExchange
+from scalekit.telemetry import CURRENT_SPAN
 from scalekit_logging import tail_sampling
 from scalekit_logging.pipeline import LogPipeline
 from scalekit_logging.stdlib_bridge import format_exception, mark_logged
@@ -78,6 +79,14 @@ class AccessLogFilter(Filter):
         self._log_end(exchange, error)
 
     def _log_end(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Write the access line, with the span of the request, which is current only while the application runs."""
+        token = CURRENT_SPAN.set(exchange.span)
+        try:
+            self._write_end(exchange, error)
+        finally:
+            CURRENT_SPAN.reset(token)
+
+    def _write_end(self, exchange: Exchange, error: BaseException | None) -> None:
         """Write the access line, after the buffered lines when the request failed or was slow."""
         pipeline = self.pipeline
         failed = _is_failure(exchange, error)

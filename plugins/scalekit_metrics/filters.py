@@ -37,7 +37,7 @@ class RequestMetricsFilter(Filter):
         if exchange.request_bytes and method not in WITHOUT_BODY:
             series.request_bytes.value += exchange.request_bytes
         if self.exemplars and _has_trace(exchange):
-            series.observe_traced(exchange.seconds, exchange.trace_context)
+            series.observe_traced(exchange.seconds, exchange.trace_context.trace_id)
         else:
             series.duration.observe(exchange.seconds)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from time import time
 
-from scalekit import TraceContext
 from scalekit.telemetry import CounterSeries, HistogramSeries, Telemetry
 from scalekit_metrics.metrics import EXCEPTIONS, IN_FLIGHT, REQUEST_BYTES, RESPONSE_BYTES, WEBSOCKETS, duration
 
@@ -30,11 +29,11 @@ class RequestSeries:
         self.request_bytes = request_bytes
         self.response_bytes = response_bytes
 
-    def observe_traced(self, seconds: float, trace: TraceContext) -> None:
-        """Record *seconds*, with *trace* as exemplar when the bucket has none or an old one."""
+    def observe_traced(self, seconds: float, trace_id: str) -> None:
+        """Record *seconds*, with *trace_id* as exemplar when the bucket has none or an old one."""
         exemplar = self.duration.exemplars.get(str(bisect_left(self.duration.bounds, seconds)))
-        if trace.parent_id and (exemplar is None or time() - exemplar[2] > EXEMPLAR_INTERVAL):
-            self.duration.observe_traced(seconds, trace.trace_id)
+        if exemplar is None or time() - exemplar[2] > EXEMPLAR_INTERVAL:
+            self.duration.observe_traced(seconds, trace_id)
         else:
             self.duration.observe(seconds)
 

@@ -18,12 +18,15 @@ MAX_LINKS = 128
 """Messages of one relayed batch to which its span is linked."""
 
 
+OPERATION_TYPES = {"publish": "send", "store": "create", "relay": "send", "process": "process"}
+"""The type of each operation, which is also the first word of the names of its spans."""
+
+
 def _attributes(operation: str, system: str, name: str, messages: int) -> Attributes:
     """Return the attributes of a span of *messages* (OpenTelemetry semantic conventions, messaging)."""
-    kind = "process" if operation == "process" else "send"
     attributes: Attributes = {
         "messaging.operation.name": operation,
-        "messaging.operation.type": kind,
+        "messaging.operation.type": OPERATION_TYPES[operation],
         "messaging.system": system,
         "messaging.destination.name": name,
     }
@@ -37,14 +40,18 @@ def _publish_attributes(system: str, name: str, messages: int, message_id: str) 
     return {**attributes, "messaging.message.id": message_id} if messages == 1 else attributes
 
 
+def _store_attributes(system: str, name: str, messages: int, message_id: str) -> Attributes:
+    return {**_attributes("store", system, name, messages), "messaging.message.id": message_id}
+
+
 PUBLISH_SPAN = SpanType(SpanKind.PRODUCER, lambda system, name, *_: f"publish {name}", _publish_attributes)
 """Publishing; its values are the system, the name of the message, the number of messages, and the id of the first."""
-STORE_SPAN = SpanType(SpanKind.PRODUCER, lambda system, name, *_: f"store {name}", _publish_attributes)
+STORE_SPAN = SpanType(SpanKind.PRODUCER, lambda system, name, *_: f"store {name}", _store_attributes)
 """Storing a message in the outbox; its values are those of PUBLISH_SPAN."""
 RELAY_SPAN = SpanType(
-    SpanKind.PRODUCER,
+    SpanKind.CLIENT,  # the messages were created by the spans that stored them
     lambda system, messages: "relay outbox",
-    lambda system, messages: _attributes("publish", system, "outbox", messages),
+    lambda system, messages: _attributes("relay", system, "outbox", messages),
 )
 """Publishing messages of the outbox; its values are the system and the number of messages."""
 

@@ -73,7 +73,7 @@ class Tracing:
         server = {"server_name": gethostname(), "release": config.release, "environment": config.environment}
         attributes = {name: value for name, value in server.items() if value}
         parsed, timeout = parse_dsn(dsn.get_secret_value()), self._config.timeout
-        sink = SentrySink(parsed, attributes, redact, timeout=timeout, version=resource.version)
+        sink = SentrySink(parsed, resource, attributes, redact, timeout)
         metrics = ErrorMetrics(self._context.get(TELEMETRY))
         self._errors = Exporter(sink, metrics, self._config.export_interval, MAX_QUEUED_ERRORS)
         self._errors.start()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from scalekit.telemetry.finished_span import FinishedSpan
 
-MAX_VALUE = 100
+MAX_VALUE = 200
 """Characters of an attribute that are printed."""
 WIDTH = 48
 """Characters of the column with the names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from scalekit.host import Host
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import query_budget, request, running
 from scalekit_pool.query_budget import MAX_FINGERPRINTS, REPEATED, QueryBudgetExceeded
+from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +214,23 @@ async def test_precision_and_recall_are_one(tmp_path: Path, caplog: pytest.LogCa
     looped = next(record for record in records if record.route == "/loop_over_rows")
     assert looped.location.endswith("in loop_over_rows")
     assert looped.statement == "SELECT name FROM items WHERE id = ?"
+
+
+async def test_a_repeated_statement_is_an_event_of_the_span(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (app, state):
+        for _ in range(2):  # not only in the first request of the route, as in the log
+            with recorded_spans() as spans:
+                await request(app, "/loop_over_rows", state=state)
+            ((name, _, attributes),) = spans.root.events or ()
+            assert name == "query budget"
+            lines = inspect.getsourcelines(loop_over_rows)
+            assert attributes == {
+                "scalekit.query_budget.problem": "one statement more than 10 times (N+1)",
+                "db.query.text": "SELECT name FROM items WHERE id = ?",
+                "code.file.path": __file__,
+                "code.line.number": lines[1] + len(lines[0]) - 1,
+                "code.function.name": "loop_over_rows",
+            }
 
 
 async def test_a_budget_of_all_statements(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

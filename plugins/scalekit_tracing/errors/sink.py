@@ -17,6 +17,7 @@ from scalekit_tracing.dsn import Dsn
 from scalekit_tracing.errors.error_event import ErrorEvent, RaisedException, StackFrame
 from scalekit_tracing.otlp.collector_client import CollectorClient, CollectorRejection
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
+from scalekit_tracing.otlp.resource import ServiceResource
 
 CONTENT_TYPE = "application/x-sentry-envelope"
 PROTOCOL_VERSION = 7
@@ -28,20 +29,25 @@ LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), syscon
 
 
 class SentrySink:
-    """Sends errors to the project of *dsn*; *attributes* describe the service, *redact* masks secrets in texts."""
+    """Sends errors of *service* to the project of *dsn*; *attributes* describe it, *redact* masks secrets in texts."""
 
     what = "errors"
 
     def __init__(
-        self, dsn: Dsn, attributes: dict[str, str], redact: Callable[[str], str], timeout: float, version: str
+        self,
+        dsn: Dsn,
+        service: ServiceResource,
+        attributes: dict[str, str],
+        redact: Callable[[str], str],
+        timeout: float,
     ) -> None:
-        client = f"scalekit/{version}"
+        client = f"scalekit/{service.version}"
         auth = f"Sentry sentry_version={PROTOCOL_VERSION}, sentry_key={dsn.key}, sentry_client={client}"
         endpoint = CollectorEndpoint(dsn.parts, dsn.path, {"x-sentry-auth": auth}, "json", "gzip", timeout)
         self._client = CollectorClient(endpoint, CONTENT_TYPE)
+        self._service = service
         self._attributes = attributes
         self._redact = redact
-        self._version = version
 
     def send(self, batch: Sequence[ErrorEvent]) -> int:
         """Send *batch*, each error as one envelope; the server ignores those that it has already (``event_id``).
@@ -78,9 +84,9 @@ class SentrySink:
             "logger": "scalekit",
             "transaction": self._text(source.name),
             "exception": {"values": [self._exception(each) for each in event.exceptions]},
-            "tags": {"request_id": source.request_id},
+            "tags": {"request_id": source.request_id, "service": self._service.attributes["service.name"]},
             "contexts": {"trace": {"trace_id": source.trace_id, "span_id": source.span_id}},
-            "sdk": {"name": "scalekit", "version": self._version},
+            "sdk": {"name": "scalekit", "version": self._service.version},
             **self._attributes,
         }
         if source.path:

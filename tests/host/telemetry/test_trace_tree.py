@@ -40,7 +40,7 @@ class Unprintable:
 def test_values_cannot_control_the_terminal() -> None:
     odd = {"escape": "\x1b[31mred\r\nline", "long": "x" * 500, "unprintable": Unprintable()}
     lines = list(trace_tree([finished("root", 0, 1, attributes=odd)]))
-    assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 99}…", "   unprintable=<ValueError>"]
+    assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 199}…", "   unprintable=<ValueError>"]
 
 
 def test_names_cannot_control_the_terminal() -> None:

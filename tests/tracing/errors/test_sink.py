@@ -153,7 +153,7 @@ async def test_an_exception_is_reported_with_its_cause_and_code() -> None:
     assert frame["pre_context"][-1].strip() == "except ValueError as error:"
     assert event["transaction"] == "GET /items/{id}"
     assert event["request"] == {"method": "GET", "url": "/items/7"}
-    assert event["tags"] == {"request_id": "request-7"}
+    assert event["tags"] == {"request_id": "request-7", "service": "shop"}
     assert len(event["contexts"]["trace"]["trace_id"]) == 32
     assert (event["release"], event["environment"]) == ("1.2.3", "test")
     assert "secret" not in json.dumps(event).replace("abc123secret \\\\ud800", "")

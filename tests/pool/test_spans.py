@@ -1,0 +1,94 @@
+"""A span for each statement, without values, and one for the wait for a connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from scalekit import Unavailable
+from scalekit_pool.database import PooledDatabase
+from tests.pool.conftest import Open
+from tests.recorded_spans import recorded_spans
+
+pytestmark = pytest.mark.anyio
+
+CREATE = "CREATE TABLE goods (id int, name text)"
+
+
+@pytest.fixture
+async def goods(database: PooledDatabase) -> PooledDatabase:
+    await database.execute(CREATE)
+    await database.execute_many("INSERT INTO goods VALUES (:id, 'a')", [{"id": number} for number in range(3)])
+    return database
+
+
+async def test_a_statement_has_its_text_and_rows_and_no_values(goods: PooledDatabase, url: str) -> None:
+    with recorded_spans() as spans:
+        await goods.fetch_all("SELECT id FROM goods WHERE name = 'a' AND id >= :least /* secret */", {"least": 1})
+    (select,) = spans.all()
+    assert (select.name, select.error) == ("SELECT goods", "")
+    text = select.attributes.pop("db.query.text")
+    assert text.startswith("SELECT id FROM goods WHERE name = ? AND id >= ")
+    assert "secret" not in text
+    assert select.attributes == {
+        "db.system.name": "postgresql" if "postgresql" in url else "sqlite",
+        "db.query.summary": "SELECT goods",
+        "db.operation.name": "SELECT",
+        "db.collection.name": "goods",
+        "db.response.returned_rows": 2,
+        "scalekit.pool": "primary",
+    }
+
+
+async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase) -> None:
+    with recorded_spans() as spans:
+        await goods.fetch_one("SELECT * FROM goods")
+        await goods.fetch_val("SELECT count(*) FROM goods")
+        async for _ in goods.iterate("SELECT * FROM goods"):
+            pass
+        async with goods.transaction():
+            await goods.execute("UPDATE goods SET name = :name", {"name": "b"})
+        await goods.execute_many("DELETE FROM goods WHERE id = :id", [{"id": 1}, {"id": 2}])
+    names = [each.name for each in spans.all() if each.name != "pool wait"]
+    assert names == ["SELECT goods", "SELECT goods", "SELECT goods", "UPDATE goods", "DELETE goods"]
+
+
+async def test_a_failed_statement_has_the_type_of_its_error(goods: PooledDatabase) -> None:
+    with recorded_spans() as spans, pytest.raises(Exception, match="missing"):
+        await goods.fetch_all("SELECT missing FROM goods")
+    assert spans["SELECT goods"].error
+
+
+async def test_the_wait_for_a_connection_is_a_span_before_that_of_the_statement(open_database: Open) -> None:
+    async with open_database(max_size=1) as database:
+        await database.execute(CREATE)
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            async with database.transaction():
+                await database.execute("UPDATE goods SET name = 'b'")
+                held.set()
+                await asyncio.sleep(0.05)
+
+        holder = asyncio.create_task(hold())
+        await held.wait()
+        with recorded_spans() as spans:
+            await database.execute("UPDATE goods SET name = 'c'")
+        await holder
+    wait, update = spans["pool wait"], spans["UPDATE goods"]
+    assert wait.attributes == {"scalekit.pool": "primary"}
+    assert wait.began_ns < wait.ended_ns <= update.began_ns, "the statement begins when it has a connection"
+
+
+async def test_a_wait_without_success_is_recorded(open_database: Open) -> None:
+    async with open_database(max_size=1, acquire_timeout="20ms") as database, database.transaction():
+        await database.execute(CREATE)
+        with recorded_spans() as spans, pytest.raises(Unavailable):
+            await asyncio.create_task(other_transaction(database))
+    assert "pool wait" in spans.names()
+
+
+async def other_transaction(database: PooledDatabase) -> None:
+    async with database.transaction():
+        pass
