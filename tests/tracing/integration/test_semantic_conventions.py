@@ -1,4 +1,4 @@
-"""The attributes of all spans, events and resources are in a table, with the stability of their convention."""
+"""The kinds, names and attributes of all spans, events and resources are in tables, with their conventions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from scalekit_tracing.filters import KNOWN_METHODS
+import pytest
+
+from scalekit.http import filter_chain, trace_recorder
+from scalekit.telemetry import SpanKind, SpanType, spans
+from scalekit_cache import spans as cache
+from scalekit_discovery import spans as discovery
+from scalekit_discovery.instances import ServiceInstance
+from scalekit_discovery.load_balancer import Endpoint
+from scalekit_discovery.spans import Attempt
+from scalekit_pool import spans as pool
+from scalekit_queue import spans as queue
+from scalekit_redis import spans as redis
+from scalekit_tracing import explain, filters
+from scalekit_tracing.filters import KNOWN_METHODS, ServerRequest
 
 ROOT = Path(__file__).parents[3]
 
@@ -71,6 +85,43 @@ OWN = {
 }
 """Ours, for what the conventions have no name."""
 
+
+def served(method: str, route: str) -> tuple[ServerRequest]:
+    return (ServerRequest(method, route, "/items/7", "http", "1.1", (), "", b"", 200, ()),)
+
+
+def attempted(method: str, service: str) -> tuple[Attempt]:
+    return (Attempt(service, method, "/stock", Endpoint(ServiceInstance("1", "127.0.0.1", 8000)), 0, 200),)
+
+
+INTERNAL, SERVER, CLIENT = SpanKind.INTERNAL, SpanKind.SERVER, SpanKind.CLIENT
+PRODUCER, CONSUMER = SpanKind.PRODUCER, SpanKind.CONSUMER
+NAMES: list[tuple[SpanType, tuple[Any, ...], SpanKind, str]] = [
+    # HTTP, stable: {method} {http.route}; HTTP for an unknown method
+    (filters.SERVER_SPAN, served("GET", "/items/{id}"), SERVER, "GET /items/{id}"),
+    (filters.SERVER_SPAN, served("GET", ""), SERVER, "GET"),
+    (filters.SERVER_SPAN, served("BREW", "/pots/{id}"), SERVER, "HTTP /pots/{id}"),
+    (explain.EXPLAINED_SPAN, ("GET", "/items/{id}", {}), SERVER, "GET /items/{id}"),
+    (trace_recorder.REQUEST_SPAN, ("GET /items/7", {}), SERVER, "GET /items/7"),
+    # HTTP, stable: {method} {target}, of low cardinality
+    (discovery.ATTEMPT_SPAN, attempted("GET", "inventory"), CLIENT, "GET inventory"),
+    # database, stable: {db.query.summary}, or {db.operation.name}
+    (pool.STATEMENT_SPAN, ("sqlite", "primary", "select * from items", 1), CLIENT, "SELECT items"),
+    (redis.COMMAND_SPAN, ("GET", 1), CLIENT, "GET"),
+    (redis.COMMAND_SPAN, ("PIPELINE", 2), CLIENT, "PIPELINE"),
+    # messaging, in development: {messaging.operation.name} {messaging.destination.name}
+    (queue.PUBLISH_SPAN, ("sqlite", "sold", 1, "id"), PRODUCER, "publish sold"),
+    (queue.STORE_SPAN, ("sqlite", "sold", 1, "id"), PRODUCER, "store sold"),
+    (queue.RELAY_SPAN, ("sqlite", 3), CLIENT, "relay outbox"),
+    (queue.DELIVERY_SPAN, ("sqlite", "sold", "id", 1), CONSUMER, "process sold"),
+    # ours, for what the conventions have no name
+    (pool.WAIT_SPAN, ("primary",), INTERNAL, "pool wait"),
+    (cache.WAIT_SPAN, ("started",), INTERNAL, "cache single flight"),
+    (cache.REFRESH_SPAN, (), INTERNAL, "cache refresh"),
+    (filter_chain.WAIT_SPAN, (object.__new__(filters.TracingFilter).on_request,), INTERNAL, "tracing wait"),
+]
+"""Each kind of spans: values, and the kind and name that they result in."""
+
 SOURCES = [
     *ROOT.glob("plugins/scalekit_*/spans.py"),
     *ROOT.glob("plugins/lib/scalekit_*/spans.py"),
@@ -106,6 +157,23 @@ def emitted() -> set[str]:
 
 def test_every_attribute_is_in_the_table() -> None:
     assert emitted() == STABLE | DEVELOPMENT | OWN
+
+
+@pytest.mark.parametrize(("span_type", "values", "kind", "name"), NAMES, ids=[each[-1] for each in NAMES])
+def test_kinds_and_names(span_type: SpanType, values: tuple[Any, ...], kind: SpanKind, name: str) -> None:
+    assert (span_type.kind, span_type.name(*values)) == (kind, name)
+    attributes = span_type.attributes(*values)
+    if "messaging.operation.name" in attributes:
+        assert name == f"{attributes['messaging.operation.name']} {attributes['messaging.destination.name']}"
+    assert attributes.get("db.query.summary", attributes.get("db.operation.name", name)) == name
+
+
+def test_every_kind_of_spans_is_in_the_table() -> None:
+    modules = (explain, filter_chain, trace_recorder, cache, discovery, pool, queue, redis, filters)
+    kinds = {id(each) for module in modules for each in vars(module).values() if isinstance(each, SpanType)}
+    assert kinds == {id(span_type) for span_type, *_ in NAMES}
+    sources = {Path(str(module.__file__)) for module in (*modules, spans)}
+    assert {source for source in SOURCES if "SpanType(" in source.read_text()} == sources
 
 
 def test_the_table_has_each_attribute_once() -> None:

@@ -13,7 +13,9 @@ from starlette.routing import Route
 
 from scalekit import create_app
 from scalekit.contracts import CACHE
+from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
+from tests.cache.harness import until
 from tests.servers import Redis
 from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver
 
@@ -40,9 +42,12 @@ async def exported(redis: Redis, receiver: SpanReceiver, path: str) -> list[dict
         "tracing": {"endpoint": receiver.url, "export_interval": "10ms", "sampling": sampling},
         "ratelimit": {"url": redis.url, "policies": [policy]},
         "cache": {"url": redis.url},
+        "metrics": {},
     }
     app = create_app({"plugins": plugins}, app=Starlette(routes=[Route("/items/{id}", item)]))
     async with running(app) as state:
+        families = app.context.get(TELEMETRY).snapshot
+        await until(lambda: families().families["scalekit_cache_in_sync"].data == {(): 1})
         assert (await request(app, path, state=state)).status == 200
     return receiver.spans()
 
