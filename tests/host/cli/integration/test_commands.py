@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from scalekit_cache.cache_status import NotStored
+from scalekit_cache.not_stored import EXPLANATIONS
 from tests.host.cli.conftest import Run
 from tests.service import install_plugin
 
@@ -320,6 +323,44 @@ def test_get_explains_cache_status(run: Run, table: str, arguments: tuple[str, .
     result = run("get", "/hello", "--explain", *arguments, toml=toml)
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("scalekit: ")]
     assert sentence in line
+
+
+SPANS = """
+from scalekit.contracts import DATABASE
+from scalekit.telemetry import span
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def item(request):
+    with span("price", sku=7):
+        await DATABASE(request).fetch_all("SELECT 1 AS one FROM sqlite_master WHERE name = 'secret'")
+    return PlainTextResponse("", headers={"cache-control": "max-age=60"})
+
+app = Starlette(routes=[Route("/items/{id}", item)])
+"""
+
+
+def test_get_explains_the_spans_with_own_times_and_reasons(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "spans.py").write_text(SPANS)
+    toml = '[app]\ntarget = "spans:app"\n[plugins.cache]\n[plugins.pool]\nurl = "sqlite:///spans.db"\n'
+    printed = run("get", "/items/7", "--explain", "-H", "Cookie: a=b", toml=toml).stdout
+    tree = printed[printed.index("GET /items/7") :].splitlines()
+    times = r" +\d+\.\d{3} ms  own +\d+\.\d{3} ms"
+    patterns = [
+        rf"GET /items/7{times}",
+        r"│  http.route=/items/{id}",
+        r"│  http.response.status_code=200",
+        rf"│  \* cache: not stored .*{re.escape(EXPLANATIONS[NotStored.COOKIE])}",
+        rf"└─ price{times}",
+        r"   │  sku=7",
+        rf"   └─ SELECT sqlite_master{times}",
+        r"         db.system.name=sqlite",
+        r"         db.query.text=SELECT \? AS one FROM sqlite_master WHERE name = \?",
+    ]
+    for line, pattern in zip(tree, patterns, strict=False):
+        assert re.fullmatch(pattern, line)
+    assert "secret" not in printed
 
 
 def test_a_layer_that_was_not_reached_is_not_in_the_explanation(run: Run) -> None:
