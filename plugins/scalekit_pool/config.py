@@ -5,7 +5,7 @@ from __future__ import annotations
 from os.path import isfile
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from scalekit import Duration, PositiveDuration, Secret, Table, Url
 from scalekit_pool.connections.driver import DriverOptions
@@ -29,6 +29,16 @@ class QueryBudgetConfig(Table):
     """How many statements a request may run in all; 0 is unlimited."""
     strict: bool = False
     """Raise QueryBudgetExceeded instead of running one more, for tests."""
+
+
+def _of_statements(value: object) -> object:
+    return value if isinstance(value, dict | QueryBudgetConfig) else {"statements": value}
+
+
+QueryBudgetField = Annotated[
+    QueryBudgetConfig, BeforeValidator(_of_statements, json_schema_input_type=QueryBudgetConfig | int)
+]
+"""A table, or the number of statements that a request may run in all."""
 
 
 class PoolConfig(Table):
@@ -66,8 +76,9 @@ class PoolConfig(Table):
     """Statements that take longer are logged, without their values."""
     leak_detection_threshold: PositiveDuration = Duration("30s")
     """Connections that are held longer are logged, with the code that acquired them."""
-    query_budget: QueryBudgetConfig = QueryBudgetConfig()
-    """How many statements a request may run; more are reported once per route, with the line of code."""
+    query_budget: QueryBudgetField = QueryBudgetConfig()
+    """How many statements a request may run; more are reported once per route, with the line of code. A number is the
+    limit of all statements."""
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS of connections to PostgreSQL, as libpq's sslmode."""
     sslrootcert: str | None = None

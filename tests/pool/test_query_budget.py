@@ -188,9 +188,11 @@ def endpoint(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **budget: Any) -> AsyncGenerator[tuple[Host, dict[str, Any]], None]:
+async def serving(
+    folder: Path, total: int | None = None, **budget: Any
+) -> AsyncGenerator[tuple[Host, dict[str, Any]], None]:
     routes = [Route(route_of(each), endpoint(each)) for each in HANDLERS]
-    pool = {"url": f"sqlite:///{folder}/data.db", "query_budget": budget}
+    pool = {"url": f"sqlite:///{folder}/data.db", "query_budget": budget if total is None else total}
     app = create_app({"plugins": {"pool": pool, "metrics": {}}}, app=Starlette(routes=routes))
     async with running(app) as state:
         database = app.context.get(DATABASE)
@@ -234,8 +236,11 @@ async def test_a_repeated_statement_is_an_event_of_the_span(tmp_path: Path) -> N
             }
 
 
-async def test_a_budget_of_all_statements(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(tmp_path, repeat=0, statements=15) as (app, state):
+@pytest.mark.parametrize("budget", [{"total": 15}, {"repeat": 0, "statements": 15}], ids=["number", "table"])
+async def test_a_budget_of_all_statements(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, budget: dict[str, Any]
+) -> None:
+    async with serving(tmp_path, **budget) as (app, state):
         for handler in HANDLERS:
             await request(app, route_of(handler), state=state)
     routes = {getattr(record, "route", "") for record in caplog.records if "15 statements" in record.getMessage()}
