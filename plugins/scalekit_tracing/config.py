@@ -82,5 +82,8 @@ class TracingConfig(Table):
     """Where unhandled exceptions are reported: a Sentry-compatible server."""
     explain: bool = False
     """Respond to operators that send ``ScaleKit-Explain: 1`` with the spans of their request, as a tree."""
+    opentelemetry_api: bool = True
+    """Record the spans of libraries that use ``opentelemetry-api``, unless the application sets a tracer
+    provider."""
     client_address: bool = False
     """Record the client's address (``client.address``), which is personal data."""

@@ -8,7 +8,7 @@ from socket import gethostname
 from time import monotonic
 
 from scalekit import SERVER_INFO, WORKER, Context, Redactor, Secret
-from scalekit.telemetry import TELEMETRY
+from scalekit.telemetry import TELEMETRY, Trace
 from scalekit_tracing.config import ErrorsConfig, TracingConfig
 from scalekit_tracing.dsn import parse_dsn
 from scalekit_tracing.errors.error_event import ErrorEvent
@@ -21,7 +21,7 @@ from scalekit_tracing.otlp.endpoint import endpoint_of, resource_attributes
 from scalekit_tracing.otlp.resource import ServiceResource, resource_of
 from scalekit_tracing.otlp.sink import OtlpSink
 from scalekit_tracing.sampling import Sampler
-from scalekit_tracing.tracer import SamplingTracer
+from scalekit_tracing.tracer import OwnTrace, SamplingTracer
 
 MAX_QUEUED_ERRORS = 1000
 """Errors that wait for the server; further ones are discarded and counted."""
@@ -39,7 +39,8 @@ class Tracing:
         self._metrics = TracingMetrics(context.get(TELEMETRY))
         self._spans: Exporter[KeptTrace] | None = None
         self._errors: Exporter[ErrorEvent] | None = None
-        self.tracer = SamplingTracer(Sampler(config.sampling), self._export, self._metrics)
+        trace_type = Trace if config.opentelemetry_api else OwnTrace
+        self.tracer = SamplingTracer(Sampler(config.sampling), self._export, self._metrics, trace_type)
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the exporters of spans and of errors."""

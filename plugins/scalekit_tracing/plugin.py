@@ -16,6 +16,7 @@ from scalekit_tracing.config import TracingConfig
 from scalekit_tracing.explain import ExplainFilter
 from scalekit_tracing.factory import Tracing, create_tracing, verify
 from scalekit_tracing.filters import TracingFilter
+from scalekit_tracing.opentelemetry.registration import register_provider
 
 TRACING: Key[Tracing] = Key("tracing", plugin="tracing")
 
@@ -40,7 +41,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         finally:
             await asyncio.to_thread(tracing.stop, context.server.stop_timeout * FINAL_SHARE)
 
-    return Lifespan(run, provides=(TRACER,), outermost=True, verify=lambda _: verify(context, os.environ))
+    async def ready() -> None:
+        if context.config(TracingConfig).opentelemetry_api:
+            register_provider()
+
+    return Lifespan(run, provides=(TRACER,), outermost=True, ready=ready, verify=lambda _: verify(context, os.environ))
 
 
 @hookimpl

@@ -16,13 +16,29 @@ from scalekit_tracing.metrics import TracingMetrics
 from scalekit_tracing.sampling import SAMPLED, Sampler
 
 
-class SamplingTracer:
-    """Begins a trace for each request, and passes those that *sampler* keeps to *export*."""
+class OwnTrace(Trace):
+    """A trace without the spans of libraries that use opentelemetry-api."""
 
-    def __init__(self, sampler: Sampler, export: Callable[[KeptTrace], None], metrics: TracingMetrics) -> None:
+    __slots__ = ()
+
+
+class SamplingTracer:
+    """Begins a trace for each request, and passes those that *sampler* keeps to *export*.
+
+    *trace_type* is OwnTrace where spans of opentelemetry-api are not recorded.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        export: Callable[[KeptTrace], None],
+        metrics: TracingMetrics,
+        trace_type: type[Trace] = Trace,
+    ) -> None:
         self._sampler = sampler
         self._export = export
         self._metrics = metrics
+        self._trace_type = trace_type
         self.errors: ErrorReporter | None = None
 
     def begin(self, context: TraceContext) -> Span:
@@ -32,7 +48,7 @@ class SamplingTracer:
         """
         if not context.parent_id and self._sampler.samples(context):
             context = context._replace(flags=f"{int(context.flags, 16) | SAMPLED:02x}")
-        return Span(Trace(context))
+        return Span(self._trace_type(context))
 
     def begin_apart(self, context: TraceContext) -> Span:
         """Return the root span of a new trace, linked to that of *context*, whose sender must not choose its ids."""

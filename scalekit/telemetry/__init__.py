@@ -11,7 +11,7 @@ Spans: declare a SpanType and call ``record_span``; an application writes ``with
 plugin ``tracing`` nothing is recorded.
 """
 
-from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_TEXT, Attributes, text_of
+from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_TEXT, Attributes, copied_attributes, text_of
 from scalekit.telemetry.finished_span import FinishedSpan, SpanEvent, SpanLink, finished_spans
 from scalekit.telemetry.instruments import (
     DEFAULT_BUCKETS,
@@ -76,6 +76,7 @@ __all__ = [
     "Trace",
     "UnrecordedSpan",
     "catalogue",
+    "copied_attributes",
     "error_type",
     "finished_spans",
     "instruments_in",

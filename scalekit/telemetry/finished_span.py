@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from scalekit.telemetry.attributes import Attributes
+from scalekit.telemetry.span_details import SpanDetails
 from scalekit.telemetry.spans import Span, SpanKind, SpanRecord, Trace, new_span_id
 
 
@@ -27,8 +28,8 @@ class SpanLink(NamedTuple):
 class FinishedSpan(NamedTuple):
     """A span that has ended; ids are hexadecimal digits, times nanoseconds since the epoch.
 
-    *error* is the type of its error, empty without one. *dropped_spans*, of the local root, counts the spans of its
-    trace that were not recorded.
+    *error* is the type of its error, empty without one, and *error_message* describes it; *is_ok* is whether it was
+    declared successful. *scope* is the name and version of the library that made it, None for ScaleKit.
     """
 
     trace_id: str
@@ -45,6 +46,9 @@ class FinishedSpan(NamedTuple):
     events: Sequence[SpanEvent] = ()
     links: Sequence[SpanLink] = ()
     has_remote_parent: bool = False
+    error_message: str = ""
+    is_ok: bool = False
+    scope: tuple[str, str] | None = None
 
 
 def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) -> Iterator[FinishedSpan]:
@@ -58,10 +62,9 @@ def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) ->
             attributes = {**attributes, "error.type": error}
         if parent is None and trace.dropped:
             attributes = {**attributes, "scalekit.dropped_spans": trace.dropped}
-        span_id, events, links = (own or new_span_id(), (), ()) if isinstance(own, str) else _details(own, epoch_ns)
-        yield FinishedSpan(
+        span = FinishedSpan(
             trace_id,
-            span_id,
+            own.span_id if isinstance(own, Span) else own or new_span_id(),
             parent_id if parent is None else parent.span_id,
             flags,
             tracestate,
@@ -71,19 +74,25 @@ def finished_spans(trace: Trace, records: Iterable[SpanRecord], epoch: float) ->
             epoch_ns + int(ended * 1e9),
             attributes,
             error,
-            events,
-            links,
-            parent is None and parent_id != "",
+            has_remote_parent=parent is None and parent_id != "",
+            scope=span_type.scope,
         )
+        yield _detailed(span, own.details, epoch_ns) if isinstance(own, Span) and own.details is not None else span
 
 
-def _details(own: Span, epoch_ns: int) -> tuple[str, Sequence[SpanEvent], Sequence[SpanLink]]:
-    """Return the id of a span, its events and links."""
-    if not own.events and not own.links:
-        return own.span_id, (), ()
-    events, links = tuple(own.events or ()), tuple(own.links or ())  # a late task may add one meanwhile
-    return (
-        own.span_id,
-        [SpanEvent(name, epoch_ns + int(at * 1e9), attributes) for name, at, attributes in events],
-        [SpanLink(*each) for each in links],
+def _detailed(span: FinishedSpan, details: SpanDetails, epoch_ns: int) -> FinishedSpan:
+    """Return *span* with its *details*; its own attributes and error take precedence."""
+    error = span.error or details.error
+    attributes = {**details.attributes, **span.attributes}
+    if error:
+        attributes.setdefault("error.type", error)
+    events, links = tuple(details.events or ()), tuple(details.links or ())  # a late task may add one meanwhile
+    return span._replace(
+        name=details.name or span.name,
+        attributes=attributes,
+        error=error,
+        events=[SpanEvent(name, epoch_ns + int(at * 1e9), each) for name, at, each in events],
+        links=[SpanLink(*each) for each in links],
+        error_message=details.error_message,
+        is_ok=details.is_ok,
     )

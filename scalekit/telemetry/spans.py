@@ -8,7 +8,6 @@ is recorded. Recording appends a tuple: names, ids and attributes are made only 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from enum import IntEnum
@@ -17,14 +16,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scalekit.telemetry.attributes import Attributes, are_unchangeable, copied_attributes, text_of
+from scalekit.telemetry.span_details import SpanDetails
 
 if TYPE_CHECKING:
     from scalekit.http.trace_context import TraceContext
 
 MAX_SPANS = 1000
 """Spans of one trace that a process records; further spans are counted."""
-MAX_EVENTS = 128
-"""Events, and links, of a span that are kept: the latest."""
 
 INVALID_SPAN_ID = "0" * 16
 
@@ -42,15 +40,23 @@ class SpanKind(IntEnum):
 class SpanType:
     """A kind of spans: *name* and *attributes* are functions of the values that are recorded with each.
 
-    They are called in another thread, and only for spans that are exported.
+    They are called in another thread, and only for spans that are exported. *scope* is the name and version of another
+    library whose spans they are.
     """
 
-    __slots__ = ("attributes", "kind", "name")
+    __slots__ = ("attributes", "kind", "name", "scope")
 
-    def __init__(self, kind: SpanKind, name: Callable[..., str], attributes: Callable[..., Attributes]) -> None:
+    def __init__(
+        self,
+        kind: SpanKind,
+        name: Callable[..., str],
+        attributes: Callable[..., Attributes],
+        scope: tuple[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.name = name
         self.attributes = attributes
+        self.scope = scope
 
 
 class Trace:
@@ -94,16 +100,15 @@ class Trace:
 class Span:
     """A span that has not ended, the parent of the spans that are recorded meanwhile.
 
-    ``events`` are names, times of :func:`time.perf_counter` and attributes. ``links`` are trace and span ids.
+    ``details`` is None until something is added to the span.
     """
 
-    __slots__ = ("_id", "events", "links", "trace")
+    __slots__ = ("_id", "details", "trace")
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
         self._id = ""
-        self.events: deque[tuple[str, float, Attributes]] | None = None
-        self.links: deque[tuple[str, str]] | None = None
+        self.details: SpanDetails | None = None
 
     @property
     def span_id(self) -> str:
@@ -119,23 +124,29 @@ class Span:
         """Record a child that ends now; see :func:`record_span`."""
         self.trace.add((self, span_type, began, perf_counter(), values, error, span))
 
-    def add_event(self, name: str, attributes: Attributes) -> None:
-        """Add an event that happens now."""
-        if self.events is None:
-            self.events = deque(maxlen=MAX_EVENTS)
-        self.events.append((name, perf_counter(), attributes))
+    def add_details(self) -> SpanDetails:
+        """Return ``details``, to be added to."""
+        if self.details is None:
+            self.details = SpanDetails()
+        return self.details
+
+    def set(self, /, **attributes: Any) -> None:
+        """Set attributes beside those of its type."""
+        self.add_details().set_attributes(attributes)
+
+    def add_event(self, name: str, attributes: Attributes, at: float | None = None) -> None:
+        """Add an event that happens now, or at *at* seconds of :func:`time.perf_counter`."""
+        self.add_details().add_event(name, perf_counter() if at is None else at, attributes)
 
     def add_link(self, trace_id: str, span_id: str) -> None:
         """Link the span to one that caused it, in this or another trace."""
-        if self.links is None:
-            self.links = deque(maxlen=MAX_EVENTS)
-        self.links.append((trace_id, span_id))
+        self.add_details().add_link(trace_id, span_id)
 
 
 SpanRecord = tuple["Span | None", SpanType, float, float, Sequence[Any], str, "Span | str"]
 """A span that has ended: its parent (None for the local root), its type, begin and end in seconds of
-:func:`time.perf_counter`, the values for its type, the type of its error (empty without one), and the span with its id,
-events and links, the id alone, or an empty text when nothing refers to it."""
+:func:`time.perf_counter`, the values for its type, the type of its error (empty without one), and the span with its id
+and details, the id alone, or an empty text when nothing refers to it."""
 
 CURRENT_SPAN: ContextVar[Span | None] = ContextVar("scalekit.telemetry.span", default=None)
 """The innermost span that has not ended, None outside of a trace."""
@@ -188,8 +199,7 @@ class ApplicationSpan(Span):
     def __init__(self, parent: Span, values: tuple[str, Attributes]) -> None:
         self.trace = parent.trace  # inlined Span.__init__
         self._id = ""
-        self.events = None
-        self.links = None
+        self.details = None
         self._parent = parent
         self._values: tuple[str, Attributes] | None = values
         self._token: Any = None  # a Token, or a tuple with the one before
@@ -202,7 +212,7 @@ class ApplicationSpan(Span):
             self._began = perf_counter()
         return self
 
-    def set(self, **attributes: Any) -> None:
+    def set(self, /, **attributes: Any) -> None:
         """Set attributes; does nothing when the span has ended."""
         values = self._values
         if values is not None:
@@ -238,7 +248,7 @@ class UnrecordedSpan:
     def __enter__(self) -> UnrecordedSpan:
         return self
 
-    def set(self, **attributes: Any) -> None:
+    def set(self, /, **attributes: Any) -> None:
         """Do nothing."""
 
     def event(self, name: str, /, **attributes: Any) -> None:

@@ -62,7 +62,7 @@ def _milliseconds(nanoseconds: int) -> str:
 
 
 def _outcome(span: FinishedSpan) -> str:
-    return f"  failed: {_shown(span.error)}" if span.error else ""
+    return f"  failed: {_shown(span.error_message or span.error)}" if span.error else ""
 
 
 def _shown(value: object) -> str:

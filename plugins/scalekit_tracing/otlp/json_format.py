@@ -10,11 +10,11 @@ import orjson
 from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, text_of
 from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE
 from scalekit_tracing.otlp.redaction import SpanRedactor
-from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
+from scalekit_tracing.otlp.resource import ServiceResource, spans_by_scope
 
 CONTENT_TYPE = "application/json"
-ERROR = 2
-"""``STATUS_CODE_ERROR``."""
+OK, ERROR = 1, 2
+"""``STATUS_CODE_OK`` and ``STATUS_CODE_ERROR``."""
 
 
 class JsonEncoder:
@@ -25,13 +25,16 @@ class JsonEncoder:
     def __init__(self, resource: ServiceResource, redactor: SpanRedactor) -> None:
         self._redactor = redactor
         self._resource = [_key_value(name, value) for name, value in resource.attributes.items()]
-        self._scope = {"name": SCOPE, "version": resource.version}
+        self._version = resource.version
 
     def encode(self, spans: Iterable[FinishedSpan]) -> bytes:
         """Return the request that exports *spans*."""
-        scope_spans = {"scope": self._scope, "spans": [self._span(each) for each in spans]}
+        scope_spans = [
+            {"scope": {"name": _text(name), "version": _text(version)}, "spans": [self._span(each) for each in found]}
+            for (name, version), found in spans_by_scope(self._version, spans).items()
+        ]
         resource = {"attributes": self._resource}
-        return orjson.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope_spans]}]})
+        return orjson.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": scope_spans}]})
 
     def _span(self, span: FinishedSpan) -> dict[str, Any]:
         remote = IS_REMOTE if span.has_remote_parent else 0
@@ -56,7 +59,10 @@ class JsonEncoder:
         if span.links:
             encoded["links"] = [{"traceId": each.trace_id, "spanId": each.span_id} for each in span.links]
         if span.error:
-            encoded["status"] = {"code": ERROR}
+            text = {"message": _text(self._redactor.text(span.error_message))} if span.error_message else {}
+            encoded["status"] = {**text, "code": ERROR}
+        elif span.is_ok:
+            encoded["status"] = {"code": OK}
         return encoded
 
     def _event(self, event: SpanEvent) -> dict[str, Any]:

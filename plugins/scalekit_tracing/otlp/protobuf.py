@@ -12,7 +12,7 @@ from struct import Struct
 
 from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, SpanKind, SpanLink, text_of
 from scalekit_tracing.otlp.redaction import MAX_REMEMBERED, SpanRedactor
-from scalekit_tracing.otlp.resource import SCOPE, ServiceResource
+from scalekit_tracing.otlp.resource import ServiceResource, spans_by_scope
 
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -79,7 +79,10 @@ _ATTRIBUTES = tag(9, LENGTH)
 _DROPPED_ATTRIBUTES = tag(10, VARINT)
 _EVENTS = tag(11, LENGTH)
 _LINKS = tag(13, LENGTH)
-_ERROR_STATUS = message(tag(15, LENGTH), tag(3, VARINT) + b"\x02")  # Status.code = STATUS_CODE_ERROR
+_STATUS = tag(15, LENGTH)
+_STATUS_MESSAGE = tag(2, LENGTH)
+_STATUS_OK = tag(3, VARINT) + b"\x01"
+_STATUS_ERROR = tag(3, VARINT) + b"\x02"
 _FLAGS = int.from_bytes(tag(16, FIXED32), "little")
 
 _EVENT_TIME = tag(1, FIXED64)[0]
@@ -107,15 +110,19 @@ class ProtobufEncoder:
         self._redactor = redactor
         self._short_attribute = lru_cache(4096)(self._attribute)
         self._constants = lru_cache(1024)(self._encode_constants)
-        scope = _text_field(_SCOPE_NAME, SCOPE) + _text_field(_SCOPE_VERSION, resource.version)
-        self._scope = message(_SCOPE, scope)
+        self._version = resource.version
         attributes = [_key_value(_RESOURCE_ATTRIBUTES, *each) for each in resource.attributes.items()]
         self._resource = message(_RESOURCE, b"".join(attributes))
 
     def encode(self, spans: Iterable[FinishedSpan]) -> bytes:
         """Return the request that exports *spans*."""
-        encoded = b"".join([self._scope, *[message(_SPANS, self._span(each)) for each in spans]])
-        return message(_REQUEST_RESOURCE_SPANS, self._resource + message(_SCOPE_SPANS, encoded))
+        scopes = [self._scope_spans(*scope, each) for scope, each in spans_by_scope(self._version, spans).items()]
+        return message(_REQUEST_RESOURCE_SPANS, self._resource + b"".join(scopes))
+
+    def _scope_spans(self, name: str, version: str, spans: Iterable[FinishedSpan]) -> bytes:
+        """Return *spans* of the instrumentation scope *name* as a field of the resource."""
+        scope = message(_SCOPE, _text_field(_SCOPE_NAME, name) + _text_field(_SCOPE_VERSION, version))
+        return message(_SCOPE_SPANS, b"".join([scope, *[message(_SPANS, self._span(each)) for each in spans]]))
 
     def _span(self, span: FinishedSpan) -> bytes:
         flags = span.flags | HAS_IS_REMOTE | (IS_REMOTE if span.has_remote_parent else 0)
@@ -124,7 +131,7 @@ class ProtobufEncoder:
             fromhex(span.trace_id),
             _SPAN_ID,
             fromhex(span.span_id),
-            self._constants(span.name, span.kind, flags, bool(span.error)),
+            self._constants(span.name, span.kind, flags, bool(span.error) and not span.error_message),
             _times(_BEGAN, span.began_ns, _ENDED, span.ended_ns),
         ]
         if span.parent_id:
@@ -137,12 +144,18 @@ class ProtobufEncoder:
         if span.events or span.links:
             parts += [message(_EVENTS, self._event(each)) for each in span.events]
             parts += [message(_LINKS, _link(each)) for each in span.links]
+        if span.error:
+            if span.error_message:
+                text = _text_field(_STATUS_MESSAGE, self._redactor.text(span.error_message))
+                parts.append(message(_STATUS, text + _STATUS_ERROR))
+        elif span.is_ok:
+            parts.append(message(_STATUS, _STATUS_OK))
         return b"".join(parts)
 
     def _encode_constants(self, name: str, kind: SpanKind, flags: int, failed: bool) -> bytes:
         """Return the fields of a span that are the same for many spans."""
         head = _text_field(_NAME, self._redactor.text(name)) + _KIND + varint(kind)
-        return head + _flags(_FLAGS, flags) + (_ERROR_STATUS if failed else b"")
+        return head + _flags(_FLAGS, flags) + (message(_STATUS, _STATUS_ERROR) if failed else b"")
 
     def _event(self, event: SpanEvent) -> bytes:
         name = _text_field(_EVENT_NAME, self._redactor.text(event.name))

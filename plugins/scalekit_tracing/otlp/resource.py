@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import NamedTuple
 
+from scalekit.telemetry import FinishedSpan
+
 SCOPE = "scalekit"
-"""Name of the instrumentation scope of all spans."""
+"""Name of the instrumentation scope of spans without another one."""
 DISTRIBUTION = "scalekit-asgi"
 
 
@@ -28,3 +31,12 @@ def resource_of(service: str, attributes: dict[str, str], instance: str) -> Serv
         "telemetry.sdk.version": own,
     }
     return ServiceResource({**described, **attributes}, own)
+
+
+def spans_by_scope(version: str, spans: Iterable[FinishedSpan]) -> dict[tuple[str, str], list[FinishedSpan]]:
+    """Return *spans* by the name and version of their instrumentation scope; *version* is that of ScaleKit."""
+    own = (SCOPE, version)
+    found: dict[tuple[str, str], list[FinishedSpan]] = {}
+    for span in spans:
+        found.setdefault(span.scope or own, []).append(span)
+    return found

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from scalekit import parse_trace_context
 from scalekit.telemetry import (
     CURRENT_SPAN,
+    Span,
     SpanKind,
     SpanRecord,
     SpanType,
@@ -26,7 +27,8 @@ from scalekit.telemetry import (
     record_span,
     span,
 )
-from scalekit.telemetry.spans import MAX_EVENTS, MAX_SPANS
+from scalekit.telemetry.span_details import MAX_EVENTS
+from scalekit.telemetry.spans import MAX_SPANS
 from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
@@ -227,5 +229,28 @@ def test_a_span_keeps_its_latest_events_and_links() -> None:
                 spans.root.add_link("a" * 32, f"{number:016x}")
         assert [each.name for each in spans["own"].events][-1] == str(MAX_EVENTS + 9)
         assert len(spans["own"].events) == MAX_EVENTS
-        assert spans.root.links is not None
-        assert len(spans.root.links) == MAX_EVENTS
+        assert spans.root.details is not None
+        assert len(spans.root.details.links or ()) == MAX_EVENTS
+
+
+def test_details_are_added_to_what_the_type_has() -> None:
+    with recorded_spans() as spans:
+        own = Span(spans.root.trace)
+        own.set(name="ignored", sku=7)
+        own.add_event("event", {"a": 1}, at=2.0)
+        details = own.add_details()
+        details.error, details.error_message = "_OTHER", "no sku"
+        record_span(NAMED, 0.0, ("typed",), span=own)
+        found = spans["typed"]
+        assert found.attributes == {"name": "typed", "sku": 7, "error.type": "_OTHER"}
+        assert (found.error, found.error_message) == ("_OTHER", "no sku")
+        assert [(each.time_ns, each.attributes) for each in found.events] == [(2 * 10**9, {"a": 1})]
+
+
+def test_the_error_of_the_record_comes_first() -> None:
+    with recorded_spans() as spans:
+        own = Span(spans.root.trace)
+        own.set(**{"error.type": "theirs"})
+        own.add_details().error = "_OTHER"
+        record_span(NAMED, 0.0, ("typed",), error="KeyError", span=own)
+        assert (spans["typed"].error, spans["typed"].attributes["error.type"]) == ("KeyError", "KeyError")

@@ -17,18 +17,20 @@ def finished(name: str, began: int, ended: int, parent: str = "", **more: object
 def test_a_tree() -> None:
     spans = [
         finished("second", 4_000_000, 9_000_000, "root", error="KeyError"),
+        finished("third", 9_500_000, 10_000_000, "root", error="KeyError", error_message="KeyError: 'sku'"),
         finished("root", 0, 10_000_000, "remote", attributes={"route": "/"}),
         finished("below", 1_500_000, 2_000_000, "first", links=[SpanLink("2" * 32, "3" * 16)]),
         finished("first", 1_000_000, 3_000_000, "root", events=[SpanEvent("noted", 0, {"x": 1})]),
     ]
     assert [line.replace("  own", " own") for line in trace_tree(spans)] == [
-        "root                                                10.000 ms own     3.000 ms",
+        "root                                                10.000 ms own     2.500 ms",
         "│  route=/",
         "├─ first                                             2.000 ms own     1.500 ms",
         "│  │  * noted x=1",
         "│  └─ below                                          0.500 ms own     0.500 ms",
         f"│        linked to span {'3' * 16} of trace {'2' * 32}",
-        "└─ second                                            5.000 ms own     5.000 ms  failed: KeyError",
+        "├─ second                                            5.000 ms own     5.000 ms  failed: KeyError",
+        "└─ third                                             0.500 ms own     0.500 ms  failed: KeyError: 'sku'",
     ]
 
 

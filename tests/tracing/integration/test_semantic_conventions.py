@@ -126,6 +126,7 @@ SOURCES = [
     *ROOT.glob("plugins/scalekit_*/spans.py"),
     *ROOT.glob("plugins/lib/scalekit_*/spans.py"),
     *(ROOT / "plugins/scalekit_tracing").glob("*.py"),
+    *(ROOT / "plugins/scalekit_tracing/opentelemetry").glob("*.py"),
     ROOT / "plugins/scalekit_tracing/otlp/resource.py",
     ROOT / "plugins/scalekit_cache/not_stored.py",
     ROOT / "plugins/scalekit_pool/query_budget.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections import Counter
 from typing import Any
 
 from google.protobuf.json_format import ParseDict
@@ -51,6 +52,9 @@ spans = st.builds(
     st.lists(st.builds(SpanEvent, texts, times, attribute_sets), max_size=2),
     st.lists(st.builds(SpanLink, hexadecimal(32), hexadecimal(16)), max_size=2),
     st.booleans(),
+    error_message=texts,
+    is_ok=st.booleans(),
+    scope=st.none() | st.tuples(texts, texts),
 )
 
 
@@ -80,7 +84,23 @@ def test_both_encodings_are_the_same_message(batch: list[FinishedSpan]) -> None:
     binary = ExportTraceServiceRequest.FromString(PROTOBUF.encode(batch))
     expected = from_json(JSON.encode(batch))
     assert binary == expected
-    assert len(binary.resource_spans[0].scope_spans[0].spans) == len(batch)
+    sent = {(each.scope.name, each.scope.version): len(each.spans) for each in binary.resource_spans[0].scope_spans}
+    own = ("scalekit", RESOURCE.version)
+    assert sent == Counter(decodable(each.scope or own) for each in batch)
+
+
+def decodable(scope: tuple[str, str]) -> tuple[str, ...]:
+    """Return *scope* as it is encoded: without surrogates."""
+    return tuple(each.encode("utf-8", "replace").decode() for each in scope)
+
+
+def test_status() -> None:
+    span = FinishedSpan("1" * 32, "2" * 16, "", 1, "", "n", SpanKind.INTERNAL, 1, 2, {}, "")
+    failed = span._replace(error="ValueError", error_message="no sku")
+    for encoder in (PROTOBUF, JSON):
+        body = decoded(encoder.content_type, encoder.encode([span, span._replace(is_ok=True), failed]))
+        found = [each.get("status") for each in body["resourceSpans"][0]["scopeSpans"][0]["spans"]]
+        assert found == [None, {"code": 1}, {"code": 2, "message": "no sku"}]
 
 
 class Unprintable:
