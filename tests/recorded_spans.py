@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from scalekit import parse_trace_context
-from scalekit.telemetry import CURRENT_SPAN, FinishedSpan, Span, Trace, finished_spans
+from scalekit.telemetry import CURRENT_SPAN, Attributes, FinishedSpan, Span, Trace, finished_spans
 
 
 class RecordedSpans:
@@ -20,6 +20,12 @@ class RecordedSpans:
 
     def names(self) -> list[str]:
         return [each.name for each in self.all()]
+
+    def root_events(self) -> list[tuple[str, Attributes]]:
+        """Return the names and attributes of the events of the root."""
+        details = self.root.details
+        events = () if details is None else details.events or ()
+        return [(name, attributes) for name, _, attributes in events]
 
     def __getitem__(self, name: str) -> FinishedSpan:
         (found,) = (each for each in self.all() if each.name == name)

@@ -61,10 +61,8 @@ async def test_the_reason_for_which_a_response_is_not_stored_is_an_event() -> No
     harness = CacheHarness(Origin(Reply([("Cache-Control", "no-store")])))
     with recorded_spans() as spans:
         await harness.fetch()
-    assert spans.root.details is not None
-    assert spans.root.details.events is not None
-    ((name, _, attributes),) = spans.root.details.events
-    assert (name, attributes) == ("cache: not stored", {"scalekit.cache.reason": EXPLANATIONS[NotStored.NO_STORE]})
+    (event,) = spans.root_events()
+    assert event == ("cache: not stored", {"scalekit.cache.reason": EXPLANATIONS[NotStored.NO_STORE]})
 
 
 calls: list[str] = []

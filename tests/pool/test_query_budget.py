@@ -223,8 +223,7 @@ async def test_a_repeated_statement_is_an_event_of_the_span(tmp_path: Path) -> N
         for _ in range(2):  # not only in the first request of the route, as in the log
             with recorded_spans() as spans:
                 await request(app, "/loop_over_rows", state=state)
-            assert spans.root.events is not None
-            ((name, _, attributes),) = spans.root.events
+            ((name, attributes),) = spans.root_events()
             assert name == "query budget"
             lines = inspect.getsourcelines(loop_over_rows)
             assert attributes == {
