@@ -29,8 +29,8 @@ from scalekit_ratelimit.keys import (
     Exemptions,
     KeyFunc,
     address_key,
+    application_key,
     custom_key_func,
-    digest,
     key_func,
     normalize_key_name,
     parse_exemption,
@@ -146,7 +146,7 @@ class ApplicationLimits:
             raise ValueError(f'policy {policy!r} does not have key = "application"; policies that do: {names}')
         if not isinstance(key, str):
             raise TypeError(f"key must be a string, got {type(key).__name__}")
-        digested = f"application.{digest(key)}"
+        digested = application_key(key)
         return [Hit(limit, digested, found.cost, found.dry_run) for limit in found.limits]
 
 

@@ -124,6 +124,11 @@ def custom_key_func(function: Callable[[Scope], object]) -> KeyFunc:
     return key_func
 
 
+def application_key(key: str) -> str:
+    """Return the key that is stored for *key* of the application."""
+    return f"application.{digest(key)}"
+
+
 def key_func(keys: Sequence[str], address: KeyFunc) -> KeyFunc:
     """Return the key function of the combination of *keys*; *address* is that of ``ip`` and of absent keys."""
     key_funcs = [_single_key_func(key, address) for key in keys]

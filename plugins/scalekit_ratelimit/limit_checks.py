@@ -22,6 +22,7 @@ from scalekit_ratelimit.headers import (
     too_many_requests,
 )
 from scalekit_ratelimit.keys import KeyFunc
+from scalekit_ratelimit.limit_statistics import LimitStatistics
 from scalekit_ratelimit.limits import MICROSECONDS, Limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
@@ -110,6 +111,8 @@ HANDLER_CHECK = CombinedCheck((), False)
 
 def count_refusals(results: HitResults, metrics: RateLimitMetrics, scope: Scope | None = None) -> HitResults:
     """Count refusals in *metrics*, those of a dry run apart; return the *results* of policies without ``dry_run``."""
+    if metrics.statistics is not None:
+        metrics.statistics.record(results, scope)
     for hit, state in results:
         if state.allowed:
             continue
@@ -185,3 +188,22 @@ class SingleLimit:
         response = ProblemResponse(429, f"too many requests: {name}", headers={"retry-after": str(seconds)}, **members)
         headers = [*response.raw_headers, *self._make_headers(remaining, seconds)]
         return LocalResponse(429, headers, bytes(response.body))
+
+
+class RecordedLimit(SingleLimit):
+    """A SingleLimit that records its decisions in *statistics*."""
+
+    __slots__ = ("_statistics",)
+
+    def __init__(self, limit: Limit, cost: int, key_func: KeyFunc, statistics: LimitStatistics) -> None:
+        super().__init__(limit, cost, key_func)
+        self._statistics = statistics
+
+    def apply_decision(self, exchange: Exchange, result: int, metrics: RateLimitMetrics) -> LocalResponse | None:
+        """Record the decision, and return the 429 response or add headers."""
+        if result >= 0:
+            self._statistics.record_allowed(self.limit)
+        else:
+            key = self.prepare(exchange.scope)
+            self._statistics.record_refused(self.limit, key or "", False, exchange.scope)
+        return super().apply_decision(exchange, result, metrics)

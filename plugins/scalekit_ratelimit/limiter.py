@@ -81,16 +81,35 @@ class Limiter:
             result = self.finish_check(HANDLER_CHECK, pending, result)
         return result or []
 
-    async def reset(self, hits: Sequence[Hit]) -> None:
-        """Delete the counters of *hits*, in Redis only when it is available."""
+    def read_memory(self, hits: Sequence[Hit]) -> HitResults:
+        """Return the state of each limit of *hits* in memory, without counting."""
+        return HANDLER_CHECK.hit_memory(self.memory, _without_cost(hits))
+
+    async def read_redis(self, hits: Sequence[Hit]) -> HitResults:
+        """Return the state of each limit in Redis without counting, empty without Redis.
+
+        Raises RedisUnavailable or ReplyError.
+        """
+        redis = self.redis
+        if redis is None:
+            return []
+        pending = _without_cost(hits)
+        await asyncio.wait([redis.limiter.send_hits(pending)])
+        return redis.limiter.read_replies(pending)
+
+    async def reset(self, hits: Sequence[Hit]) -> str:
+        """Delete the counters of *hits*; return why they are still in Redis, empty when they are not."""
         for hit in hits:
             self.memory.reset(hit)
         redis = self.redis
-        if redis is not None and not redis.circuit_breaker.error:
-            try:
-                await redis.limiter.reset(hits)
-            except (RedisUnavailable, ReplyError) as error:
-                redis.circuit_breaker.record_failure(error)
+        if redis is None or redis.circuit_breaker.error:
+            return redis.circuit_breaker.error if redis else ""
+        try:
+            await redis.limiter.reset(hits)
+        except (RedisUnavailable, ReplyError) as error:
+            redis.circuit_breaker.record_failure(error)
+            return str(error)
+        return ""
 
     def _without_redis(self, redis: RedisBackend, check: LimitCheck[T, R], hits: T) -> R | None:
         """Return the result of counting in memory, or None when not counted; raises Unavailable."""
@@ -98,6 +117,10 @@ class Limiter:
         if redis.on_error == "refuse":
             raise Unavailable('rate limits cannot be checked: Redis is unavailable and on_error = "refuse"')
         return check.hit_memory(self.memory, hits) if redis.on_error == "local" else None
+
+
+def _without_cost(hits: Sequence[Hit]) -> PendingHits:
+    return PendingHits([hit._replace(cost=0) for hit in hits])
 
 
 @asynccontextmanager

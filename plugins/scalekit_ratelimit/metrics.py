@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from scalekit.telemetry import Alert, Counter, CounterSeries, Gauge, Telemetry
+from scalekit_ratelimit.limit_statistics import LimitStatistics
 
 REFUSED = Counter("scalekit_ratelimit_refused", "Requests refused by a policy (429).", ("policy",))
 DRY_RUN_REFUSED = Counter(
@@ -34,7 +35,9 @@ CONCURRENCY_LIMIT = Gauge("scalekit_ratelimit_concurrency_limit", "Adaptive limi
 class RateLimitMetrics:
     """Records the metrics of one application."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, statistics: LimitStatistics | None = None) -> None:
+        self.statistics = statistics
+        """The statistics for the console, None without one."""
         self._telemetry = telemetry
         self._refused: dict[str, CounterSeries] = {}
 
@@ -60,6 +63,10 @@ class RateLimitMetrics:
     def count_shed(self, priority: str) -> None:
         """Count a request that was shed."""
         self._telemetry.series(SHED, priority).inc()
+
+    def shed(self, priority: str) -> float:
+        """Return how many requests were shed."""
+        return self._telemetry.series(SHED, priority).value
 
     @contextmanager
     def export_gauges(

@@ -20,14 +20,17 @@ from scalekit import (
     warn_about_multiple_processes,
 )
 from scalekit.contracts import LIMITS
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
 from scalekit_ratelimit.handler_limits import ApplicationLimits
+from scalekit_ratelimit.limit_statistics import STATISTICS, LimitStatistics
 from scalekit_ratelimit.limiter import Limiter, open_limiter
 from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter, build_load_shedder
 from scalekit_ratelimit.metrics import RateLimitMetrics
+from scalekit_ratelimit.pages import LimitsPage
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
 from scalekit_redis import redis_connections, redis_instruments, verify_redis
 
@@ -73,7 +76,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
-        metrics = RateLimitMetrics(context.get(TELEMETRY))
+        policies.statistics = context.get(STATISTICS) if context.has(STATISTICS) else None
+        metrics = RateLimitMetrics(context.get(TELEMETRY), policies.statistics)
         shedder = build_load_shedder(config, policies, metrics)
         async with open_limiter(config, policies, redis_connections(context), metrics) as limiter:
             filters.set_limiter(limiter, shedder)
@@ -111,6 +115,15 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     if config.concurrency is not None:
         layers.insert(0, LayeredFilter(Layer.LIMIT_CLIENT, filters.load_shedding))
     return layers
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the limits, and begin to record their decisions."""
+    filters = context.shared(FILTERS, LimitFilters)
+    application_policies = build_application_policies(context.config(RateLimitConfig))
+    statistics = context.shared(STATISTICS, LimitStatistics)
+    return [LimitsPage(filters.before_authentication, filters.load_shedding, application_policies, statistics).page()]
 
 
 @hookimpl

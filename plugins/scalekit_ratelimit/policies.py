@@ -13,7 +13,8 @@ from scalekit import Memo, PathGlob, case_insensitive_match, path_variants, with
 from scalekit.contracts import SubjectIdentifier
 from scalekit_ratelimit.config import Priority, RateLimitConfig, RateLimitPolicyConfig, make_limits
 from scalekit_ratelimit.keys import Exemption, Exemptions, KeyFunc, address_key, address_key_func, key_func
-from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck, SingleLimit
+from scalekit_ratelimit.limit_checks import CombinedCheck, LimitCheck, RecordedLimit, SingleLimit
+from scalekit_ratelimit.limit_statistics import LimitStatistics
 from scalekit_ratelimit.limits import Hit, Limit
 
 PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
@@ -21,7 +22,7 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
 
 @dataclass(frozen=True, eq=False)
 class RateLimitPolicy:
-    """Limits and their key function; *needs_user* when they can only be checked after authentication."""
+    """Limits and the function of *keys*; *needs_user* when they can only be checked after authentication."""
 
     name: str
     limits: tuple[Limit, ...]
@@ -31,6 +32,7 @@ class RateLimitPolicy:
     dry_run: bool = False
     needs_user: bool = False
     priority: Priority = "normal"
+    keys: tuple[str, ...] = ("ip",)
 
     def hits(self, scope: Scope) -> list[Hit]:
         """Return a hit for each limit, none for an exempt request."""
@@ -60,9 +62,16 @@ class RateLimitPolicies:
         self.before_authentication = Memo(partial(self._check, False))
         self.after_authentication = Memo(partial(self._check, True))
         self.priority = Memo(self._highest_priority)
+        self.statistics: LimitStatistics | None = None
+        """Records the decisions for the console; set before the first request."""
         self._items = [(case_insensitive_match(glob), methods, policy) for glob, methods, policy in items]
         self._default = default
         self._checks: dict[tuple[RateLimitPolicy, ...], LimitCheck[Any, Any]] = {}
+
+    def by_name(self) -> dict[str, RateLimitPolicy]:
+        """Return all policies by name."""
+        found = {policy.name: policy for _, _, policy in self._items}
+        return found if self._default is None else {**found, "default": self._default}
 
     def _check(self, needs_user: bool, path: str, method: str) -> LimitCheck[Any, Any] | None:
         policies = tuple(policy for policy in self._matching(path, method) if policy.needs_user is needs_user)
@@ -76,7 +85,9 @@ class RateLimitPolicies:
         if more or self.legacy_headers or policy.exemptions is not None or policy.dry_run or len(policy.limits) > 1:
             return None
         limits = [limit for limit in policy.limits if limit.algorithm == "gcra"]
-        return SingleLimit(limits[0], policy.cost, policy.key_func) if limits else None
+        if not limits or self.statistics is None:
+            return SingleLimit(limits[0], policy.cost, policy.key_func) if limits else None
+        return RecordedLimit(limits[0], policy.cost, policy.key_func, self.statistics)
 
     def _highest_priority(self, path: str, method: str) -> Priority:
         found = {policy.priority for policy in self._matching(path, method)}
@@ -109,7 +120,7 @@ def build_policies(config: RateLimitConfig) -> RateLimitPolicies:
 def build_application_policies(config: RateLimitConfig) -> dict[str, RateLimitPolicy]:
     """Return the policies with ``key = "application"`` by name."""
     return {
-        table.name: RateLimitPolicy(table.name, table.limits(), cost=table.cost, dry_run=table.dry_run)
+        table.name: RateLimitPolicy(table.name, table.limits(), cost=table.cost, dry_run=table.dry_run, keys=table.key)
         for table in config.policies
         if table.by_application
     }
@@ -131,4 +142,5 @@ def _build_policy(table: RateLimitPolicyConfig, address: KeyFunc) -> RateLimitPo
         dry_run=table.dry_run,
         needs_user=needs_user(table.key, table.exempt),
         priority=table.priority,
+        keys=table.key,
     )
