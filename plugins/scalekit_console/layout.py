@@ -64,7 +64,12 @@ class Layout:
                 element("a", self._name, href=base, class_="brand"),
                 logout if operator.by == "session" else None,
             ),
-            element("div", [element("details", element("summary", "Menu"), navigation, class_="menu")], class_="phone"),
+            element(
+                "nav",
+                element("details", element("summary", "Menu"), navigation, class_="menu"),
+                aria_label="Pages",
+                class_="phone",
+            ),
             element("nav", navigation, aria_label="Pages", class_="side"),
             element("main", element("h1", page.title), content, id="content", tabindex=-1),
         ]

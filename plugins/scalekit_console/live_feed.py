@@ -32,7 +32,9 @@ class LiveFeeds:
     async def events(self, name: str, render: Render) -> AsyncIterator[bytes]:
         """Yield the markup of *render* as events; streams of the same *name* share one rendering."""
         self.streams += 1
-        feed = self._feeds.setdefault(name, _Feed(render))
+        if name not in self._feeds:
+            self._feeds[name] = _Feed(render)
+        feed = self._feeds[name]
         feed.streams += 1
         try:
             yield b"retry: 3000\n\n"

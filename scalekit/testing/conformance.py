@@ -26,7 +26,9 @@ from scalekit.context import SCOPE_KEY
 from scalekit.host import ChainLink, Host, build_chain
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
+from scalekit.pages import CONSOLE_PAGES, Block, PageRegistry
 from scalekit.plugins import installed
+from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 
 SECTIONS = ["Name", "Description", "Configuration", "Metrics", "Health", "Commands", "Failure", "Examples"]
 TABLE_CELL = re.compile(r"^\| `(?P<key>[a-z0-9_.]+)` \| (?P<default>[^|]+) \|", re.MULTILINE)
@@ -103,6 +105,24 @@ class PluginConformance:
             assert asyncio.all_tasks() == before, asyncio.all_tasks() - before
 
         asyncio.run(twice())
+
+    def test_its_pages_are_described_and_rendered_from_data_that_json_can_represent(self) -> None:
+        async def render_all() -> None:
+            host = self.host()
+            registry = PageRegistry(host.context.get(WORKER_QUERIES), host.settings.plugins.names)
+            if not host.context.has(CONSOLE_PAGES):
+                host.context.provide(CONSOLE_PAGES, registry)
+            pages = host.settings.plugins.pages(host.context).get(self.name, ())
+            for page in pages:
+                registry.add(page, self.name)
+            async with running(host):
+                for page in pages:
+                    view, blocks = await registry.render(page, {})
+                    assert not view.missing, f"{page.name}: collect failed; see the log"
+                    assert all(isinstance(block, Block) for block in blocks), f"{page.name}: render returns blocks"
+                    assert page.description, f"{page.name} has no description"
+
+        asyncio.run(render_all())
 
     def test_two_applications_run_side_by_side(self) -> None:
         async def both() -> None:

@@ -162,6 +162,7 @@ FORGERIES = {
     "no token": ({}, {"csrf_token": ""}),
     "another token": ({}, {"csrf_token": "0" * 32}),
     "no cookie": ({"cookie": ""}, {}),
+    "neither": ({"cookie": ""}, {"csrf_token": ""}),
     "another origin": ({"origin": "https://evil.example"}, {}),
     "the null origin": ({"origin": "null"}, {}),
     "another site": ({"sec-fetch-site": "cross-site"}, {}),

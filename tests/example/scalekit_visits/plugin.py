@@ -91,7 +91,7 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
         rows = [(worker, name, count) for worker, names in view.workers.items() for name, count in names]
         return [DataTable((Column("worker"), Column("name"), Column("visits")), rows, "Names")]
 
-    return [ConsolePage("names", "Names", render, collect)]
+    return [ConsolePage("names", "Names", render, collect, description="The names seen most often.")]
 
 
 @hookimpl

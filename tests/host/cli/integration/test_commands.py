@@ -211,7 +211,7 @@ def test_plugins_are_listed_with_hooks_layers_and_start_order(run: Run) -> None:
     assert rows[0] == ["plugin", "enabled", "package", "starts", "layers", "hooks"]
     (row,) = [row for row in rows if row[0] == "visits"]
     assert row[1:6] == ["yes", "scalekit-visits", "1.0", "1", "RESOURCES"]
-    assert {"config,", "health,", "lifespan,", "metrics,", "filters,", "routes", "commands,"} == set(row[6:])
+    assert {"config,", "health,", "lifespan,", "metrics,", "pages,", "filters,", "routes", "commands,"} == set(row[6:])
     (row,) = [row for row in map(str.split, run("plugins", toml=APP).stdout.splitlines()) if row[0] == "visits"]
     assert row == ["visits", "no", "scalekit-visits", "1.0"]
 

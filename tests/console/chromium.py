@@ -1,0 +1,132 @@
+"""Chromium, controlled over the DevTools protocol: open pages, evaluate scripts, read errors, run axe."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.request import urlopen
+
+from websockets.sync.client import connect
+
+from tests.processes import HOST, Box, wait_for
+from tests.tools import chromium_path
+
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+)
+TIMEOUT = 60.0
+"""Seconds in which the browser must reply."""
+MAX_MESSAGE = 64 * 2**20
+AXE = """axe.run(document, {resultTypes: ["violations"]}).then(found =>
+    JSON.stringify(found.violations.map(each => [each.id, each.nodes.map(node => node.html).slice(0, 3)])))"""
+
+
+class Chromium:
+    """One tab; ``errors`` has the exceptions, failed loads and violations of the Content Security Policy."""
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._box = self._stack.enter_context(Box("chromium"))
+        self._numbers = count(1)
+        self._loads = 0
+        self.errors: list[str] = []
+        profile = self._box.directory / "profile"
+        browser = self._box.spawn(chromium_path(), *OPTIONS, f"--user-data-dir={profile}", "about:blank")
+        file = profile / "DevToolsActivePort"
+        port = wait_for("DevTools", lambda: file.read_text().split()[:1], browser)[0]
+        with urlopen(f"http://{HOST}:{port}/json/list") as response:
+            url = next(each["webSocketDebuggerUrl"] for each in json.load(response) if each["type"] == "page")
+        self._connection = self._stack.enter_context(connect(url, max_size=MAX_MESSAGE, proxy=None))
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call *method* of the protocol, and return its result."""
+        number = next(self._numbers)
+        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while True:
+            message = self._receive()
+            if message.get("id") == number:
+                if "error" in message:
+                    raise ValueError(f"{method}: {message['error']}")
+                result: dict[str, Any] = message["result"]
+                return result
+
+    def open(self, url: str, headers: dict[str, str] | None = None) -> None:
+        """Open *url*, and return when the page is loaded."""
+        self.call("Network.setExtraHTTPHeaders", headers=headers or {})
+        loads = self._loads
+        self.call("Page.navigate", url=url)
+        self.wait_for_load(loads)
+
+    def wait_for_load(self, loads: int) -> None:
+        """Return when more than *loads* pages have been loaded."""
+        while self._loads <= loads:
+            self._receive()
+
+    @property
+    def loads(self) -> int:
+        """The number of pages that have been loaded."""
+        return self._loads
+
+    def show(self, width: int, theme: str) -> None:
+        """Show pages *width* pixels wide in the *theme* light or dark."""
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
+
+    def evaluate(self, script: str) -> Any:
+        """Return the value of *script*, also of its promise."""
+        found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise ValueError(found["exceptionDetails"])
+        return found["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press *key*."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode={"Tab": 9}[key])
+
+    def violations(self) -> list[Any]:
+        """Return the violations of accessibility that axe finds in the page."""
+        self.evaluate(_axe_script())
+        found: list[Any] = json.loads(self.evaluate(AXE))
+        return found
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._connection.recv(TIMEOUT))
+        parameters = message.get("params", {})
+        match message.get("method"):
+            case "Page.loadEventFired":
+                self._loads += 1
+            case "Log.entryAdded" if parameters["entry"]["level"] == "error":
+                self.errors.append(parameters["entry"]["text"])
+            case "Runtime.exceptionThrown":
+                self.errors.append(str(parameters["exceptionDetails"]))
+        return message
+
+
+def _axe_script() -> str:
+    package = find_spec("axe_core_python")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("axe is not installed: pip install 'scalekit-asgi[test]'")
+    return Path(package.origin).with_name("axe.min.js").read_text()
