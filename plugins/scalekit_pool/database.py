@@ -141,7 +141,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
             if task_session is not None:
                 return await task_session.run(operation, bound)
         statement = bound.statement
-        self._instrumentation.count(statement)
+        self._instrumentation.count_statement(statement.fingerprint)
         pool = self.driver.readers if statement.is_read_only else self.driver.writers
         pooled = pool.acquire_nowait() or await pool.acquire()
         began = perf_counter()

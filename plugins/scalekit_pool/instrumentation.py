@@ -16,7 +16,6 @@ from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.query_budget import QueryBudget
 from scalekit_pool.spans import STATEMENT_SPAN
-from scalekit_pool.statement_classifier import Statement
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -47,13 +46,10 @@ class StatementInstrumentation:
         self.name = name
         self.system = system
         self.metrics = metrics
-        self._budget = budget
+        self.count_statement = budget.count
+        """Counts a statement, by its fingerprint, before it runs; raises QueryBudgetExceeded where that is due."""
         self.slow_query_threshold = slow_query_threshold
         self.leak_detection_threshold = leak_detection_threshold
-
-    def count(self, statement: Statement) -> None:
-        """Count *statement* before it runs; raise QueryBudgetExceeded where the configuration says so."""
-        self._budget.count(statement.fingerprint)
 
     def record(self, sql: str, began: float, result: object) -> None:
         """Record a statement that succeeded; *began* is in seconds of :func:`time.perf_counter`."""

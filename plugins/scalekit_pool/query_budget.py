@@ -57,8 +57,12 @@ class QueryBudget:
     """Counts the statements of requests on the database *pool*, which is also the label of metrics."""
 
     def __init__(self, limits: BudgetLimits, telemetry: Telemetry, pool: str) -> None:
-        self._repeat = limits.repeat or float("inf")
-        self._statements = limits.statements or float("inf")
+        self._repeat = limits.repeat
+        self._statements = limits.statements
+        # The numbers of the first statements that are reported, 0 for none.
+        self._first_repeated = limits.repeat + 1 if limits.repeat else 0
+        self._first_above = limits.statements + 1 if limits.statements else 0
+        self._is_limited = bool(limits.repeat or limits.statements)
         self._strict = limits.strict
         self._telemetry = telemetry
         self._pool = pool
@@ -69,17 +73,19 @@ class QueryBudget:
         log = STATEMENT_LOG.get()
         if log is not None:
             log.append(fingerprint)
-        request = CURRENT_REQUEST.get()
+        request = CURRENT_REQUEST.get() if self._is_limited else None
         if request is None:
             return
         counts = request.statements
-        if fingerprint not in counts and len(counts) >= MAX_FINGERPRINTS:
+        number = counts.get(fingerprint, 0) + 1
+        if number == 1 and len(counts) >= MAX_FINGERPRINTS:
             fingerprint = OTHER
-        number = counts[fingerprint] = counts.get(fingerprint, 0) + 1
-        request.statement_count += 1
-        if number == self._repeat + 1:
+            number = counts.get(OTHER, 0) + 1
+        counts[fingerprint] = number
+        total = request.statement_count = request.statement_count + 1
+        if number == self._first_repeated:
             self._report(request, REPEATED, fingerprint, f"one statement more than {self._repeat} times (N+1)")
-        if request.statement_count == self._statements + 1:
+        if total == self._first_above:
             self._report(request, EXCEEDED, "", f"more than {self._statements} statements")
 
     def _report(self, request: RequestInfo, counter: Counter, statement: str, problem: str) -> None:

@@ -129,7 +129,7 @@ class PooledSession(QueryMethods):
     async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on this connection."""
         statement = bound.statement
-        self._instrumentation.count(statement)
+        self._instrumentation.count_statement(statement.fingerprint)
         async with self._lock:
             if self._connection.pooled is None or not statement.is_read_only:
                 await self._ensure_connection(statement.is_read_only)
@@ -160,7 +160,7 @@ class PooledSession(QueryMethods):
 
     async def stream(self, bound: BoundStatement) -> AsyncGenerator[Row, None]:
         """Yield the rows of *bound* as they arrive, and hold the connection meanwhile."""
-        self._instrumentation.count(bound.statement)
+        self._instrumentation.count_statement(bound.statement.fingerprint)
         if not bound.statement.is_read_only:
             self.writes.mark(bool(self.transactions))
             self.writes.add(bound.statement.tables.written)  # reported by the last `leave`

@@ -25,7 +25,8 @@ class Case:
     """A module of ``cases/``, its title, its environment and its goal.
 
     *over* is the module of the reference. *plugin* is the plugin that the case measures, empty for the host.
-    *needs* is the kind of server whose address is passed to it.
+    *needs* is the kind of server whose address is passed to it. With *statements* figures are those of each of so many
+    statements that a request runs.
     """
 
     module: str
@@ -35,6 +36,7 @@ class Case:
     goal: Goal | None = None
     over: str = "starlette_bare"
     needs: Literal["", "redis", "cluster"] = ""
+    statements: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Overhead:
 
 @dataclass(slots=True)
 class Measured:
-    """The CPU seconds a request of each round."""
+    """The CPU seconds a request, or a statement, of each round."""
 
     case: Case
     rounds: list[float] = field(default_factory=list)
@@ -63,7 +65,8 @@ class Measured:
         """Return the row that compares it with *other*."""
         case, more = self.case, self.more_than(other)
         ratio = median(mine / theirs for mine, theirs in zip(self.rounds, other.rounds, strict=True))
-        return Row(case.plugin, case.title, median(self.rounds) * 1e6, UNIT, other.case.title, more, ratio, case.goal)
+        unit = f"{UNIT} a statement" if case.statements else UNIT
+        return Row(case.plugin, case.title, median(self.rounds) * 1e6, unit, other.case.title, more, ratio, case.goal)
 
 
 def measure(
@@ -79,7 +82,8 @@ def measure(
         numbers = {name: max(200, int(seconds / worker.repeat(WARM_UP)["cpu"])) for name, worker in workers.items()}
         for _ in range(rounds):
             for name, worker in workers.items():
-                measured[name].rounds.append(worker.repeat(numbers[name])["cpu"])
+                divisor = measured[name].case.statements or 1
+                measured[name].rounds.append(worker.repeat(numbers[name])["cpu"] / divisor)
     rows = [each.row(measured[each.case.over]) for each in measured.values()]
     return rows + [_compared(each, measured) for each in overheads if {each.peer, each.ours} <= measured.keys()]
 

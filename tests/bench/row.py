@@ -52,7 +52,7 @@ class Row:
 
     def markdown(self) -> str:
         """Return the line of the table."""
-        more = "" if self.more is None else f"{self.more:+.1f}"
+        more = "" if self.more is None else f"{self.more:+.{1 if abs(self.more) >= 1 else 2}f}"
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         goal = "" if self.goal is None else self.goal.text(self.unit)
         met = {True: "yes", False: "**no**", None: ""}[self.goal.met(self) if self.goal else None]
