@@ -76,6 +76,8 @@ class TracingConfig(Table):
     """Name of the service; defaults to ``[app] name``, then to ``OTEL_SERVICE_NAME``."""
     resource: dict[str, str] = {}
     """Further attributes of the resource, such as ``"deployment.environment.name" = "production"``."""
+    redact: tuple[Annotated[str, Field(min_length=2)], ...] = ()
+    """Further names of secret attributes, and of values in texts, as in ``[plugins.logging]``."""
     sampling: SamplingConfig = SamplingConfig()
     """Which traces are kept."""
     errors: ErrorsConfig = ErrorsConfig()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from scalekit import UrlParts, split_url
+
+_KEY = re.compile(r"[A-Za-z0-9_.~-]{1,256}")
 
 
 class Dsn(NamedTuple):
@@ -25,4 +28,6 @@ def parse_dsn(text: str) -> Dsn:
     prefix, _, project = parts.path.rstrip("/").rpartition("/")
     if parts.scheme not in ("http", "https") or not parts.host or not parts.user or not project:
         raise ValueError(problem)
+    if parts.query or parts.fragment or not parts.path.isascii() or not _KEY.fullmatch(parts.user):
+        raise ValueError(f"{problem}: a key of letters and digits, and a path in ASCII")
     return Dsn(parts, f"{prefix}/api/{project}/envelope/", parts.user)

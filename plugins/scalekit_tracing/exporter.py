@@ -21,10 +21,14 @@ FIRST_DELAY = 1.0
 MAX_DELAY = 30.0
 """Seconds until a request that failed is sent again: doubled with each failure, with jitter."""
 JITTER = 0.2
+MAX_BATCH_WEIGHT = 1 << 21
+"""Characters of the texts of a batch, with one item more at most: collectors limit the size of requests."""
+MAX_QUEUED_WEIGHT = 1 << 26
+"""Characters of the texts that may wait."""
 FINAL_DELAY = 0.2
 """Seconds between two attempts while the process stops."""
 JOIN_MARGIN = 1.0
-"""Seconds that the thread may take to end after its time."""
+"""Seconds, or else half of its time, that the thread may take to end after its time."""
 
 
 class Exported(Protocol):
@@ -35,15 +39,21 @@ class Exported(Protocol):
         """How much it counts in a batch and in the queue."""
         ...
 
+    @property
+    def weight(self) -> int:
+        """The characters of its texts, about."""
+        ...
+
 
 Item = TypeVar("Item", bound=Exported)
 ItemIn = TypeVar("ItemIn", bound=Exported, contravariant=True)
 
 
 class ExportSink(Protocol[ItemIn]):
-    """Takes batches of items, in the thread of the exporter; *what* names them in the log."""
+    """Takes batches of items, in the thread of the exporter; *what* names them in the log, *target* is the URL."""
 
     what: str
+    target: str
 
     def send(self, batch: Sequence[ItemIn]) -> int:
         """Send *batch*; return how much of its size was rejected.
@@ -84,7 +94,7 @@ class Exporter(Generic[Item]):
         self._interval = interval
         self._max_size = max_size
         self._items: deque[Item] = deque()
-        self._queued = 0
+        self._queued = self._weight = 0
         self._changed = Condition()
         self._stop_at: float | None = None
         self._thread = Thread(target=self._run, name=f"scalekit: {sink.what} exporter", daemon=True)
@@ -97,12 +107,13 @@ class Exporter(Generic[Item]):
         """Queue *item*, or count it as lost when the queue is full."""
         size = item.size
         with self._changed:
-            if self._queued + size > self._max_size:
+            if self._queued + size > self._max_size or self._weight > MAX_QUEUED_WEIGHT:
                 self._metrics.count_lost(QUEUE_FULL, size)
                 return
             self._items.append(item)
             before = self._queued
             self._queued += size
+            self._weight += item.weight
             if before < BATCH_SIZE <= self._queued:
                 self._changed.notify()
 
@@ -113,17 +124,16 @@ class Exporter(Generic[Item]):
             self._changed.notify()
 
     def stop(self, timeout: float) -> None:
-        """Send what is queued, for at most *timeout* seconds, and end the thread; count the rest as lost."""
+        """Send what is queued, for at most *timeout* seconds and a half, and end the thread; count the rest as lost."""
         self.finish(timeout)
-        self._thread.join(timeout + JOIN_MARGIN)
+        self._thread.join(timeout + min(JOIN_MARGIN, timeout / 2))
         with self._changed:
-            left, self._queued = self._queued, 0
+            left, self._queued, self._weight = self._queued, 0, 0
             self._items.clear()
         if left:
             self._metrics.count_lost(STOPPED, left)
-            logger.error(
-                "%s: %d were not sent before the process stopped: %s", self._what, left, self.error or "no time"
-            )
+            reason = self.error or f"{self._sink.target} did not take all of them in time; raise server.stop_timeout"
+            logger.error("%s: %d were not sent before the process stopped: %s", self._what, left, reason)
 
     def _run(self) -> None:
         delay = 0.0
@@ -169,20 +179,22 @@ class Exporter(Generic[Item]):
     def _next_batch(self) -> list[Item]:
         """Return the oldest items with a size of about BATCH_SIZE; they stay in the queue until they are sent."""
         batch: list[Item] = []
-        size = 0
+        size = weight = 0
         with self._changed:
             for item in self._items:
-                if size >= BATCH_SIZE:
+                if size >= BATCH_SIZE or weight >= MAX_BATCH_WEIGHT:
                     break
                 batch.append(item)
                 size += item.size
+                weight += item.weight
         return batch
 
     def _remove(self, batch: Sequence[Item], size: int) -> None:
         with self._changed:
             if self._queued:  # else the process has stopped waiting
                 self._queued -= size
-                for _ in batch:
+                for item in batch:
+                    self._weight -= item.weight
                     self._items.popleft()
 
     def _fail(self, error: str) -> None:

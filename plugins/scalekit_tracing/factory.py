@@ -44,7 +44,7 @@ class Tracing:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the exporters of spans and of errors."""
-        config, redactor = self._config, Redactor(redact_configured=self._context.redact)
+        config, redactor = self._config, redactor_of(self._context)
         resource = _resource(self._context, config, environment)
         sink = OtlpSink(endpoint_of(config, environment), resource, redactor)
         self._spans = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
@@ -88,6 +88,11 @@ class Tracing:
 def create_tracing(context: Context) -> Tracing:
     """Return the tracing of *context*, which is not started."""
     return Tracing(context)
+
+
+def redactor_of(context: Context) -> Redactor:
+    """Return what masks secrets in spans and errors."""
+    return Redactor(context.config(TracingConfig).redact, context.redact)
 
 
 def verify(context: Context, environment: Mapping[str, str]) -> None:

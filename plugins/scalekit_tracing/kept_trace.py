@@ -9,13 +9,17 @@ from scalekit.telemetry import FinishedSpan, SpanRecord, Trace, finished_spans
 
 
 class KeptTrace:
-    """Spans of one trace that are exported: all of them, or one that ended late."""
+    """Spans of one trace that are exported: all of them, or one that ended late.
 
-    __slots__ = ("_epoch", "records", "trace")
+    ``weight`` is the number of characters of the application's texts.
+    """
+
+    __slots__ = ("_epoch", "records", "trace", "weight")
 
     def __init__(self, trace: Trace, records: Sequence[SpanRecord]) -> None:
         self.trace = trace
         self.records = records
+        self.weight, trace.size = trace.size, 0  # late spans count on their own
         self._epoch = time() - perf_counter()
 
     @property

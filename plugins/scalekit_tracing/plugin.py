@@ -10,11 +10,11 @@ from typing import Any
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, OperatorAccess, Table, hookimpl
 from scalekit.contracts import TRACER
-from scalekit.telemetry import Instrument, instruments_in
+from scalekit.telemetry import Instrument, SpanRedactor, instruments_in
 from scalekit_tracing import metrics
 from scalekit_tracing.config import TracingConfig
 from scalekit_tracing.explain import ExplainFilter
-from scalekit_tracing.factory import Tracing, create_tracing, verify
+from scalekit_tracing.factory import Tracing, create_tracing, redactor_of, verify
 from scalekit_tracing.filters import TracingFilter
 from scalekit_tracing.opentelemetry.registration import register_provider
 
@@ -65,7 +65,7 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     if not config.explain:
         return [recorded]
     access = OperatorAccess(context.server.operator_networks, token)
-    return [recorded, LayeredFilter(Layer.TRACE, ExplainFilter(access, context.redact))]
+    return [recorded, LayeredFilter(Layer.TRACE, ExplainFilter(access, SpanRedactor(redactor_of(context))))]
 
 
 @hookimpl

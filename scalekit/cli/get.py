@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import click
@@ -16,11 +16,13 @@ from scalekit.asgi_client import ReceivedResponse, request, running
 from scalekit.cli.cache_status import explain_cache_status
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
+from scalekit.config.text_redaction import Redactor
 from scalekit.host import ChainLink, Host, build_chain, links_with_recorder
 from scalekit.http.trace_recorder import TraceRecorder
 from scalekit.layers import Layer
 from scalekit.server_info import OTHER_SERVER
 from scalekit.telemetry.finished_span import FinishedSpan
+from scalekit.telemetry.span_redactor import SpanRedactor
 from scalekit.telemetry.trace_tree import trace_tree
 from scalekit.terminal import print_table
 
@@ -60,7 +62,8 @@ def get(
         _print_head(response)
     click.echo(response.body, nl=not response.body.endswith(b"\n"))
     if layers:
-        _explain(layers, response, spans)
+        redactor = SpanRedactor(Redactor(redact_configured=host.context.redact))
+        _explain(layers, response, trace_tree(spans, redactor))
     ctx.exit(1 if response.status >= 400 else 0)
 
 
@@ -129,8 +132,8 @@ def _time_layers(host: Host, recorder: TraceRecorder) -> list[LayerTime]:
     return [*layers, inner]
 
 
-def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Sequence[FinishedSpan]) -> None:
-    """Print each link's own time, without the time in inner links, and the spans."""
+def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Iterable[str]) -> None:
+    """Print each link's own time, without the time in inner links, and the lines of *spans*."""
     inner = [layer.seconds for layer in layers[1:]] + [0.0]
     reached = [(layer, layer.seconds - below) for layer, below in zip(layers, inner, strict=True) if layer.seconds]
     click.echo()
@@ -140,7 +143,7 @@ def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Seq
     rows = [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached if layer.place != recorder]
     print_table(["layer", "plugin", "own time"], rows)
     click.echo()
-    for line in trace_tree(spans):
+    for line in spans:
         click.echo(line)
     click.echo()
     total, size = layers[0].seconds * 1e6, len(response.body)

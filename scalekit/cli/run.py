@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argument
+from scalekit.cli.trace_printer import TracePrinter
 from scalekit.config.password_mask import mask_passwords
+from scalekit.config.text_redaction import Redactor
 from scalekit.runner.memory.gc_control import freeze_imports, gc_paused
-from scalekit.telemetry.trace_tree import trace_tree
+from scalekit.telemetry.span_redactor import SpanRedactor
 from scalekit.terminal import print_traceback
 
 if TYPE_CHECKING:
@@ -90,15 +92,15 @@ def _build_host(ctx: click.Context, source: FileSource, formatter: MaskingFormat
         host = source.host()
     freeze_imports(host.settings.server.memory)
     formatter.redact = host.context.redact
-    _print_traces(ctx, host)
+    _print_traces(ctx, source, host)
     return host
 
 
-def _print_traces(ctx: click.Context, host: Host) -> None:
+def _print_traces(ctx: click.Context, source: FileSource, host: Host) -> None:
     """Print the spans of each request when the command line says so."""
     if ctx.meta.get(TRACE):
-        redact = host.context.redact
-        host.report_spans(lambda spans: click.echo("\n".join(map(redact, trace_tree(spans))), err=True))
+        redactor = SpanRedactor(Redactor(redact_configured=host.context.redact))
+        host.report_spans(TracePrinter(source.file, redactor))
 
 
 def _serve(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) -> int:
@@ -168,7 +170,7 @@ def _run_forked_worker(ctx: click.Context, source: FileSource, formatter: Maskin
     args = server.serve_forks(template.settings.server.memory.gc_freeze)
     host = build(template.settings, template.target)
     formatter.redact = host.context.redact
-    _print_traces(ctx, host)
+    _print_traces(ctx, source, host)
     status = run_worker(host, args)
     _print_start_failure(ctx, host)
     return status

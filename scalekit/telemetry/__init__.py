@@ -11,7 +11,8 @@ Spans: declare a SpanType and call ``record_span``; an application writes ``with
 plugin ``tracing`` nothing is recorded.
 """
 
-from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_TEXT, Attributes, copied_attributes, text_of
+from scalekit.telemetry.application_span import ApplicationSpan, UnrecordedSpan, span
+from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_TEXT, Attributes, text_of
 from scalekit.telemetry.finished_span import FinishedSpan, SpanEvent, SpanLink, finished_spans
 from scalekit.telemetry.instruments import (
     DEFAULT_BUCKETS,
@@ -28,19 +29,17 @@ from scalekit.telemetry.instruments import (
 from scalekit.telemetry.registry import NullTelemetry, Telemetry
 from scalekit.telemetry.series import CounterSeries, GaugeSeries, HistogramSeries
 from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily
+from scalekit.telemetry.span_redactor import SpanRedactor
 from scalekit.telemetry.spans import (
     CURRENT_SPAN,
-    ApplicationSpan,
     Span,
     SpanKind,
     SpanRecord,
     SpanType,
     Trace,
-    UnrecordedSpan,
     error_type,
     new_span_id,
     record_span,
-    span,
 )
 from scalekit.telemetry.trace_tree import trace_tree
 
@@ -71,12 +70,12 @@ __all__ = [
     "SpanKind",
     "SpanLink",
     "SpanRecord",
+    "SpanRedactor",
     "SpanType",
     "Telemetry",
     "Trace",
     "UnrecordedSpan",
     "catalogue",
-    "copied_attributes",
     "error_type",
     "finished_spans",
     "instruments_in",

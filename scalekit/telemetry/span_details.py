@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
 
-from scalekit.telemetry.attributes import MAX_ATTRIBUTES, Attributes, copied_attributes
+from scalekit.telemetry.attributes import MAX_ATTRIBUTES, Attributes
 
 MAX_EVENTS = 128
 """Events, and links, of a span that are kept: the latest."""
@@ -31,11 +29,13 @@ class SpanDetails:
         self.error_message = ""
         self.is_ok = False
 
-    def add_event(self, name: str, at: float, attributes: Attributes) -> None:
-        """Add an event."""
+    def add_event(self, name: str, at: float, attributes: Attributes) -> Attributes:
+        """Add an event; return the attributes of the event that it removes."""
         if self.events is None:
             self.events = deque(maxlen=MAX_EVENTS)
+        removed = self.events[0][2] if len(self.events) == MAX_EVENTS else {}
         self.events.append((name, at, attributes))
+        return removed
 
     def add_link(self, trace_id: str, span_id: str) -> None:
         """Add a link."""
@@ -43,9 +43,14 @@ class SpanDetails:
             self.links = deque(maxlen=MAX_EVENTS)
         self.links.append((trace_id, span_id))
 
-    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Set copies of *attributes*; further names than MAX_ATTRIBUTES are ignored."""
-        own = self.attributes
-        for name, value in copied_attributes(attributes).items():
+    def set_attributes(self, attributes: Attributes) -> Attributes:
+        """Set *attributes*, and return those that are replaced, or not set: further names than MAX_ATTRIBUTES."""
+        own, unset = self.attributes, {}
+        for name, value in attributes.items():
             if name in own or len(own) < MAX_ATTRIBUTES:
+                if name in own:
+                    unset[name] = own[name]
                 own[name] = value
+            else:
+                unset[name] = value
+        return unset

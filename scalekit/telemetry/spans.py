@@ -8,21 +8,28 @@ is recorded. Recording appends a tuple: names, ids and attributes are made only 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from enum import IntEnum
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scalekit.telemetry.attributes import Attributes, are_unchangeable, copied_attributes, text_of
+from scalekit.telemetry.attributes import Attributes, copied_attributes, size_of, text_of
 from scalekit.telemetry.span_details import SpanDetails
 
 if TYPE_CHECKING:
     from scalekit.http.trace_context import TraceContext
 
 MAX_SPANS = 1000
-"""Spans of one trace that a process records; further spans are counted."""
+"""Spans of one trace that a process records, with its local root; further spans are counted."""
+MAX_FAILED_SPANS = 900
+"""Recorded spans above which only those are recorded that enclose recorded ones."""
+MAX_ORDINARY_SPANS = 800
+"""Recorded spans above which only those are recorded that failed, or enclose recorded ones."""
+MAX_TRACE_SIZE = 1 << 21
+"""Size of the attributes of one trace that come from the application, in characters; further ones are counted."""
+MAX_LATE_TEXT = 256
+"""Characters of a name or message that is copied even when the trace has reached MAX_TRACE_SIZE."""
 
 INVALID_SPAN_ID = "0" * 16
 
@@ -63,17 +70,29 @@ class Trace:
     """The spans that this process records of one trace, below one local root.
 
     *context* has the ids of the trace and of the remote parent. ``records`` are :data:`SpanRecord`, in the order in
-    which they ended, ``dropped`` counts those above MAX_SPANS, and ``is_kept`` is whether they are exported.
+    which they ended, ``dropped`` counts those that are not recorded, and ``is_kept`` is whether they are exported.
+    ``size`` is the number of characters of the application's texts.
     """
 
-    __slots__ = ("_limit", "_on_late", "context", "dropped", "is_kept", "records")
+    __slots__ = (
+        "_enclosing",
+        "_limit",
+        "_may_end_late",
+        "_on_late",
+        "context",
+        "dropped",
+        "is_kept",
+        "records",
+        "size",
+    )
 
     def __init__(self, context: TraceContext) -> None:
         self.context = context
         self.records: list[SpanRecord] = []
-        self.dropped = 0
+        self.dropped = self.size = self._may_end_late = 0
         self.is_kept = False
-        self._limit = MAX_SPANS
+        self._limit = MAX_ORDINARY_SPANS
+        self._enclosing: set[int] | None = None
         self._on_late: Callable[[Trace, SpanRecord], None] | None = None
 
     def add(self, record: SpanRecord) -> None:
@@ -82,19 +101,46 @@ class Trace:
         if len(records) < self._limit:
             records.append(record)
         elif self._limit:
-            self.dropped += 1
-        elif self._on_late is not None:
+            self._add_important(record)
+        elif self._may_end_late and self._on_late is not None:
+            self._may_end_late -= 1
             self._on_late(self, record)
+
+    def _add_important(self, record: SpanRecord) -> None:
+        """Add a span that failed or that is the parent of a recorded one, which ends before it; count any other."""
+        records, enclosing = self.records, self._enclosing
+        if enclosing is None:
+            enclosing = self._enclosing = {id(parent) for parent, *_ in records}  # which the records keep alive
+        parent, error, own = record[0], record[5], record[6]
+        limit = MAX_SPANS - 1 if id(own) in enclosing else MAX_FAILED_SPANS if error else 0
+        if len(records) < limit:
+            records.append(record)
+            enclosing.add(id(parent))
+        else:
+            self.dropped += 1
 
     def close(self, on_late: Callable[[Trace, SpanRecord], None] | None = None) -> list[SpanRecord]:
         """End the trace and return its spans, which it no longer holds: tasks that outlive it refer to it.
 
-        *on_late* receives spans that end later; without it they are discarded.
+        *on_late* receives spans that end later, within MAX_SPANS; without it they are discarded.
         """
         self._on_late = on_late
         self._limit = 0
-        records, self.records = self.records, []
+        records, self.records, self._enclosing = self.records, [], None
+        self._may_end_late = MAX_SPANS - 1 - len(records)
         return records
+
+    def copied(self, attributes: Mapping[str, Any]) -> Attributes:
+        """Return a copy of *attributes* of the application, without those that are too large for the trace."""
+        return copied_attributes(attributes, MAX_TRACE_SIZE - self.size)
+
+    def copied_text(self, text: object) -> str:
+        """Return a copy of a name or message of the application, which counts in the size of the trace."""
+        copied = text_of(text)
+        if len(copied) > MAX_LATE_TEXT and self.size + len(copied) > MAX_TRACE_SIZE:
+            copied = f"text of {len(copied)} characters"
+        self.size += len(copied)
+        return copied
 
 
 class Span:
@@ -132,11 +178,13 @@ class Span:
 
     def set(self, /, **attributes: Any) -> None:
         """Set attributes beside those of its type."""
-        self.add_details().set_attributes(attributes)
+        copied = self.trace.copied(attributes)
+        self.trace.size += size_of(copied) - size_of(self.add_details().set_attributes(copied))
 
     def add_event(self, name: str, attributes: Attributes, at: float | None = None) -> None:
         """Add an event that happens now, or at *at* seconds of :func:`time.perf_counter`."""
-        self.add_details().add_event(name, perf_counter() if at is None else at, attributes)
+        removed = self.add_details().add_event(name, perf_counter() if at is None else at, attributes)
+        self.trace.size += size_of(attributes) - size_of(removed)
 
     def add_link(self, trace_id: str, span_id: str) -> None:
         """Link the span to one that caused it, in this or another trace."""
@@ -179,95 +227,6 @@ def record_span(
     parent = CURRENT_SPAN.get()
     if parent is not None:
         parent.trace.add((parent, span_type, began, perf_counter(), values, error, span))
-
-
-_APPLICATION_SPAN = SpanType(SpanKind.INTERNAL, lambda name, attributes: name, lambda name, attributes: attributes)
-_current_span = CURRENT_SPAN.get
-_set_current_span = CURRENT_SPAN.set
-_reset_current_span = CURRENT_SPAN.reset
-
-
-class ApplicationSpan(Span):
-    """A span of the application: ``with`` begins and ends it, ``set`` adds attributes.
-
-    In ``async`` code it may span an ``await``; a thread that runs in a copy of the context has it as its current span.
-    It begins and ends once: a second ``with`` of the same object, within or after the first, records nothing.
-    """
-
-    __slots__ = ("_began", "_parent", "_token", "_values")
-
-    def __init__(self, parent: Span, values: tuple[str, Attributes]) -> None:
-        self.trace = parent.trace  # inlined Span.__init__
-        self._id = ""
-        self.details = None
-        self._parent = parent
-        self._values: tuple[str, Attributes] | None = values
-        self._token: Any = None  # a Token, or a tuple with the one before
-
-    def __enter__(self) -> ApplicationSpan:
-        if self._token is not None:  # entered again, within
-            self._token = (self._token,)
-        elif self._values is not None:
-            self._token = _set_current_span(self)
-            self._began = perf_counter()
-        return self
-
-    def set(self, /, **attributes: Any) -> None:
-        """Set attributes; does nothing when the span has ended."""
-        values = self._values
-        if values is not None:
-            values[1].update(attributes)
-
-    def event(self, name: str, /, **attributes: Any) -> None:
-        """Record that something happened now."""
-        self.add_event(text_of(name), copied_attributes(attributes))
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        values, token = self._values, self._token
-        if values is None or token is None:  # it has ended
-            return
-        if type(token) is tuple:
-            (self._token,) = token
-            return
-        self._values = self._token = None  # a token refers to its context and so to all values in it
-        if type(values[0]) is not str or not are_unchangeable(values[1]):
-            values = (text_of(values[0]), copied_attributes(values[1]))
-        failure = "" if kind is None else error_type(kind)
-        self.trace.add((self._parent, _APPLICATION_SPAN, self._began, perf_counter(), values, failure, self))
-        try:
-            _reset_current_span(token)
-        except ValueError:  # a generator that another context closes: its variable is gone
-            pass
-
-
-class UnrecordedSpan:
-    """A span of the application outside of a trace: all of its methods do nothing."""
-
-    __slots__ = ()
-
-    def __enter__(self) -> UnrecordedSpan:
-        return self
-
-    def set(self, /, **attributes: Any) -> None:
-        """Do nothing."""
-
-    def event(self, name: str, /, **attributes: Any) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        pass
-
-
-_UNRECORDED = UnrecordedSpan()
-
-
-def span(name: str, /, **attributes: Any) -> ApplicationSpan | UnrecordedSpan:
-    """Return a span of the application below the current one, for a ``with`` statement.
-
-    Attributes are texts, numbers, booleans, or sequences of one of these; other values become text when it ends.
-    """
-    parent = _current_span()
-    return _UNRECORDED if parent is None else ApplicationSpan(parent, (name, attributes))
 
 
 def error_type(kind: type[BaseException]) -> str:

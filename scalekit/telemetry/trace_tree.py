@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
+from scalekit.telemetry.attributes import Attributes
 from scalekit.telemetry.finished_span import FinishedSpan
+from scalekit.telemetry.span_redactor import SpanRedactor
 
 MAX_VALUE = 200
 """Characters of an attribute that are printed."""
+MAX_CHARACTERS = 1000
+"""Characters of an attribute that are read, of which blanks are joined."""
+MAX_EVENT_ATTRIBUTES = 16
+"""Attributes of an event that are printed, on one line."""
 WIDTH = 48
 """Characters of the column with the names."""
 
 
-def trace_tree(spans: Sequence[FinishedSpan]) -> Iterator[str]:
+def trace_tree(spans: Sequence[FinishedSpan], redactor: SpanRedactor) -> Iterator[str]:
     """Yield the lines of *spans* of one trace: name, duration, own time, attributes, and events below it.
 
-    The own time of a span is the time in which none of its children runs.
+    The own time of a span is the time in which none of its children runs. *redactor* masks secrets.
     """
     known = {span.span_id for span in spans}
     children: dict[str, list[FinishedSpan]] = {}
@@ -26,24 +33,32 @@ def trace_tree(spans: Sequence[FinishedSpan]) -> Iterator[str]:
     while waiting:  # not recursive: spans may be nested more deeply than calls
         span, first, others = waiting.pop()
         below = children.get(span.span_id, [])
-        yield from _lines(span, below, first, others)
+        yield from _lines(span, below, first, others, redactor)
         for child in reversed(below):
             last = child is below[-1]
             waiting.append((child, others + ("└─ " if last else "├─ "), others + ("   " if last else "│  ")))
 
 
-def _lines(span: FinishedSpan, below: Sequence[FinishedSpan], first: str, others: str) -> Iterator[str]:
+def _lines(
+    span: FinishedSpan, below: Sequence[FinishedSpan], first: str, others: str, redactor: SpanRedactor
+) -> Iterator[str]:
     """Yield the lines of *span*, the first with the prefix *first* and all further ones with *others*."""
     duration, own = span.ended_ns - span.began_ns, own_time(span, below)
-    yield f"{first + _shown(span.name):<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
+    name = _shown(redactor.text(span.name))
+    yield f"{first + name:<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
     indent = others + ("│  " if below else "   ")
-    for name, value in span.attributes.items():
-        yield f"{indent}{_shown(name)}={_shown(value)}"
+    for each in _pairs(span.attributes, redactor):
+        yield indent + each
     for event in span.events:
-        text = " ".join(f"{_shown(name)}={_shown(value)}" for name, value in event.attributes.items())
-        yield f"{indent}* {_shown(event.name)} {text}".rstrip()
+        pairs = islice(_pairs(event.attributes, redactor), MAX_EVENT_ATTRIBUTES)
+        yield f"{indent}* {' '.join([_shown(redactor.text(event.name)), *pairs])}"
     for link in span.links:
         yield f"{indent}linked to span {link.span_id} of trace {link.trace_id}"
+
+
+def _pairs(attributes: Attributes, redactor: SpanRedactor) -> Iterator[str]:
+    for name, value in attributes.items():
+        yield f"{_shown(redactor.text(name))}={_shown(redactor.value(name, value))}"
 
 
 def own_time(span: FinishedSpan, children: Sequence[FinishedSpan]) -> int:
@@ -68,8 +83,8 @@ def _outcome(span: FinishedSpan) -> str:
 def _shown(value: object) -> str:
     """Return *value* on one line, without characters that a terminal interprets."""
     try:
-        text = " ".join(str(value).split())
-    except Exception as error:
+        text = " ".join(str(value)[:MAX_CHARACTERS].split())
+    except ValueError as error:  # a number of too many digits
         text = f"<{type(error).__name__}>"
     text = "".join(each if each.isprintable() else "?" for each in text)
     return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from scalekit import create_app
 from scalekit.telemetry import span
 from scalekit.testing import ReceivedResponse, request, running
+from scalekit_tracing import explain as module
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +32,22 @@ async def fault(request: Request) -> Response:
     raise ValueError("wrong")
 
 
-APP = Starlette(routes=[Route("/items/{id}", item), Route("/fault", fault)])
+async def events(request: Request) -> Response:
+    async def forever() -> AsyncGenerator[str, None]:
+        while True:
+            yield "data: x\n\n"
+            await asyncio.Event().wait()
+
+    return StreamingResponse(forever(), media_type="text/event-stream")
+
+
+async def timeout(request: Request) -> Response:
+    raise TimeoutError("of the application")
+
+
+APP = Starlette(
+    routes=[Route("/items/{id}", item), Route("/fault", fault), Route("/events", events), Route("/timeout", timeout)]
+)
 
 
 async def ask(
@@ -61,10 +79,18 @@ async def test_an_operator_sees_the_spans_and_why_nothing_is_stored() -> None:
         assert "secret" not in text
 
 
-async def test_an_exception_is_explained() -> None:
-    for response in await ask("/fault", OPERATOR):
-        assert response.status == 200
-        assert "failed: ValueError" in response.body.decode()
+@pytest.mark.parametrize(("path", "kind"), [("/fault", ValueError), ("/timeout", TimeoutError)])
+async def test_an_exception_is_raised_as_usual(path: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind):
+        await ask(path, OPERATOR)
+
+
+async def test_a_response_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SECONDS", 0.1)
+    for response in await ask("/events", OPERATOR):
+        text = response.body.decode()
+        assert "* cut off: the response did not end within 0.1 s" in text
+        assert "http.response.body.size=9\n" in text
 
 
 @pytest.mark.parametrize(

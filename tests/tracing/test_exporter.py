@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from threading import Event, Thread
 from time import perf_counter
 from typing import Literal
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 
 from scalekit import Redactor, TraceContext
 from scalekit.telemetry import Span, SpanKind, SpanType, Telemetry, Trace
 from scalekit_tracing import exporter as module
 from scalekit_tracing.config import TracingConfig
-from scalekit_tracing.exporter import BATCH_SIZE, Exporter
+from scalekit_tracing.exporter import BATCH_SIZE, MAX_BATCH_WEIGHT, MAX_QUEUED_WEIGHT, Exporter
 from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import EXPORTED, FAILURES, LOST, QUEUE_FULL, REJECTED, STOPPED, TracingMetrics
-from scalekit_tracing.otlp.collector_client import CollectorClient, CollectorUnavailable, retry_after
+from scalekit_tracing.otlp.collector_client import CollectorUnavailable, retry_after
 from scalekit_tracing.otlp.endpoint import endpoint_of
 from scalekit_tracing.otlp.resource import ServiceResource
 from scalekit_tracing.otlp.sink import OtlpSink
@@ -97,6 +99,7 @@ def test_retry_after_is_read(sent: str, seconds: float) -> None:
 def test_the_next_request_waits_as_long_as_the_collector_asks() -> None:
     class Busy:
         what = "spans"
+        target = "http://collector/v1/traces"
 
         def send(self, batch: Sequence[KeptTrace]) -> int:
             raise CollectorUnavailable("busy", 40.0)
@@ -113,18 +116,31 @@ def test_a_refused_request_is_not_repeated(caplog: pytest.LogCaptureFixture) -> 
     with span_receiver((400, {}, b"")) as receiver, exporting(receiver.url) as running:
         running.exporter.add(trace("a", "b"))
         wait_for("the loss", lambda: running.count(LOST, REJECTED) == 2)
-        assert running.exporter.error == "status 400"
+        assert f"{receiver.url}/v1/traces: status 400" in running.exporter.error
         running.exporter.add(trace("c"))
         receiver.wait("the next trace", len)
         assert receiver.spans()[0]["name"] == "c"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
-def test_partial_success_is_counted() -> None:
-    rejected = bytes((0x0A, 2, 0x08, 1))  # ExportTracePartialSuccess.rejected_spans = 1
-    with span_receiver((200, {}, rejected)) as receiver, exporting(receiver.url) as running:
+def partial_success(rejected: int, message: str) -> Reply:
+    reported = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
+    return 200, {}, ExportTraceServiceResponse(partial_success=reported).SerializeToString()
+
+
+def test_partial_success_is_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    with span_receiver(*[partial_success(1, "too\nold")] * 2) as receiver, exporting(receiver.url) as running:
+        for count in (1, 2):
+            running.exporter.add(trace("a", "b"))
+            wait_for("the counts", lambda: (running.count(EXPORTED), running.count(LOST, REJECTED)) == (count, count))  # noqa: B023
+    assert [each.getMessage() for each in caplog.records] == [f"{receiver.url}/v1/traces rejects spans: too old"]
+
+
+def test_a_collector_cannot_reject_more_than_was_sent() -> None:
+    with span_receiver(partial_success(2**62, "")) as receiver, exporting(receiver.url) as running:
         running.exporter.add(trace("a", "b"))
-        wait_for("the counts", lambda: (running.count(EXPORTED), running.count(LOST, REJECTED)) == (1, 1))
+        wait_for("the count", lambda: running.count(LOST, REJECTED) == 2)
+        assert running.count(EXPORTED) == 0
 
 
 def test_a_collector_that_comes_late_gets_every_trace(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,37 +225,29 @@ def test_secrets_are_masked_in_all_texts(encoding: Literal["protobuf", "json"]) 
     assert b"1234567" not in body
 
 
-@contextmanager
-def dripping_server() -> Generator[int, None, None]:
-    """Run a server that sends an endless header, one byte after the other; yield its port."""
-    with socket.create_server((HOST, 0)) as listener:
-        ended = Event()
-
-        def drip() -> None:
-            connected, _ = listener.accept()
-            with connected:
-                try:
-                    connected.sendall(b"HTTP/1.1 200 OK\r\nx: ")
-                    while not ended.wait(0.01):
-                        connected.sendall(b"x")
-                except OSError:
-                    pass
-
-        thread = Thread(target=drip)
-        thread.start()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            ended.set()
-            thread.join()
+def heavy_trace(text: str) -> KeptTrace:
+    kept = trace(text)
+    kept.weight = len(text)
+    return kept
 
 
-def test_the_timeout_is_for_the_whole_response() -> None:
-    with dripping_server() as port:
-        endpoint = endpoint_of(
-            TracingConfig.model_validate({}), {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{port}"}
-        )
-        client = CollectorClient(endpoint._replace(timeout=0.2), "text/plain")
-        with pytest.raises(CollectorUnavailable):
-            client.send(b"x")
-        client.close()
+def test_requests_are_bounded_by_their_texts() -> None:
+    with span_receiver() as receiver:
+        running = Running(receiver.url, interval=600.0)
+        for _ in range(10):
+            running.exporter.add(heavy_trace("x" * (MAX_BATCH_WEIGHT // 2)))
+        running.exporter.stop(20.0)
+        assert [len(request.spans()) for request in receiver.requests] == [2] * 5
+
+
+def test_the_queue_is_bounded_by_its_texts() -> None:
+    with span_receiver() as receiver:
+        running = Running(receiver.url, interval=600.0)
+        for _ in range(3):
+            kept = trace("a")
+            kept.weight = MAX_QUEUED_WEIGHT // 2 + 1
+            running.exporter.add(kept)
+        assert running.count(LOST, QUEUE_FULL) == 1
+        running.exporter.stop(10.0)
+        assert len(receiver.spans()) == 2
+        assert running.exporter._weight == 0

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from time import time
 from types import TracebackType
 from typing import NamedTuple
 from uuid import uuid4
 
-from scalekit.telemetry import error_type
+from scalekit.telemetry import error_type, text_of
 
 MAX_FRAMES = 100
 """Frames of an exception that are reported, the innermost ones."""
 MAX_CHAIN = 10
-"""Exceptions of a chain (``raise ... from``) that are reported."""
-MAX_MESSAGE = 4096
-"""Characters of a message that are reported."""
+"""Exceptions that are reported: causes (``raise ... from``) and those of an ExceptionGroup."""
+FRAME_WEIGHT = 100
+"""Characters of a frame, about."""
 
 
 class ErrorSource(NamedTuple):
@@ -39,11 +40,17 @@ class StackFrame(NamedTuple):
 
 
 class RaisedException(NamedTuple):
-    """One exception of a chain, with its frames, the outermost first."""
+    """One exception of a chain, with its frames, the outermost first.
+
+    *parent* is the number of the exception that it caused, or of its group, -1 for the exception that was raised last.
+    """
 
     kind: str
     message: str
     frames: tuple[StackFrame, ...]
+    number: int
+    parent: int
+    is_group: bool
 
 
 class ErrorEvent(NamedTuple):
@@ -63,26 +70,51 @@ class ErrorEvent(NamedTuple):
         """How much it counts in the queue of the exporter."""
         return 1
 
+    @property
+    def weight(self) -> int:
+        """The characters of its texts, about."""
+        return sum(len(each.message) + FRAME_WEIGHT * len(each.frames) for each in self.exceptions)
+
+
+class ChainedException(NamedTuple):
+    """An exception of a chain; *parent* is the number of the one that it caused, or of its group, -1 for the first."""
+
+    error: BaseException
+    parent: int
+
 
 def error_event(error: BaseException, source: ErrorSource, suppressed: int) -> ErrorEvent:
     """Return the event of *error*; its frames are read now, its code when it is sent."""
-    chain = tuple(_raised(each) for each in _chain(error))
-    return ErrorEvent(uuid4().hex, time(), source, chain[::-1], suppressed)
+    raised = tuple(_raised(*each, number) for number, each in enumerate(chain(error)))
+    return ErrorEvent(uuid4().hex, time(), source, raised[::-1], suppressed)
 
 
 def fingerprint(error: BaseException) -> tuple[object, ...]:
     """Return what equal exceptions have in common: types, and code and line of the innermost frames."""
-    return tuple((type(each), *_innermost(each.__traceback__)) for each in _chain(error))
+    return tuple((type(each.error), *_innermost(each.error.__traceback__)) for each in chain(error))
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield *error* and its causes."""
+def chain(error: BaseException) -> Iterator[ChainedException]:
+    """Yield *error*, its causes and the exceptions of its groups: at most MAX_CHAIN, those next to *error* first."""
+    waiting = deque([ChainedException(error, -1)])
     seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen and len(seen) < MAX_CHAIN:
+    while waiting and len(seen) < MAX_CHAIN:
+        chained = waiting.popleft()
+        if id(chained.error) in seen:
+            continue
+        current, number = chained.error, len(seen)
         seen.add(id(current))
-        yield current
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        yield chained
+        waiting += [ChainedException(each, number) for each in related(current)]
+
+
+def related(error: BaseException) -> Iterator[BaseException]:
+    """Yield the cause of *error*, and the exceptions of a group."""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        yield cause
+    if isinstance(error, BaseExceptionGroup):
+        yield from error.exceptions[:MAX_CHAIN]
 
 
 def _innermost(trace: TracebackType | None) -> tuple[object, ...]:
@@ -93,19 +125,13 @@ def _innermost(trace: TracebackType | None) -> tuple[object, ...]:
     return found
 
 
-def _raised(error: BaseException) -> RaisedException:
-    frames: list[StackFrame] = []
+def _raised(error: BaseException, parent: int, number: int) -> RaisedException:
+    frames: deque[StackFrame] = deque(maxlen=MAX_FRAMES)
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
         frames.append(StackFrame(code.co_filename, module, code.co_qualname, trace.tb_lineno))
         trace = trace.tb_next
-    return RaisedException(error_type(type(error)), _message(error), tuple(frames[-MAX_FRAMES:]))
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)[:MAX_MESSAGE]
-    except Exception as failure:
-        return f"<{type(failure).__name__} in str>"
+    is_group = isinstance(error, BaseExceptionGroup)
+    return RaisedException(error_type(type(error)), text_of(error), tuple(frames), number, parent, is_group)

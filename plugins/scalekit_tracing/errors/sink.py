@@ -19,12 +19,17 @@ from scalekit_tracing.otlp.collector_client import CollectorClient, CollectorRej
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
 from scalekit_tracing.otlp.resource import ServiceResource
 
+SOURCE = "tracing.errors.dsn"
 CONTENT_TYPE = "application/x-sentry-envelope"
 PROTOCOL_VERSION = 7
 CONTEXT_LINES = 5
 """Lines of code before and after the line of a frame."""
 MAX_LINE = 200
 """Characters of a line of code that are sent."""
+MAX_REDACTED = 10 * MAX_LINE
+"""Characters of a line in which secrets are masked, before it is cut."""
+MAX_MESSAGE = 4096
+"""Characters of a message that are sent."""
 LIBRARIES = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 
@@ -43,7 +48,9 @@ class SentrySink:
     ) -> None:
         client = f"scalekit/{service.version}"
         auth = f"Sentry sentry_version={PROTOCOL_VERSION}, sentry_key={dsn.key}, sentry_client={client}"
-        endpoint = CollectorEndpoint(dsn.parts, dsn.path, {"x-sentry-auth": auth}, "json", "gzip", timeout)
+        headers = {"x-sentry-auth": auth}
+        endpoint = CollectorEndpoint(dsn.parts, dsn.path, headers, "json", "gzip", timeout, SOURCE)
+        self.target = endpoint.url
         self._client = CollectorClient(endpoint, CONTENT_TYPE)
         self._service = service
         self._attributes = attributes
@@ -100,15 +107,15 @@ class SentrySink:
         return {
             "type": name,
             "module": module or "builtins",
-            "value": self._text(raised.message),
-            "mechanism": {"type": "scalekit", "handled": False},
+            "value": self._text(raised.message)[:MAX_MESSAGE],
+            "mechanism": _mechanism(raised),
             "stacktrace": {"frames": [self._frame(each) for each in raised.frames]},
         }
 
     def _frame(self, frame: StackFrame) -> dict[str, Any]:
         around = range(frame.line - CONTEXT_LINES, frame.line + CONTEXT_LINES + 1)
         lines = [linecache.getline(frame.file, number) for number in around]
-        shown = [self._text(line.rstrip("\n")[:MAX_LINE]) for line in lines]
+        shown = [self._text(line.rstrip("\n")[:MAX_REDACTED])[:MAX_LINE] for line in lines]
         file = self._text(frame.file)
         return {
             "filename": file,
@@ -125,6 +132,14 @@ class SentrySink:
     def _text(self, text: str) -> str:
         """Return *text* without secrets, and without lone surrogates, which JSON lacks."""
         return self._redact(text).encode("utf-8", "replace").decode()
+
+
+def _mechanism(raised: RaisedException) -> dict[str, Any]:
+    """Return how *raised* was reported, and its place among its causes ("Exception Interface")."""
+    mechanism: dict[str, Any] = {"type": "scalekit", "handled": False, "exception_id": raised.number}
+    if raised.parent >= 0:
+        mechanism |= {"type": "chained", "parent_id": raised.parent}
+    return {**mechanism, "is_exception_group": True} if raised.is_group else mechanism
 
 
 def _timestamp(seconds: float) -> str:

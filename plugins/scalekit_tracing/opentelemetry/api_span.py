@@ -10,7 +10,7 @@ from typing import Any
 from opentelemetry.trace import Span as AbstractSpan
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState, format_span_id, format_trace_id
 
-from scalekit.telemetry import Attributes, Span, copied_attributes, error_type, text_of
+from scalekit.telemetry import Attributes, Span, error_type, text_of
 from scalekit_tracing.exception_event import add_exception
 
 UNKNOWN_ERROR = "_OTHER"
@@ -51,7 +51,7 @@ class ApiSpan(AbstractSpan):
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
         """Add an event that happened at *timestamp*, in nanoseconds since the epoch, or now."""
-        self.own.add_event(text_of(name), copied_attributes(valid_attributes(attributes)), seconds_of(timestamp))
+        self.own.add_event(text_of(name), self._copied(attributes), seconds_of(timestamp))
 
     def add_link(self, context: SpanContext, attributes: Any = None) -> None:
         """Link the span to that of *context*; links have no attributes."""
@@ -60,7 +60,7 @@ class ApiSpan(AbstractSpan):
 
     def update_name(self, name: str) -> None:
         """Rename the span."""
-        self.own.add_details().name = text_of(name)
+        self.own.add_details().name = self.own.trace.copied_text(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Declare the span failed or successful; the latter is final."""
@@ -72,17 +72,20 @@ class ApiSpan(AbstractSpan):
         details.is_ok = code is StatusCode.OK
         failed = code is StatusCode.ERROR
         details.error = (self._error_type or UNKNOWN_ERROR) if failed else ""
-        details.error_message = text_of(text or "") if failed else ""
+        details.error_message = self.own.trace.copied_text(text or "") if failed else ""
 
     def record_exception(
         self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
         """Add *exception* as an event; it is the type of the error that :meth:`set_status` declares."""
         self._error_type = error_type(type(exception))
-        add_exception(self.own, exception, copied_attributes(valid_attributes(attributes)), seconds_of(timestamp))
+        add_exception(self.own, exception, self._copied(attributes), seconds_of(timestamp))
 
     def end(self, end_time: int | None = None) -> None:
         """Do nothing: ScaleKit ends the span."""
+
+    def _copied(self, attributes: Mapping[str, Any] | None) -> Attributes:
+        return self.own.trace.copied(valid_attributes(attributes))
 
 
 class ServerSpan(ApiSpan):

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from opentelemetry.trace import Status, StatusCode
 
-from scalekit.telemetry import Span, SpanType, text_of
+from scalekit.telemetry import Span, SpanType
 from scalekit_tracing.opentelemetry.api_span import ApiSpan, seconds_of
 
 
@@ -30,7 +30,7 @@ class StartedSpan(ApiSpan):
         super().__init__(Span(parent.trace))
         self._parent = parent
         self._type = span_type
-        self._name = text_of(name)
+        self._name = parent.trace.copied_text(name)
         self._began = seconds_of(start_time)
         self._has_ended = False
         self._records_exception = records_exception

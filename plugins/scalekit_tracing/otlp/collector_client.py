@@ -10,6 +10,7 @@ from time import monotonic
 
 from scalekit import UrlParts
 from scalekit_tracing.otlp.endpoint import CollectorEndpoint
+from scalekit_tracing.otlp.failure import describe_error, describe_response
 
 MAX_RESPONSE = 65_536
 """Bytes of a response that are read."""
@@ -49,10 +50,15 @@ class CollectorClient:
         if self._endpoint.compression == "gzip":
             body = gzip.compress(body, 1)
         try:
+            if self._connection is not None and self._connection.sock is not None:
+                try:
+                    return self._exchange(body)
+                except ConnectionError:  # the collector closes connections that are idle
+                    self.close()
             return self._exchange(body)
         except (OSError, HTTPException) as error:
             self.close()
-            raise CollectorUnavailable(f"{type(error).__name__}: {error}") from error
+            raise CollectorUnavailable(describe_error(error, self._endpoint)) from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -70,12 +76,17 @@ class CollectorClient:
         deadline = Timer(self._endpoint.timeout, _shut, (connection.sock,))  # the timeout of a socket is for each byte
         deadline.daemon = True
         deadline.start()
+        failure: Exception | None = None
         try:
             content = self._response(connection, body)
+        except (OSError, HTTPException) as error:
+            failure, content = error, b""
         finally:
             deadline.cancel()
-        if monotonic() >= until:  # what was cut off looks like a short response
-            raise TimeoutError("no complete response in time")
+        if monotonic() >= until:  # what was cut off looks like a lost connection, or a short response
+            raise TimeoutError from failure
+        if failure is not None:
+            raise failure
         return content
 
     def _response(self, connection: HTTPConnection, body: bytes) -> bytes:
@@ -85,11 +96,19 @@ class CollectorClient:
         if not response.isclosed():  # longer than that
             self.close()
         if 200 <= response.status < 300:
+            self._check_content_type(response.getheader("content-type", ""))
             return content
-        message = f"status {response.status}"
+        location = response.getheader("location", "")
+        message = describe_response(response.status, location, content, self._endpoint)
         if response.status in RETRYABLE:
             raise CollectorUnavailable(message, retry_after(response.getheader("retry-after", "")))
         raise CollectorRejection(message)
+
+    def _check_content_type(self, content_type: str) -> None:
+        """Raise CollectorRejection for a page: many servers respond to any request with one."""
+        if content_type.startswith("text/html"):
+            url, source = self._endpoint.url, self._endpoint.source
+            raise CollectorRejection(f"{url}: the response is a page, not that of a collector; correct {source}")
 
 
 def _shut(connected: socket.socket) -> None:

@@ -23,7 +23,10 @@ _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 class CollectorEndpoint(NamedTuple):
-    """A collector's URL, as *parts* and *path*, and how requests are sent to it; *timeout* is in seconds."""
+    """A collector's URL, as *parts* and *path*, and how requests are sent to it; *timeout* is in seconds.
+
+    *source* is the key, or the environment variable, with the URL.
+    """
 
     parts: UrlParts
     path: str
@@ -31,6 +34,7 @@ class CollectorEndpoint(NamedTuple):
     encoding: Literal["protobuf", "json"]
     compression: Literal["gzip", "none"]
     timeout: float
+    source: str
 
     @property
     def url(self) -> str:
@@ -45,9 +49,13 @@ def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Collec
 
     Raises ConfigError when a variable has no valid value.
     """
-    parts, path = _url(config, environment)
+    source, parts, path = _url(config, environment)
     if parts.user is not None:
-        raise _mistake("tracing.endpoint has a user; send credentials in tracing.headers")
+        raise _mistake(f"{source} has a user; send credentials in tracing.headers")
+    if parts.query or parts.fragment:
+        raise _mistake(f"{source} has a query or a fragment, which is not sent; write only scheme, host, port and path")
+    if not path.isascii():
+        raise _mistake(f"{source} has the path {path!r}; percent-encode what is not ASCII, é as %C3%A9")
     return CollectorEndpoint(
         parts,
         path,
@@ -55,6 +63,7 @@ def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Collec
         config.encoding or _encoding(environment),
         _compression(config, environment),
         _timeout(config, environment),
+        source,
     )
 
 
@@ -70,21 +79,25 @@ def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:
     return "", ""
 
 
-def _url(config: TracingConfig, environment: Mapping[str, str]) -> tuple[UrlParts, str]:
+def _url(config: TracingConfig, environment: Mapping[str, str]) -> tuple[str, UrlParts, str]:
+    """Return the key or variable with the URL, the URL's parts, and the path of requests."""
     if config.endpoint is not None:
-        return _with_path(config.endpoint.parts)
+        return _with_path("tracing.endpoint", config.endpoint.parts)
     variable, text = _variable(environment, "ENDPOINT")
     if not variable:
-        return _with_path(HttpUrl(DEFAULT).parts)
+        return _with_path("tracing.endpoint", HttpUrl(DEFAULT).parts)
     try:
         parts = HttpUrl(text).parts
     except ValueError as error:
         raise _mistake(f"{variable}: {error}") from None
-    return (parts, parts.path or "/") if "TRACES" in variable else _with_path(parts)
+    return (variable, parts, parts.path or "/") if "TRACES" in variable else _with_path(variable, parts)
 
 
-def _with_path(parts: UrlParts) -> tuple[UrlParts, str]:
-    return parts, parts.path.rstrip("/") + PATH
+def _with_path(source: str, parts: UrlParts) -> tuple[str, UrlParts, str]:
+    path = parts.path.rstrip("/")
+    if path.endswith(PATH):
+        raise _mistake(f"{source} ends with {PATH}, which is appended to it; remove it")
+    return source, parts, path + PATH
 
 
 def _headers(config: TracingConfig, environment: Mapping[str, str]) -> dict[str, str]:

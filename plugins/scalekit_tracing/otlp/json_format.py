@@ -7,9 +7,8 @@ from typing import Any
 
 import orjson
 
-from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, text_of
+from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, SpanRedactor, text_of
 from scalekit_tracing.otlp.protobuf import HAS_IS_REMOTE, IS_REMOTE
-from scalekit_tracing.otlp.redaction import SpanRedactor
 from scalekit_tracing.otlp.resource import ServiceResource, spans_by_scope
 
 CONTENT_TYPE = "application/json"

@@ -1,33 +1,63 @@
-"""Read how many spans of a request the collector rejected (``ExportTracePartialSuccess``)."""
+"""Read how many spans of a request the collector rejected, and why (``ExportTracePartialSuccess``)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import orjson
 
-REJECTED_SPANS = 0x08
-"""The tag of ``rejected_spans = 1``, a varint."""
-PARTIAL_SUCCESS = 0x0A
-"""The tag of ``partial_success = 1``, a message."""
+from scalekit_tracing.otlp.failure import excerpt
+
+VARINT, LENGTH = 0, 2
+"""Wire types of protocol buffers."""
+PARTIAL_SUCCESS = REJECTED_SPANS = 1
+ERROR_MESSAGE = 2
+"""Fields of ExportTraceServiceResponse and ExportTracePartialSuccess (trace_service.proto)."""
 
 
-def rejected_spans(response: bytes, encoding: str) -> int:
-    """Return ``rejected_spans`` of *response*, 0 when it has none or is malformed."""
+class PartialSuccess(NamedTuple):
+    """The number of spans that were rejected, and a message, which may also be a warning."""
+
+    rejected_spans: int = 0
+    message: str = ""
+
+
+def partial_success(response: bytes, encoding: str) -> PartialSuccess:
+    """Return what *response* reports; nothing when it is malformed."""
     return _from_json(response) if encoding == "json" else _from_protobuf(response)
 
 
-def _from_json(response: bytes) -> int:
+def _from_json(response: bytes) -> PartialSuccess:
     try:
-        return max(0, int(orjson.loads(response)["partialSuccess"]["rejectedSpans"]))
-    except (ValueError, TypeError, KeyError):
-        return 0
+        reported = orjson.loads(response)["partialSuccess"]
+        rejected = max(0, int(reported.get("rejectedSpans", 0)))
+        return PartialSuccess(rejected, excerpt(str(reported.get("errorMessage", ""))))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return PartialSuccess()
 
 
-def _from_protobuf(response: bytes) -> int:
-    """Return the number, which comes first in the only field of the response (trace_service.proto)."""
-    if response[:1] != bytes((PARTIAL_SUCCESS,)):
-        return 0
-    _, at = _varint(response, 1)
-    return _varint(response, at + 1)[0] if response[at : at + 1] == bytes((REJECTED_SPANS,)) else 0
+def _from_protobuf(response: bytes) -> PartialSuccess:
+    reported = dict(_fields(response)).get(PARTIAL_SUCCESS, b"")
+    found = dict(_fields(reported)) if isinstance(reported, bytes) else {}
+    rejected, message = found.get(REJECTED_SPANS, 0), found.get(ERROR_MESSAGE, b"")
+    text = excerpt(message.decode("utf-8", "replace")) if isinstance(message, bytes) else ""
+    return PartialSuccess(rejected if isinstance(rejected, int) and rejected < 1 << 63 else 0, text)
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of a message, by number, until one is cut off or has another wire type."""
+    at = 0
+    while at < len(content):
+        tag, at = _varint(content, at)
+        number, at = _varint(content, at)
+        if tag & 7 == VARINT:
+            yield tag >> 3, number
+        elif tag & 7 == LENGTH and at + number <= len(content):
+            yield tag >> 3, content[at : at + number]
+            at += number
+        else:
+            return
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

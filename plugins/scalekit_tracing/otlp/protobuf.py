@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from struct import Struct
 
-from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, SpanKind, SpanLink, text_of
-from scalekit_tracing.otlp.redaction import MAX_REMEMBERED, SpanRedactor
+from scalekit.telemetry import MAX_ATTRIBUTES, FinishedSpan, SpanEvent, SpanKind, SpanLink, SpanRedactor, text_of
 from scalekit_tracing.otlp.resource import ServiceResource, spans_by_scope
 
 CONTENT_TYPE = "application/x-protobuf"
@@ -25,6 +24,8 @@ _flags = Struct("<HI").pack
 _double = Struct("<Bd").pack
 fromhex = bytes.fromhex
 
+MAX_REMEMBERED = 256
+"""Characters of a text for which it is remembered how it is encoded: most texts are repeated."""
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
 """Bits of ``Span.flags`` and ``Link.flags`` (SpanFlags)."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import weakref
+from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,8 +30,15 @@ from scalekit.telemetry import (
     record_span,
     span,
 )
+from scalekit.telemetry.attributes import (
+    ATTRIBUTE_SIZE,
+    MAX_ATTRIBUTES,
+    MAX_COPIED_TEXT,
+    copied_attributes,
+    size_of,
+)
 from scalekit.telemetry.span_details import MAX_EVENTS
-from scalekit.telemetry.spans import MAX_SPANS
+from scalekit.telemetry.spans import MAX_FAILED_SPANS, MAX_ORDINARY_SPANS, MAX_SPANS, MAX_TRACE_SIZE
 from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +109,48 @@ def test_spans_of_a_trace_are_bounded_also_from_threads() -> None:
         assert len(spans.root.trace.records) + spans.root.trace.dropped == 4 * MAX_SPANS
 
 
+def test_spans_that_failed_or_enclose_others_are_recorded_above_the_bound() -> None:
+    with recorded_spans() as spans:
+        with span("outermost"), span("outer"):
+            for _ in range(MAX_ORDINARY_SPANS + 100):
+                with span("item"):
+                    pass
+            for _ in range(MAX_SPANS):
+                with contextlib.suppress(KeyError), span("around"), span("failed"):
+                    raise KeyError
+        names = Counter(spans.names())
+        failed = MAX_FAILED_SPANS - MAX_ORDINARY_SPANS
+        assert names == {
+            "item": MAX_ORDINARY_SPANS,
+            "failed": failed // 2,
+            "around": failed // 2,
+            "outer": 1,
+            "outermost": 1,
+        }
+        assert spans.root.trace.dropped == 100 + 2 * MAX_SPANS - failed
+        ids = {each.span_id for each in spans.all()} | {spans.root.span_id}
+        assert all(each.parent_id in ids for each in spans.all())
+
+
+def test_enclosing_spans_are_bounded() -> None:
+    with recorded_spans() as spans, contextlib.ExitStack() as stack:
+        for number in range(2 * MAX_SPANS):
+            stack.enter_context(span(str(number)))
+        stack.close()
+        assert len(spans.root.trace.records) == MAX_SPANS - 1
+        assert spans.root.trace.dropped == MAX_SPANS + 1
+
+
+def test_late_spans_are_bounded() -> None:
+    with recorded_spans() as spans:
+        late: list[SpanRecord] = []
+        record_span(NAMED, 0.0, ("in time",))
+        spans.root.trace.close(lambda trace, record: late.append(record))
+        for _ in range(2 * MAX_SPANS):
+            record_span(NAMED, 0.0, ("late",))
+        assert len(late) == MAX_SPANS - 2
+
+
 def test_late_spans_are_passed_on_or_discarded() -> None:
     with recorded_spans() as spans:
         late: list[SpanRecord] = []
@@ -161,7 +213,7 @@ def test_attributes_are_those_at_the_end_of_the_span() -> None:
         thing.text = "changed"
         own.set(late=True)
         found = spans["own"].attributes
-        assert found.pop("long") == "x" * 16_384
+        assert found.pop("long") == "x" * MAX_COPIED_TEXT
         assert found == {
             "values": (1, 2),
             "thing": "thing",
@@ -172,6 +224,56 @@ def test_attributes_are_those_at_the_end_of_the_span() -> None:
             "raw": "b'x'",
         }
         assert [each.attributes for each in spans["own"].events] == [{"thing": "thing"}]
+
+
+class Lazy(list[int]):
+    """A list of the application that cannot load its items."""
+
+    def __getitem__(self, place: object) -> Any:
+        raise ConnectionError
+
+
+def test_a_sequence_that_fails_does_not_fail_the_application() -> None:
+    with recorded_spans() as spans:
+        with span("own", items=Lazy([1])):
+            pass
+        assert spans["own"].attributes == {"items": "<Lazy: ConnectionError>"}
+
+
+values = st.text(max_size=100) | st.integers() | st.binary(max_size=20) | st.lists(st.text(max_size=20), max_size=5)
+
+
+@given(st.dictionaries(st.text(max_size=10), values, max_size=2 * MAX_ATTRIBUTES), st.integers(0, 10_000))
+def test_copied_attributes_are_bounded(attributes: dict[str, Any], max_size: int) -> None:
+    copied = copied_attributes(attributes, max_size)
+    dropped = copied.pop("scalekit.dropped_attributes", 0)
+    assert len(copied) + dropped == len(attributes)
+    assert len(copied) + bool(dropped) <= MAX_ATTRIBUTES
+    assert size_of(copied) <= max_size
+    if not dropped:
+        assert list(copied) == list(attributes)
+
+
+def test_the_texts_of_a_trace_are_bounded() -> None:
+    with recorded_spans() as spans:
+        trace = spans.root.trace
+        for number in range(2 * MAX_TRACE_SIZE // MAX_COPIED_TEXT):
+            with span("own", text="x" * MAX_COPIED_TEXT, number=number) as own:
+                own.event("event", text="y" * 100)
+        assert MAX_TRACE_SIZE * 0.9 < trace.size < MAX_TRACE_SIZE * 1.1
+        texts = sum(len(str(each.attributes)) + len(str(each.events)) for each in spans.all())
+        assert texts < 1.2 * MAX_TRACE_SIZE
+        assert spans.all()[-1].attributes == {"scalekit.dropped_attributes": 2}
+        with span("n" * MAX_COPIED_TEXT):
+            pass
+        assert len(spans.names()[-1]) < 100
+
+
+def test_removed_events_do_not_count() -> None:
+    with recorded_spans() as spans, span("own") as own:
+        for _ in range(10 * MAX_EVENTS):
+            own.event("event", text="y" * 1000, tags=["a"], many=Thing("thing"))
+        assert 1000 * MAX_EVENTS < spans.root.trace.size < MAX_EVENTS * (1100 + 4 * ATTRIBUTE_SIZE)
 
 
 def test_a_span_begins_and_ends_once() -> None:

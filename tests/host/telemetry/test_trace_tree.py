@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit.telemetry import FinishedSpan, SpanEvent, SpanKind, SpanLink, trace_tree
-from scalekit.telemetry.trace_tree import own_time
+from scalekit import Redactor
+from scalekit.telemetry import FinishedSpan, SpanEvent, SpanKind, SpanLink, SpanRedactor
+from scalekit.telemetry import trace_tree as masked_tree
+from scalekit.telemetry.trace_tree import MAX_EVENT_ATTRIBUTES, own_time
 
 
 def finished(name: str, began: int, ended: int, parent: str = "", **more: object) -> FinishedSpan:
     base = FinishedSpan("1" * 32, name, parent, 1, "", name, SpanKind.INTERNAL, began, ended, {}, "")
     return base._replace(**more)  # type: ignore[arg-type] # fields of FinishedSpan
+
+
+def trace_tree(spans: Sequence[FinishedSpan]) -> Iterator[str]:
+    return masked_tree(spans, SpanRedactor(Redactor()))
 
 
 def test_a_tree() -> None:
@@ -42,7 +50,27 @@ class Unprintable:
 def test_values_cannot_control_the_terminal() -> None:
     odd = {"escape": "\x1b[31mred\r\nline", "long": "x" * 500, "unprintable": Unprintable()}
     lines = list(trace_tree([finished("root", 0, 1, attributes=odd)]))
-    assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 199}…", "   unprintable=<ValueError>"]
+    assert lines[1:] == ["   escape=?[31mred line", f"   long={'x' * 199}…", "   unprintable=<Unprintable: ValueError>"]
+
+
+def test_secrets_are_masked_before_values_are_cut() -> None:
+    values = {
+        "password": "s3cr3t",
+        "text": "x" * 190 + " token=s3cr3t",
+        "pairs": [("api_key", "s3cr3t")],
+        "number": 10**5000,
+    }
+    lines = list(
+        trace_tree([finished("pwd=s3cr3t", 0, 1, attributes=values, events=[SpanEvent("token=s3cr3t", 0, values)])])
+    )
+    assert len(lines) == 6
+    assert "s3cr" not in str(lines)
+
+
+def test_attributes_of_an_event_are_bounded() -> None:
+    event = SpanEvent("noted", 0, {f"key{number}": number for number in range(100)})
+    (_, line) = trace_tree([finished("root", 0, 1, events=[event])])
+    assert line.count("=") == MAX_EVENT_ATTRIBUTES
 
 
 def test_names_cannot_control_the_terminal() -> None:

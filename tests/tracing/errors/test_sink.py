@@ -22,6 +22,7 @@ from starlette.routing import Route
 from scalekit import ConfigError, create_app
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
+from scalekit_tracing.errors.sink import MAX_MESSAGE
 from tests.processes import HOST
 from tests.tracing.span_receiver import span_receiver
 
@@ -107,12 +108,29 @@ async def slow(request: Request) -> Response:
     return Response()
 
 
+async def group(request: Request) -> Response:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail(ValueError("first: password=s3cr3t")))
+        tasks.create_task(fail(KeyError("second")))
+    return Response()
+
+
+async def fail(error: Exception) -> None:
+    raise error
+
+
+async def cut(request: Request) -> Response:
+    raise ValueError("x" * (MAX_MESSAGE - 20) + " redis://user:s3cr3ts3cr3t@database/")
+
+
 APP = Starlette(
     routes=[
         Route("/items/{id}", fault),
         Route("/other", other_fault),
         Route("/handled", handled),
         Route("/slow", slow),
+        Route("/group", group),
+        Route("/cut", cut),
     ]
 )
 
@@ -132,7 +150,7 @@ async def send(paths: list[str], server: EnvelopeServer, **errors: Any) -> dict[
         for path in paths:
             try:
                 await request(app, path, state=state, headers={"x-request-id": "request-7"})
-            except (LookupError, ValueError):
+            except (LookupError, ValueError, ExceptionGroup):
                 pass
     families = app.context.get(TELEMETRY).snapshot().families
     return {name: sum(family.data.values()) for name, family in families.items() if "errors" in name and family.data}
@@ -174,6 +192,29 @@ async def test_a_repeated_exception_tells_how_many_were_suppressed() -> None:
     assert "extra" not in server.events[0]
 
 
+async def test_the_exceptions_of_a_group_are_reported() -> None:
+    with envelope_server() as server:
+        await send(["/group"], server)
+    (event,) = server.events
+    second, first, raised = event["exception"]["values"]
+    assert [each["type"] for each in (raised, first, second)] == ["ExceptionGroup", "ValueError", "KeyError"]
+    assert raised["mechanism"] == {
+        "type": "scalekit",
+        "handled": False,
+        "exception_id": 0,
+        "is_exception_group": True,
+    }
+    assert first["mechanism"] == {"type": "chained", "handled": False, "exception_id": 1, "parent_id": 0}
+    assert first["value"] == "first: password=***"
+
+
+async def test_secrets_are_masked_before_messages_are_cut() -> None:
+    with envelope_server() as server:
+        await send(["/cut"], server)
+    assert "s3cr" not in server.events[0]["exception"]["values"][-1]["value"]
+    assert len(server.events[0]["exception"]["values"][-1]["value"]) == MAX_MESSAGE
+
+
 async def test_a_refused_report_does_not_lose_the_others() -> None:
     with envelope_server() as server:
         server.status = 413
@@ -203,7 +244,20 @@ async def test_the_rate_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "dsn", ["https://host/7", "ftp://key@host/7", "https://key@host", "https://key@/7", "nonsense"]
+    "dsn",
+    [
+        "https://host/7",
+        "ftp://key@host/7",
+        "https://key@host",
+        "https://key@/7",
+        "nonsense",
+        "https://key%0d%0aX:y@host/7",
+        "https://k%C3%A9y@host/7",
+        "https://key@host/7?x=1",
+        "https://key@host/é/7",
+        "https://key@host/%zz 7",
+        f"https://{'k' * 1000}@host/7",
+    ],
 )
 def test_a_bad_dsn_is_refused_without_its_key(dsn: str) -> None:
     with pytest.raises(ConfigError) as error:

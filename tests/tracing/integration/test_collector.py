@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -37,7 +39,14 @@ async def sell(request):
 async def item(request):
     return PlainTextResponse("item")
 
-app = Starlette(routes=[Route("/sell", sell, methods=["POST"]), Route("/items/{id:int}", item)])
+async def large(request):
+    for number in range(100):
+        with span("large", **{f"key{key}": "x" * 16_000 for key in range(200)}):
+            pass
+    return PlainTextResponse("large")
+
+routes = [Route("/sell", sell, methods=["POST"]), Route("/items/{id:int}", item), Route("/large", large)]
+app = Starlette(routes=routes)
 """
 TOML = """
 [app]
@@ -110,3 +119,52 @@ def test_four_workers_lose_no_span_at_sigterm() -> None:
             for request in receiver.requests
         }
         assert len(instances) > 1
+
+
+def test_a_collector_that_is_killed_under_load_loses_no_span() -> None:
+    with span_receiver() as receiver, OtelCollector(receiver.port) as collector:
+        toml = TOML.format(url=collector.url).replace("[server]", "[server]\nworkers = 2")
+        with Service(toml, {"service": APPLICATION}) as service, ThreadPoolExecutor(8) as threads:
+
+            def send(begin: int) -> None:
+                numbers = range(begin, begin + 200)
+                list(threads.map(lambda number: ask(service.port, "GET", f"/items/{number}"), numbers))
+
+            def paths() -> set[str]:
+                return {attributes(span)["url.path"] for span in receiver.named("GET /items/{id}")}
+
+            send(0)
+            wait_for("spans", paths)
+            collector.kill()
+            send(200)
+            service.wait_for_log("connection refused; start the server, or correct tracing.endpoint")
+            collector.start()
+            send(400)
+            wait_for("all spans", lambda: paths() == {f"/items/{number}" for number in range(600)})
+
+
+def test_a_paused_collector_does_not_delay_the_stop() -> None:
+    with span_receiver() as receiver, OtelCollector(receiver.port) as collector:
+        toml = TOML.format(url=collector.url).replace("[server]", '[server]\nworkers = 4\nstop_timeout = "1s"')
+        with Service(toml, {"service": APPLICATION}) as service, ThreadPoolExecutor(8) as threads:
+            collector.pause()
+            list(threads.map(lambda number: ask(service.port, "GET", f"/items/{number}"), range(100)))
+            service.signal(signal.SIGTERM)
+            assert service.wait() == 0
+            collector.resume()
+            assert f"{collector.url}/v1/traces did not take all of them in time" in service.log()
+            assert "did not stop within" not in service.log()
+
+
+def test_a_trace_that_is_too_large_arrives_without_some_attributes() -> None:
+    with span_receiver() as receiver, OtelCollector(receiver.port) as collector:
+        with Service(TOML.format(url=collector.url), {"service": APPLICATION}) as service:
+            for path in ("/items/1", "/large", "/items/2"):
+                ask(service.port, "GET", path)
+            service.stop()
+            assert "WARNING" not in service.log()
+        names = Counter(span["name"] for span in receiver.spans())
+        assert names == {"GET /items/{id}": 2, "GET /large": 1, "large": 100}
+        first, *_, last = sorted(receiver.named("large"), key=lambda span: int(span["startTimeUnixNano"]))
+        assert attributes(first)["scalekit.dropped_attributes"] == 200 - (len(attributes(first)) - 1)
+        assert attributes(last) == {"scalekit.dropped_attributes": 200}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scalekit.http import filter_chain, trace_recorder
-from scalekit.telemetry import SpanKind, SpanType, spans
+from scalekit.telemetry import SpanKind, SpanType, application_span
 from scalekit_cache import spans as cache
 from scalekit_discovery import spans as discovery
 from scalekit_discovery.instances import ServiceInstance
@@ -22,6 +22,7 @@ from scalekit_queue import spans as queue
 from scalekit_redis import spans as redis
 from scalekit_tracing import explain, filters
 from scalekit_tracing.filters import KNOWN_METHODS, ServerRequest
+from scalekit_tracing.opentelemetry import provider
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,6 +77,7 @@ DEVELOPMENT = {
 OWN = {
     "scalekit.cache.outcome",
     "scalekit.cache.reason",
+    "scalekit.dropped_attributes",
     "scalekit.dropped_spans",
     "scalekit.instance",
     "scalekit.pool",
@@ -132,6 +134,8 @@ SOURCES = [
     ROOT / "plugins/scalekit_pool/query_budget.py",
     ROOT / "scalekit/http/trace_recorder.py",
     ROOT / "scalekit/http/filter_chain.py",
+    ROOT / "scalekit/telemetry/attributes.py",
+    ROOT / "scalekit/telemetry/application_span.py",
     ROOT / "scalekit/telemetry/spans.py",
     ROOT / "scalekit/telemetry/finished_span.py",
 ]
@@ -173,7 +177,8 @@ def test_every_kind_of_spans_is_in_the_table() -> None:
     modules = (explain, filter_chain, trace_recorder, cache, discovery, pool, queue, redis, filters)
     kinds = {id(each) for module in modules for each in vars(module).values() if isinstance(each, SpanType)}
     assert kinds == {id(span_type) for span_type, *_ in NAMES}
-    sources = {Path(str(module.__file__)) for module in (*modules, spans)}
+    applications = (application_span, provider)  # the application chooses the names
+    sources = {Path(str(module.__file__)) for module in (*modules, *applications)}
     assert {source for source in SOURCES if "SpanType(" in source.read_text()} == sources
 
 

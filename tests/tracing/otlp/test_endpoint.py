@@ -100,3 +100,22 @@ def test_headers_of_the_table_that_cannot_be_sent_are_refused(value: str) -> Non
         endpoint(table(headers={"api-key": value}))
     assert "secret" not in str(error.value)
     assert "tracing.headers has a value for api-key" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://collector:4318/v1/traces", "ends with /v1/traces, which is appended to it; remove it"),
+        ("http://collector:4318/?key=s3cr3t", "has a query or a fragment, which is not sent"),
+        ("http://collector:4318/#x", "has a query or a fragment, which is not sent"),
+        ("http://collector:4318/é", "percent-encode what is not ASCII"),
+        ("http://user:s3cr3t@collector:4318", "has a user; send credentials in tracing.headers"),
+    ],
+)
+def test_urls_that_cannot_be_meant(url: str, message: str) -> None:
+    for name in ("tracing.endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        with pytest.raises(ConfigError) as error:
+            endpoint(table(endpoint=url)) if name == "tracing.endpoint" else endpoint(table(), ENDPOINT=url)
+        assert message in str(error.value)
+        assert name in str(error.value)
+        assert "s3cr3t" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The number of rejected spans in a response, against the generated classes of opentelemetry-proto."""
+"""What a response says of rejected spans, against the generated classes of opentelemetry-proto."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from scalekit_tracing.otlp.partial_success import rejected_spans
+from scalekit_tracing.otlp.failure import excerpt
+from scalekit_tracing.otlp.partial_success import PartialSuccess, partial_success
 
 
 @given(st.integers(0, 2**63 - 1), st.text(max_size=300))
-def test_the_number_is_read(number: int, message: str) -> None:
+def test_number_and_message_are_read(number: int, message: str) -> None:
     partial = ExportTracePartialSuccess(rejected_spans=number, error_message=message)
     encoded = ExportTraceServiceResponse(partial_success=partial).SerializeToString()
-    assert rejected_spans(encoded, "protobuf") == number
+    expected = PartialSuccess(number, excerpt(message))
+    assert partial_success(encoded, "protobuf") == expected
     text = json.dumps({"partialSuccess": {"rejectedSpans": str(number), "errorMessage": message}})
-    assert rejected_spans(text.encode(), "json") == number
+    assert partial_success(text.encode(), "json") == expected
 
 
 @given(st.binary(max_size=30))
 def test_nonsense_is_no_error(content: bytes) -> None:
     for encoding in ("protobuf", "json"):
-        assert rejected_spans(content, encoding) >= 0
+        assert partial_success(content, encoding).rejected_spans >= 0

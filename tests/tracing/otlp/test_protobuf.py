@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from scalekit import Redactor
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink
+from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, FinishedSpan, SpanEvent, SpanKind, SpanLink, SpanRedactor
 from scalekit_tracing.otlp.json_format import JsonEncoder
 from scalekit_tracing.otlp.protobuf import ProtobufEncoder
-from scalekit_tracing.otlp.redaction import SpanRedactor
 from scalekit_tracing.otlp.resource import ServiceResource
 from tests.tracing.span_receiver import attributes, decoded
 

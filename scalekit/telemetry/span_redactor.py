@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from scalekit import MASK, Redactor
-from scalekit.telemetry import MAX_ATTRIBUTES, MAX_TEXT, text_of
+from scalekit.config.password_mask import MASK
+from scalekit.config.text_redaction import Redactor
+from scalekit.telemetry.attributes import MAX_ATTRIBUTES, MAX_COPIED_TEXT, MAX_TEXT, text_of
 
 MAX_REMEMBERED = 256
-"""Characters of a text for which it is remembered how it is masked or encoded: most texts are repeated."""
+"""Characters of a text for which it is remembered how it is masked: most texts are repeated."""
 
 
 class SpanRedactor:
@@ -22,7 +23,7 @@ class SpanRedactor:
         """Return at most MAX_TEXT characters of *text*, without secrets."""
         if len(text) <= MAX_REMEMBERED:
             return self._redact_short(text)
-        return self._redactor.redact(text[:MAX_TEXT])
+        return self._redactor.redact(text[:MAX_COPIED_TEXT])[:MAX_TEXT]
 
     def value(self, name: str, value: object) -> object:
         """Return the value of the attribute *name*: masked when the name is that of a secret.
@@ -35,5 +36,7 @@ class SpanRedactor:
         if isinstance(value, bool | int | float):
             return value
         if isinstance(value, list | tuple):
+            if len(value) == 2 and isinstance(value[0], str) and self._redactor.is_secret(value[0]):  # a pair
+                return [value[0], MASK]
             return [self._value(each) for each in value[:MAX_ATTRIBUTES]]
         return self.text(value if isinstance(value, str) else text_of(value))

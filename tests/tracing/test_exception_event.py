@@ -1,0 +1,94 @@
+"""Events of exceptions: bounded, whatever the exception is."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalekit import Redactor, parse_trace_context
+from scalekit.telemetry import MAX_TEXT, Attributes, Span, SpanRedactor, Trace
+from scalekit_tracing.errors.error_event import MAX_CHAIN
+from scalekit_tracing.exception_event import MAX_LINE, MAX_STACK, add_exception
+
+
+def event_of(error: BaseException) -> Attributes:
+    """Return the attributes of the event of *error*, as they are exported."""
+    span = Span(Trace(parse_trace_context([])))
+    add_exception(span, error)
+    assert span.details is not None
+    assert span.details.events is not None
+    (_, _, attributes) = span.details.events[0]
+    assert span.trace.size >= sum(len(attributes[f"exception.{name}"]) for name in ("message", "stacktrace"))
+    redactor = SpanRedactor(Redactor())
+    return {name: redactor.value(name, value) for name, value in attributes.items()}
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except type(error) as caught:
+        return caught
+
+
+def chained(depth: int) -> Exception:
+    found = raised(ValueError("0"))
+    for number in range(1, depth):
+        try:
+            raise ValueError(str(number)) from found
+        except ValueError as error:
+            found = error
+    return found
+
+
+def nested_groups(depth: int, width: int) -> Exception:
+    member = nested_groups(depth - 1, width) if depth else raised(ValueError("member"))
+    return raised(ExceptionGroup("group", [member] * width))
+
+
+def test_a_short_chain_is_formatted_like_a_traceback() -> None:
+    stack = event_of(chained(3))["exception.stacktrace"]
+    assert stack.count("The above exception was the direct cause") == 2
+    assert stack.endswith("ValueError: 2\n")
+
+
+@pytest.mark.parametrize("error", [chained(5000), nested_groups(7, 15)], ids=["chain", "groups"])
+def test_only_a_part_of_many_exceptions_is_formatted(error: Exception) -> None:
+    stack = event_of(error)["exception.stacktrace"]
+    assert len(stack) < MAX_STACK
+    assert stack.count("in raised") + stack.count("in chained") <= MAX_CHAIN
+    assert stack.rstrip().endswith(f"{type(error).__name__}: {error}")
+
+
+def test_the_last_frames_of_a_deep_recursion_are_kept() -> None:
+    def recurse(depth: int) -> None:
+        if depth:
+            eval("recurse(depth - 1)", {"recurse": recurse, "depth": depth})
+        raise ValueError("deep")
+
+    with pytest.raises(ValueError, match="deep") as caught:
+        recurse(300)
+    stack = event_of(caught.value)["exception.stacktrace"]
+    assert len(stack) <= MAX_STACK
+    assert stack.startswith("  File ")
+    assert stack.endswith("ValueError: deep\n")
+
+
+def test_a_long_message_is_cut_after_its_secrets_are_masked() -> None:
+    error = raised(ValueError("x" * (MAX_TEXT - 10) + " password=s3cr3t " + "y" * 10_000_000))
+    found = event_of(error)
+    assert len(found["exception.message"]) == MAX_TEXT
+    assert len(found["exception.stacktrace"]) <= MAX_LINE
+    assert "s3cr" not in str(found)
+
+
+def test_lines_are_cut_whole() -> None:
+    lines = "\n".join(f"password=s3cr3t-{number:05}" for number in range(5000))
+    assert "s3cr" not in str(event_of(raised(ValueError(lines))))
+
+
+class Broken(Exception):
+    def __str__(self) -> str:
+        raise KeyError
+
+
+def test_a_message_that_cannot_be_read() -> None:
+    assert event_of(raised(Broken()))["exception.message"] == "<Broken: KeyError>"
