@@ -39,7 +39,7 @@ NAMED = {"user": "ada", "issuer": "https://login.example.com"}
 def test_a_client_is_found_by_what_is_known_of_it(
     key: Any, address: str, user: User | None, values: dict[str, str]
 ) -> None:
-    config = RateLimitConfig.model_validate({"policies": [{"name": "p", "limit": "1/s", "key": key}]})
+    config = RateLimitConfig.model_validate({"policies": ({"name": "p", "limit": "1/s", "key": key},)})
     policies = build_policies(config)
     lookup = ClientLookup(policies.by_name(), policies.address_key_func, LimitStatistics())
     scope: dict[str, Any] = {"client": (address, 5), "headers": [], **({"user": user} if user else {})}
