@@ -43,6 +43,8 @@ class JwtComponents:
     keys: StaticKeys | KeyFile
     poller: RevocationPoller
     jwks: Sequence[RemoteJwks]
+    sessions: SessionStore
+    metrics: JwtMetrics
 
 
 @asynccontextmanager
@@ -66,7 +68,9 @@ async def open_components(
         await asyncio.gather(poller.start(), *(each.fetch() for each in jwks))
         running = [poller.run(config.poll_interval), *(each.run(authenticator.clear_cache) for each in jwks)]
         stack.push_async_callback(_cancel, [asyncio.create_task(each) for each in running])
-        yield JwtComponents(TokenService(context), RefreshTokens(context), authenticator, keys, poller, jwks)
+        yield JwtComponents(
+            TokenService(context), RefreshTokens(context), authenticator, keys, poller, jwks, store, metrics
+        )
 
 
 def _build_authenticator(

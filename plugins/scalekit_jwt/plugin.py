@@ -23,6 +23,7 @@ from scalekit import (
     warn_about_multiple_processes,
 )
 from scalekit.contracts import CSRF_RISKS, DATABASE, TOKENS
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_jwt import metrics
 from scalekit_jwt.challenges import BEARER_CHALLENGE, CHALLENGE, DPOP_CHALLENGE
@@ -37,6 +38,7 @@ from scalekit_jwt.factory import (
 )
 from scalekit_jwt.filters import AuthenticationFilter
 from scalekit_jwt.metrics import JwtMetrics
+from scalekit_jwt.pages import tokens_page
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_jwt.routes import routes
 from scalekit_redis import redis_connections, redis_instruments
@@ -126,6 +128,13 @@ def scalekit_health(context: Context) -> Sequence[Check]:
             raise Unavailable("; ".join(filter(None, errors)))
 
     return [Check("jwt", check, critical=False)]
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of sessions and keys."""
+    config = context.config(JwtConfig)
+    return [tokens_page(config, lambda: context.get(COMPONENTS) if context.has(COMPONENTS) else None)]
 
 
 @hookimpl

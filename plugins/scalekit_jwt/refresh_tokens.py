@@ -55,7 +55,7 @@ class RefreshTokens:
 
     async def logout(self, token: bytes, cookies: bytes, presented: PresentedProof) -> None:
         """End the session of the refresh *token*; raises InvalidToken when the token is invalid."""
-        await self._end((await self._verify(token, cookies, presented)).session)
+        await self.end((await self._verify(token, cookies, presented)).session)
 
     async def _rotate(self, session: TokenSession, now: float) -> Rotation:
         expires = now + self._lifetimes.refresh_ttl
@@ -71,7 +71,7 @@ class RefreshTokens:
                     "event_kind": "refresh_token_reuse",
                 },
             )
-            await self._end(session.family)
+            await self.end(session.family)
         if not rotation.jti:
             raise InvalidToken("reused" if rotation.outcome is RotationOutcome.REUSED else "revoked")
         return rotation
@@ -87,7 +87,8 @@ class RefreshTokens:
         except Unavailable as error:
             logger.warning("delivery of a refreshed token could not be recorded: %s", error, extra={"session": family})
 
-    async def _end(self, family: str) -> None:
+    async def end(self, family: str) -> None:
+        """End the session *family* and revoke its access tokens."""
         now = self._clock()
         await self._store.end(family, now, self._lifetimes.last_access_expiry(now))
         self._on_revoke()

@@ -72,7 +72,7 @@ class TokenService:
         identifier = self._identifier(subject)
         version = await self._store.version_of(identifier)
         session = TokenSession(random_id(), identifier, version, random_id(), now + self._lifetimes.refresh_ttl)
-        await self._store.create(session)
+        await self._store.create(session, now)
         value = self._fingerprint.generate() if self._fingerprint else ""
         self._metrics.issued.inc()
         return self._encoder.encode(

@@ -105,13 +105,16 @@ class JwtClient:
 
 @asynccontextmanager
 async def service(
-    table: Mapping[str, Any] | None = None, plugins: Mapping[str, Any] | None = None, application: Any = app
+    table: Mapping[str, Any] | None = None,
+    plugins: Mapping[str, Any] | None = None,
+    application: Any = app,
+    **server: Any,
 ) -> AsyncGenerator[JwtClient, None]:
     others = dict(plugins or {})
     own = {"protected_paths": ["/api/**"], **others.pop("jwt", {}), **(table or {})}
     if not {"keys", "key_file"} & own.keys():
         own.setdefault("secret", SECRET)
-    host = create_app({"plugins": {"jwt": own, **others}}, app=application)
+    host = create_app({"plugins": {"jwt": own, **others}, "server": server}, app=application)
     async with running(host) as state:
         yield JwtClient(host, state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ class RemoteJwks:
         self.issuer = issuer
         self.current = KeySet([])
         self.last_error = ""
+        self.fetched_at = 0.0
+        """When the keys were fetched last, in seconds since the epoch; 0 for never."""
         self._algorithms = algorithms
         self._fetch = fetch
         self._metrics = metrics
@@ -98,6 +101,7 @@ class RemoteJwks:
         self._log_rejected(rejected)
         self._metrics.fetch_success.inc()
         self.last_error = ""
+        self.fetched_at = time.time()
         changed = [key.public() for key in keys.keys] != [key.public() for key in self.current.keys]
         self.current = keys
         return changed

@@ -58,6 +58,11 @@ class KeyFile:
         """The loaded keys."""
         return self._current
 
+    @property
+    def changed_at(self) -> float:
+        """When the loaded file was written, which a rotation does, in seconds since the epoch."""
+        return self._loaded_version[1] / 1e9
+
     def reload_for_unknown_key(self) -> bool:
         """Load the file if it has changed; return whether it was loaded."""
         return self.reload()

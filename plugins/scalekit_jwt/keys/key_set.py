@@ -167,6 +167,7 @@ class StaticKeys:
     """A key set that stays the same until the process ends."""
 
     wait_for_keys: Callable[[], Awaitable[bool]] | None = None
+    changed_at: float | None = None
 
     def __init__(self, current: KeySet) -> None:
         self.current = current

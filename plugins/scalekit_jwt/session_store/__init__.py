@@ -48,6 +48,15 @@ class TokenSession:
     expires: float
 
 
+class SessionRecord(NamedTuple):
+    """A session as operators see it: when it was *created*, last *refreshed* (0 for never) and *expires*."""
+
+    family: str
+    created: float
+    refreshed: float
+    expires: float
+
+
 class Revocation(NamedTuple):
     """A revoked *kind*: ``token``, ``session`` or ``subject``; *expires* is when the last token concerned expires.
 
@@ -74,8 +83,12 @@ class SessionStore(Protocol):
         """Return the version with which new sessions of *subject* start."""
         ...
 
-    async def create(self, session: TokenSession) -> None:
-        """Store a new session."""
+    async def create(self, session: TokenSession, now: float) -> None:
+        """Store a new session that starts at *now*."""
+        ...
+
+    async def sessions_of(self, subject: SubjectIdentifier, now: float, limit: int) -> Sequence[SessionRecord]:
+        """Return at most *limit* sessions of *subject* that have not ended, the last to expire first."""
         ...
 
     async def rotate(

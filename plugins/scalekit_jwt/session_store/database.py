@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from scalekit import Unavailable
 from scalekit.contracts import Database, SubjectIdentifier
-from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, SessionRecord, TokenSession, version_at
 
 OVERLAP = 1000
 """Revocations that are read again: numbers are assigned before commit, so rows become visible out of order."""
@@ -21,7 +21,9 @@ _NUMBER = {"postgresql": "BIGSERIAL PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY
 _TABLES = (
     """CREATE TABLE IF NOT EXISTS scalekit_jwt_sessions (
         family TEXT PRIMARY KEY, subject TEXT NOT NULL, version BIGINT NOT NULL, jti TEXT NOT NULL,
-        previous TEXT NOT NULL, delivered_at DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
+        previous TEXT NOT NULL, delivered_at DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,
+        created DOUBLE PRECISION NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_subject ON scalekit_jwt_sessions (subject)",
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_expires ON scalekit_jwt_sessions (expires)",
     "CREATE TABLE IF NOT EXISTS scalekit_jwt_subjects (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_subjects_version ON scalekit_jwt_subjects (version)",
@@ -33,8 +35,11 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS scalekit_jwt_proofs_expires ON scalekit_jwt_proofs (expires)",
 )
 _VERSION = "SELECT version FROM scalekit_jwt_subjects WHERE subject = :subject"
-_CREATE = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, delivered_at, expires)
-    VALUES (:family, :subject, :version, :jti, '', 0, :expires)"""
+_CREATE = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, delivered_at, expires, created)
+    VALUES (:family, :subject, :version, :jti, '', 0, :expires, :now)"""
+_SESSIONS_OF = f"""SELECT family, created, delivered_at AS refreshed, expires FROM scalekit_jwt_sessions
+    WHERE subject = :subject AND expires > :now AND version >= COALESCE(({_VERSION}), 0)
+    ORDER BY expires DESC LIMIT :limit"""
 _ROTATE = f"""UPDATE scalekit_jwt_sessions SET previous = jti, jti = :successor, delivered_at = 0, expires = :expires
     WHERE family = :family AND jti = :jti AND :version >= COALESCE(({_VERSION}), 0) RETURNING family"""
 _FIND = f"""SELECT jti, previous, delivered_at, expires FROM scalekit_jwt_sessions
@@ -69,17 +74,25 @@ class DatabaseSessionStore:
         async with self._connected() as database:
             return int(await database.fetch_val(_VERSION, {"subject": subject.text}) or 0)
 
-    async def create(self, session: TokenSession) -> None:
-        """Store a new session."""
+    async def create(self, session: TokenSession, now: float) -> None:
+        """Store a new session that starts at *now*."""
         values = {
             "family": session.family,
             "subject": session.subject.text,
             "version": session.version,
             "jti": session.jti,
             "expires": session.expires,
+            "now": now,
         }
         async with self._connected() as database:
             await database.execute(_CREATE, values)
+
+    async def sessions_of(self, subject: SubjectIdentifier, now: float, limit: int) -> Sequence[SessionRecord]:
+        """Return at most *limit* sessions of *subject* that have not ended, the last to expire first."""
+        values = {"subject": subject.text, "now": now, "limit": limit}
+        async with self._connected() as database:
+            rows = await database.fetch_all(_SESSIONS_OF, values)
+        return [SessionRecord(*(row[column] for column in SessionRecord._fields)) for row in rows]
 
     async def rotate(
         self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float

@@ -8,7 +8,7 @@ from itertools import islice
 
 from scalekit import Unavailable
 from scalekit.contracts import SubjectIdentifier
-from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, TokenSession, version_at
+from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, SessionRecord, TokenSession, version_at
 
 MAX_ENTRIES = 100_000
 """Maximum of sessions, subjects, revocations and proofs each; evicting one early would make it unsafe."""
@@ -17,6 +17,7 @@ MAX_ENTRIES = 100_000
 @dataclass(slots=True)
 class _Family:
     session: TokenSession
+    created: float
     previous: str = ""
     delivered_at: float = 0.0
 
@@ -35,10 +36,20 @@ class MemorySessionStore:
         """Return the version with which new sessions of *subject* start."""
         return self._versions.get(subject, 0)
 
-    async def create(self, session: TokenSession) -> None:
-        """Store a new session; raises Unavailable when the store is full."""
+    async def create(self, session: TokenSession, now: float) -> None:
+        """Store a new session that starts at *now*; raises Unavailable when the store is full."""
         self._refuse_full(self._families)
-        self._families[session.family] = _Family(session)
+        self._families[session.family] = _Family(session, now)
+
+    async def sessions_of(self, subject: SubjectIdentifier, now: float, limit: int) -> Sequence[SessionRecord]:
+        """Return at most *limit* sessions of *subject* that have not ended, the last to expire first."""
+        version = self._versions.get(subject, 0)
+        found = [
+            SessionRecord(name, family.created, family.delivered_at, family.session.expires)
+            for name, family in self._families.items()
+            if family.session.subject == subject and family.session.version >= version and family.session.expires > now
+        ]
+        return sorted(found, key=lambda record: record.expires, reverse=True)[:limit]
 
     async def rotate(
         self, session: TokenSession, successor: str, *, now: float, grace: float, expires: float

@@ -59,13 +59,13 @@ async def test_sessions_started_after_the_expiry_end_with_the_next_revocation(pl
         sessions = sessions_of(client)
         await sessions.revoke_all(ADA, NOON, NOON + 900)
         between = TokenSession("between", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
-        await sessions.create(between)
+        await sessions.create(between, NOON)
         await sessions.remove_expired(NOON, NOON - 1)
         assert await sessions.version_of(ADA) == between.version
         await sessions.remove_expired(NOON, NOON)
         assert await sessions.version_of(ADA) == 0
         since = TokenSession("since", ADA, await sessions.version_of(ADA), "one", NOON + 1e9)
-        await sessions.create(since)
+        await sessions.create(since, NOON)
         for session in (between, since):
             assert (
                 await sessions.rotate(session, "two", now=NOON, grace=5, expires=NOON + 1e9)
@@ -96,7 +96,7 @@ async def test_expired_entries_are_removed(plugins: Mapping[str, Any]) -> None:
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
-            await sessions.create(TokenSession(f"f{number}", ADA, 0, "one", now + 1000))
+            await sessions.create(TokenSession(f"f{number}", ADA, 0, "one", now + 1000), now)
             await sessions.revoke("scalekit", f"token {number}", now + 1000)
             assert await sessions.mark_proof_used(f"proof {number}", now, now + 1000)
         await sessions.remove_expired(now + 999, now)
