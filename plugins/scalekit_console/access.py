@@ -123,19 +123,24 @@ def cookie_path(request: Request) -> str:
     return f"{request.scope.get('root_path', '')}/-/"
 
 
+def is_from_other_site(request: Request) -> bool:
+    """Return whether a browser says that a page of another site has sent *request*."""
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return True
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
 def is_forged(request: Request, sent_token: str | None) -> bool:
     """Return whether a page of another site may have sent *request* (CSRF).
 
     *sent_token* is that of a form, or None for JSON, which pages of other sites cannot send without the permission
     that a preflight asks for.
     """
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return True
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if is_from_other_site(request):
         return True
     if sent_token is None:
         return False
     cookie = request.cookies.get(CSRF_COOKIE, "")
     same = hmac.compare_digest(sent_token.encode(errors="replace"), cookie.encode(errors="replace"))
-    return origin is None or not cookie or not same
+    return request.headers.get("origin") is None or not cookie or not same

@@ -10,6 +10,8 @@ class ConsoleConfig(Table):
 
     actions: bool = True
     """Operators may act, such as purge the cache; without it the pages only show."""
+    mcp: bool = False
+    """Offer the pages to agents as tools that only read, at ``/-/mcp`` (Model Context Protocol)."""
     session_ttl: PositiveDuration = Duration("8h")
     """Time after which an operator who has signed in with ``server.operator_token`` signs in again."""
     version: str = ""

@@ -56,7 +56,7 @@ class ConsoleServer:
         page = self.pages.pages[name]
         if not _wants_html(request):
             return await self.respond_with_json(request, name)
-        blocks, status = await self._blocks(page, query_of(request))
+        blocks, status = await self.blocks(page, query_of(request))
         return self._show(request, page, operator, blocks, status)
 
     async def respond_with_json(self, request: Request, name: str) -> Response:
@@ -64,7 +64,7 @@ class ConsoleServer:
         if self.access.identify(request) is None:
             return self._refuse(request)
         page = self.pages.pages[name]
-        blocks, status = await self._blocks(page, query_of(request))
+        blocks, status = await self.blocks(page, query_of(request))
         return _json({"page": name, "title": page.title, "blocks": blocks_as_json(blocks)}, status)
 
     async def stream(self, request: Request, name: str) -> Response:
@@ -76,7 +76,7 @@ class ConsoleServer:
         page, query = self.pages.pages[name], query_of(request)
 
         async def render() -> str:
-            blocks, _ = await self._blocks(page, query)
+            blocks, _ = await self.blocks(page, query)
             return self._render(request, page, blocks, "")
 
         events = self.feeds.events(f"{name}?{urlencode(query)}", render)
@@ -99,7 +99,7 @@ class ConsoleServer:
         if sends_json:
             return _json({"results": [_as_json(result) for result in results]}, 422 if failed else 200)
         notices = [_notice(result, len(results)) for result in results]
-        blocks, status = await self._blocks(page, {})
+        blocks, status = await self.blocks(page, {})
         return self._show(request, page, operator, [*notices, *blocks], 422 if failed else status)
 
     async def _run(
@@ -131,7 +131,7 @@ class ConsoleServer:
             "; ".join(f"{'failed: ' if each.failed else ''}{each.message}" for each in results)[:500],
         )
 
-    async def _blocks(self, page: ConsolePage, query: Mapping[str, str]) -> tuple[list[Block], int]:
+    async def blocks(self, page: ConsolePage, query: Mapping[str, str]) -> tuple[list[Block], int]:
         """Return the blocks of *page*, safe to show, and the status of the response."""
         try:
             view, blocks = await self.pages.render(page, query)

@@ -20,7 +20,7 @@ MAX_VALUE = 1_000
 
 async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form; raises HTTPException when there are too many."""
-    body = await _read(request)
+    body = await read_body(request)
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
@@ -29,7 +29,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 async def read_json(request: Request) -> dict[str, str]:
     """Return the members of a JSON object of texts; raises HTTPException when it is none."""
-    body = await _read(request)
+    body = await read_body(request)
     try:
         found = orjson.loads(body or b"{}")
     except ValueError:
@@ -39,7 +39,8 @@ async def read_json(request: Request) -> dict[str, str]:
     return found
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """Return the body of *request*; raises HTTPException when it is longer than MAX_BODY."""
     body = b""
     async for part in request.stream():
         body += part

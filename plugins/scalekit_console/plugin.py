@@ -71,7 +71,7 @@ def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
             "server.operator_token or server.management_address"
         )
         return []
-    return console_routes(_server(context))
+    return console_routes(_server(context), mcp=context.config(ConsoleConfig).mcp)
 
 
 def _sampler(context: Context) -> WorkerSampler:

@@ -11,6 +11,7 @@ from scalekit import ManagementRoute
 from scalekit.pages import ConsolePage, PageAction
 from scalekit_console.console import ConsoleServer
 from scalekit_console.layout import INDEX
+from scalekit_console.mcp import McpServer
 
 PREFIX = "/-/"
 HOST_PAGES = (INDEX, "memory")
@@ -19,14 +20,16 @@ HOST_PAGES = (INDEX, "memory")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def console_routes(server: ConsoleServer) -> list[ManagementRoute]:
-    """Return all routes of *server*."""
+def console_routes(server: ConsoleServer, *, mcp: bool) -> list[ManagementRoute]:
+    """Return all routes of *server*, with *mcp* that of the tools for agents."""
     routes = [
         ManagementRoute(f"{PREFIX}assets/{{name}}", server.assets.respond),
         ManagementRoute(f"{PREFIX}login", server.login.show),
         ManagementRoute(f"{PREFIX}login", server.login.submit, methods=["POST"]),
         ManagementRoute(f"{PREFIX}logout", server.login.end, methods=["POST"]),
     ]
+    if mcp:
+        routes.append(ManagementRoute(f"{PREFIX}mcp", McpServer(server).respond, methods=["POST"]))
     for page in server.pages:
         routes += _page_routes(server, page)
     return routes
