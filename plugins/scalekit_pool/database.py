@@ -161,7 +161,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
             pool.release(pooled)
         else:
             pool.reset_and_release(pooled)
-        self._instrumentation.record(statement.sql, began, result)
+        self._instrumentation.record(statement, began, result)
         if not statement.is_read_only:
             self._instrumentation.record_write()
             await self.compiler.observer.wrote(statement.tables.written)

@@ -10,22 +10,35 @@ from scalekit import StartError, split_url
 from scalekit.contracts import TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.connections.driver import Driver
+from scalekit_pool.connections.driver import Driver, RawConnection
+from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
-from scalekit_pool.query_budget import QueryBudget
+from scalekit_pool.query_budget import QueryBudget, ignore_finding
+from scalekit_pool.records import DatabaseRecords
 from scalekit_pool.statement_classifier import StatementParser
+from scalekit_pool.statement_table import StatementTable
 from scalekit_pool.table_usage import FindTables
 
 
 class DatabaseFactory:
-    """Opens databases with the options of *config* and the metrics of *telemetry*; *observer* receives table usage."""
+    """Opens databases with the options of *config* and the metrics of *telemetry*.
 
-    def __init__(self, config: PoolConfig, telemetry: Telemetry, observer: TableObserver | None = None) -> None:
+    *observer* receives table usage, *records* has the open databases and their statements.
+    """
+
+    def __init__(
+        self,
+        config: PoolConfig,
+        telemetry: Telemetry,
+        observer: TableObserver | None = None,
+        records: DatabaseRecords | None = None,
+    ) -> None:
         self._config = config
         self._telemetry = telemetry
         self._observer = observer
+        self._records = records
 
     @asynccontextmanager
     async def open(self, url: str, name: str, *, read_only: bool) -> AsyncGenerator[PooledDatabase, None]:
@@ -41,21 +54,25 @@ class DatabaseFactory:
 
         Raise StartError when a server refuses the user, the password or the database name: retrying would not help.
         """
-        with ExitStack() as gauges:
-            driver = self._driver(urls, name, read_only, gauges)
-            instrumentation = self._instrumentation(name, driver.dialect)
+        with ExitStack() as stack:
+            driver = self._driver(urls, name, read_only, stack)
+            statements = None if self._records is None else StatementTable(name)
+            instrumentation = self._instrumentation(name, driver.dialect, statements)
             find_tables = None if self._observer is None else _find_tables(driver.dialect)
             parser = StatementParser(driver.placeholder, self._config.reset_session == "when-needed", find_tables)
             database = PooledDatabase(urls[0], driver, instrumentation, parser, self._observer)
+            if self._records is not None and statements is not None:
+                stack.enter_context(self._records.database(name, database, statements))
             try:
                 await self._connect(database)
                 yield database
             finally:
                 await database.disconnect()
 
-    def _instrumentation(self, name: str, system: str) -> StatementInstrumentation:
+    def _instrumentation(self, name: str, system: str, statements: StatementTable | None) -> StatementInstrumentation:
         config, metrics = self._config, StatementMetrics(self._telemetry, name)
-        budget = QueryBudget(config.query_budget, self._telemetry, name)
+        report = ignore_finding if self._records is None else self._records.add_finding
+        budget = QueryBudget(config.query_budget, self._telemetry, name, report)
         return StatementInstrumentation(
             name,
             system,
@@ -63,6 +80,7 @@ class DatabaseFactory:
             budget,
             slow_query_threshold=config.slow_query_threshold,
             leak_detection_threshold=config.leak_detection_threshold,
+            statements=statements,
         )
 
     async def _connect(self, database: PooledDatabase) -> None:
@@ -73,8 +91,8 @@ class DatabaseFactory:
             if database.driver.is_permanent_error(error):
                 raise StartError(database.driver.writers.supplier.last_error) from None
 
-    def _driver(self, urls: Sequence[str], name: str, read_only: bool, gauges: ExitStack) -> Driver:
-        """Return the driver for *urls*, importing only that one; *gauges* sets its metrics until it is closed."""
+    def _driver(self, urls: Sequence[str], name: str, read_only: bool, stack: ExitStack) -> Driver:
+        """Return the driver for *urls*, importing only that one; its pools are observed until *stack* is closed."""
         metrics = ConnectionMetrics(self._telemetry, name)
         driver: Driver
         if split_url(urls[0]).scheme == "sqlite":
@@ -83,13 +101,20 @@ class DatabaseFactory:
             readers = ConnectionMetrics(self._telemetry, f"{name}-readers")
             driver = SqliteDriver(urls[0], self._config.driver_options, metrics, readers, read_only)
             if driver.readers is not driver.writers:
-                gauges.enter_context(readers.gauges(driver.readers))
+                self._observe(f"{name}-readers", driver.readers, readers, stack)
         else:
             from scalekit_pool.postgres.driver import PostgresDriver
 
             driver = PostgresDriver(urls, self._config.driver_options, metrics, read_only)
-        gauges.enter_context(metrics.gauges(driver.writers))
+        self._observe(name, driver.writers, metrics, stack)
         return driver
+
+    def _observe(
+        self, name: str, pool: ConnectionPool[RawConnection], metrics: ConnectionMetrics, stack: ExitStack
+    ) -> None:
+        stack.enter_context(metrics.gauges(pool))
+        if self._records is not None:
+            stack.enter_context(self._records.pool(name, pool, metrics))
 
 
 def verify_driver(config: PoolConfig) -> None:

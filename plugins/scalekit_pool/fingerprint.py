@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # A text that is not closed is a literal to the end. Quotes inside of names and comments begin no text.
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<name>"[^"]*(?:"|$)|`[^`]*(?:`|$))|(?P<comment>--[^\n]*|/\*.*?(?:\*/|$))"""
     r"""|\b[eE]'(?:[^'\\]|\\.|'')*(?:'|$)|(?:\b(?:[uU]&|[bBxXnN]))?'(?:[^']|'')*(?:'|$)"""
     r"""|(?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|$)"""
@@ -19,7 +19,12 @@ _SPACE = re.compile(r"\s+")
 
 def without_literals(sql: str) -> str:
     """Return *sql* without comments, and with ``?`` in place of literal values and numbered parameters."""
-    return _TOKEN.sub(_replacement, sql)
+    return TOKEN.sub(_replacement, sql)
+
+
+def count_placeholders(sql: str) -> int:
+    """Return how many ``?`` of *sql* are placeholders."""
+    return TOKEN.sub("", sql).count("?")
 
 
 def _replacement(token: re.Match[str]) -> str:

@@ -16,6 +16,8 @@ from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.query_budget import QueryBudget
 from scalekit_pool.spans import STATEMENT_SPAN
+from scalekit_pool.statement_classifier import Statement
+from scalekit_pool.statement_table import StatementTable
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -30,7 +32,7 @@ class SchemaChanged(Unavailable):
 class StatementInstrumentation:
     """Records the statements of the database *name*, which is the label ``pool`` of metrics and log records.
 
-    *system* is ``sqlite`` or ``postgresql``. Both thresholds are in seconds.
+    *system* is ``sqlite`` or ``postgresql``. Both thresholds are in seconds. *statements* counts by fingerprint.
     """
 
     def __init__(
@@ -42,27 +44,31 @@ class StatementInstrumentation:
         *,
         slow_query_threshold: float,
         leak_detection_threshold: float,
+        statements: StatementTable | None = None,
     ) -> None:
         self.name = name
         self.system = system
         self.metrics = metrics
         self.count_statement = budget.count
         """Counts a statement, by its fingerprint, before it runs; raises QueryBudgetExceeded where that is due."""
+        self._statements = statements
         self.slow_query_threshold = slow_query_threshold
         self.leak_detection_threshold = leak_detection_threshold
 
-    def record(self, sql: str, began: float, result: object) -> None:
-        """Record a statement that succeeded; *began* is in seconds of :func:`time.perf_counter`."""
+    def record(self, statement: Statement, began: float, result: object) -> None:
+        """Record *statement*, which succeeded; *began* is in seconds of :func:`time.perf_counter`."""
         metrics = self.metrics
         seconds = perf_counter() - began
         metrics.duration.observe(seconds)
         rows = len(result) if type(result) is list else hasattr(result, "keys")
         if rows:
             metrics.rows.inc(rows)
+        if self._statements is not None:
+            self._statements.record(statement, seconds, rows)
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
-            log_slow_query(self.name, sql, seconds, rows)
-        record_span(STATEMENT_SPAN, began, (self.system, self.name, sql, rows))
+            log_slow_query(self.name, statement.sql, seconds, rows)
+        record_span(STATEMENT_SPAN, began, (self.system, self.name, statement.sql, rows))
 
     def raise_failure(
         self, error: BaseException, failure: Failure, sql: str, target: str, reason: str, *, began: float
@@ -73,6 +79,8 @@ class StatementInstrumentation:
         """
         values = (self.system, self.name, sql, 0)
         record_span(STATEMENT_SPAN, began, values, error=error_type(type(error)))
+        if self._statements is not None and sql:
+            self._statements.record_failure(sql, perf_counter() - began)
         self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())
         if failure is Failure.DISCONNECTED:
             raise Unavailable(f"connection to {target} lost; the outcome of a write in progress is unknown") from error

@@ -93,12 +93,13 @@ class ConnectionMetrics:
     def __init__(self, telemetry: Telemetry, pool: str) -> None:
         self._telemetry = telemetry
         self._pool = pool
-        self._waits = telemetry.series(ACQUIRE_DURATION, pool)
+        self.waits = telemetry.series(ACQUIRE_DURATION, pool)
+        self.refusals = 0
         self._opened = telemetry.series(OPENED, pool)
 
     def waited(self, seconds: float) -> None:
         """Record how long a task waited for a connection."""
-        self._waits.observe(seconds)
+        self.waits.observe(seconds)
         record_span(WAIT_SPAN, perf_counter() - seconds, (self._pool,))
 
     def opened(self) -> None:
@@ -111,6 +112,7 @@ class ConnectionMetrics:
 
     def refused(self, reason: str) -> None:
         """Count a task that was refused a connection."""
+        self.refusals += 1
         self._telemetry.series(REFUSED, self._pool, reason).inc()
 
     def stale(self) -> None:

@@ -10,6 +10,7 @@ import click
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics, query_budget
 from scalekit_pool.commands import commands
@@ -18,6 +19,8 @@ from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.filters import RequestInfoFilter
 from scalekit_pool.health import check_database, check_servers
 from scalekit_pool.migrations.startup import StartupMigrations
+from scalekit_pool.pages.database import database_page
+from scalekit_pool.records import RECORDS, DatabaseRecords
 
 MIGRATION: Key[StartupMigrations] = Key("startup migrations", plugin="pool")
 
@@ -36,7 +39,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         observer = context.get(TABLE_OBSERVER) if context.has(TABLE_OBSERVER) else None
-        factory = DatabaseFactory(config, context.get(TELEMETRY), observer)
+        records = context.get(RECORDS) if context.has(RECORDS) else None
+        factory = DatabaseFactory(config, context.get(TELEMETRY), observer, records)
         async with factory.open_any(config.addresses, "primary") as database:
             context.provide(DATABASE, database)
             context.provide(DATABASES, factory)
@@ -53,6 +57,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the pool."""
     return [*instruments_in(metrics), *instruments_in(query_budget)]
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the databases."""
+    records = context.shared(RECORDS, DatabaseRecords)
+    return [database_page(context, records, context.config(PoolConfig).migrations)]
 
 
 @hookimpl

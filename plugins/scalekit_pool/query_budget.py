@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import scalekit
 from scalekit.contracts import STATEMENT_LOG
@@ -53,10 +54,34 @@ class BudgetLimits(Protocol):
         ...
 
 
-class QueryBudget:
-    """Counts the statements of requests on the database *pool*, which is also the label of metrics."""
+class QueryFinding(NamedTuple):
+    """A problem of the requests of *route*: its *statement*, empty when it is their number, and the line of code."""
 
-    def __init__(self, limits: BudgetLimits, telemetry: Telemetry, pool: str) -> None:
+    pool: str
+    route: str
+    statement: str
+    problem: str
+    location: str
+
+
+def ignore_finding(finding: QueryFinding) -> None:
+    """Do nothing."""
+
+
+class QueryBudget:
+    """Counts the statements of requests on the database *pool*, which is also the label of metrics.
+
+    *report* receives the finding of each request with a problem.
+    """
+
+    def __init__(
+        self,
+        limits: BudgetLimits,
+        telemetry: Telemetry,
+        pool: str,
+        report: Callable[[QueryFinding], None] = ignore_finding,
+    ) -> None:
+        self._report_finding = report
         self._repeat = limits.repeat
         self._statements = limits.statements
         # The numbers of the first statements that are reported, 0 for none.
@@ -94,6 +119,7 @@ class QueryBudget:
         self._telemetry.series(counter, self._pool, route).inc()
         site = _application_line()
         place = _shown(site)
+        self._report_finding(QueryFinding(self._pool, route, statement[:MAX_TEXT], problem, place))
         current = CURRENT_SPAN.get()
         if current is not None:
             current.add_event("query budget", _event_attributes(problem, statement, site))

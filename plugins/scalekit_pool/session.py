@@ -31,6 +31,7 @@ from scalekit_pool.leak_detection import call_sites
 from scalekit_pool.query_api import QueryMethods
 from scalekit_pool.rows import converted
 from scalekit_pool.session_connection import SessionConnection, run_with_schema_retry
+from scalekit_pool.statement_classifier import Statement
 from scalekit_pool.table_usage import normalize_table_name
 from scalekit_pool.transaction import Transaction
 from scalekit_pool.write_tracking import WriteTracker, report_failed_statement
@@ -144,7 +145,7 @@ class PooledSession(QueryMethods):
                     await self._report_failed_statement(error, statement.tables.written)
                 self._raise_failure(error, statement.sql, began)
                 raise
-            self._instrumentation.record(statement.sql, began, result)
+            self._instrumentation.record(statement, began, result)
         if not statement.is_read_only:
             self.writes.mark(bool(self.transactions))
             self.writes.add(statement.tables.written)
@@ -181,7 +182,8 @@ class PooledSession(QueryMethods):
         sql = f"INSERT INTO {plan.table}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, plan), sql)
-        self._instrumentation.record(sql, began, result)
+        statement = Statement(sql, (), False, False, fingerprint=f"INSERT INTO {plan.table}, ? rows")
+        self._instrumentation.record(statement, began, result)
         return result
 
     async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
@@ -213,7 +215,7 @@ class PooledSession(QueryMethods):
                     rows = await self.command(lambda driver, raw: anext(chunks, None), sql)
                     if rows is None:
                         break
-                    self._instrumentation.record(sql, began, rows)
+                    self._instrumentation.record(bound.statement, began, rows)
                     for row in rows:
                         yield row
             except GeneratorExit:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from scalekit import StartError
-from scalekit.contracts import Database, Databases
+from scalekit.contracts import Database, Databases, ReplicaState
 from scalekit.telemetry import Telemetry
 from scalekit_replica.config import ReplicaConfig
 from scalekit_replica.lag_monitor import LagLimits, LagMonitor
@@ -27,6 +27,15 @@ class ReplicaSet:
     reads: RoutedReads
     tokens: TokenIssuer
     replicas: Sequence[Replica]
+    metrics: RoutingMetrics
+
+    def states(self) -> list[ReplicaState]:
+        """Return the state of each replica."""
+        return [replica.state() for replica in self.replicas]
+
+    def fallbacks(self) -> dict[str, float]:
+        """Return the number of reads that the primary has served, by reason."""
+        return self.metrics.fallbacks()
 
     def check(self, name: str) -> None:
         """Raise ConnectionError, naming the reason, when the replica *name* serves no reads."""
@@ -54,7 +63,9 @@ async def open_replicas(
         await stack.enter_async_context(LagMonitor(primary, replicas, limits).running())
         codec = TokenCodec(config.secret.get_secret_value() if config.secret else "")
         tokens = TokenIssuer(codec, primary, config.primary_after_write, config.token_ttl, metrics)
-        yield ReplicaSet(RoutedReads(primary, ReplicaRouter(replicas, replay_waiter), metrics), tokens, replicas)
+        yield ReplicaSet(
+            RoutedReads(primary, ReplicaRouter(replicas, replay_waiter), metrics), tokens, replicas, metrics
+        )
 
 
 @asynccontextmanager

@@ -81,6 +81,10 @@ class RoutingMetrics:
         """Count a read that went to the primary."""
         self._fallbacks[reason].inc()
 
+    def fallbacks(self) -> dict[str, float]:
+        """Return the number of reads that went to the primary, by reason."""
+        return {reason.value: series.value for reason, series in self._fallbacks.items()}
+
     def token(self, outcome: str) -> None:
         """Count a token by its *outcome*."""
         self._tokens[outcome].inc()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS
+from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS, REPLICAS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
@@ -42,11 +42,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(READS, replicas.reads)
             context.provide(CONSISTENCY_TOKENS, replicas.tokens)
             context.provide(REPLICA_SET, replicas)
+            context.provide(REPLICAS, replicas)
             yield
 
     if not config.urls:
         return Lifespan(primary_only, provides=(READS,), requires=(DATABASE,))
-    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICA_SET), requires=(DATABASE, DATABASES))
+    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICAS, REPLICA_SET), requires=(DATABASE, DATABASES))
 
 
 @hookimpl

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from scalekit import Unavailable
-from scalekit.contracts import Database
+from scalekit.contracts import Database, ReplicaState
 from scalekit_replica.metrics import ReplicaMetrics
 from scalekit_replica.wal_position import replica_status
 
@@ -73,6 +73,12 @@ class Replica:
     def score(self) -> float:
         """The expected latency of a read, relative to other replicas."""
         return (len(self._reads_in_flight) + 1) * self._latency
+
+    def state(self) -> ReplicaState:
+        """Return the state of the replica."""
+        metrics = self._metrics
+        lag, lag_bytes, reads = metrics.lag_seconds.value, metrics.lag_bytes.value, metrics.reads.value
+        return ReplicaState(self.name, self.exclusion_reason, lag, lag_bytes, reads)
 
     def is_ready(self) -> bool:
         """Return whether the replica serves reads now."""

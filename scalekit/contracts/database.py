@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from scalekit.context import Key
@@ -171,6 +172,32 @@ class TableObserver(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """The state of a replica in this process; *exclusion_reason* is empty while it serves reads.
+
+    *lag* is an upper bound in seconds, infinite while it is unknown. *reads* is the number of reads that it has served.
+    """
+
+    name: str
+    exclusion_reason: str
+    lag: float
+    lag_bytes: float
+    reads: float
+
+
+class Replicas(Protocol):
+    """The replicas of the database, and the reads that they have served."""
+
+    def states(self) -> Sequence[ReplicaState]:
+        """Return the state of each replica."""
+        ...
+
+    def fallbacks(self) -> Mapping[str, float]:
+        """Return the number of reads that the primary has served instead, by reason."""
+        ...
+
+
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The primary database."""
 
@@ -179,6 +206,9 @@ READS: Key[Statements] = Key("reads", plugin="replica")
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
+
+REPLICAS: Key[Replicas] = Key("replicas", plugin="replica")
+"""Provided only with replicas."""
 
 TABLE_OBSERVER: Key[TableObserver] = Key("table observer", plugin="cache")
 """Provided by a plugin that observes tables, before DATABASE is provided."""

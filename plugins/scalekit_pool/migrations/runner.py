@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +27,7 @@ _CREATE = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
 )"""
 _RECORD = f"INSERT INTO {TABLE} (number, name, checksum) VALUES (?, ?, ?)"
 _RECORDED = f"SELECT number, name, checksum FROM {TABLE}"
+_HISTORY = f"SELECT name, applied_at FROM {TABLE} ORDER BY number DESC"
 
 Applied = dict[int, tuple[str, str]]
 
@@ -35,6 +38,15 @@ class ScriptError(Exception):
     def __init__(self, message: str, line: int = 0) -> None:
         super().__init__(message)
         self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationStatus:
+    """The *applied* migrations with their times, newest first; *error* says why the *pending* ones are unknown."""
+
+    applied: Sequence[tuple[str, datetime]]
+    pending: Sequence[str]
+    error: str
 
 
 class MigrationBackend(Protocol):
@@ -85,6 +97,21 @@ async def pending(session: MigrationBackend, directory: str | Path) -> list[str]
     """Return the names of the pending migrations without applying them; raise MigrationError."""
     migrations = read_migrations(directory, session.dialect)
     return [migration.name for migration in await _find_pending(session, migrations)]
+
+
+async def read_status(session: MigrationBackend, directory: str | Path) -> MigrationStatus:
+    """Return which migrations are applied, and which of *directory* are pending, without applying them."""
+    history = await session.fetch_all(_HISTORY) if await session.has_table(TABLE) else []
+    applied = [(name, _utc(applied_at)) for name, applied_at in history]
+    try:
+        return MigrationStatus(applied, await pending(session, directory), "")
+    except MigrationError as error:
+        return MigrationStatus(applied, [], str(error))
+
+
+def _utc(value: Value) -> datetime:
+    """Return *value* of ``applied_at``, which SQLite has as text."""
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 async def _apply_first(session: MigrationBackend, migrations: list[Migration], path: Path) -> list[str]:
