@@ -24,8 +24,10 @@ FIXED = frozenset({"__init__", "__main__", "plugin", "config", "filters", "comma
 """Names of files that every plugin may have, whatever their size."""
 ENTRY_POINTS = frozenset({"scalekit.asgi"})
 """Modules that something outside of the code names."""
-NOUNS = frozenset({"pending", "tracking", "sampling", "shedding", "warning", "framing", "pipelining", "matching"})
-"""Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, message framing."""
+NOUNS = frozenset(
+    {"pending", "tracking", "sampling", "shedding", "warning", "framing", "pipelining", "matching", "timing"}
+)
+"""Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, Server Timing."""
 FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py", "scalekit/testing/__init__.py"})
 """Packages that show modules of their own to plugins."""
 APART = frozenset(

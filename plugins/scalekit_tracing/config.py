@@ -84,6 +84,8 @@ class TracingConfig(Table):
     """Where unhandled exceptions are reported: a Sentry-compatible server."""
     explain: bool = False
     """Respond to operators that send ``ScaleKit-Explain: 1`` with the spans of their request, as a tree."""
+    server_timing: Literal["off", "operators", "trace"] = "off"
+    """Add ``Server-Timing`` to responses: durations and the trace for operators; with ``trace``, the trace for all."""
     opentelemetry_api: bool = True
     """Record the spans of libraries that use ``opentelemetry-api``, unless the application sets a tracer
     provider."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, OperatorAccess, Table, hookimpl
+from scalekit import Check, Context, Filter, Key, Layer, LayeredFilter, Lifespan, OperatorAccess, Table, hookimpl
 from scalekit.contracts import TRACER
 from scalekit.telemetry import Instrument, SpanRedactor, instruments_in
 from scalekit_tracing import metrics
@@ -17,6 +17,7 @@ from scalekit_tracing.explain import ExplainFilter
 from scalekit_tracing.factory import Tracing, create_tracing, redactor_of, verify
 from scalekit_tracing.filters import TracingFilter
 from scalekit_tracing.opentelemetry.registration import register_provider
+from scalekit_tracing.server_timing import ServerTimingFilter
 
 TRACING: Key[Tracing] = Key("tracing", plugin="tracing")
 
@@ -56,16 +57,18 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the filter that records requests, refused ones included, and the one that explains them to operators."""
+    """Return the filter that records requests, refused ones included, and those that show the spans to operators."""
     config = context.config(TracingConfig)
     token = context.server.operator_token
     parents = OperatorAccess(config.sampling.parent_networks, token)
     tracing = TracingFilter(_tracing(context).tracer, parents, client_address=config.client_address)
-    recorded = LayeredFilter(Layer.TRACE, tracing)
-    if not config.explain:
-        return [recorded]
     access = OperatorAccess(context.server.operator_networks, token)
-    return [recorded, LayeredFilter(Layer.TRACE, ExplainFilter(access, SpanRedactor(redactor_of(context))))]
+    filters: list[Filter] = [tracing]
+    if config.server_timing != "off":
+        filters.append(ServerTimingFilter(access, traces_for_all=config.server_timing == "trace"))
+    if config.explain:
+        filters.append(ExplainFilter(access, SpanRedactor(redactor_of(context))))
+    return [LayeredFilter(Layer.TRACE, each) for each in filters]
 
 
 @hookimpl

@@ -34,7 +34,7 @@ class ApiSpan(AbstractSpan):
             int(self.own.span_id, 16),
             is_remote=False,
             trace_flags=TraceFlags(int(context.flags, 16)),
-            trace_state=_trace_state(context.tracestate),
+            trace_state=trace_state(context.tracestate),
         )
 
     def is_recording(self) -> bool:
@@ -112,5 +112,8 @@ def seconds_of(timestamp: int | None) -> float:
 
 
 @lru_cache(128)
-def _trace_state(tracestate: str) -> TraceState:
-    return TraceState.from_header([tracestate])
+def trace_state(tracestate: str) -> TraceState:
+    """Return the members of *tracestate*, which is valid by level 2 of the specification; the API knows level 1."""
+    state = TraceState()
+    state._dict.update(dict(member.split("=", 1) for member in tracestate.split(",") if member))
+    return state

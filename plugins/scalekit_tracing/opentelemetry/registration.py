@@ -23,10 +23,12 @@ def register_provider() -> None:
         logger.info("opentelemetry-api: %s is the tracer provider already", type(current).__name__)
         return
     try:
+        from scalekit_tracing.opentelemetry.api_span import trace_state
         from scalekit_tracing.opentelemetry.provider import SpanTracerProvider
         from scalekit_tracing.opentelemetry.runtime_context import SpanRuntimeContext
 
         previous = context._RUNTIME_CONTEXT
+        trace_state("")
     except (ImportError, AttributeError) as error:  # what is not public may change
         logger.warning("opentelemetry-api %s is not supported: %s", version("opentelemetry-api"), error)
         return

@@ -6,7 +6,7 @@ from types import TracebackType
 
 from opentelemetry.trace import Status, StatusCode
 
-from scalekit.telemetry import Span, SpanType
+from scalekit.telemetry import Span, SpanType, text_of
 from scalekit_tracing.opentelemetry.api_span import ApiSpan, seconds_of
 
 
@@ -54,5 +54,5 @@ class StartedSpan(ApiSpan):
             if self._records_exception:
                 self.record_exception(error)
             if self._sets_status:
-                self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+                self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}"))
         self.end()

@@ -113,6 +113,18 @@ def test_an_exception_is_recorded_and_raised(work: Callable[[BaseException], Non
         assert (event.name, event.attributes["exception.type"]) == ("exception", "KeyError")
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise KeyError
+
+
+def test_an_exception_without_a_text() -> None:
+    with recorded_spans() as spans:
+        with pytest.raises(Unprintable):
+            raising_in_span(Unprintable())
+        assert spans["broken"].error_message == "Unprintable: <Unprintable: KeyError>"
+
+
 def test_an_exception_is_not_recorded_on_request() -> None:
     with recorded_spans() as spans:
         off: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
