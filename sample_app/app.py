@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from sample_app.data import add_item, list_items
 from sample_app.home import home
-from sample_app.live import show_live, stream_items
+from sample_app.live import stream_items
 from sample_app.login import login
 from sample_app.stats import show_stats
 from sample_app.stock import show_stock
@@ -22,7 +22,6 @@ app = Starlette(
         Route("/api/inventory/{id:int}", show_stock, methods=["GET"]),
         Route("/api/stats", show_stats, methods=["GET"]),
         Route("/api/users/active", list_active, methods=["GET"]),
-        Route("/items", show_live),
         Route("/items/live", stream_items),
         Route("/api/users/import", import_users, methods=["POST"]),
     ],

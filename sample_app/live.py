@@ -1,10 +1,10 @@
-"""A live page of new items, whichever worker adds them."""
+"""New items as a stream for the home page, whichever worker adds them."""
 
 from __future__ import annotations
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from scalekit.contracts import BROADCAST
 from scalekit.errors import Unavailable
@@ -13,45 +13,6 @@ from scalekit_broadcast import server_sent_events
 logger = structlog.get_logger("sample_app")
 
 CHANNEL = "items"
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>New items</title>
-<style>body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }</style>
-<h1>New items</h1>
-<p id="state">connecting</p>
-<ul id="items"></ul>
-<script>
-const items = document.getElementById("items"), state = document.getElementById("state");
-function show(text) {
-  const line = document.createElement("li");
-  line.textContent = text;
-  items.prepend(line);
-  while (items.childElementCount > 100) items.lastElementChild.remove();
-}
-function connect() {
-  const source = new EventSource("items/live");
-  source.onopen = () => { state.textContent = "connected"; };
-  source.onmessage = (event) => {
-    const item = JSON.parse(event.data);
-    show(`${item.id}: ${item.name} (${item.value})`);
-  };
-  source.addEventListener("gap", (event) => show(`at least ${event.data} items are missing here`));
-  source.onerror = () => {
-    state.textContent = "connecting";
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000);  // after a response such as 503
-  };
-}
-connect();
-</script>
-</html>
-"""
-
-
-async def show_live(request: Request) -> HTMLResponse:
-    """Return the page."""
-    return HTMLResponse(PAGE)
 
 
 async def stream_items(request: Request) -> Response:
