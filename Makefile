@@ -14,6 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # With job control only the server gets the Ctrl-C of the terminal: it drains, and make ends with its exit status, not as
 # interrupted. Without a terminal the server replaces the shell, and gets the signal that ends make.
 run: $(VENV)/installed
+	@echo "Open http://127.0.0.1:$${PORT:-8000}/ in a browser: a tour, with a link to the console."
 	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'; \
 	else exec $(BIN)/scalekit run sample_app/scalekit.toml; fi
 
