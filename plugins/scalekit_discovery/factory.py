@@ -14,6 +14,7 @@ from scalekit_discovery.connector import new_session
 from scalekit_discovery.consul.client import ConsulClient, consul_ssl, open_consul
 from scalekit_discovery.consul.source import ConsulSource
 from scalekit_discovery.instances import instance_at
+from scalekit_discovery.load_balancer import LoadBalancer
 from scalekit_discovery.service_directory import ServiceDirectory
 from scalekit_discovery.sources import Source, StaticOverrides, StaticSource
 
@@ -28,12 +29,14 @@ class DiscoveryComponents:
 
 
 @asynccontextmanager
-async def open_components(config: DiscoveryConfig, telemetry: Telemetry) -> AsyncGenerator[DiscoveryComponents, None]:
+async def open_components(
+    config: DiscoveryConfig, telemetry: Telemetry, balancer_type: type[LoadBalancer] = LoadBalancer
+) -> AsyncGenerator[DiscoveryComponents, None]:
     """Open the components of *config* while inside; this registers nothing."""
     async with AsyncExitStack() as stack:
         consul = await stack.enter_async_context(open_consul(config)) if config.source == "consul" else None
         session = await stack.enter_async_context(new_session(config))
-        directory = ServiceDirectory(config, _source(config, consul), session, telemetry)
+        directory = ServiceDirectory(config, _source(config, consul), session, telemetry, balancer_type)
         stack.push_async_callback(directory.stop)
         yield DiscoveryComponents(directory, session, consul)
 

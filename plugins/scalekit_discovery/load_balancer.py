@@ -81,6 +81,8 @@ class LoadBalancer:
     One that fails *consecutive_failures* times in a row is ejected for *ejection_time* seconds.
     """
 
+    endpoint_type: type[Endpoint] = Endpoint
+
     def __init__(self, name: str, consecutive_failures: int, ejection_time: float, metrics: ServiceMetrics) -> None:
         self.name = name
         self.endpoints: list[Endpoint] = []
@@ -92,7 +94,7 @@ class LoadBalancer:
     def update(self, instances: Sequence[ServiceInstance]) -> None:
         """Replace the endpoints by those of *instances*; an endpoint whose instance stays keeps its state."""
         current = {endpoint.instance: endpoint for endpoint in self.endpoints}
-        self.endpoints = [current.get(instance) or Endpoint(instance) for instance in instances]
+        self.endpoints = [current.get(instance) or self.endpoint_type(instance) for instance in instances]
         self._any_ejected = any(endpoint.ejected for endpoint in self.endpoints)
 
     def choose(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:
@@ -131,9 +133,14 @@ class LoadBalancer:
             endpoint.record_latency(seconds, now)
         else:
             endpoint.reset_latency(seconds, now)
-            endpoint.ejected = endpoint.probing = False
-            self._any_ejected = any(each.ejected for each in self.endpoints)
+            self.end_ejection(endpoint)
             logger.info("instance %s of %r responds again, ejection ended", endpoint.instance.id, self.name)
+
+    def end_ejection(self, endpoint: Endpoint) -> None:
+        """Let calls choose *endpoint* again; it has no failures then."""
+        endpoint.failures = 0
+        endpoint.ejected = endpoint.probing = False
+        self._any_ejected = any(each.ejected for each in self.endpoints)
 
     def on_failure(self, endpoint: Endpoint, seconds: float, now: float) -> None:
         """Record a failure after *seconds*; the last of consecutive ones ejects *endpoint*."""

@@ -10,11 +10,14 @@ import click
 
 from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import SERVICES
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_discovery import metrics
 from scalekit_discovery.commands import commands
 from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.factory import verify_source
+from scalekit_discovery.pages import DiscoveryPage
+from scalekit_discovery.recorded_calls import RecordingLoadBalancer
 from scalekit_discovery.service import DiscoveryService
 
 SERVICE: Key[DiscoveryService] = Key("discovery service", plugin="discovery")
@@ -49,6 +52,14 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics that this configuration records."""
     unused = [] if context.config(DiscoveryConfig).service else [metrics.REGISTERED]
     return [each for each in instruments_in(metrics) if each not in unused]
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of services, and begin to record calls by instance."""
+    service = context.get(SERVICE)
+    service.balancer_type = RecordingLoadBalancer
+    return [DiscoveryPage(service, context.config(DiscoveryConfig)).page()]
 
 
 @hookimpl

@@ -23,12 +23,18 @@ class RetryBudget:
         """Add the share of one call."""
         self._balance += self._ratio
 
+    def balance(self, now: float) -> float:
+        """Return how many retries the budget allows at *now*."""
+        if not self._ratio:
+            return 0.0
+        refilled = self._balance + (now - self._updated) * MIN_RETRIES_PER_SECOND
+        return min(refilled, MIN_RETRIES_PER_SECOND * BALANCE_SECONDS)
+
     def withdraw(self, now: float) -> bool:
         """Withdraw one retry; return whether the budget allowed it."""
         if not self._ratio:
             return False
-        self._balance += (now - self._updated) * MIN_RETRIES_PER_SECOND
-        self._balance = min(self._balance, MIN_RETRIES_PER_SECOND * BALANCE_SECONDS)
+        self._balance = self.balance(now)
         self._updated = now
         if self._balance < 1.0:
             return False

@@ -11,6 +11,7 @@ from scalekit_discovery.config import DiscoveryConfig
 from scalekit_discovery.consul.registrar import ConsulRegistrar
 from scalekit_discovery.consul.registration import build_registration
 from scalekit_discovery.factory import DiscoveryComponents, open_components
+from scalekit_discovery.load_balancer import LoadBalancer
 from scalekit_discovery.metrics import REGISTERED
 from scalekit_discovery.service_directory import ServiceDirectory
 
@@ -20,51 +21,53 @@ class DiscoveryService:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._directory: ServiceDirectory | None = None
-        self._registrar: ConsulRegistrar | None = None
+        self.balancer_type: type[LoadBalancer] = LoadBalancer
+        """The load balancer of each service; set before the start."""
+        self.directory: ServiceDirectory | None = None
+        self.registrar: ConsulRegistrar | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[ServiceDirectory, None]:
         """Watch services while inside; on leaving deregister this instance."""
         telemetry = self._context.get(TELEMETRY)
         config = self._context.config(DiscoveryConfig)
-        async with open_components(config, telemetry) as components:
-            self._directory = components.directory
-            self._registrar = self._new_registrar(config, components)
+        async with open_components(config, telemetry, self.balancer_type) as components:
+            self.directory = components.directory
+            self.registrar = self._new_registrar(config, components)
             with telemetry.on_collect(lambda: self._collect(telemetry)):
                 try:
                     yield components.directory
                 finally:
-                    if self._registrar is not None:
-                        await self._registrar.stop()
-                    self._directory = self._registrar = None
+                    if self.registrar is not None:
+                        await self.registrar.stop()
+                    self.directory = self.registrar = None
 
     async def start(self) -> None:
         """Register this instance, now that the process serves."""
-        if self._registrar is not None:
-            self._registrar.start()
+        if self.registrar is not None:
+            self.registrar.start()
 
     async def drain(self) -> None:
         """Put this instance into maintenance, unless other workers continue to serve it."""
-        if self._registrar is None:
+        if self.registrar is None:
             return
         if self._context.get(SERVER_INFO).retiring:
-            await self._registrar.hand_over()
+            await self.registrar.hand_over()
         else:
-            await self._registrar.drain()
+            await self.registrar.drain()
 
     async def check_source(self) -> None:
         """Raise ConnectionError with the cause when the source is unavailable."""
-        if self._directory is None:
+        if self.directory is None:
             return
-        if errors := self._directory.source_errors():
+        if errors := self.directory.source_errors():
             raise ConnectionError("; ".join(errors))
-        await self._directory.source.check()
+        await self.directory.source.check()
 
     async def check_registration(self) -> None:
         """Raise ConnectionError with the cause when this instance is not registered."""
-        if self._registrar is not None and self._registrar.last_error:
-            raise ConnectionError(self._registrar.last_error)
+        if self.registrar is not None and self.registrar.last_error:
+            raise ConnectionError(self.registrar.last_error)
 
     def _new_registrar(self, config: DiscoveryConfig, components: DiscoveryComponents) -> ConsulRegistrar | None:
         if components.consul is None or not config.service or not self._context.has(SERVER_INFO):
@@ -75,5 +78,5 @@ class DiscoveryService:
     def _collect(self, telemetry: Telemetry) -> None:
         if not self._context.config(DiscoveryConfig).service:
             return
-        registrar = self._registrar
+        registrar = self.registrar
         telemetry.series(REGISTERED).set(bool(registrar and registrar.registered))

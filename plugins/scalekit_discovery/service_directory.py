@@ -28,16 +28,23 @@ class ServiceDirectory:
     """The services that *source* knows; each is watched from its first use."""
 
     def __init__(
-        self, config: DiscoveryConfig, source: Source, session: aiohttp.ClientSession, telemetry: Telemetry
+        self,
+        config: DiscoveryConfig,
+        source: Source,
+        session: aiohttp.ClientSession,
+        telemetry: Telemetry,
+        balancer_type: type[LoadBalancer] = LoadBalancer,
     ) -> None:
         self.own = config.service
         self.source = source
         self._config = config
         self._session = session
         self._telemetry = telemetry
+        self._balancer_type = balancer_type
         self._cache = InstanceCache(config.cache_dir)
         self._clients: dict[str, UpstreamClient] = {}
-        self._upstreams: dict[str, Upstream] = {}
+        self.upstreams: dict[str, Upstream] = {}
+        """The services that have been used, by name."""
 
     def client(self, name: str) -> UpstreamClient:
         """Return the client of the service *name*; raise ValueError for more than MAX_SERVICES names."""
@@ -58,27 +65,27 @@ class ServiceDirectory:
 
     def source_errors(self) -> list[str]:
         """Return the current errors of the source."""
-        watchers = (upstream.watcher for upstream in self._upstreams.values())
+        watchers = (upstream.watcher for upstream in self.upstreams.values())
         return sorted({watcher.last_error for watcher in watchers if watcher.last_error})
 
     async def stop(self) -> None:
         """Stop watching all services."""
-        await asyncio.gather(*(upstream.watcher.stop() for upstream in self._upstreams.values()))
+        await asyncio.gather(*(upstream.watcher.stop() for upstream in self.upstreams.values()))
 
     def _upstream(self, name: str) -> Upstream:
-        upstream = self._upstreams.get(name)
+        upstream = self.upstreams.get(name)
         if upstream is None:
-            if len(self._upstreams) >= MAX_SERVICES:
+            if len(self.upstreams) >= MAX_SERVICES:
                 raise ValueError(
                     f"{name!r} would be service number {MAX_SERVICES + 1}; take names from code, not from requests"
                 )
-            upstream = self._upstreams[name] = self._new_upstream(name)
+            upstream = self.upstreams[name] = self._new_upstream(name)
         return upstream
 
     def _new_upstream(self, name: str) -> Upstream:
         config = self._config
         metrics = ServiceMetrics(self._telemetry, name)
-        balancer = LoadBalancer(name, config.consecutive_failures, config.ejection_time, metrics)
+        balancer = self._balancer_type(name, config.consecutive_failures, config.ejection_time, metrics)
         return Upstream(
             name=name,
             session=self._session,

@@ -33,7 +33,7 @@ class ConsulRegistrar:
         self.registered = False
         self._consul = consul
         self._session = session
-        self._registration = registration
+        self.registration = registration
         self._lock = WorkerLock(registration.id)
         self._changing = asyncio.Lock()
         self._draining = False
@@ -60,9 +60,9 @@ class ConsulRegistrar:
         if self._lock.acquired:
             try:
                 async with self._changing:
-                    await self._consul.deregister(self._registration.id)
+                    await self._consul.deregister(self.registration.id)
             except SourceError as error:
-                logger.warning("instance %s could not be deregistered: %s", self._registration.id, error)
+                logger.warning("instance %s could not be deregistered: %s", self.registration.id, error)
         self.registered = False
         self._lock.release()
 
@@ -81,7 +81,7 @@ class ConsulRegistrar:
             await asyncio.sleep(POLL_INTERVAL)
         await self._run_step(self._register)
         while not self._draining:
-            interval = min(VERIFY_INTERVAL, (self._registration.ttl or VERIFY_INTERVAL) / 3)
+            interval = min(VERIFY_INTERVAL, (self.registration.ttl or VERIFY_INTERVAL) / 3)
             await asyncio.sleep(interval if self.registered else POLL_INTERVAL)
             await self._run_step(self._verify)
 
@@ -103,33 +103,33 @@ class ConsulRegistrar:
             self._record_error("")
 
     async def _register(self) -> None:
-        await self._consul.register(self._registration.definition)
-        await self._consul.set_maintenance(self._registration.id, enable=False)
-        logger.info("registered as %s", self._registration.id)
+        await self._consul.register(self.registration.definition)
+        await self._consul.set_maintenance(self.registration.id, enable=False)
+        logger.info("registered as %s", self.registration.id)
         self.registered = True
 
     async def _verify(self) -> None:
-        if not self.registered or not await self._consul.is_registered(self._registration.id):
+        if not self.registered or not await self._consul.is_registered(self.registration.id):
             if await self._is_ready():
                 await self._register()
-        elif self._registration.ttl is not None:
+        elif self.registration.ttl is not None:
             try:
-                await self._consul.update_check(self._registration.check_id, passing=await self._is_ready())
+                await self._consul.update_check(self.registration.check_id, passing=await self._is_ready())
             except UnknownConsulService:
                 self.registered = False
 
     async def _enter_maintenance(self) -> None:
         async with self._changing:
             try:
-                await self._consul.set_maintenance(self._registration.id, enable=True, reason="draining")
+                await self._consul.set_maintenance(self.registration.id, enable=True, reason="draining")
             except UnknownConsulService:
                 pass
             except SourceError as error:
-                logger.warning("instance %s could not enter maintenance mode: %s", self._registration.id, error)
+                logger.warning("instance %s could not enter maintenance mode: %s", self.registration.id, error)
 
     async def _is_ready(self) -> bool:
         """Return whether the readiness URL responds with 200, as Consul's check will see it."""
-        registration = self._registration
+        registration = self.registration
         try:
             async with self._session.get(
                 registration.readiness_url,
