@@ -96,20 +96,50 @@ def test_retry_after_is_read(sent: str, seconds: float) -> None:
     assert retry_after(sent) == seconds
 
 
-def test_the_next_request_waits_as_long_as_the_collector_asks() -> None:
-    class Busy:
-        what = "spans"
-        target = "http://collector/v1/traces"
+class BusySink:
+    """A sink whose collector asks to be called again after so many seconds, 0 for no wish."""
 
-        def send(self, batch: Sequence[KeptTrace]) -> int:
-            raise CollectorUnavailable("busy", 40.0)
+    what = "spans"
+    target = "http://collector/v1/traces"
 
-        def close(self) -> None:
-            pass
+    def __init__(self, retry_after: float) -> None:
+        self._retry_after = retry_after
 
-    exporter = Exporter(Busy(), TracingMetrics(Telemetry(10)), 1.0, 1000)
+    def send(self, batch: Sequence[KeptTrace]) -> int:
+        raise CollectorUnavailable("busy", self._retry_after)
+
+    def close(self) -> None:
+        pass
+
+
+def delays(retry_after: float, number: int) -> list[float]:
+    """Return the delays after the first *number* failures, without waiting."""
+    exporter = Exporter(BusySink(retry_after), TracingMetrics(Telemetry(10)), 1.0, 1000)
     exporter.add(trace("a"))
-    assert 32.0 <= exporter._export_batch(0.0) <= 48.0, "40 s with jitter"
+    found = [0.0]
+    for _ in range(number):
+        found.append(exporter._export_batch(found[-1]))
+    return found[1:]
+
+
+def test_the_next_request_waits_as_long_as_the_collector_asks() -> None:
+    assert all(32.0 <= delay <= 48.0 for delay in delays(40.0, 3)), "40 s with jitter"
+
+
+def test_delays_are_doubled_up_to_a_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "JITTER", 0.0)
+    assert delays(0.0, 7) == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+def test_requests_are_compressed(compression: str) -> None:
+    with span_receiver() as receiver:
+        options = {"endpoint": receiver.url, "compression": compression}
+        sink = OtlpSink(endpoint_of(TracingConfig.model_validate(options), {}), ServiceResource({}, "1"), Redactor())
+        assert sink.send([trace("a")]) == 0
+        sink.close()
+    assert receiver.requests[0].headers.get("content-encoding", "none") == compression
+    assert [span["name"] for span in receiver.spans()] == ["a"]
 
 
 def test_a_refused_request_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:

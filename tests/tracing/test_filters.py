@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from scalekit import TRACE_CONTEXT, create_app
-from scalekit.telemetry import span
+from scalekit.telemetry import SpanKind, SpanType, record_span, span
 from scalekit.testing import request, running
 from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver
 
@@ -169,6 +170,28 @@ async def test_a_server_error_is_kept_and_a_success_is_not() -> None:
     assert attributes(root)["error.type"] == "503"
     assert await exported("/unavailable", ratio=0.0, errors=False) == []
     assert await exported("/items/7", ratio=0.0) == []
+
+
+async def test_names_and_attributes_are_made_for_kept_traces_only() -> None:
+    made: list[str] = []
+
+    def name_of(name: str) -> str:
+        made.append(name)
+        return name
+
+    kind = SpanType(SpanKind.INTERNAL, name_of, lambda name: {"made": name_of(name)})
+
+    async def record(request: Request) -> Response:
+        record_span(kind, perf_counter(), (request.url.path,))
+        return PlainTextResponse("", 500 if request.url.path == "/kept" else 200)
+
+    with span_receiver() as receiver:
+        app = create_app(settings(receiver, ratio=0.0), app=Starlette(routes=[Route("/{path}", record)]))
+        async with running(app) as state:
+            for path in ("/dropped", "/kept"):
+                await request(app, path, state=state)
+        assert receiver.named("/kept")
+    assert set(made) == {"/kept"}
 
 
 async def test_a_slow_request_is_kept() -> None:

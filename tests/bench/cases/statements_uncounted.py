@@ -25,6 +25,7 @@ STATEMENTS = TIMES * len(QUERIES)
 
 async def items(request: Request) -> PlainTextResponse:
     database = DATABASE(request)
+    name = ""
     for _ in range(TIMES):
         for query in QUERIES:
             name = await database.fetch_val(query, {"id": 1})

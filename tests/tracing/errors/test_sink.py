@@ -187,9 +187,14 @@ async def test_equal_exceptions_are_reported_once() -> None:
 
 async def test_a_repeated_exception_tells_how_many_were_suppressed() -> None:
     with envelope_server() as server:
-        await send(["/items/1"] * 3, server, repeat_interval="0s")
-    assert len(server.events) == 3
+        app = create_app(tables(server, repeat_interval="50ms"), app=APP)
+        async with running(app) as state, asyncio.timeout(60):
+            while len(server.events) < 2:
+                with pytest.raises(LookupError):
+                    await request(app, "/items/1", state=state)
+                await asyncio.sleep(0.01)
     assert "extra" not in server.events[0]
+    assert server.events[1]["extra"]["suppressed"] >= 1
 
 
 async def test_the_exceptions_of_a_group_are_reported() -> None:
