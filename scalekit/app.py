@@ -22,6 +22,7 @@ from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
 from scalekit.host import ChainLink, Host
 from scalekit.host_pages.health import health_page
+from scalekit.host_pages.log_level import log_level_page
 from scalekit.http.app_routes import warn_of_hidden_routes
 from scalekit.http.exception_handlers import add_exception_handlers
 from scalekit.http.proxy_warning import ProxyWarning
@@ -152,6 +153,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     if context.has(CONSOLE_PAGES):
         context.get(CONSOLE_PAGES).add(health_page(monitor), "host")
+        context.get(CONSOLE_PAGES).add(log_level_page(context.get(OVERRIDES)), "host")
     routes = _routes_by_owner(settings, target, context)
     state: dict[str, object] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)

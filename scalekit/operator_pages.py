@@ -46,7 +46,7 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
     return [
         _page(INDEX, admits, index, console_page="index"),
         _page(MEMORY, admits, _memory, console_page="memory"),
-        _page(LOG_LEVEL, admits, log_level, methods=("GET", "POST")),
+        _page(LOG_LEVEL, admits, log_level, methods=("GET", "POST"), console_page="log-level"),
     ]
 
 
@@ -72,7 +72,7 @@ def _page(
     """Return the route of a JSON page; a browser gets *console_page* instead, where the console has it."""
 
     async def page(request: Request) -> Response:
-        if console_page and _shows_console(request, console_page):
+        if console_page and request.method == "GET" and _shows_console(request, console_page):
             return await CONSOLE(request).respond(request, console_page)
         if not admits(request.scope):
             return ProblemResponse(

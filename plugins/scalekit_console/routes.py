@@ -14,7 +14,7 @@ from scalekit_console.layout import INDEX
 from scalekit_console.mcp import McpServer
 
 PREFIX = "/-/"
-HOST_PAGES = (INDEX, "memory")
+HOST_PAGES = (INDEX, "memory", "log-level")
 """Pages whose paths have routes of the host, which has served JSON there before and lets the console show them."""
 
 Handler = Callable[[Request], Awaitable[Response]]

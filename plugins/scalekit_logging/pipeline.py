@@ -14,6 +14,7 @@ from scalekit_logging.background_writer import BackgroundWriter, LineCounter
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.console_formatter import LineFormat, format_coloured, format_json, format_plain
 from scalekit_logging.json_formatter import JsonFormatter
+from scalekit_logging.latest_lines import LatestLines
 from scalekit_logging.levels import DEBUG, ERROR, INFO, LevelThresholds
 from scalekit_logging.rotating_file import RotatingFile
 from scalekit_logging.sinks import MonitoredSink
@@ -40,6 +41,7 @@ class LogPipeline:
             else None
         )
         self.draining = False
+        self.latest_lines: LatestLines | None = None
         self.write: Callable[[bytes], None] = _discard
         self.write_access: Callable[[AccessRecord], None] = _discard
         self._writer: BackgroundWriter | None = None
@@ -122,6 +124,8 @@ class LogPipeline:
             for name, errors_only in (("combined.log", False), ("error.log", True)):
                 file = RotatingFile(config.directory, name, config.max_size, config.backup_count)
                 sinks.append(MonitoredSink(file, self.formatter, errors_only))
+        if self.latest_lines is not None:
+            sinks.append(MonitoredSink(self.latest_lines, self.formatter))
         return sinks
 
 

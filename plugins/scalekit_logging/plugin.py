@@ -9,12 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from scalekit import WORKER, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import LOG_LEVEL_OVERRIDES
+from scalekit.contracts import LATEST_LOG_LINES, LOG_LEVEL_OVERRIDES
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_logging import metrics
 from scalekit_logging.config import LoggingConfig
 from scalekit_logging.filters import AccessLogFilter
+from scalekit_logging.latest_lines import LatestLines
 from scalekit_logging.metrics import LoggingMetrics
+from scalekit_logging.pages import logs_page
 from scalekit_logging.pipeline import LogPipeline, verify_directory
 from scalekit_logging.setup import PipelineLevels, install, remove
 
@@ -55,6 +58,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the log."""
     return instruments_in(metrics)
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the latest lines, which are kept from now on."""
+    lines = _pipeline(context).latest_lines = LatestLines()
+    context.provide(LATEST_LOG_LINES, lines)
+    return [logs_page(lines)]
 
 
 @hookimpl

@@ -28,6 +28,7 @@ from scalekit.contracts.database import (
 )
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
+from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
@@ -47,6 +48,7 @@ __all__ = [
     "CSRF_RISKS",
     "DATABASE",
     "DATABASES",
+    "LATEST_LOG_LINES",
     "LIMITS",
     "LOG_LEVEL_OVERRIDES",
     "QUEUE",
@@ -70,9 +72,11 @@ __all__ = [
     "Databases",
     "Instance",
     "IssuedTokens",
+    "LatestLogLines",
     "Limits",
     "LogLevelOverrides",
     "LogLevels",
+    "LogLine",
     "Message",
     "PublishFailed",
     "Queue",

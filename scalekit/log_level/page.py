@@ -22,6 +22,7 @@ PATH = "/-/log-level"
 MAX_BODY = 4096
 """Bytes of a request body."""
 MAX_OVERRIDES = 100
+TOO_MANY = f"there are {MAX_OVERRIDES} overrides; reset one of them"
 MAX_DURATION = Duration("24h")
 DEFAULT_DURATION = "10m"
 LOGGER = re.compile(r"[!-~]{1,200}")
@@ -49,8 +50,8 @@ async def _change(request: Request, overrides: ProcessOverrides) -> None:
         change = parse_change(await _read(request))
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-    if change.override and len({*overrides.active, change.logger}) > MAX_OVERRIDES:
-        raise HTTPException(409, f"there are {MAX_OVERRIDES} overrides; reset one of them")
+    if not has_room(overrides, change):
+        raise HTTPException(409, TOO_MANY)
     if change.override:
         _log_change(request, change)  # before a level that hides it
     try:
@@ -81,14 +82,23 @@ def parse_change(body: bytes) -> Change:
         fields = None
     if not isinstance(fields, dict) or not fields.keys() <= {"level", "logger", "for"}:
         raise ValueError('expected a JSON object such as {"level": "debug", "logger": "shop", "for": "10m"}')
-    level, name = fields.get("level"), fields.get("logger")
-    if level != "reset" and level not in LEVELS:
+    return create_change(fields.get("level"), fields.get("logger"), fields.get("for", DEFAULT_DURATION))
+
+
+def create_change(level: object, name: object, duration: object) -> Change:
+    """Return the change of *level*, for the logger *name* and for *duration*; raises ValueError with the remedy."""
+    if not isinstance(level, str) or level not in ("reset", *LEVELS):
         raise ValueError(f"level: expected {', '.join(LEVELS)} or reset, got {level!r}")
     if name is not None and not (isinstance(name, str) and LOGGER.fullmatch(name)):
         raise ValueError(f"logger: expected a name such as shop.orders, got {name!r}")
     if level == "reset":
         return Change(name, None)
-    return Change(name or "", Override(level, monotonic() + _parse_duration(fields.get("for", DEFAULT_DURATION))))
+    return Change(name or "", Override(level, monotonic() + _parse_duration(duration)))
+
+
+def has_room(overrides: ProcessOverrides, change: Change) -> bool:
+    """Return whether *change* leaves at most MAX_OVERRIDES."""
+    return change.override is None or len({*overrides.active, change.logger}) <= MAX_OVERRIDES
 
 
 def _parse_duration(text: object) -> float:

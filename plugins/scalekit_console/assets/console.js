@@ -24,6 +24,10 @@ if (live && live.dataset.events && window.EventSource) {
   };
 
   button.addEventListener("click", () => (source ? stop() : start()));
+  // A new rendering would discard what the operator types or unfolds.
+  live.addEventListener("focusin", (event) => {
+    if (source && event.target.closest("form, details")) stop();
+  });
   document.querySelector("h1").append(" ", button);
   start();
 }

@@ -40,6 +40,7 @@ version = "1.2.3"
 commit = "0123abc"
 [plugins.cache]
 per_worker = true
+[plugins.logging]
 [plugins.hostile]
 """
 HOSTILE = '''

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+from typing import Any
+from urllib.request import Request, urlopen
 
 from tests.processes import wait_for
 from tests.workers import Supervised, serving_pids, stop, wait_for_new_workers, workers_of
@@ -29,6 +31,37 @@ async def app(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 """
+
+CONSOLE = """
+[server]
+workers = 4
+drain_delay = "100ms"
+operator_networks = ["127.0.0.1"]
+[plugins.console]
+[plugins.logging]
+"""
+
+
+def test_a_page_has_the_lines_of_all_workers_in_order_and_sets_the_level_in_all() -> None:
+    with Supervised(CONSOLE, {"service": HANGS}) as service:
+        serving_pids(service, 4)
+
+        def rows(query: str = "") -> list[list[Any]]:
+            found: list[list[Any]] = json.loads(service.get(f"/-/logs.json{query}"))["blocks"][-1]["rows"]
+            return found
+
+        wait_for("lines of all workers", lambda: {row[1] for row in rows("?logger=scalekit.access")} == set("1234"))
+        times = [row[0] for row in rows()]
+        assert times == sorted(times, reverse=True)
+        change = Request(
+            f"{service.url}/-/log-level/set", b'{"level": "error"}', {"content-type": "application/json"}, method="POST"
+        )
+        assert urlopen(change).status == 200
+        urlopen(Request(service.url, headers={"x-request-id": "after"})).read()
+        assert json.loads(service.get("/-/log-level"))["overrides"].keys() == {""}
+        assert rows("?text=scalekit/log-level/set") == []
+        assert rows("?id=after") == []
+        assert stop(service) == 0
 
 
 def test_each_line_has_its_worker_and_the_stacks_of_a_hung_worker_are_a_line() -> None:
