@@ -16,6 +16,7 @@ from scalekit.chain_links import entry_links, layer_links, public_routes
 from scalekit.config.document import Source
 from scalekit.context import Context
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES
+from scalekit.contracts.overrides import OVERRIDES
 from scalekit.errors import ConfigError, PluginError, StartError
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
@@ -36,9 +37,10 @@ from scalekit.http.router import (
 from scalekit.http.static_files.routes import static_routes
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle, Step
 from scalekit.lifespan import Lifespan, series_budget
-from scalekit.log_level.overrides import OVERRIDES, ProcessOverrides
+from scalekit.log_level.overrides import GROUP, LEVEL_OVERRIDES, LevelOverrides
 from scalekit.message_hub import WORKER_HUB, WorkerHub
 from scalekit.operator_pages import operator_pages
+from scalekit.overrides import PROCESS_OVERRIDES, ProcessOverrides
 from scalekit.pages.registry import CONSOLE_PAGES, PageRegistry
 from scalekit.plugins import missing_package
 from scalekit.runner.memory import metrics as memory_metrics
@@ -101,8 +103,11 @@ def prepare(settings: Settings) -> Prepared:
     context.provide(WORKER_QUERIES, worker_queries)
     context.provide(WORKER_HUB, WorkerHub())
     overrides = ProcessOverrides()
+    context.provide(PROCESS_OVERRIDES, overrides)
     context.provide(OVERRIDES, overrides)
-    context.provide(LOG_LEVEL_OVERRIDES, overrides)
+    levels = LevelOverrides(overrides.group(GROUP))
+    context.provide(LEVEL_OVERRIDES, levels)
+    context.provide(LOG_LEVEL_OVERRIDES, levels)
     if any(item.shows_pages for item in lifespans.values()):
         context.provide(CONSOLE_PAGES, _plugin_pages(settings, context, worker_queries))
     context.started = Lifecycle(steps, context).running

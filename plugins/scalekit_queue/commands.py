@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ import click
 import orjson
 
 from scalekit.contracts import validate_message_name
+from scalekit_queue.admin import open_admin
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import FAILURE_HEADERS, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
 from scalekit_queue.transport import QueueAdmin, QueueDepth
@@ -33,26 +33,6 @@ def commands(config: QueueConfig) -> list[click.Command]:
         return asyncio.run(once())
 
     return [_list(run), _peek(run), _dead(run), _replay(run), _purge(run)]
-
-
-@asynccontextmanager
-async def open_admin(config: QueueConfig) -> AsyncGenerator[QueueAdmin, None]:
-    """Connect to the queue of *config* while inside."""
-    if config.url.scheme == "sqlite":
-        from scalekit_queue.sqlite.admin import SqliteAdmin
-        from scalekit_queue.sqlite.store import MessageStore
-
-        store = MessageStore(config.file, config.synchronous)
-        store.open()
-        try:
-            yield SqliteAdmin(store)
-        finally:
-            store.close()
-        return
-    from scalekit_queue.amqp.admin import open_amqp_admin
-
-    async with open_amqp_admin(config) as admin:
-        yield admin
 
 
 Run = Callable[[Callable[[QueueAdmin], Awaitable[Any]]], Any]
@@ -132,11 +112,14 @@ def _replay(run: Run) -> click.Command:
 def _purge(run: Run) -> click.Command:
     @click.command("purge")
     @name_argument
+    @click.argument("ids", nargs=-1)
     @click.option("--dead", is_flag=True, help="Delete the dead letters instead of the ready messages.")
     @click.confirmation_option(prompt="Deleted messages cannot be restored. Continue?")
-    def command(name: str, dead: bool) -> None:
-        """Delete the messages named NAME that are not in flight, or the dead letters."""
-        count = run(lambda admin: admin.purge(name, dead))
+    def command(name: str, ids: tuple[str, ...], dead: bool) -> None:
+        """Delete the messages named NAME that are not in flight, or the dead letters; with IDS only those."""
+        if ids and not dead:
+            raise click.UsageError("IDS select dead letters; add --dead")
+        count = run(lambda admin: admin.purge(name, dead, ids))
         click.echo(f"deleted {count} {'dead letters' if dead else 'messages'} of {name}")
 
     return command

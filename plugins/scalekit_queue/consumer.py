@@ -35,22 +35,38 @@ class ConsumerRunner:
     ) -> None:
         self.consumer = consumer
         self._dispatcher = dispatcher
-        self._metrics = metrics
+        self.metrics = metrics
         self._redact = redact
         self._prefetched: deque[PendingDelivery] = deque()
         self._tasks = BackgroundTaskGroup()
         self._draining = False
+        self.paused = False
+        """While it is set, no handler starts."""
+
+    @property
+    def running(self) -> int:
+        """The number of messages that the handler is processing."""
+        return len(self._tasks)
 
     def on_delivery(self, delivery: PendingDelivery) -> None:
         """Queue *delivery*, and start its handler as soon as concurrency allows."""
         self._prefetched.append(delivery)
         self._start_next()
 
+    def resume(self) -> None:
+        """Start handlers again after a pause."""
+        self.paused = False
+        self._start_next()
+
+    async def requeue_prefetched(self) -> None:
+        """Return the deliveries that have not started to the queue."""
+        while self._prefetched:
+            await self._settle(self._prefetched.popleft().requeue, ConsumeOutcome.REQUEUED)
+
     async def drain(self, timeout: float) -> None:
         """Requeue deliveries that have not started; wait *timeout* seconds for the others, then cancel and requeue."""
         self._draining = True
-        while self._prefetched:
-            await self._settle(self._prefetched.popleft().requeue, ConsumeOutcome.REQUEUED)
+        await self.requeue_prefetched()
         await self._tasks.wait(timeout)
         if self._tasks:
             logger.warning(
@@ -59,7 +75,8 @@ class ConsumerRunner:
             await self._tasks.cancel()
 
     def _start_next(self, ended: object = None) -> None:
-        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining:
+        stopped = self._draining or self.paused
+        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not stopped:
             delivery = self._prefetched.popleft()
             if not delivery.redelivered:
                 self._tasks.start(self._handle(delivery)).add_done_callback(self._start_next)
@@ -67,8 +84,8 @@ class ConsumerRunner:
     async def _handle(self, delivery: PendingDelivery) -> None:
         started = perf_counter()
         if delivery.envelope.published:
-            self._metrics.age.observe(max(0.0, time() - delivery.envelope.published))
-        self._metrics.in_flight.inc()
+            self.metrics.age.observe(max(0.0, time() - delivery.envelope.published))
+        self.metrics.in_flight.inc()
         try:
             is_new = await self._dispatcher.dispatch(delivery.envelope)
         except asyncio.CancelledError:
@@ -79,8 +96,8 @@ class ConsumerRunner:
         else:
             await self._settle(delivery.ack, ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE)
         finally:
-            self._metrics.in_flight.dec()
-            self._metrics.duration.observe(perf_counter() - started)
+            self.metrics.in_flight.dec()
+            self.metrics.duration.observe(perf_counter() - started)
 
     async def _retry_or_dead_letter(self, delivery: PendingDelivery, error: Exception) -> None:
         envelope = delivery.envelope
@@ -91,11 +108,11 @@ class ConsumerRunner:
         if envelope.attempt <= len(delays) and reason != "undecodable":
             delay = delays[envelope.attempt - 1]
             self._log_failure(logging.WARNING, delivery, error, f"next attempt in {delay:g}s")
-            self._metrics.retried(reason)
+            self.metrics.retried(reason)
             await self._settle(lambda: delivery.retry(delay, first), ConsumeOutcome.RETRIED)
             return
         self._log_failure(logging.ERROR, delivery, error, "moved to the dead letters")
-        self._metrics.dead_lettered(reason)
+        self.metrics.dead_lettered(reason)
         headers = {**first, LAST_FAILED: failed, REASON: self._describe(error), STACK: self._stack(error)}
         await self._settle(lambda: delivery.dead_letter(headers), ConsumeOutcome.DEAD_LETTERED)
 
@@ -107,7 +124,7 @@ class ConsumerRunner:
             level = logging.DEBUG if isinstance(error, SettlementFailed) else logging.WARNING
             logger.log(level, "message %r could not be settled as %s: %s", self.consumer.name, outcome.value, error)
             outcome = ConsumeOutcome.UNSETTLED
-        self._metrics.consumed(outcome)
+        self.metrics.consumed(outcome)
 
     def _log_failure(self, level: int, delivery: PendingDelivery, error: Exception, consequence: str) -> None:
         envelope = delivery.envelope

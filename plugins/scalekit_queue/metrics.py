@@ -67,7 +67,10 @@ OUTBOX_LAG = Gauge(
 )
 OUTBOX_RELAYED = Counter("scalekit_queue_outbox_relayed", "Messages published from the outbox.")
 RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to RabbitMQ that failed or were lost.", ("connection",))
-CONSUMER_METRICS = (CONSUMED, IN_FLIGHT, AGE_SECONDS, HANDLER_SECONDS, RETRIES, DEAD_LETTERED)
+PAUSED = Gauge(
+    "scalekit_queue_paused", "1 while an operator has paused the consumer.", ("name",), multiprocess_mode="max"
+)
+CONSUMER_METRICS = (CONSUMED, IN_FLIGHT, PAUSED, AGE_SECONDS, HANDLER_SECONDS, RETRIES, DEAD_LETTERED)
 """Metrics that only a process with consumers records."""
 
 
@@ -101,6 +104,7 @@ class ConsumerMetrics:
         self._name = name
         self._outcomes = {outcome: telemetry.series(CONSUMED, name, outcome.value) for outcome in ConsumeOutcome}
         self.in_flight = telemetry.series(IN_FLIGHT, name)
+        self.paused = telemetry.series(PAUSED, name)
         self.age = telemetry.series(AGE_SECONDS, name)
         self.duration = telemetry.series(HANDLER_SECONDS, name)
 

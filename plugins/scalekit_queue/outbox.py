@@ -41,6 +41,9 @@ UPDATE scalekit_queue_outbox SET claimed = :until WHERE number IN (
 RELEASE_CLAIM = "UPDATE scalekit_queue_outbox SET claimed = 0 WHERE claimed = :until"
 DELETE = "DELETE FROM scalekit_queue_outbox WHERE number = :number"
 POSTPONE = "UPDATE scalekit_queue_outbox SET due = :due, claimed = 0 WHERE number = :number"
+MAX_COUNTED = 10_000
+"""Messages in the outbox that are counted."""
+COUNT = f"SELECT count(*) FROM (SELECT 1 FROM scalekit_queue_outbox LIMIT {MAX_COUNTED + 1}) AS counted"
 OLDEST = "SELECT published FROM scalekit_queue_outbox ORDER BY number LIMIT 1"
 
 PUBLISH_TIMEOUT = 5.0
@@ -95,6 +98,10 @@ class Outbox:
         """Return the age of the oldest message in seconds, or 0 when the outbox is empty."""
         oldest = await self._database.fetch_val(OLDEST)
         return 0.0 if oldest is None else max(0.0, time() - oldest)
+
+    async def depth(self) -> int:
+        """Return the number of messages, at most MAX_COUNTED + 1."""
+        return int(await self._database.fetch_val(COUNT) or 0)
 
     async def _relay_claimed(self) -> int:
         now = time()

@@ -10,13 +10,14 @@ import click
 
 from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
+from scalekit_queue.activity import ACTIVITY
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.service import QueueService, open_queue_service, verify_config
-
-SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
+from scalekit_queue.pages import queues_page
+from scalekit_queue.service import SERVICE, open_queue_service, verify_config
 
 
 @hookimpl
@@ -41,7 +42,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         verify_config(config, context, DATABASE in provided)
 
     async def start() -> None:
-        await context.get(SERVICE).start()
+        service = context.get(SERVICE)
+        await service.start()
+        if context.has(ACTIVITY):
+            service.run_in_background(context.get(ACTIVITY).sample_periodically())
 
     async def stop_consuming() -> None:
         await context.get(SERVICE).stop_consuming()
@@ -73,6 +77,12 @@ def scalekit_health(context: Context) -> Sequence[Check]:
             raise RuntimeError(error)
 
     return [Check("queue", check, critical=context.server.role == "worker")]
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the queues."""
+    return [queues_page(context, context.config(QueueConfig))]
 
 
 @hookimpl

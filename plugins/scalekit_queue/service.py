@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
-from scalekit import Context, StartError
-from scalekit.contracts import DATABASE, Consumer, Database, PublishFailed
+from scalekit import Context, Key, StartError
+from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner
@@ -17,6 +18,7 @@ from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
 from scalekit_queue.outbox import Outbox, run_relay
+from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
 from scalekit_queue.schema import QueueSchema
@@ -26,7 +28,7 @@ from scalekit_queue.transport import Transport
 
 
 class QueueService:
-    """The running queue: *publisher* publishes, *runners* consume, the background tasks relay and clean up."""
+    """The running queue: *publisher* publishes, runners in *pauses* consume, background tasks relay and clean up."""
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class QueueService:
         publisher: MessagePublisher,
         metrics: PublishMetrics,
         *,
-        runners: Sequence[ConsumerRunner],
+        pauses: ConsumerPauses,
         outbox: Outbox | None,
         inboxes: Sequence[Inbox],
     ) -> None:
@@ -43,10 +45,19 @@ class QueueService:
         self._config = config
         self._transport = transport
         self._metrics = metrics
-        self._runners = runners
-        self._outbox = outbox
+        self.pauses = pauses
+        self.outbox = outbox
         self._inboxes = inboxes
         self._background = BackgroundTaskGroup()
+
+    def run_in_background(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run *work* until the queue closes."""
+        self._background.start(work)
+
+    @property
+    def system(self) -> str:
+        """The name of the transport, such as ``rabbitmq``."""
+        return self._transport.system
 
     @property
     def last_error(self) -> str:
@@ -55,9 +66,10 @@ class QueueService:
 
     async def start(self) -> None:
         """Start consuming, the outbox relay and the inbox clean-up."""
+        await self.pauses.apply()
         self._transport.start_consuming()
-        if self._outbox is not None:
-            self._background.start(run_relay(self._outbox, self._config.outbox_interval, self._metrics))
+        if self.outbox is not None:
+            self._background.start(run_relay(self.outbox, self._config.outbox_interval, self._metrics))
         if self._inboxes:
             self._background.start(run_cleanup(self._inboxes))
 
@@ -73,11 +85,15 @@ class QueueService:
                 yield
             finally:
                 await self._transport.stop_consuming()
+                await self.pauses.stop()
                 draining = BackgroundTaskGroup()
-                for runner in self._runners:
+                for runner in self.pauses.runners:
                     draining.start(runner.drain(self._config.drain_timeout))
                 await draining.wait(self._config.drain_timeout + 2.0)
                 await self._background.cancel()
+
+
+SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
 
 
 @asynccontextmanager
@@ -99,12 +115,14 @@ async def open_queue_service(config: QueueConfig, context: Context) -> AsyncGene
     if database is not None and schema is not None:
         send = partial(_relay, context, transport)
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
+    pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
     publisher = MessagePublisher(transport, outbox, config.max_body, metrics, context)
     service = QueueService(
-        config, transport, publisher, metrics, runners=runners, outbox=outbox, inboxes=list(inboxes.values())
+        config, transport, publisher, metrics, pauses=pauses, outbox=outbox, inboxes=list(inboxes.values())
     )
-    async with service.open():
-        yield service
+    with pauses.applied():
+        async with service.open():
+            yield service
 
 
 def new_transport(config: QueueConfig, metrics: PublishMetrics) -> Transport:

@@ -71,6 +71,14 @@ class Transport(Protocol):
         """Start to deliver messages to the subscribers."""
         ...
 
+    async def pause(self, name: str) -> None:
+        """Stop delivering messages named *name*: returns when no more arrive; those delivered can be settled."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Deliver messages named *name* again."""
+        ...
+
     async def stop_consuming(self) -> None:
         """Stop delivering messages; those already delivered can still be settled."""
         ...
@@ -85,6 +93,8 @@ class QueueDepth:
     delayed: int | None
     in_flight: int | None
     dead: int
+    oldest: float | None = None
+    """When the oldest ready message was published, in seconds since the epoch."""
 
 
 class QueueAdmin(Protocol):
@@ -98,14 +108,21 @@ class QueueAdmin(Protocol):
         """Count the messages named *name*."""
         ...
 
-    async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
-        """Return the first *limit* ready messages, or dead letters, without removing them."""
+    async def peek(self, name: str, dead: bool, limit: int, max_body: int | None = None) -> list[Envelope]:
+        """Return the first *limit* ready messages, or dead letters, without removing them.
+
+        With *max_body*, bodies are cut to that number of bytes.
+        """
+        ...
+
+    async def find_dead_letter(self, name: str, identifier: str) -> Envelope | None:
+        """Return a dead letter with the id *identifier*, or None when there is none among the first ones."""
         ...
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
         """Return dead letters to the queue, those with *ids* or the first *limit*; return their number."""
         ...
 
-    async def purge(self, name: str, dead: bool) -> int:
-        """Delete the ready messages, or the dead letters; return their number."""
+    async def purge(self, name: str, dead: bool, ids: Sequence[str] = ()) -> int:
+        """Delete the ready messages, or the dead letters, those with *ids* if there are any; return their number."""
         ...

@@ -29,6 +29,7 @@ from scalekit.contracts.database import (
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
 from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
+from scalekit.contracts.overrides import OVERRIDES, Override, OverrideChange, OverrideGroup, Overrides
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
@@ -51,6 +52,7 @@ __all__ = [
     "LATEST_LOG_LINES",
     "LIMITS",
     "LOG_LEVEL_OVERRIDES",
+    "OVERRIDES",
     "QUEUE",
     "READS",
     "REPLICAS",
@@ -78,6 +80,10 @@ __all__ = [
     "LogLevels",
     "LogLine",
     "Message",
+    "Override",
+    "OverrideChange",
+    "OverrideGroup",
+    "Overrides",
     "PublishFailed",
     "Queue",
     "ReplicaState",

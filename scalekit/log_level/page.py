@@ -14,7 +14,8 @@ from starlette.requests import Request
 
 from scalekit.config.types import Duration
 from scalekit.contracts.log_levels import LogLevels
-from scalekit.log_level.overrides import LEVELS, OVERRIDES, Change, Override, ProcessOverrides
+from scalekit.contracts.overrides import Override, OverrideChange, OverrideGroup
+from scalekit.log_level.overrides import LEVEL_OVERRIDES, LEVELS
 
 logger = logging.getLogger("scalekit")
 
@@ -33,16 +34,16 @@ async def log_level(request: Request) -> bytes:
 
     Raises HTTPException when the request is malformed or no plugin has levels.
     """
-    overrides = OVERRIDES(request)
-    levels = overrides.levels
+    overrides = LEVEL_OVERRIDES(request)
+    levels, group = overrides.levels, overrides.group
     if levels is None:
         raise HTTPException(404, "no plugin controls the levels of the log; add the table [plugins.logging]")
     if request.method == "POST":
-        await _change(request, overrides)
-    return _describe(levels, overrides)
+        await _change(request, group)
+    return _describe(levels, group)
 
 
-async def _change(request: Request, overrides: ProcessOverrides) -> None:
+async def _change(request: Request, group: OverrideGroup) -> None:
     # Pages of other sites can send forms from an operator's browser, but not JSON.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "expected Content-Type: application/json")
@@ -50,12 +51,12 @@ async def _change(request: Request, overrides: ProcessOverrides) -> None:
         change = parse_change(await _read(request))
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
-    if not has_room(overrides, change):
+    if not has_room(group, change):
         raise HTTPException(409, TOO_MANY)
     if change.override:
         _log_change(request, change)  # before a level that hides it
     try:
-        await overrides.change(change)
+        await group.change(change)
     except TimeoutError:
         raise HTTPException(503, "the supervisor does not respond; try again") from None
     if not change.override:
@@ -71,7 +72,7 @@ async def _read(request: Request) -> bytes:
     return body
 
 
-def parse_change(body: bytes) -> Change:
+def parse_change(body: bytes) -> OverrideChange:
     """Return the change in *body*, JSON with ``level``, ``logger`` and ``for``; raises ValueError with the remedy.
 
     ``level`` is ``reset`` to remove the override of ``logger``, or without it all.
@@ -92,13 +93,13 @@ def create_change(level: object, name: object, duration: object) -> Change:
     if name is not None and not (isinstance(name, str) and LOGGER.fullmatch(name)):
         raise ValueError(f"logger: expected a name such as shop.orders, got {name!r}")
     if level == "reset":
-        return Change(name, None)
-    return Change(name or "", Override(level, monotonic() + _parse_duration(duration)))
+        return OverrideChange(name, None)
+    return OverrideChange(name or "", Override(level, monotonic() + _parse_duration(duration)))
 
 
-def has_room(overrides: ProcessOverrides, change: Change) -> bool:
+def has_room(group: OverrideGroup, change: OverrideChange) -> bool:
     """Return whether *change* leaves at most MAX_OVERRIDES."""
-    return change.override is None or len({*overrides.active, change.logger}) <= MAX_OVERRIDES
+    return change.override is None or len({*group.active, change.name}) <= MAX_OVERRIDES
 
 
 def _parse_duration(text: object) -> float:
@@ -111,27 +112,27 @@ def _parse_duration(text: object) -> float:
     return duration
 
 
-def _log_change(request: Request, change: Change) -> None:
+def _log_change(request: Request, change: OverrideChange) -> None:
     """Log who changed what, at a level that the configuration does not hide."""
     client = request.client.host if request.client else "a local socket"
     action = "reset"
     if change.override:
         seconds = max(1, ceil(change.override.end - monotonic()))  # a short one may have ended
-        action = f"set to {change.override.level} for {Duration(f'{seconds}s')}"
+        action = f"set to {change.override.value} for {Duration(f'{seconds}s')}"
     logger.log(
         max(logging.WARNING, logger.getEffectiveLevel()),
         "log level of %s %s by %s (%.100r)",
-        change.logger or "all loggers",
+        change.name or "all loggers",
         action,
         client,
         request.headers.get("user-agent", ""),
     )
 
 
-def _describe(levels: LogLevels, overrides: ProcessOverrides) -> bytes:
+def _describe(levels: LogLevels, group: OverrideGroup) -> bytes:
     now = monotonic()
     active = {
-        name: {"level": each.level, "remaining_seconds": round(each.end - now, 1)}
-        for name, each in overrides.active.items()
+        name: {"level": each.value, "remaining_seconds": round(each.end - now, 1)}
+        for name, each in group.active.items()
     }
     return orjson.dumps({"levels": dict(levels.configured), "overrides": active}, option=orjson.OPT_INDENT_2)

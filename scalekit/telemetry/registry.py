@@ -53,6 +53,10 @@ class Telemetry:
         found: S | None = known.get(values)
         return self._add(instrument, known, values) if found is None else found
 
+    def recorded(self, instrument: Instrument[S]) -> Mapping[LabelValues, S]:
+        """Return the series of *instrument* in this process by label values."""
+        return self._series.get(instrument.name, {})
+
     @contextmanager
     def on_collect(self, callback: Sample) -> Generator[None, None, None]:
         """Call *callback* before each snapshot, for example to set gauges, until the block exits."""

@@ -15,8 +15,8 @@ import pytest
 import structlog
 
 from scalekit import ConfigError, create_app
-from scalekit.contracts import LOG_LEVEL_OVERRIDES
-from scalekit.log_level.overrides import Change, Override, ProcessOverrides
+from scalekit.contracts import LOG_LEVEL_OVERRIDES, Override, OverrideChange
+from scalekit.log_level.overrides import LevelOverrides
 from scalekit.testing import request, running
 from scalekit.testing.conformance import bare_application
 from tests.logging.log_capture import Line, logging_app, logging_host, read
@@ -276,14 +276,14 @@ async def test_an_override_changes_loggers_of_both_libraries_and_its_end_restore
 
     async with logging_app(bare_application, tmp_path, levels={"noisy": "warning"}) as (host, _):
         overrides = host.context.get(LOG_LEVEL_OVERRIDES)
-        assert isinstance(overrides, ProcessOverrides)
+        assert isinstance(overrides, LevelOverrides)
         end = monotonic() + 3600
         log_all("0")
-        await overrides.change(Change("", Override("debug", end)))
+        await overrides.group.change(OverrideChange("", Override("debug", end)))
         log_all("1")
-        await overrides.change(Change("noisy.part", Override("debug", end)))
+        await overrides.group.change(OverrideChange("noisy.part", Override("debug", end)))
         log_all("2")
-        await overrides.change(Change(None, None))
+        await overrides.group.change(OverrideChange(None, None))
         log_all("3")
     found = [event for event in events(tmp_path / "combined.log") if event.startswith(("std", "structlog"))]
     shop = [f"{library} {event} shop" for event in "12" for library in ("std", "structlog")]
@@ -294,10 +294,10 @@ async def test_an_override_changes_loggers_of_both_libraries_and_its_end_restore
 async def test_an_override_decides_which_requests_have_an_access_line(tmp_path: Path) -> None:
     async with logging_app(bare_application, tmp_path, level="error") as (host, state):
         overrides = host.context.get(LOG_LEVEL_OVERRIDES)
-        assert isinstance(overrides, ProcessOverrides)
+        assert isinstance(overrides, LevelOverrides)
         await request(host, "/0", state=state)
-        await overrides.change(Change("scalekit.access", Override("info", monotonic() + 3600)))
+        await overrides.group.change(OverrideChange("scalekit.access", Override("info", monotonic() + 3600)))
         await request(host, "/1", state=state)
-        await overrides.change(Change(None, None))
+        await overrides.group.change(OverrideChange(None, None))
         await request(host, "/2", state=state)
     assert [line["path"] for line in read(tmp_path / "combined.log") if line["event"] == "request"] == ["/1"]

@@ -15,7 +15,7 @@ from scalekit.contracts.consumers import Consumers, Message
 from scalekit.host import Host
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
-from scalekit_queue.commands import open_admin
+from scalekit_queue.admin import open_admin
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.transport import QueueAdmin
 

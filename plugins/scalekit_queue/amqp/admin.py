@@ -1,4 +1,4 @@
-"""Count, show, replay and purge messages at RabbitMQ, for the commands."""
+"""Count, show, replay and purge messages at RabbitMQ, for the commands and the console."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.transport import QueueDepth
 
 RPC_TIMEOUT = 10.0
+MAX_SEARCHED = 1000
+"""Dead letters that are searched for an id."""
 
 
 @asynccontextmanager
@@ -56,19 +58,29 @@ class AmqpAdmin:
         ready = await self._count(self._topology.ready_queue(name))
         return QueueDepth(name, ready, None, None, await self._count(self._topology.dead_letter_queue(name)))
 
-    async def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
+    async def peek(self, name: str, dead: bool, limit: int, max_body: int | None = None) -> list[Envelope]:
         """Return the first messages named *name*; they stay in the queue, marked as redelivered."""
+        found = []
         async with self._channel() as channel:  # closing it requeues unacknowledged messages
-            return [envelope for _, envelope in await self._get(channel, name, dead, limit)]
+            async for _, envelope in self._messages(channel, name, dead, limit):
+                envelope.body = envelope.body[:max_body]
+                found.append(envelope)
+        return found
+
+    async def find_dead_letter(self, name: str, identifier: str) -> Envelope | None:
+        """Return the first dead letter with the id *identifier* among the first MAX_SEARCHED."""
+        async with self._channel() as channel:
+            async for _, envelope in self._messages(channel, name, True, MAX_SEARCHED):
+                if envelope.id == identifier:
+                    return envelope
+        return None
 
     async def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
         """Publish dead letters to the queue of ready messages, and acknowledge each after its confirm."""
         queue = self._topology.ready_queue(name)
+        replayed = 0
         async with self._channel() as channel:
-            count = await self._count(self._topology.dead_letter_queue(name)) if ids else limit
-            letters = await self._get(channel, name, True, count)
-            selected = [(tag, envelope) for tag, envelope in letters if not ids or envelope.id in ids]
-            for tag, envelope in selected:
+            async for tag, envelope in self._dead_letters(channel, name, ids, limit):
                 replay = envelope.as_replay()
                 await channel.basic_publish(
                     replay.body,
@@ -78,15 +90,35 @@ class AmqpAdmin:
                     timeout=RPC_TIMEOUT,
                 )
                 await channel.basic_ack(tag)
-        return len(selected)
+                replayed += 1
+        return replayed
 
-    async def purge(self, name: str, dead: bool) -> int:
-        """Delete the messages named *name* that are not in flight."""
+    async def purge(self, name: str, dead: bool, ids: Sequence[str] = ()) -> int:
+        """Delete the messages named *name* that are not in flight, or the dead letters with *ids*."""
+        if ids:
+            return await self._delete(name, ids)
         try:
             async with self._channel() as channel:
                 return int((await channel.queue_purge(self._queue(name, dead), timeout=RPC_TIMEOUT)).message_count or 0)
         except ChannelNotFoundEntity:
             return 0
+
+    async def _delete(self, name: str, ids: Sequence[str]) -> int:
+        deleted = 0
+        async with self._channel() as channel:
+            async for tag, _ in self._dead_letters(channel, name, ids, 0):
+                await channel.basic_ack(tag)
+                deleted += 1
+        return deleted
+
+    async def _dead_letters(
+        self, channel: Any, name: str, ids: Sequence[str], limit: int
+    ) -> AsyncGenerator[tuple[int, Envelope], None]:
+        """Yield the dead letters with *ids*, or without them the first *limit*; the others are requeued."""
+        count = await self._count(self._topology.dead_letter_queue(name)) if ids else limit
+        async for tag, envelope in self._messages(channel, name, True, count):
+            if not ids or envelope.id in ids:
+                yield tag, envelope
 
     def _queue(self, name: str, dead: bool) -> str:
         return self._topology.dead_letter_queue(name) if dead else self._topology.ready_queue(name)
@@ -108,18 +140,18 @@ class AmqpAdmin:
         except ChannelNotFoundEntity:
             return 0
 
-    async def _get(self, channel: Any, name: str, dead: bool, limit: int) -> list[tuple[int, Envelope]]:
-        found: list[tuple[int, Envelope]] = []
-        while len(found) < limit:
+    async def _messages(
+        self, channel: Any, name: str, dead: bool, limit: int
+    ) -> AsyncGenerator[tuple[int, Envelope], None]:
+        """Yield the first *limit* messages with their delivery tags, one in memory at a time."""
+        for _ in range(limit):
             try:
                 message = await channel.basic_get(self._queue(name, dead), timeout=RPC_TIMEOUT)
             except ChannelNotFoundEntity:
-                break
+                return
             if not isinstance(message.delivery, aiormq.spec.Basic.GetOk):
-                break
-            envelope = _with_broker_reason(envelope_of(name, message))
-            found.append((int(message.delivery.delivery_tag or 0), envelope))
-        return found
+                return
+            yield int(message.delivery.delivery_tag or 0), _with_broker_reason(envelope_of(name, message))
 
 
 def _with_broker_reason(envelope: Envelope) -> Envelope:

@@ -74,12 +74,19 @@ class AmqpSubscription:
         self.unacked = 0
         self.channel: ConsumerChannel | None = None
         self.consumer_tag = ""
+        """Names the consumer at the broker; empty while there is none."""
+        self.paused = False
+        self.updating = asyncio.Lock()
         self._delivered_before = -1
         self._stalled_checks = 0
 
     def attach(self, channel: ConsumerChannel) -> None:
         """Continue on a new channel without unacknowledged deliveries."""
-        self.channel, self.unacked, self._delivered_before, self._stalled_checks = channel, 0, -1, 0
+        self.channel, self.unacked, self.consumer_tag = channel, 0, ""
+
+    def start(self, consumer_tag: str) -> None:
+        """Expect deliveries to the consumer *consumer_tag*."""
+        self.consumer_tag, self._delivered_before, self._stalled_checks = consumer_tag, -1, 0
 
     def check_progress(self, ready: int) -> None:
         """Raise ConnectionLost when *ready* messages exist but no delivery arrived between several checks."""
@@ -108,7 +115,8 @@ class AmqpConsumer:
         self._metrics = metrics
         self.subscriptions: list[AmqpSubscription] = []
         self._stopped = False
-        self._cancelled_by_broker = asyncio.Event()
+        self._failure = ""
+        self._failed = asyncio.Event()
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery*."""
@@ -118,20 +126,29 @@ class AmqpConsumer:
         """Cancel the consumers; channels stay open, so that delivered messages can be settled."""
         self._stopped = True
         for subscription in self.subscriptions:
-            channel = subscription.channel
-            if channel is not None and not channel.closed:
-                try:
-                    await channel.raw.basic_cancel(subscription.consumer_tag, timeout=RPC_TIMEOUT)
-                except Exception as error:
-                    logger.debug("consumer of %s could not be cancelled: %s", subscription.name, error)
+            try:
+                await self._update(subscription)
+            except Exception as error:
+                logger.debug("consumer of %s could not be cancelled: %s", subscription.name, error)
+
+    async def set_paused(self, name: str, paused: bool) -> None:
+        """Cancel the consumer of *name*, or consume again; when the broker does not reply, replace the connection."""
+        for subscription in self.subscriptions:
+            if subscription.name != name:
+                continue
+            subscription.paused = paused
+            try:
+                await self._update(subscription)
+            except Exception as error:
+                self._fail(f"the consumer of {name!r} could not be {'cancelled' if paused else 'started'}: {error}")
 
     async def _serve(self, connection: AbstractConnection) -> None:
-        self._cancelled_by_broker.clear()
+        self._failed.clear()
         for subscription in self.subscriptions:
             await self._consume(connection, subscription)
         self.connection.mark_connected()
         closing = [each.channel.raw.closing for each in self.subscriptions if each.channel is not None]
-        await wait_first(self._monitor(connection), self._wait_cancelled(), connection.closing, *closing)
+        await wait_first(self._monitor(connection), self._wait_failed(), connection.closing, *closing)
 
     def _on_connection_lost(self, error: Exception | None) -> None:
         self._metrics.reconnects["consumer"].inc()
@@ -144,32 +161,51 @@ class AmqpConsumer:
         raw.on_consumer_cancel_callbacks.add(self._on_cancel)
         channel = ConsumerChannel(raw)
         subscription.attach(channel)
-        if self._stopped:
-            return
+        await self._update(subscription)
 
+    async def _update(self, subscription: AmqpSubscription) -> None:
+        """Let the broker have a consumer for *subscription*, unless it is paused or stopped."""
+        async with subscription.updating:
+            channel = subscription.channel
+            if channel is None or channel.closed:
+                return
+            wanted = not (self._stopped or subscription.paused)
+            if wanted and not subscription.consumer_tag:
+                await self._start(subscription, channel)
+            elif not wanted and subscription.consumer_tag:
+                consumer_tag, subscription.consumer_tag = subscription.consumer_tag, ""
+                await channel.raw.basic_cancel(consumer_tag, timeout=RPC_TIMEOUT)
+
+    async def _start(self, subscription: AmqpSubscription, channel: ConsumerChannel) -> None:
         async def deliver(message: DeliveredMessage) -> None:
             subscription.delivered += 1
             subscription.unacked += 1
             subscription.on_delivery(AmqpDelivery(subscription, channel, message, self._republish))
 
-        reply = await raw.basic_consume(subscription.queue, deliver, timeout=RPC_TIMEOUT)
-        subscription.consumer_tag = str(reply.consumer_tag)
+        reply = await channel.raw.basic_consume(subscription.queue, deliver, timeout=RPC_TIMEOUT)
+        subscription.start(str(reply.consumer_tag))
 
     async def _on_cancel(self, frame: object) -> None:
-        self._cancelled_by_broker.set()
+        self._fail("the broker cancelled a consumer: its queue was deleted or moved")
 
-    async def _wait_cancelled(self) -> None:
-        await self._cancelled_by_broker.wait()
-        raise ConnectionLost("the broker cancelled a consumer: its queue was deleted or moved")
+    def _fail(self, failure: str) -> None:
+        """Replace the connection because of *failure*."""
+        self._failure = failure
+        self._failed.set()
+
+    async def _wait_failed(self) -> None:
+        await self._failed.wait()
+        raise ConnectionLost(self._failure)
 
     async def _monitor(self, connection: AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=False, timeout=RPC_TIMEOUT)
         while True:
             await asyncio.sleep(self._check_interval)
-            if self._stopped:
-                continue
             for subscription in self.subscriptions:
+                consumer_tag = subscription.consumer_tag
                 reply = await channel.queue_declare(subscription.queue, passive=True, timeout=RPC_TIMEOUT)
+                if not consumer_tag or subscription.consumer_tag != consumer_tag:
+                    continue  # paused or stopped now or during the check
                 if not reply.consumer_count:
                     raise ConnectionLost(f"the broker counts no consumer of {subscription.name!r}")
                 subscription.check_progress(reply.message_count or 0)

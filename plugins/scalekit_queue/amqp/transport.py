@@ -75,6 +75,14 @@ class AmqpTransport:
         if self._consumer.subscriptions:
             self._consuming.start(self._consumer.connection.run())
 
+    async def pause(self, name: str) -> None:
+        """Cancel the consumer of *name* at the broker."""
+        await self._consumer.set_paused(name, True)
+
+    async def resume(self, name: str) -> None:
+        """Consume messages named *name* again."""
+        await self._consumer.set_paused(name, False)
+
     async def stop_consuming(self) -> None:
         """Cancel the consumers at the broker; messages already delivered can still be settled."""
         await self._consumer.cancel()

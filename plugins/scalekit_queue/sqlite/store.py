@@ -20,6 +20,8 @@ from scalekit_queue.transport import QueueDepth
 
 MAX_DELIVERIES = 20
 """Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
+MAX_BLOB = 2**31 - 1
+"""Bytes that a value of SQLite can have."""
 BUSY_TIMEOUT = 5.0
 """Seconds that a transaction waits for the transactions of other processes."""
 
@@ -54,13 +56,18 @@ EXTEND_VISIBILITY = "UPDATE messages SET due = ? WHERE owner = ?"
 COUNT = """
 SELECT count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due <= :now),
   count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due > :now),
-  count(*) FILTER (WHERE dead = 0 AND owner IS NOT NULL), count(*) FILTER (WHERE dead = 1)
+  count(*) FILTER (WHERE dead = 0 AND owner IS NOT NULL), count(*) FILTER (WHERE dead = 1),
+  min(published) FILTER (WHERE dead = 0 AND owner IS NULL AND due <= :now)
 FROM messages WHERE name = :name
 """
 PEEK = """
-SELECT number, id, published, headers, body FROM messages
-WHERE name = ? AND dead = ? AND owner IS NULL ORDER BY due, number LIMIT ?
+SELECT number, id, published, headers, substr(body, 1, :max_body) FROM messages
+WHERE name = :name AND dead = :dead AND owner IS NULL ORDER BY due, number LIMIT :limit
 """
+FIND_DEAD_LETTER = """
+SELECT id, published, headers, body FROM messages WHERE name = ? AND dead = 1 AND id = ? ORDER BY due, number LIMIT 1
+"""
+PURGE = "DELETE FROM messages WHERE name = ? AND dead = ? AND owner IS NULL"
 REPLAY = "UPDATE messages SET dead = 0, due = 0, deliveries = 0, headers = ? WHERE number = ?"
 
 
@@ -174,22 +181,35 @@ class MessageStore:
         """Return the names of all messages in the file."""
         return [name for (name,) in self.raw.execute("SELECT DISTINCT name FROM messages ORDER BY name")]
 
-    def peek(self, name: str, dead: bool, limit: int) -> list[Envelope]:
-        """Return the first messages named *name* that are not in flight."""
-        return [_envelope(name, *content) for _, *content in self.raw.execute(PEEK, (name, dead, limit))]
+    def peek(self, name: str, dead: bool, limit: int, max_body: int = MAX_BLOB) -> list[Envelope]:
+        """Return the first messages named *name* that are not in flight, with the first *max_body* bytes of bodies."""
+        values = {"name": name, "dead": dead, "limit": limit, "max_body": max_body}
+        return [_envelope(name, *content) for _, *content in self.raw.execute(PEEK, values)]
+
+    def find_dead_letter(self, name: str, identifier: str) -> Envelope | None:
+        """Return the oldest dead letter named *name* with the id *identifier*."""
+        row = self.raw.execute(FIND_DEAD_LETTER, (name, identifier)).fetchone()
+        return None if row is None else _envelope(name, *row)
 
     def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
         """Make dead letters due now at attempt 1; return their number."""
-        letters = self.raw.execute(PEEK, (name, True, -1 if ids else limit)).fetchall()
+        values = {"name": name, "dead": True, "limit": -1 if ids else limit, "max_body": 0}
+        letters = self.raw.execute(PEEK, values)
         selected = [row for row in letters if not ids or row[1] in ids]
         for number, *content in selected:
             self.raw.execute(REPLAY, (orjson.dumps(_envelope(name, *content).as_replay().headers), number))
         return len(selected)
 
-    def purge(self, name: str, dead: bool) -> int:
-        """Delete the messages named *name* that are not in flight; return their number."""
-        sql = "DELETE FROM messages WHERE name = ? AND dead = ? AND owner IS NULL"
-        return self.raw.execute(sql, (name, dead)).rowcount
+    def purge(self, name: str, dead: bool, ids: Sequence[str] = ()) -> int:
+        """Delete the messages named *name* that are not in flight, or those with *ids*; return their number."""
+        if not ids:
+            return self.raw.execute(PURGE, (name, dead)).rowcount
+        return sum(self.raw.execute(f"{PURGE} AND id = ?", (name, dead, each)).rowcount for each in ids)
+
+    def interrupt(self) -> None:
+        """End a statement that another thread executes, which raises sqlite3.OperationalError there."""
+        if self._connection is not None:
+            self._connection.interrupt()
 
 
 def _row(envelope: Envelope, now: float) -> tuple[Any, ...]:

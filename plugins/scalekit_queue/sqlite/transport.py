@@ -80,6 +80,18 @@ class SqliteTransport:
         for subscription in self._subscriptions:
             self._consuming.start(subscription.poll(self._poll_interval, self._visibility_timeout))
 
+    async def pause(self, name: str) -> None:
+        """Stop polling for messages named *name*; return when none is being received."""
+        for subscription in self._subscriptions:
+            if subscription.name == name:
+                await subscription.pause()
+
+    async def resume(self, name: str) -> None:
+        """Poll for messages named *name* again."""
+        for subscription in self._subscriptions:
+            if subscription.name == name:
+                subscription.resume()
+
     async def stop_consuming(self) -> None:
         """Stop polling; messages already delivered can still be settled."""
         await self._consuming.cancel()
@@ -100,7 +112,9 @@ class SqliteSubscription:
         self.in_flight = 0
         self._writer = writer
         self._owner = owner
-        self._name = name
+        self.name = name
+        self._paused = False
+        self._receiving = asyncio.Lock()
         self._prefetch = prefetch
         self._on_delivery = on_delivery
         self._wake = asyncio.Event()
@@ -120,14 +134,29 @@ class SqliteSubscription:
             self._wake.clear()
             free = self._prefetch - self.in_flight
             enough = free * 2 >= self._prefetch
-            if not enough or await self._receive(free, visibility_timeout) < free:
+            if not enough or await self._receive_unless_paused(free, visibility_timeout) < free:
                 await self._sleep(interval)
 
+    async def pause(self) -> None:
+        """Receive no more messages; return when none is being received."""
+        self._paused = True
+        async with self._receiving:
+            pass
+
+    def resume(self) -> None:
+        """Receive messages again."""
+        self._paused = False
+        self.wake()
+
+    async def _receive_unless_paused(self, limit: int, visibility_timeout: float) -> int:
+        async with self._receiving:
+            return 0 if self._paused else await self._receive(limit, visibility_timeout)
+
     async def _receive(self, limit: int, visibility_timeout: float) -> int:
-        due = await self._writer.run(self.store.next_due, self._name)
+        due = await self._writer.run(self.store.next_due, self.name)
         if due is None or due > time():
             return 0
-        operation = self._writer.submit(self.store.receive, self._name, self._owner, limit, visibility_timeout)
+        operation = self._writer.submit(self.store.receive, self.name, self._owner, limit, visibility_timeout)
         try:
             received: list[tuple[DeliveryTag, Envelope]] = await asyncio.shield(operation.future)
         except asyncio.CancelledError:

@@ -24,13 +24,13 @@ class MessageKind(Enum):
     TOTAL_REQUEST = b"w"
     QUERY_ALL = b"k"
     QUERY_RESULT = b"y"
-    LOG_LEVEL_CHANGE = b"c"
+    OVERRIDE_CHANGE = b"c"
     METRICS_REQUEST = b"q"
     TOTAL = b"t"
     LOG = b"l"
     QUERY = b"i"
     QUERY_ALL_RESULT = b"s"
-    LOG_LEVELS = b"v"
+    OVERRIDES = b"v"
     RETIRE = b"e"
 
 

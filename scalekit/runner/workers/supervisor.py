@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 from scalekit.config.tables import Server
-from scalekit.log_level.overrides import OverrideRegistry
+from scalekit.overrides import OverrideRegistry
 from scalekit.runner.memory.usage import available_memory, memory_in_use
 from scalekit.runner.server.unix_listener import remove_files
 from scalekit.runner.service_manager import ServiceManager
@@ -117,7 +117,7 @@ class Supervisor:
 
     async def _spawn(self, slot: str, generation: int) -> WorkerProcess:
         worker = await spawn((slot, generation), self._launcher.launch, self._on_message)
-        worker.send_log_levels(self._overrides.current())
+        worker.send_overrides(self._overrides.current())
         return worker
 
     def any_worker(self) -> WorkerProcess | None:
@@ -196,10 +196,10 @@ class Supervisor:
             self._begin(self._query_all(worker, message.content))
         elif message.kind is MessageKind.QUERY_RESULT:
             self._queries.receive(message.content)
-        elif message.kind is MessageKind.LOG_LEVEL_CHANGE:
+        elif message.kind is MessageKind.OVERRIDE_CHANGE:
             overrides = self._overrides.change(message.content)
             for each in self._workers():
-                each.send_log_levels(overrides)
+                each.send_overrides(overrides)
 
     async def _query_all(self, worker: WorkerProcess, query: bytes) -> None:
         query_id, query = query[: QUERY_ID.size], query[QUERY_ID.size :]

@@ -8,8 +8,8 @@ import socket
 import uvicorn
 
 from scalekit.host import Host
-from scalekit.log_level.overrides import OVERRIDES
 from scalekit.message_hub import WORKER_HUB
+from scalekit.overrides import PROCESS_OVERRIDES
 from scalekit.runner.server.graceful_shutdown import GracefulServer
 from scalekit.runner.server.server_process import run, server_config
 from scalekit.runner.workers.worker_args import WorkerArgs
@@ -26,7 +26,7 @@ def run_worker(host: Host, args: WorkerArgs) -> int:
         context.get(TELEMETRY),
         context.get(WORKER_QUERIES),
         context.get(WORKER_HUB),
-        context.get(OVERRIDES),
+        context.get(PROCESS_OVERRIDES),
     )
     server = WorkerServer(server_config(host), host, control, args.slot)
     return run(server, [socket.socket(fileno=fd) for fd in args.listeners])

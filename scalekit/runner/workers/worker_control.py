@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 
-from scalekit.log_level.overrides import ProcessOverrides
 from scalekit.message_hub import WorkerHub
+from scalekit.overrides import ProcessOverrides
 from scalekit.runner.workers.channel import Channel, MessageKind
 from scalekit.runner.workers.log_forwarder import log_forwarded
 from scalekit.runner.workers.supervisor_hub import SupervisorHub
@@ -18,9 +19,13 @@ from scalekit.runner.workers.worker_queries import QUERY_ID, QUERY_TIMEOUT, Work
 from scalekit.telemetry import Telemetry
 from scalekit.telemetry.snapshot import Snapshot, decode, encode
 
+logger = logging.getLogger("scalekit")
+
 HEARTBEAT_INTERVAL = 1.0
 """Seconds between two heartbeats. Metrics are sent with them, so a killed worker loses those of one interval."""
 TOTAL_TIMEOUT = 2.0
+OVERRIDES_TIMEOUT = 5.0
+"""Seconds that the start waits for the overrides of the service."""
 QUERY_ALL_TIMEOUT = QUERY_TIMEOUT + 1.0
 """Seconds to wait for the results of all workers; the supervisor itself waits one second less."""
 
@@ -42,6 +47,7 @@ class WorkerControl:
         self._hub = hub
         self._hub_client = SupervisorHub(hub, self._send_hub_frame, self._unsent)
         self._overrides = overrides
+        self._has_overrides = asyncio.Event()
         self._channel: Channel | None = None
         self._query_ids = count()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
@@ -54,12 +60,13 @@ class WorkerControl:
         self._telemetry.gather = self.total
         self._queries.query_supervisor = self.query_all
         self._hub.client = self._hub_client
-        self._overrides.forward = partial(channel.send, MessageKind.LOG_LEVEL_CHANGE)
+        self._overrides.forward = partial(channel.send, MessageKind.OVERRIDE_CHANGE)
         tasks = [
             asyncio.create_task(self._send_heartbeats(channel)),
             asyncio.create_task(self._handle_messages(channel, retire, orphaned)),
         ]
         try:
+            await self._wait_for_overrides()
             yield
         finally:
             tasks += self._query_tasks
@@ -68,6 +75,14 @@ class WorkerControl:
             await asyncio.wait(tasks)
             self._send_metrics(channel)
             await channel.close()
+
+    async def _wait_for_overrides(self) -> None:
+        """Wait for the first message of the supervisor, so that plugins start with the overrides of the service."""
+        try:
+            async with asyncio.timeout(OVERRIDES_TIMEOUT):
+                await self._has_overrides.wait()
+        except TimeoutError:
+            logger.warning("the supervisor has sent no overrides within %gs; starting without", OVERRIDES_TIMEOUT)
 
     def _send_hub_frame(self, frame: bytes) -> None:
         if self._channel is not None:
@@ -129,8 +144,9 @@ class WorkerControl:
                 self._resolve(message.content)
             elif message.kind is MessageKind.QUERY:
                 self._start_query(channel, message.content)
-            elif message.kind is MessageKind.LOG_LEVELS:
+            elif message.kind is MessageKind.OVERRIDES:
                 self._overrides.receive(message.content)
+                self._has_overrides.set()
             elif message.kind is MessageKind.LOG:
                 log_forwarded(message.content)
         orphaned()

@@ -79,9 +79,9 @@ class WorkerProcess(ChildProcess):
         """Let the worker log *line*."""
         self._channel.send(MessageKind.LOG, line)
 
-    def send_log_levels(self, overrides: bytes) -> None:
-        """Send the overrides of log levels."""
-        self._channel.send(MessageKind.LOG_LEVELS, overrides)
+    def send_overrides(self, overrides: bytes) -> None:
+        """Send the overrides of all groups."""
+        self._channel.send(MessageKind.OVERRIDES, overrides)
 
     def retire(self) -> None:
         """Let the worker drain and exit."""

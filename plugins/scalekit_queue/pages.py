@@ -1,0 +1,230 @@
+"""The page of the queues: depths, rates, consumers and dead letters, with their actions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from time import time
+from typing import Any
+
+from scalekit import Context, Redactor, Unavailable
+from scalekit.contracts import validate_message_name
+from scalekit.pages import (
+    ActionForm,
+    Badge,
+    Block,
+    Cell,
+    Column,
+    ConsolePage,
+    DataTable,
+    Facts,
+    Link,
+    Notice,
+    PageView,
+    Tone,
+    Unit,
+)
+from scalekit_queue.activity import ACTIVITY, new_activity, quantile
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.dead_letter_blocks import dead_letter, dead_letter_list
+from scalekit_queue.outbox import MAX_COUNTED, Outbox
+from scalekit_queue.pauses import ConsumerState
+from scalekit_queue.queue_actions import DEFAULT_PAUSE, dead_letter_actions, pause_actions, queue_admin
+from scalekit_queue.service import SERVICE, QueueService, consumes
+from scalekit_queue.transport import QueueDepth
+
+READ_TIMEOUT = 3.0
+"""Seconds in which the queue must respond; the console waits for five."""
+OUTBOX_TIMEOUT = 1.5
+"""Seconds in which the database must respond."""
+MAX_NAMES = 100
+"""Queues in the table."""
+QUEUES = (
+    Column("queue"),
+    Column("ready"),
+    Column("delayed"),
+    Column("in flight"),
+    Column("dead"),
+    Column("oldest", Unit.SECONDS),
+    Column("published in the last minute"),
+    Column("settled in the last minute"),
+    Column("retries"),
+    Column("handler p95", Unit.SECONDS),
+)
+CONSUMERS = (
+    Column("worker"),
+    Column("consumer"),
+    Column("state"),
+    Column("resumes in", Unit.SECONDS),
+    Column("handlers running"),
+    Column("concurrency"),
+    Column(""),
+)
+TONES = {
+    ConsumerState.RUNNING: Tone.GOOD,
+    ConsumerState.PAUSING: Tone.WARNING,
+    ConsumerState.PAUSED: Tone.WARNING,
+}
+
+
+def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
+    """Return the page of the queues."""
+    consumers = [each.name for each in config.load()]
+    own = consumers if consumes(config, context) else []
+    activity = context.shared(ACTIVITY, lambda: new_activity(context))
+    redactor = Redactor(redact_configured=context.redact)
+
+    async def collect(query: Mapping[str, str]) -> dict[str, Any]:
+        service = context.get(SERVICE) if context.has(SERVICE) else None
+        return {"activity": activity.describe(), **_describe(service)}
+
+    async def render(view: PageView) -> Sequence[Block]:
+        name = view.query.get("queue")
+        if name:
+            return await _queue_blocks(config, view, name, redactor)
+        return [
+            *_notices(view, own),
+            await _summary(context),
+            *await _queues(config, view, consumers),
+            _consumers(view),
+        ]
+
+    actions = [*dead_letter_actions(config), *(pause_actions(context, own) if own else [])]
+    description = "Messages of every queue, consumers that can be paused, and dead letters that can be replayed."
+    return ConsolePage("queues", "Queues", render, collect, actions, description=description)
+
+
+def _describe(service: QueueService | None) -> dict[str, Any]:
+    """Return the transport's error and the consumers of this worker."""
+    if service is None:
+        return {"error": "stopped", "consumers": {}}
+    pauses = service.pauses
+    return {
+        "error": service.last_error,
+        "consumers": {
+            runner.consumer.name: {
+                "state": pauses.state(runner),
+                "remaining": pauses.remaining(runner.consumer.name),
+                "running": runner.running,
+                "concurrency": runner.consumer.concurrency,
+            }
+            for runner in pauses.runners
+        },
+    }
+
+
+def _notices(view: PageView, own: Collection[str]) -> list[Notice]:
+    """Return what keeps messages from being handled: errors, and consumers that are paused."""
+    errors = [
+        Notice(f"Worker {worker}: {each['error']}", "Messages wait until the queue works again.", Tone.BAD)
+        for worker, each in view.workers.items()
+        if each["error"]
+    ]
+    if not own:
+        return [*errors, Notice("This service consumes no messages.", tone=Tone.NEUTRAL)]
+    paused = {
+        name: consumer["remaining"]
+        for each in view.workers.values()
+        for name, consumer in each["consumers"].items()
+        if consumer["remaining"] is not None
+    }
+    return errors + [
+        Notice(f"The consumer of {name} is paused for another {remaining:.0f}s.", "Resume it below.")
+        for name, remaining in sorted(paused.items())
+    ]
+
+
+async def _summary(context: Context) -> Facts:
+    service = context.get(SERVICE)
+    depth, lag = (None, None) if service.outbox is None else await _outbox(service.outbox)
+    facts: dict[str, Cell] = {
+        "transport": service.system,
+        "state": Badge("failing", Tone.BAD) if service.last_error else Badge("working", Tone.GOOD),
+        "messages in the outbox": f"more than {MAX_COUNTED}" if depth is not None and depth > MAX_COUNTED else depth,
+        "outbox lag": lag,
+    }
+    return Facts(facts, "", {"outbox lag": Unit.SECONDS})
+
+
+async def _outbox(outbox: Outbox) -> tuple[int | None, float | None]:
+    """Return depth and lag, or None for both while the database is unavailable, which its own page reports."""
+    try:
+        async with asyncio.timeout(OUTBOX_TIMEOUT):
+            return await outbox.depth(), await outbox.lag()
+    except Exception:
+        return None, None
+
+
+async def _queues(config: QueueConfig, view: PageView, consumers: Iterable[str]) -> Sequence[Block]:
+    published = {name for each in view.workers.values() for name in each["activity"]}
+    try:
+        async with queue_admin(config, READ_TIMEOUT) as admin:
+            names = sorted({*consumers, *await admin.names(), *filter(_is_name, published)})
+            depths = [await admin.depth(name) for name in names[:MAX_NAMES]]
+    except Unavailable as error:
+        return [Notice(error.detail, "Counts of queues are missing; see the log.", Tone.BAD)]
+    rows = [_row(view, depth) for depth in depths]
+    return [DataTable(QUEUES, rows, "Queues", more=len(names) - len(rows), empty="no messages and no consumers")]
+
+
+def _row(view: PageView, depth: QueueDepth) -> tuple[Any, ...]:
+    found = [each["activity"][depth.name] for each in view.workers.values() if depth.name in each["activity"]]
+    running = sum(
+        each["consumers"][depth.name]["running"] for each in view.workers.values() if depth.name in each["consumers"]
+    )
+    durations = [sum(counts) for counts in zip(*(each["durations"] for each in found), strict=True)]
+    return (
+        Link(depth.name, "queues", {"queue": depth.name}),
+        depth.ready,
+        depth.delayed,
+        running if depth.in_flight is None else depth.in_flight,
+        depth.dead,
+        None if depth.oldest is None else max(0.0, time() - depth.oldest),
+        round(sum(each["published"] for each in found)),
+        round(sum(each["settled"] for each in found)),
+        int(sum(each["retries"] for each in found)),
+        quantile(0.95, durations),
+    )
+
+
+def _consumers(view: PageView, only: str = "") -> DataTable:
+    rows = [
+        (
+            worker,
+            name,
+            Badge(each["state"], TONES[ConsumerState(each["state"])]),
+            each["remaining"],
+            each["running"],
+            each["concurrency"],
+            ActionForm("pause", {"queue": name, "for": DEFAULT_PAUSE}, f"Pause for {DEFAULT_PAUSE}")
+            if each["remaining"] is None
+            else ActionForm("resume", {"queue": name}),
+        )
+        for worker, found in view.workers.items()
+        for name, each in found["consumers"].items()
+        if only in ("", name)
+    ]
+    return DataTable(CONSUMERS, rows, "Consumers", empty="this service consumes no messages")
+
+
+async def _queue_blocks(config: QueueConfig, view: PageView, name: str, redactor: Redactor) -> Sequence[Block]:
+    if not _is_name(name):
+        return [Notice(f"{name!r} is no name of a queue.")]
+    try:
+        async with queue_admin(config, READ_TIMEOUT) as admin:
+            if message := view.query.get("message"):
+                return await dead_letter(admin, name, message, redactor)
+            depth = await admin.depth(name)
+            letters = await dead_letter_list(admin, name, depth.dead)
+    except Unavailable as error:
+        return [Notice(error.detail, "See the log.", Tone.BAD)]
+    consumed = any(name in each["consumers"] for each in view.workers.values())
+    consumers: list[Block] = [_consumers(view, name), ActionForm("pause", {"queue": name})] if consumed else []
+    return [DataTable(QUEUES, [_row(view, depth)], f"Queue {name}"), *consumers, *letters]
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(validate_message_name(name))
+    except ValueError:
+        return False
