@@ -158,7 +158,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     if context.has(CONSOLE_PAGES):
         context.get(CONSOLE_PAGES).add(health_page(monitor), "host")
-        context.get(CONSOLE_PAGES).add(log_level_page(context.get(OVERRIDES)), "host")
+        context.get(CONSOLE_PAGES).add(log_level_page(context.get(LEVEL_OVERRIDES)), "host")
     routes = _routes_by_owner(settings, target, context)
     state: dict[str, object] = {}
     lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +44,7 @@ class Broadcaster:
 
     def __init__(self, limits: BroadcastLimits, metrics: BroadcastMetrics) -> None:
         self._limits = limits
-        self._metrics = metrics
+        self.metrics = metrics
         self._transport: BroadcastTransport | None = None
         self._channels: dict[str, LocalChannel] = {}
         self._subscriptions: dict[ChannelSubscription, None] = {}
@@ -70,6 +70,11 @@ class Broadcaster:
             self._close(channel)
         self._transport = None
 
+    @property
+    def channels(self) -> Collection[LocalChannel]:
+        """The channels with subscribers in this process."""
+        return self._channels.values()
+
     def count_subscribers(self) -> int:
         """Return the number of subscribers in this process."""
         return self._subscribers
@@ -90,9 +95,9 @@ class Broadcaster:
         try:
             message_id = await self.transport.publish(channel, json)
         except Unavailable:
-            self._metrics.count_error("publish")
+            self.metrics.count_error("publish")
             raise
-        self._metrics.published.inc()
+        self.metrics.published.inc()
         return message_id
 
     @asynccontextmanager
@@ -102,7 +107,7 @@ class Broadcaster:
         opened = self._open(channel)
         try:
             await self._wait_until_synchronised(opened)
-            subscription = ChannelSubscription(opened, after, self._metrics, self._limits.disconnect_slow)
+            subscription = ChannelSubscription(opened, after, self.metrics, self._limits.disconnect_slow)
             self._subscriptions[subscription] = None
             if self._ended:
                 subscription.end()
@@ -134,7 +139,7 @@ class Broadcaster:
             was_synchronised = opened.synchronised
             opened.interrupt()
             if was_synchronised:
-                self._metrics.reconnections.inc()
+                self.metrics.reconnections.inc()
                 opened.task = asyncio.create_task(self._synchronise(opened))
 
     def _open(self, name: str) -> LocalChannel:
@@ -152,7 +157,7 @@ class Broadcaster:
         return channel
 
     def _refuse(self, reason: str, bound: str, key: str) -> Unavailable:
-        self._metrics.count_error(reason)
+        self.metrics.count_error(reason)
         return Unavailable(f"this process has {bound} already; raise plugins.broadcast.{key}, or add processes")
 
     async def _wait_until_synchronised(self, channel: LocalChannel) -> None:
@@ -160,12 +165,12 @@ class Broadcaster:
             async with asyncio.timeout(self._limits.subscribe_timeout):
                 await channel.wait_until_synchronised()
         except TimeoutError:
-            self._metrics.count_error("subscribe")
+            self.metrics.count_error("subscribe")
             raise Unavailable(
                 f"no history of channel {channel.name!r} within {self._limits.subscribe_timeout:g}s"
             ) from None
         except Unavailable:
-            self._metrics.count_error("subscribe")
+            self.metrics.count_error("subscribe")
             raise
 
     def _release(self, channel: LocalChannel) -> None:
@@ -201,7 +206,7 @@ class Broadcaster:
         if channel.interruptions == interruptions:
             lost = channel.synchronise(history)
             if lost:
-                self._metrics.count_missed("lost", lost * channel.subscribers)
+                self.metrics.count_missed("lost", lost * channel.subscribers)
 
 
 def _as_unavailable(channel: str, error: Exception) -> Unavailable:

@@ -20,6 +20,7 @@ from scalekit import (
     warn_about_multiple_processes,
 )
 from scalekit.contracts import BROADCAST
+from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_broadcast import metrics
 from scalekit_broadcast.broadcaster import Broadcaster, BroadcastLimits
@@ -28,6 +29,7 @@ from scalekit_broadcast.config import BroadcastConfig
 from scalekit_broadcast.event_stream import EVENT_STREAM_OPTIONS, EventStreamOptions
 from scalekit_broadcast.memory_transport import open_memory_transport
 from scalekit_broadcast.metrics import BroadcastMetrics
+from scalekit_broadcast.pages import broadcast_page
 from scalekit_broadcast.redis_transport import open_redis_transport
 from scalekit_broadcast.transport import BroadcastTransport
 from scalekit_redis import redis_connections, redis_instruments, verify_redis
@@ -97,6 +99,13 @@ def scalekit_health(context: Context) -> Sequence[Check]:
             await running.broadcaster.transport.check_health()
 
     return [] if context.config(BroadcastConfig).in_memory else [Check("broadcast", probe, critical=False)]
+
+
+@hookimpl
+def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
+    """Return the page of the broadcasts."""
+    running = context.shared(RUNNING, RunningBroadcast)
+    return [broadcast_page(lambda: running.broadcaster, str(context.config(BroadcastConfig).url))]
 
 
 @hookimpl

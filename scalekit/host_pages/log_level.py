@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
+from scalekit.contracts.overrides import OverrideChange, OverrideGroup
 from scalekit.errors import Unavailable
-from scalekit.log_level.overrides import LEVELS, Change, ProcessOverrides
+from scalekit.log_level.overrides import LEVELS, LevelOverrides
 from scalekit.log_level.page import DEFAULT_DURATION, TOO_MANY, create_change, has_room
 from scalekit.pages.blocks import ActionForm, Block, Column, DataTable, Notice, Unit
 from scalekit.pages.page import ConsolePage, FormField, PageAction, PageGroup, PageView
@@ -16,7 +17,7 @@ CONFIGURED = (Column("logger"), Column("level"))
 OVERRIDDEN = (Column("logger"), Column("level"), Column("remaining", Unit.SECONDS), Column(""))
 
 
-def log_level_page(overrides: ProcessOverrides) -> ConsolePage:
+def log_level_page(overrides: LevelOverrides) -> ConsolePage:
     """Return the page of *overrides*, which are the same in all workers."""
 
     async def render(view: PageView) -> Sequence[Block]:
@@ -24,17 +25,17 @@ def log_level_page(overrides: ProcessOverrides) -> ConsolePage:
         if levels is None:
             return [Notice("No plugin controls the levels of the log.", "Add the table [plugins.logging].")]
         configured = [(name or ALL, level) for name, level in levels.configured.items()]
-        return [_overrides(overrides), ActionForm("set"), DataTable(CONFIGURED, configured, "Levels of the file")]
+        return [_overrides(overrides.group), ActionForm("set"), DataTable(CONFIGURED, configured, "Levels of the file")]
 
     async def set_level(values: Mapping[str, str]) -> str:
         change = create_change(values["level"], values["logger"] or None, values["for"] or DEFAULT_DURATION)
-        if not has_room(overrides, change):
+        if not has_room(overrides.group, change):
             raise ValueError(TOO_MANY)
-        await _apply(overrides, change)
+        await _apply(overrides.group, change)
         return f"{values['level']} for {values['logger'] or ALL}, for {values['for'] or DEFAULT_DURATION}"
 
     async def reset(values: Mapping[str, str]) -> str:
-        await _apply(overrides, Change(values["logger"], None))
+        await _apply(overrides.group, OverrideChange(values["logger"], None))
         return f"reset the level of {values['logger'] or ALL}"
 
     fields = [
@@ -55,17 +56,17 @@ def log_level_page(overrides: ProcessOverrides) -> ConsolePage:
     )
 
 
-async def _apply(overrides: ProcessOverrides, change: Change) -> None:
+async def _apply(group: OverrideGroup, change: OverrideChange) -> None:
     try:
-        await overrides.change(change)
+        await group.change(change)
     except TimeoutError:
         raise Unavailable("the supervisor does not respond; try again") from None
 
 
-def _overrides(overrides: ProcessOverrides) -> DataTable:
+def _overrides(group: OverrideGroup) -> DataTable:
     now = monotonic()
     rows = [
-        (name or ALL, each.level, each.end - now, ActionForm("reset", {"logger": name}))
-        for name, each in overrides.active.items()
+        (name or ALL, each.value, each.end - now, ActionForm("reset", {"logger": name}))
+        for name, each in group.active.items()
     ]
     return DataTable(OVERRIDDEN, rows, "Overrides", empty="none; the levels of the file apply")

@@ -86,7 +86,7 @@ def parse_change(body: bytes) -> OverrideChange:
     return create_change(fields.get("level"), fields.get("logger"), fields.get("for", DEFAULT_DURATION))
 
 
-def create_change(level: object, name: object, duration: object) -> Change:
+def create_change(level: object, name: object, duration: object) -> OverrideChange:
     """Return the change of *level*, for the logger *name* and for *duration*; raises ValueError with the remedy."""
     if not isinstance(level, str) or level not in ("reset", *LEVELS):
         raise ValueError(f"level: expected {', '.join(LEVELS)} or reset, got {level!r}")

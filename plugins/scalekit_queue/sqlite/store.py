@@ -53,21 +53,22 @@ RETRY = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, deliveries = 0
 DEAD_LETTER = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, dead = 1 {WHERE_TAG}"
 REQUEUE = f"UPDATE messages SET owner = NULL, due = 0, deliveries = deliveries - 1 {WHERE_TAG}"
 EXTEND_VISIBILITY = "UPDATE messages SET due = ? WHERE owner = ?"
+# A message whose visibility timeout has expired is ready: its owner was killed.
 COUNT = """
-SELECT count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due <= :now),
+SELECT count(*) FILTER (WHERE dead = 0 AND due <= :now),
   count(*) FILTER (WHERE dead = 0 AND owner IS NULL AND due > :now),
-  count(*) FILTER (WHERE dead = 0 AND owner IS NOT NULL), count(*) FILTER (WHERE dead = 1),
-  min(published) FILTER (WHERE dead = 0 AND owner IS NULL AND due <= :now)
+  count(*) FILTER (WHERE dead = 0 AND owner IS NOT NULL AND due > :now), count(*) FILTER (WHERE dead = 1),
+  min(published) FILTER (WHERE dead = 0 AND due <= :now)
 FROM messages WHERE name = :name
 """
 PEEK = """
 SELECT number, id, published, headers, substr(body, 1, :max_body) FROM messages
-WHERE name = :name AND dead = :dead AND owner IS NULL ORDER BY due, number LIMIT :limit
+WHERE name = :name AND dead = :dead AND (owner IS NULL OR due <= :now) ORDER BY due, number LIMIT :limit
 """
 FIND_DEAD_LETTER = """
 SELECT id, published, headers, body FROM messages WHERE name = ? AND dead = 1 AND id = ? ORDER BY due, number LIMIT 1
 """
-PURGE = "DELETE FROM messages WHERE name = ? AND dead = ? AND owner IS NULL"
+PURGE = "DELETE FROM messages WHERE name = ? AND dead = ? AND (owner IS NULL OR due <= ?)"
 REPLAY = "UPDATE messages SET dead = 0, due = 0, deliveries = 0, headers = ? WHERE number = ?"
 
 
@@ -183,7 +184,7 @@ class MessageStore:
 
     def peek(self, name: str, dead: bool, limit: int, max_body: int = MAX_BLOB) -> list[Envelope]:
         """Return the first messages named *name* that are not in flight, with the first *max_body* bytes of bodies."""
-        values = {"name": name, "dead": dead, "limit": limit, "max_body": max_body}
+        values = {"name": name, "dead": dead, "limit": limit, "max_body": max_body, "now": time()}
         return [_envelope(name, *content) for _, *content in self.raw.execute(PEEK, values)]
 
     def find_dead_letter(self, name: str, identifier: str) -> Envelope | None:
@@ -193,7 +194,7 @@ class MessageStore:
 
     def replay(self, name: str, ids: Sequence[str], limit: int) -> int:
         """Make dead letters due now at attempt 1; return their number."""
-        values = {"name": name, "dead": True, "limit": -1 if ids else limit, "max_body": 0}
+        values = {"name": name, "dead": True, "limit": -1 if ids else limit, "max_body": 0, "now": time()}
         letters = self.raw.execute(PEEK, values)
         selected = [row for row in letters if not ids or row[1] in ids]
         for number, *content in selected:
@@ -202,9 +203,10 @@ class MessageStore:
 
     def purge(self, name: str, dead: bool, ids: Sequence[str] = ()) -> int:
         """Delete the messages named *name* that are not in flight, or those with *ids*; return their number."""
+        values = (name, dead, time())
         if not ids:
-            return self.raw.execute(PURGE, (name, dead)).rowcount
-        return sum(self.raw.execute(f"{PURGE} AND id = ?", (name, dead, each)).rowcount for each in ids)
+            return self.raw.execute(PURGE, values).rowcount
+        return sum(self.raw.execute(f"{PURGE} AND id = ?", (*values, each)).rowcount for each in ids)
 
     def interrupt(self) -> None:
         """End a statement that another thread executes, which raises sqlite3.OperationalError there."""

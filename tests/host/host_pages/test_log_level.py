@@ -5,13 +5,18 @@ from collections.abc import Mapping
 import pytest
 
 from scalekit.host_pages.log_level import ALL, log_level_page
-from scalekit.log_level.overrides import LEVELS, ProcessOverrides
+from scalekit.log_level.overrides import GROUP, LEVELS, LevelOverrides
 from scalekit.log_level.page import TOO_MANY
+from scalekit.overrides import ProcessOverrides
 from scalekit.pages import ActionForm, DataTable, Notice, PageRegistry
 from scalekit.runner.workers.worker_queries import WorkerQueries
 from tests.console.clients import console_app
 
 pytestmark = pytest.mark.anyio
+
+
+def level_overrides() -> LevelOverrides:
+    return LevelOverrides(ProcessOverrides().group(GROUP))
 
 
 class Levels:
@@ -24,7 +29,7 @@ class Levels:
 
 
 async def test_levels_are_shown_set_and_reset() -> None:
-    overrides, levels = ProcessOverrides(), Levels()
+    overrides, levels = level_overrides(), Levels()
     registry, page = PageRegistry(WorkerQueries(), []), log_level_page(overrides)
     registry.add(page, "host")
     to_set, to_reset = page.actions
@@ -59,7 +64,7 @@ async def test_levels_are_shown_set_and_reset() -> None:
     ],
 )
 async def test_an_invalid_value_is_refused(values: Mapping[str, str], message: str) -> None:
-    overrides = ProcessOverrides()
+    overrides = level_overrides()
     page = log_level_page(overrides)
     with overrides.applied_to(Levels()), pytest.raises(ValueError, match=r".") as refusal:
         await page.actions[0].run(values)
@@ -67,7 +72,7 @@ async def test_an_invalid_value_is_refused(values: Mapping[str, str], message: s
 
 
 async def test_overrides_are_bounded() -> None:
-    overrides = ProcessOverrides()
+    overrides = level_overrides()
     (to_set, _) = log_level_page(overrides).actions
     with overrides.applied_to(Levels()):
         for number in range(100):
@@ -78,7 +83,7 @@ async def test_overrides_are_bounded() -> None:
 
 
 async def test_without_levels_the_remedy_is_shown() -> None:
-    registry, page = PageRegistry(WorkerQueries(), []), log_level_page(ProcessOverrides())
+    registry, page = PageRegistry(WorkerQueries(), []), log_level_page(level_overrides())
     _, (notice,) = await registry.render(page, {})
     assert isinstance(notice, Notice)
     assert notice.remedy == "Add the table [plugins.logging]."
