@@ -40,8 +40,7 @@ class ConsumerRunner:
         self._prefetched: deque[PendingDelivery] = deque()
         self._tasks = BackgroundTaskGroup()
         self._draining = False
-        self.paused = False
-        """While it is set, no handler starts."""
+        self._paused = False
 
     @property
     def running(self) -> int:
@@ -53,9 +52,14 @@ class ConsumerRunner:
         self._prefetched.append(delivery)
         self._start_next()
 
-    def resume(self) -> None:
-        """Start handlers again after a pause."""
-        self.paused = False
+    @property
+    def paused(self) -> bool:
+        """Whether no handler starts; those that are running finish."""
+        return self._paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._paused = paused
         self._start_next()
 
     async def requeue_prefetched(self) -> None:
@@ -75,7 +79,7 @@ class ConsumerRunner:
             await self._tasks.cancel()
 
     def _start_next(self, ended: object = None) -> None:
-        stopped = self._draining or self.paused
+        stopped = self._draining or self._paused
         while self._prefetched and len(self._tasks) < self.consumer.concurrency and not stopped:
             delivery = self._prefetched.popleft()
             if not delivery.redelivered:

@@ -80,7 +80,7 @@ class ConsumerPauses:
         for runner in self.runners:
             name = runner.consumer.name
             if (name in paused) != runner.paused:
-                runner.paused = name in paused  # at once: no handler starts from now on
+                runner.paused = name in paused  # at once; the transport follows
                 runner.metrics.paused.set(int(runner.paused))
                 self._tasks.start(self._update(runner))
 
@@ -91,7 +91,6 @@ class ConsumerPauses:
             if not runner.paused:
                 self._returned[name] = False
                 await self._transport.resume(name)
-                runner.resume()
                 logger.info("consumer %r takes messages", name)
             elif not self._returned[name]:
                 logger.warning("consumer %r is paused for %.0fs: it takes no messages", name, self.remaining(name) or 0)
