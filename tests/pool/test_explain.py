@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,10 +30,18 @@ STATEMENTS = [
 
 
 @pytest.fixture
-async def items(database: PooledDatabase) -> PooledDatabase:
-    await database.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)")
-    await database.execute("INSERT INTO items VALUES (1, 'secret')")
-    return database
+async def items(url: str) -> AsyncGenerator[PooledDatabase, None]:
+    """Return a database with a pool of one connection, so that all tests find what was left on it."""
+    async with opened(url, max_size=1) as database:
+        await database.execute("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT)")
+        await database.execute("INSERT INTO items VALUES (1, 'secret')")
+        yield database
+
+
+async def prepared_statements(database: PooledDatabase) -> list[str]:
+    """Return the statements that explain has left on the connection of the pool."""
+    rows = await database.fetch_all("SELECT name FROM pg_prepared_statements WHERE name LIKE 'scalekit_explain%'")
+    return [row[0] for row in rows]
 
 
 def sql_of(database: PooledDatabase, text: str) -> str:
@@ -82,6 +90,8 @@ async def test_a_function_that_writes_writes_nothing(items: PooledDatabase) -> N
     with pytest.raises(Exception, match=r"read-only|DELETE is not allowed"):
         await explain(items, "SELECT name FROM items WHERE id = drain()")
     assert await items.fetch_val("SELECT count(*) FROM items") == 1
+    await wait_until_released(items)
+    assert await prepared_statements(items) == []
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
@@ -96,12 +106,10 @@ async def test_the_plan_is_generic_and_nothing_stays_in_the_session(items: Poole
     assert "(id = ?)" in plan
     assert "(cost=" in plan
     await wait_until_released(items)
-    async with items.connection() as connection:
-        raw: Any = connection.raw_connection
-        prepared = await raw.fetch("SELECT name FROM pg_prepared_statements WHERE name LIKE 'scalekit%'")
-        settings = await raw.fetch("SELECT current_setting('plan_cache_mode'), current_setting('statement_timeout')")
-    assert prepared == []
-    assert tuple(settings[0]) == ("auto", "30s")
+    assert await prepared_statements(items) == []
+    settings = await items.fetch_one("SELECT current_setting('plan_cache_mode'), current_setting('statement_timeout')")
+    assert settings is not None
+    assert tuple(settings) == ("auto", "30s")
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
@@ -109,9 +117,10 @@ async def test_a_plan_that_waits_for_a_lock_is_given_up(
     items: PooledDatabase, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_pool.explain.STATEMENT_TIMEOUT", 50)
+    monkeypatch.setattr("scalekit_pool.explain.TIMEOUT", 600)
     async with opened(url) as other, other.transaction():
         await other.execute("LOCK TABLE items")
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="statement_timeout"):
             await explain(items, "SELECT name FROM items")
     assert await explain(items, "SELECT name FROM items")
 

@@ -107,7 +107,9 @@ async def test_statements_are_counted_by_fingerprint(visitor: Visitor) -> None:
     await visitor.sql("SELECT id FROM items WHERE name = 'secret one'")
     await visitor.sql("SELECT id FROM items WHERE name = 'secret two'")
     await visitor.sql("SELECT id FROM missing WHERE name = 'secret three'")
-    table = (await visitor.page())["Statements by time"]
+    page = await visitor.page()
+    assert next(iter(page)) == "Connections"
+    table = page["Statements by time"]
     found = {row[1]: row for row in table["rows"]}
     by_name = found["SELECT id FROM items WHERE name = ?"]
     failed = found["SELECT id FROM missing WHERE name = ?"]
