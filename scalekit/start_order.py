@@ -49,7 +49,7 @@ def missing_requirements(lifespans: Mapping[str, Lifespan]) -> dict[tuple[str, .
 
 
 def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
-    """Return the plugins' names, each after the providers of the resources that it uses.
+    """Return the plugins' names, each after the providers of the resources that it uses, otherwise sorted.
 
     Raises PluginError when two plugins provide one key, or plugins depend on each other in a cycle.
     """
@@ -58,16 +58,28 @@ def start_order(lifespans: Mapping[str, Lifespan]) -> list[str]:
     graph = {
         name: {providers[key] for key in (*item.requires, *item.after) if key in providers}
         | (set() if item.outermost else outermost)
-        for name, item in sorted(lifespans.items())
+        for name, item in lifespans.items()
     }
     for name, item in lifespans.items():
         for key in item.before:
             if key in providers:
                 graph[providers[key]].add(name)
     try:
-        return list(TopologicalSorter(graph).static_order())
+        return _sorted(TopologicalSorter(graph))
     except CycleError as error:
         raise PluginError(f"plugins depend on each other in a cycle: {' -> '.join(error.args[1])}") from None
+
+
+def _sorted(sorter: TopologicalSorter[str]) -> list[str]:
+    """Return the nodes of *sorter*, of those that are possible next the first by name: equal plugins, equal order."""
+    sorter.prepare()
+    order: list[str] = []
+    possible: list[str] = []
+    while sorter.is_active():
+        possible = sorted([*possible, *sorter.get_ready()])
+        order.append(possible.pop(0))
+        sorter.done(order[-1])
+    return order
 
 
 def _providers(lifespans: Mapping[str, Lifespan]) -> dict[AnyKey, str]:

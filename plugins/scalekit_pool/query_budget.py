@@ -148,7 +148,7 @@ def _shown(site: CallSite | None) -> str:
     if site is None:
         return "an unknown place, in a task of its own"
     code, line = site
-    return f"{code.co_filename}:{line} in {code.co_name}"
+    return f"{code.co_filename}:{line} in {code.co_qualname}"
 
 
 def _event_attributes(problem: str, statement: str, site: CallSite | None) -> Attributes:

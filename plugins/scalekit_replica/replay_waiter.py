@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from time import perf_counter
 
+from scalekit.telemetry import span
 from scalekit_replica.metrics import RoutingMetrics
 from scalekit_replica.replica import Replica
 
@@ -35,15 +37,16 @@ class ReplayWaiter:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Replica | None] = loop.create_future()
         self._waiting[waiter] = position
-        began = loop.time()
+        began = perf_counter()
         timer = loop.call_later(self._replay_timeout, _time_out, waiter)
         self._start_polling()
         try:
-            return await waiter
+            with span("replica wait"):
+                return await waiter
         finally:
             timer.cancel()
             del self._waiting[waiter]
-            self._metrics.waits.observe(loop.time() - began)
+            self._metrics.waits.observe(perf_counter() - began)
 
     async def stop(self) -> None:
         """Stop polling."""

@@ -119,11 +119,10 @@ class Monitor:
             await asyncio.sleep(self.interval)
 
     async def _check(self, result: Result) -> None:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+        began = time.perf_counter()  # the time of the loop has a resolution of a millisecond
         error = await _error_of(result.check)
-        result.at = loop.time()
-        result.latency = result.at - start
+        result.at = asyncio.get_running_loop().time()
+        result.latency = time.perf_counter() - began
         status = Status.UNHEALTHY if error else Status.HEALTHY
         if error:
             error = result.last_error = self._redact(error)

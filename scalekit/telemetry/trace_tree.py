@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from scalekit.telemetry.attributes import Attributes
@@ -15,6 +15,8 @@ MAX_CHARACTERS = 1000
 """Characters of an attribute that are read, of which blanks are joined."""
 MAX_EVENT_ATTRIBUTES = 16
 """Attributes of an event that are printed, on one line."""
+MAX_LINE = 100
+"""Characters of a line of attributes."""
 WIDTH = 48
 """Characters of the column with the names."""
 
@@ -47,13 +49,30 @@ def _lines(
     name = _shown(redactor.text(span.name))
     yield f"{first + name:<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
     indent = others + ("│  " if below else "   ")
-    for each in _pairs(span.attributes, redactor):
-        yield indent + each
+    yield from (indent + each for each in _packed(_pairs(_untold(span), redactor)))
     for event in span.events:
         pairs = islice(_pairs(event.attributes, redactor), MAX_EVENT_ATTRIBUTES)
         yield f"{indent}* {' '.join([_shown(redactor.text(event.name)), *pairs])}"
     for link in span.links:
         yield f"{indent}linked to span {link.span_id} of trace {link.trace_id}"
+
+
+def _untold(span: FinishedSpan) -> Attributes:
+    """Return the attributes of *span* that neither its name nor its error tells."""
+    told = {span.name, *span.name.split(), span.error}
+    return {name: value for name, value in span.attributes.items() if not (isinstance(value, str) and value in told)}
+
+
+def _packed(pairs: Iterable[str]) -> Iterator[str]:
+    """Yield lines of *pairs*, each as long as MAX_LINE or a longer one alone."""
+    line = ""
+    for pair in pairs:
+        if line and len(line) + len(pair) + 2 > MAX_LINE:
+            yield line
+            line = ""
+        line = f"{line}  {pair}" if line else pair
+    if line:
+        yield line
 
 
 def _pairs(attributes: Attributes, redactor: SpanRedactor) -> Iterator[str]:

@@ -54,6 +54,13 @@ def test_an_outermost_plugin_starts_before_all_others() -> None:
     assert start_order({**items, "z": lifespan(outermost=True)}) == ["z", "a", "b", "c"]
 
 
+def test_outermost_plugins_are_sorted() -> None:
+    """So that logging stops after tracing in every process, and logs what was not sent."""
+    outermost = [f"z{number}" for number in range(9)]
+    items = {"a": lifespan(), **{name: lifespan(outermost=True) for name in reversed(outermost)}}
+    assert start_order(items) == [*outermost, "a"]
+
+
 def test_the_order_does_not_depend_on_the_order_of_tables() -> None:
     items = {name: lifespan() for name in ("c", "a", "b")}
     assert start_order(items) == start_order(dict(reversed(items.items()))) == ["a", "b", "c"]

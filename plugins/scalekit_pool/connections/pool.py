@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from scalekit import Unavailable
@@ -138,7 +139,7 @@ class ConnectionPool(Generic[C]):
         waiter: asyncio.Future[PooledConnection[C]] = self._loop.create_future()
         self._waiters.append(waiter)
         self.supplier.open_missing()
-        started = self._loop.time()
+        began = perf_counter()  # the time of the loop has a resolution of a millisecond
         timer = self._loop.call_later(self.limits.acquire_timeout, self._time_out, waiter)
         try:
             return await waiter
@@ -148,7 +149,7 @@ class ConnectionPool(Generic[C]):
             raise
         finally:
             timer.cancel()
-            self._observer.waited(self._loop.time() - started)
+            self._observer.waited(perf_counter() - began)
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 

@@ -345,21 +345,17 @@ def test_get_explains_the_spans_with_own_times_and_reasons(run: Run, tmp_path: P
     (tmp_path / "spans.py").write_text(SPANS)
     toml = '[app]\ntarget = "spans:app"\n[plugins.cache]\n[plugins.pool]\nurl = "sqlite:///spans.db"\n'
     printed = run("get", "/items/7", "--explain", "-H", "Cookie: a=b", toml=toml).stdout
-    tree = printed[printed.index("GET /items/7") :].splitlines()
-    times = r" +\d+\.\d{3} ms  own +\d+\.\d{3} ms"
-    patterns = [
-        rf"GET /items/7{times}",
-        r"│  http.route=/items/{id}",
-        r"│  http.response.status_code=200",
-        rf"│  \* cache: not stored .*{re.escape(EXPLANATIONS[NotStored.COOKIE])}",
+    times = r" +\d+\.\d{3} ms  own +\d+\.\d{3} ms\n"
+    parts = [
+        rf"\nGET /items/7{times}",
+        r"│  http.route=/items/{id} .*http.response.status_code=200",
+        rf"│  \* cache: not stored [\w.]+={re.escape(EXPLANATIONS[NotStored.COOKIE])}\n",
         rf"└─ price{times}",
-        r"   │  sku=7",
+        r"   │  sku=7\n",
         rf"   └─ SELECT sqlite_master{times}",
-        r"         db.system.name=sqlite",
-        r"         db.query.text=SELECT \? AS one FROM sqlite_master WHERE name = \?",
+        r"         db.system.name=sqlite  db.query.text=SELECT \? AS one FROM sqlite_master WHERE name = \?\n",
     ]
-    for line, pattern in zip(tree, patterns, strict=False):
-        assert re.fullmatch(pattern, line)
+    assert re.search(".*".join(parts), printed, re.DOTALL)
     assert "secret" not in printed
 
 
