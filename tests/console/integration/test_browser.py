@@ -41,6 +41,19 @@ commit = "0123abc"
 [plugins.cache]
 per_worker = true
 [plugins.logging]
+[plugins.pool]
+url = "sqlite:///data.db"
+[plugins.jwt]
+secret = "a secret for tests that is long enough"
+[plugins.discovery]
+services = {{ inventory = ["http://127.0.0.1:1"] }}
+[plugins.ratelimit]
+per_worker = true
+concurrency = {{}}
+[[plugins.ratelimit.policies]]
+name = "numbers"
+limit = "1/1d"
+dry_run = true
 [plugins.hostile]
 """
 HOSTILE = '''
@@ -112,7 +125,8 @@ def browser() -> Iterator[Chromium]:
 
 def pages(service: Service) -> list[str]:
     found: list[str] = json.loads(service.get("/-/"))["pages"]
-    return ["/-/", "/-/login", *(path.removesuffix(".json") for path in found if path.endswith(".json"))]
+    queries = ["/-/limits?policy=numbers&client=127.0.0.1", "/-/tokens?subject=ada"]
+    return ["/-/", "/-/login", *queries, *(path.removesuffix(".json") for path in found if path.endswith(".json"))]
 
 
 @pytest.mark.needs("chromium")
