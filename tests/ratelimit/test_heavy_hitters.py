@@ -30,6 +30,8 @@ def test_the_true_count_is_within_the_bounds(streams: list[list[str]], capacity:
             assert totals[key].at_least <= count <= totals[key].at_most
         else:
             assert count <= sum(part.floor for part in parts)
+        if all(key in part.items for part in parts):
+            assert totals[key].at_most == sum(part.items[key].count for part in parts)
     if capacity >= len(true):
         assert {key: total.at_least for key, total in totals.items()} == true
 

@@ -44,10 +44,11 @@ async def test_sessions_are_listed_until_they_end(plugins: Mapping[str, Any]) ->
         assert await families(store, ADA, now + 1500) == ["ada 3", "ada 2"]
         await store.end("ada 3", now, now + 900)
         assert await families(store, ADA, now) == ["ada 2", "ada 1"]
+        assert await families(store, ADA, now, limit=1) == ["ada 2"], "a session that has ended takes no place"
         await store.revoke_all(ADA, now, now + 900)
         assert await families(store, ADA, now) == []
         await start(store, "ada 4", ADA, now, 500)
-        assert await families(store, ADA, now) == ["ada 4"]
+        assert await families(store, ADA, now, limit=1) == ["ada 4"], "revoked sessions take no place"
         assert len(await families(store, HOSTILE, now)) == 3
 
 
