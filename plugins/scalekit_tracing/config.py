@@ -57,6 +57,9 @@ class ErrorsConfig(Table):
 class TracingConfig(Table):
     """Where spans are sent, and which traces are kept."""
 
+    exporter: Literal["otlp", "none"] | None = None
+    """Where kept traces are sent; with ``none`` only the console shows them. Unset reads ``OTEL_TRACES_EXPORTER``, and
+    without it means ``otlp``."""
     endpoint: HttpUrl | None = None
     """Base URL of an OTLP collector, to which ``/v1/traces`` is appended; unset reads ``OTEL_EXPORTER_OTLP_ENDPOINT``,
     and without it means ``http://127.0.0.1:4318``."""

@@ -17,7 +17,7 @@ from scalekit_tracing.errors.sink import SentrySink
 from scalekit_tracing.exporter import Exporter
 from scalekit_tracing.kept_trace import KeptTrace
 from scalekit_tracing.metrics import ErrorMetrics, TracingMetrics
-from scalekit_tracing.otlp.endpoint import endpoint_of, resource_attributes
+from scalekit_tracing.otlp.endpoint import endpoint_of, exports_spans, resource_attributes
 from scalekit_tracing.otlp.resource import ServiceResource, resource_of
 from scalekit_tracing.otlp.sink import OtlpSink
 from scalekit_tracing.sampling import Sampler
@@ -46,9 +46,10 @@ class Tracing:
         """Start the exporters of spans and of errors."""
         config, redactor = self._config, redactor_of(self._context)
         resource = _resource(self._context, config, environment)
-        sink = OtlpSink(endpoint_of(config, environment), resource, redactor)
-        self._spans = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
-        self._spans.start()
+        if exports_spans(config, environment):
+            sink = OtlpSink(endpoint_of(config, environment), resource, redactor)
+            self._spans = Exporter(sink, self._metrics, config.export_interval, config.max_queued_spans)
+            self._spans.start()
         if config.errors.dsn is not None:
             self.tracer.errors = self._start_errors(config.errors, config.errors.dsn, resource, redactor.redact)
 
@@ -98,6 +99,7 @@ def redactor_of(context: Context) -> Redactor:
 def verify(context: Context, environment: Mapping[str, str]) -> None:
     """Raise ConfigError when the table or a variable of *environment* has no valid value."""
     config = context.config(TracingConfig)
+    exports_spans(config, environment)
     endpoint_of(config, environment)
     _resource(context, config, environment)
 

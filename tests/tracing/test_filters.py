@@ -105,6 +105,16 @@ def by_name(spans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in spans}
 
 
+async def test_nothing_is_sent_without_an_exporter() -> None:
+    with span_receiver() as receiver:
+        configured = settings(receiver)
+        configured["plugins"]["tracing"]["exporter"] = "none"
+        app = create_app(configured, app=APP)
+        async with running(app) as state:
+            assert (await request(app, "/items/7", state=state)).status == 200
+        assert receiver.spans() == []
+
+
 async def test_the_verdict_of_the_cache() -> None:
     with span_receiver() as receiver:
         configured = settings(receiver)

@@ -17,6 +17,7 @@ DEFAULT = "http://127.0.0.1:4318"
 PATH = "/v1/traces"
 ENCODINGS: Mapping[str, Literal["protobuf", "json"]] = {"http/protobuf": "protobuf", "http/json": "json"}
 PREFIX = "OTEL_EXPORTER_OTLP_"
+EXPORTER = "OTEL_TRACES_EXPORTER"
 MAX_TIMEOUT = 600.0
 _NAME = re.compile(HEADER_NAME)
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -65,6 +66,17 @@ def endpoint_of(config: TracingConfig, environment: Mapping[str, str]) -> Collec
         _timeout(config, environment),
         source,
     )
+
+
+def exports_spans(config: TracingConfig, environment: Mapping[str, str]) -> bool:
+    """Return whether *config*, or else *environment*, has kept traces exported; raises ConfigError as endpoint_of."""
+    if config.exporter is not None:
+        return config.exporter == "otlp"
+    text = environment.get(EXPORTER, "").strip() or "otlp"
+    names = {each.strip() for each in text.split(",")}
+    if not names & {"otlp", "none"}:
+        raise _mistake(f"{EXPORTER} is {text!r}; set it to otlp or none, or set tracing.exporter")
+    return "otlp" in names
 
 
 def _mistake(message: str) -> ConfigError:

@@ -8,7 +8,7 @@ import pytest
 
 from scalekit import ConfigError
 from scalekit_tracing.config import TracingConfig
-from scalekit_tracing.otlp.endpoint import CollectorEndpoint, endpoint_of, resource_attributes
+from scalekit_tracing.otlp.endpoint import CollectorEndpoint, endpoint_of, exports_spans, resource_attributes
 
 
 def table(**keys: object) -> TracingConfig:
@@ -44,6 +44,26 @@ def test_the_variables_for_traces_come_first_and_their_endpoint_is_complete() ->
     assert found.url == "http://b:1/x"
     assert found.headers == {"k": "v"}
     assert endpoint(table(), TRACES_ENDPOINT="http://b").path == "/"
+
+
+@pytest.mark.parametrize(
+    ("keys", "variable", "expected"),
+    [
+        ({}, "", True),
+        ({}, "otlp", True),
+        ({}, "otlp,console", True),
+        ({}, " none ", False),
+        ({"exporter": "none"}, "otlp", False),
+        ({"exporter": "otlp"}, "none", True),
+    ],
+)
+def test_whether_traces_are_exported(keys: dict[str, str], variable: str, expected: bool) -> None:
+    assert exports_spans(table(**keys), {"OTEL_TRACES_EXPORTER": variable}) is expected
+
+
+def test_an_unknown_exporter_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"OTEL_TRACES_EXPORTER is 'zipkin'; set it to otlp or none"):
+        exports_spans(table(), {"OTEL_TRACES_EXPORTER": "zipkin"})
 
 
 def test_the_table_comes_before_variables() -> None:
