@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 
 from starlette.routing import BaseRoute
 
-from scalekit import Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import Context, Key, Layer, LayeredFilter, Lifespan, Redactor, Table, hookimpl
+from scalekit.contracts import KEPT_TRACES
 from scalekit.pages import CONSOLE, ConsolePage
+from scalekit.telemetry import SpanRedactor
 from scalekit_console.config import ConsoleConfig
 from scalekit_console.console import ConsoleServer
 from scalekit_console.index import index_page
 from scalekit_console.overview import overview_page
+from scalekit_console.recent_traces import RecentTraces
+from scalekit_console.requests_page import RequestsPage
 from scalekit_console.routes import console_routes
 from scalekit_console.sampler import RequestSampler, WorkerSampler
 
@@ -22,6 +26,7 @@ logger = logging.getLogger("scalekit.console")
 SERIES_BUDGET = 200
 """Series of a metric that pages of plugins can read, when no other plugin exports metrics."""
 SAMPLER: Key[WorkerSampler] = Key("sampler", plugin="console")
+TRACES: Key[RecentTraces] = Key("recent traces", plugin="console")
 SERVER: Key[ConsoleServer] = Key("console server", plugin="console")
 
 
@@ -51,8 +56,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
-    """Return the index and the overview."""
-    return [index_page(context, context.config(ConsoleConfig)), overview_page(_sampler(context))]
+    """Return the index, the overview and the requests, whose traces are kept from now on."""
+    redactor = SpanRedactor(Redactor(redact_configured=context.redact))
+    sampler, traces = _sampler(context), context.shared(TRACES, lambda: RecentTraces(redactor))
+    context.shared(KEPT_TRACES, lambda: traces)
+    requests = RequestsPage(context, sampler.requests.routes, traces).page()
+    return [index_page(context, context.config(ConsoleConfig)), overview_page(sampler), requests]
 
 
 @hookimpl

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from scalekit import Exchange, Filter, WebSocketExchange, rss
+from scalekit_console.route_statistics import BUCKETS, RouteStatistics
 
 TICK = 0.1
 """Seconds between two looks at the delay of the event loop."""
@@ -18,8 +19,6 @@ SAMPLES = 900
 """Samples that are kept: those of 15 minutes."""
 GROUP = 5
 """Seconds of which the samples are shown as one point."""
-BUCKETS = 200
-"""Buckets of durations: four for each power of two, in microseconds."""
 SHORTEST = 4
 """Microseconds that are added to each duration, so that its number has the bits of a bucket."""
 
@@ -45,6 +44,7 @@ class RequestSampler(Filter):
         self.websockets = 0
         self.errors = 0
         self.buckets = [0] * BUCKETS
+        self.routes = RouteStatistics()
 
     def on_request(self, exchange: Exchange) -> None:
         """Count a request that begins."""
@@ -53,11 +53,16 @@ class RequestSampler(Filter):
     def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
         """Count a request that has ended, in the bucket of its duration."""
         self.in_flight -= 1
+        method, route = exchange.scope["method"], exchange.route
+        figures = self.routes.figures.get((method, route)) or self.routes.add(method, route)
         if exchange.status >= 500 or (error is not None and not exchange.status):
             self.errors += 1
+            figures.errors += 1
         duration = int(exchange.seconds * 1e6) + SHORTEST
         bits = duration.bit_length()
-        self.buckets[min(bits << 2 | duration >> (bits - 3) & 3, BUCKETS - 1)] += 1
+        bucket = min(bits << 2 | duration >> (bits - 3) & 3, BUCKETS - 1)
+        self.buckets[bucket] += 1
+        figures.buckets[bucket] += 1
 
     def on_open(self, exchange: WebSocketExchange) -> None:
         """Count a websocket that opens."""
@@ -98,6 +103,7 @@ class WorkerSampler:
                 continue
             new_wall, new_cpu = loop.time(), time.process_time()
             self._add(second, (new_cpu - cpu) / (new_wall - wall), delay)
+            self.requests.routes.rotate(new_wall)
             second, delay, wall, cpu = now, 0.0, new_wall, new_cpu
 
     def _add(self, second: int, cpu: float, delay: float) -> None:

@@ -60,7 +60,8 @@ class Sanitizer:
         if isinstance(value, Mapping):
             return self._mapping(value, depth)
         if isinstance(value, Sequence):
-            return [self._clean(each, depth - 1) for each in value[:MAX_ROWS]]
+            cleaned = [(each, self._clean(each, depth - 1)) for each in value[:MAX_ROWS]]
+            return [shown for each, shown in cleaned if shown is not None or each is None]  # too deep
         return self._block(value, depth)
 
     def _mapping(self, values: Mapping[Any, Any], depth: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from socket import gethostname
 from time import monotonic
 
 from scalekit import SERVER_INFO, WORKER, Context, Redactor, Secret
+from scalekit.contracts import KEPT_TRACES
 from scalekit.telemetry import TELEMETRY, Trace
 from scalekit_tracing.config import ErrorsConfig, TracingConfig
 from scalekit_tracing.dsn import parse_dsn
@@ -41,6 +42,7 @@ class Tracing:
         self._errors: Exporter[ErrorEvent] | None = None
         trace_type = Trace if config.opentelemetry_api else OwnTrace
         self.tracer = SamplingTracer(Sampler(config.sampling), self._export, self._metrics, trace_type)
+        self.tracer.kept = context.get(KEPT_TRACES) if context.has(KEPT_TRACES) else None
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Start the exporters of spans and of errors."""
@@ -82,6 +84,8 @@ class Tracing:
         return ErrorReporter(self._errors, metrics, config.repeat_interval, config.max_per_second)
 
     def _export(self, trace: KeptTrace) -> None:
+        if self.tracer.kept is not None:
+            self.tracer.kept.add(trace.trace, trace.records)
         if self._spans is not None:
             self._spans.add(trace)
 

@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from scalekit import TraceContext, parse_trace_context
+from scalekit.contracts import KeptTraces
 from scalekit.telemetry import Span, SpanRecord, SpanType, Trace, error_type
 from scalekit_tracing.errors.error_event import ErrorSource
 from scalekit_tracing.errors.reporter import ErrorReporter
@@ -40,6 +41,7 @@ class SamplingTracer:
         self._metrics = metrics
         self._trace_type = trace_type
         self.errors: ErrorReporter | None = None
+        self.kept: KeptTraces | None = None
 
     def begin(self, context: TraceContext) -> Span:
         """Return the root span, in this process, of the trace of *context*; it has the flag sampled where that is due.
@@ -65,6 +67,8 @@ class SamplingTracer:
             return False
         trace.is_kept = True
         self._metrics.count_kept(reason)
+        if self.kept is not None:
+            self.kept.keep(trace, reason)
         return True
 
     def export(self, root: Span, span_type: SpanType, began: float, values: Sequence[Any], error: str = "") -> None:

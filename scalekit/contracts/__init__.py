@@ -34,7 +34,7 @@ from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
-from scalekit.contracts.tracer import TRACER, Tracer
+from scalekit.contracts.tracer import KEPT_TRACES, TRACER, KeptTraces, Tracer
 
 __all__ = [
     "BROADCAST",
@@ -49,6 +49,7 @@ __all__ = [
     "CSRF_RISKS",
     "DATABASE",
     "DATABASES",
+    "KEPT_TRACES",
     "LATEST_LOG_LINES",
     "LIMITS",
     "LOG_LEVEL_OVERRIDES",
@@ -74,6 +75,7 @@ __all__ = [
     "Databases",
     "Instance",
     "IssuedTokens",
+    "KeptTraces",
     "LatestLogLines",
     "Limits",
     "LogLevelOverrides",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from scalekit.context import Key
 from scalekit.http.trace_context import TraceContext
-from scalekit.telemetry import Span, SpanType
+from scalekit.telemetry import Span, SpanRecord, SpanType, Trace
 
 
 class Tracer(Protocol):
@@ -38,3 +38,19 @@ class Tracer(Protocol):
 
 TRACER: Key[Tracer] = Key("tracer", plugin="tracing")
 """Provided by the plugin ``tracing`` while it runs."""
+
+
+class KeptTraces(Protocol):
+    """Keeps references to kept traces, beside their export; called in any thread."""
+
+    def keep(self, trace: Trace, reason: str) -> None:
+        """Keep *trace*, which ends now: it ``failed``, was ``slow``, or is kept for another *reason*."""
+        ...
+
+    def add(self, trace: Trace, records: Sequence[SpanRecord]) -> None:
+        """Add spans of *trace* that have ended, the local root first; those that end later follow."""
+        ...
+
+
+KEPT_TRACES: Key[KeptTraces] = Key("kept traces", plugin="console")
+"""Provided by a plugin that shows traces, before filters are created."""

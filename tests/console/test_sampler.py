@@ -37,6 +37,7 @@ def durations(seconds: list[float]) -> Point:
     sampler = RequestSampler()
     exchange = Exchange.__new__(Exchange)
     exchange.status = 200
+    exchange.scope, exchange._route = {"method": "GET"}, "/"
     for each in seconds:
         exchange.seconds = each
         sampler.on_complete(exchange, None)

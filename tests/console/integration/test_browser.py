@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -54,6 +55,7 @@ concurrency = {{}}
 name = "numbers"
 limit = "1/1d"
 dry_run = true
+[plugins.tracing]
 [plugins.hostile]
 """
 HOSTILE = '''
@@ -123,9 +125,16 @@ def browser() -> Iterator[Chromium]:
         yield browser
 
 
+def table_of(service: Service, title: str) -> list[Any]:
+    blocks = json.loads(service.get("/-/requests.json"))["blocks"]
+    return [row for block in blocks if block.get("title") == title for row in block["rows"]]
+
+
 def pages(service: Service) -> list[str]:
     found: list[str] = json.loads(service.get("/-/"))["pages"]
+    failed = wait_for("a failed request", lambda: table_of(service, "Failed lately"))[0][1]
     queries = ["/-/limits?policy=numbers&client=127.0.0.1", "/-/tokens?subject=ada"]
+    queries.append(f"/-/requests?id={failed['query']['id']}")
     return ["/-/", "/-/login", *queries, *(path.removesuffix(".json") for path in found if path.endswith(".json"))]
 
 
