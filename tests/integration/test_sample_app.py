@@ -17,7 +17,9 @@ from pathlib import Path
 import httpx2
 import orjson
 import pytest
+from starlette.requests import Request
 
+from sample_app.home import home
 from scalekit import create_app
 from scalekit.asgi_client import State
 from scalekit.host import Host
@@ -163,13 +165,17 @@ async def test_the_home_page_links_to_other_pages_and_escapes_its_input() -> Non
         for link in ("/metrics", "/health", "/health/live", "/health/ready"):
             assert f'href="{link}"' in page
             assert (await request(app, link, state=state)).status == 200
-    assert "<script>" not in hostile
+    scope = {"type": "http", "scheme": "http", "server": (HOST, 80), "path": "/", "query_string": b"", "headers": []}
+    mounted = bytes((await home(Request({**scope, "root_path": '/x"</script>'}))).body).decode()
+    assert 'x"><script>' not in hostile
+    assert hostile.count("<script>") == mounted.count("</script>") == 1
+    assert 'const root = "/x\\"\\u003c/script>"' in mounted
 
 
 @pytest.mark.needs("redis")
 def test_the_commands_on_the_home_page_work(sample: SampleApp, tmp_path: Path) -> None:
     page = ask(sample.port, "GET", "/")
-    commands = "\n".join(unescape(block) for block in re.findall("<pre>(.*?)</pre>", page, re.DOTALL))
+    commands = "\n".join(unescape(block) for block in re.findall("<pre[^>]*>(.*?)</pre>", page, re.DOTALL))
     quiet = 'curl() { command curl --silent --show-error --fail-with-body --noproxy "*" "$@"; }'
     done = subprocess.run(
         ["bash", "-e", "-c", f"{quiet}\n{commands}"],
