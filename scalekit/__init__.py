@@ -31,7 +31,7 @@ from scalekit.http.content_codings import choose_coding
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.header_index import HeaderNames
-from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.operator_access import OperatorAccess, PageAccess
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
 from scalekit.http.request_line import route_path, with_head
@@ -99,6 +99,7 @@ __all__ = [
     "Networks",
     "OperatorAccess",
     "Origin",
+    "PageAccess",
     "PathGlob",
     "PathTable",
     "Pending",

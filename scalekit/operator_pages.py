@@ -8,10 +8,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from starlette.types import Scope
 
 from scalekit.context import context_of
-from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.operator_access import PageAccess
 from scalekit.http.problem import ProblemResponse
 from scalekit.http.router import OPERATORS, ManagementRoute, is_for_operators, path_of
 from scalekit.log_level.page import PATH as LOG_LEVEL
@@ -30,12 +29,9 @@ Content = Callable[[Request], Awaitable[bytes]]
 def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[ManagementRoute]:
     """Return the pages, none unless the file names operators; the index also lists pages of *by_plugin*."""
     server = settings.server
-    if server.management_address is not None:
-        admits: Callable[[Scope], bool] = lambda scope: True  # noqa: E731 - one of two
-    elif server.operator_networks or server.operator_token:
-        admits = OperatorAccess(server.operator_networks, server.operator_token).admits
-    else:
+    if not (server.management_address or server.operator_networks or server.operator_token):
         return []
+    access = PageAccess(server)
     theirs = [route for routes in by_plugin.values() for route in routes if _is_page(route)]
     health = settings.health.path
     paths = sorted({MEMORY, LOG_LEVEL, health, f"{health}/live", f"{health}/ready", *map(path_of, theirs)})
@@ -44,9 +40,9 @@ def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRout
         return orjson.dumps({"pages": paths}, option=orjson.OPT_INDENT_2)
 
     return [
-        _page(INDEX, admits, index, console_page="index"),
-        _page(MEMORY, admits, _memory, console_page="memory"),
-        _page(LOG_LEVEL, admits, log_level, methods=("GET", "POST"), console_page="log-level"),
+        _page(INDEX, access, index, console_page="index"),
+        _page(MEMORY, access, _memory, console_page="memory"),
+        _page(LOG_LEVEL, access, log_level, methods=("GET", "POST"), console_page="log-level"),
     ]
 
 
@@ -63,7 +59,7 @@ async def _memory(request: Request) -> bytes:
 
 def _page(
     path: str,
-    admits: Callable[[Scope], bool],
+    access: PageAccess,
     content: Content,
     *,
     methods: Sequence[str] = ("GET",),
@@ -74,10 +70,8 @@ def _page(
     async def page(request: Request) -> Response:
         if console_page and request.method == "GET" and _shows_console(request, console_page):
             return await CONSOLE(request).respond(request, console_page)
-        if not admits(request.scope):
-            return ProblemResponse(
-                403, "operators only: connect from server.operator_networks, or send server.operator_token"
-            )
+        if not access.admits(request.scope):
+            return ProblemResponse(403, access.refusal(request.scope))
         return Response(await content(request), 200, {"cache-control": "no-store"}, "application/json")
 
     return ManagementRoute(path, page, methods=methods)

@@ -8,18 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scalekit import OperatorAccess, Server
+from scalekit import PageAccess, Server
 
 SESSION_COOKIE = "scalekit_console"
 CSRF_COOKIE = "scalekit_console_csrf"
 CSRF_FIELD = "csrf_token"
-LOCAL_NAMES = ("localhost",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +32,8 @@ class ConsoleAccess:
 
     def __init__(self, server: Server, session_ttl: float, clock: Callable[[], float] = time.time) -> None:
         token = server.operator_token
-        self._by_token = OperatorAccess((), token)
-        self._by_address = OperatorAccess(server.operator_networks, None)
-        self._everybody = server.management_address is not None
-        self._hosts = server.allowed_hosts
+        self._pages = PageAccess(server)
+        self._token = token.get_secret_value().encode() if token else None
         self._key = _derive_key(token.get_secret_value()) if token else b""
         self._session_ttl = session_ttl
         self._clock = clock
@@ -51,33 +46,21 @@ class ConsoleAccess:
     def identify(self, request: Request) -> Operator | None:
         """Return the operator that sent *request*, or None."""
         client = request.client.host if request.client else "a local socket"
-        if self._by_token.admits(request.scope):
+        if self._pages.by_token(request.scope):
             return Operator(client, "token")
         if self._key and self._is_valid(request.cookies.get(SESSION_COOKIE, "")):
             return Operator(client, "session")
-        if (self._everybody or self._by_address.admits(request.scope)) and self.knows_host(request):
+        if self._pages.by_address(request.scope):
             return Operator(client, "address")
         return None
 
-    def knows_host(self, request: Request) -> bool:
-        """Return whether the Host of *request* is an address, localhost or in ``server.allowed_hosts``.
-
-        A page of another site whose name is rebound to this address runs in an operator's browser, which is recognized
-        by its address.
-        """
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        if host in LOCAL_NAMES or host in self._hosts:
-            return True
-        try:
-            ip_address(host)
-        except ValueError:
-            return False
-        return True
-
     def check_token(self, token: str) -> bool:
         """Return whether *token* is the operator's."""
-        found = self._by_token.token
-        return found is not None and hmac.compare_digest(token.encode(errors="replace"), found)
+        return self._token is not None and hmac.compare_digest(token.encode(errors="replace"), self._token)
+
+    def refusal(self, request: Request) -> str:
+        """Return why the client of *request* is not an operator, and the remedy."""
+        return self._pages.refusal(request.scope)
 
     def start_session(self, response: Response, request: Request) -> None:
         """Set the cookie of a login."""
@@ -99,7 +82,7 @@ class ConsoleAccess:
             self._set(response, request, CSRF_COOKIE, token, None)
 
     def _set(self, response: Response, request: Request, name: str, value: str, max_age: int | None) -> None:
-        secure = request.url.scheme == "https"
+        secure = request.scope["scheme"] == "https"
         path = cookie_path(request)
         response.set_cookie(name, value, max_age, path=path, secure=secure, httponly=True, samesite="strict")
 
@@ -123,24 +106,33 @@ def cookie_path(request: Request) -> str:
     return f"{request.scope.get('root_path', '')}/-/"
 
 
-def is_from_other_site(request: Request) -> bool:
-    """Return whether a browser says that a page of another site has sent *request*."""
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        return True
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+def foreign_origin(request: Request) -> str:
+    """Return why a page of another site may have sent *request*, and the remedy, or an empty text.
+
+    ``Sec-Fetch-Site`` is decided by the browser, which knows the address that the client sees. Browsers omit it on
+    plain HTTP: there the Origin must have the Host, which a proxy may have replaced.
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return "" if site == "same-origin" else f"a page of another site has sent the request ({site})"
+    host = request.headers.get("host", "")
+    if origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}"):
+        return ""
+    remedy = "a proxy must send the Host of the client with its port, in nginx: proxy_set_header Host $http_host"
+    return f"the request is from {origin[:200]!r} and not from {host[:200]!r}; {remedy}"
 
 
-def is_forged(request: Request, sent_token: str | None) -> bool:
-    """Return whether a page of another site may have sent *request* (CSRF).
+def forgery(request: Request, sent_token: str | None) -> str:
+    """Return why a page of another site may have sent *request* (CSRF), and the remedy, or an empty text.
 
     *sent_token* is that of a form, or None for JSON, which pages of other sites cannot send without the permission
     that a preflight asks for.
     """
-    if is_from_other_site(request):
-        return True
+    if reason := foreign_origin(request):
+        return reason
     if sent_token is None:
-        return False
+        return ""
     cookie = request.cookies.get(CSRF_COOKIE, "")
     same = hmac.compare_digest(sent_token.encode(errors="replace"), cookie.encode(errors="replace"))
-    return request.headers.get("origin") is None or not cookie or not same
+    expired = request.headers.get("origin") is None or not cookie or not same
+    return "the form has expired; load the page again" if expired else ""

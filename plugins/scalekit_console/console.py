@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from scalekit import Context, ProblemResponse, Unavailable
 from scalekit.pages import CONSOLE_PAGES, Block, ConsolePage, Notice, PageAction, Tone, WorkerResult
-from scalekit_console.access import CSRF_FIELD, ConsoleAccess, Operator, is_forged
+from scalekit_console.access import CSRF_FIELD, ConsoleAccess, Operator, forgery
 from scalekit_console.assets import Assets
 from scalekit_console.config import ConsoleConfig
 from scalekit_console.elements import Html, element, join
@@ -29,8 +29,6 @@ from scalekit_console.sanitizer import Sanitizer
 
 logger = logging.getLogger("scalekit.console")
 
-NO_OPERATOR = "operators only: connect from server.operator_networks, or send server.operator_token"
-UNKNOWN_HOST = "operators by address must use an IP address, localhost or a name in server.allowed_hosts as Host"
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -92,8 +90,8 @@ class ConsoleServer:
         sends_json = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
         values = await (read_json if sends_json else read_form)(request)
         token = None if sends_json else values.pop(CSRF_FIELD, "")
-        if operator.by != "token" and is_forged(request, token):
-            return ProblemResponse(403, "the form has expired, or another site has sent it; load the page again")
+        if operator.by != "token" and (reason := forgery(request, token)):
+            return ProblemResponse(403, reason)
         results = await self._run(operator, page, action, check_values(action, values))
         failed = any(result.failed for result in results)
         if sends_json:
@@ -166,9 +164,7 @@ class ConsoleServer:
     def _refuse(self, request: Request) -> Response:
         if self.access.has_login and _wants_html(request) and request.method == "GET":
             return RedirectResponse(f"{self._layout.base(request)}login", 303, {"cache-control": "no-store"})
-        if not self.access.knows_host(request):
-            return ProblemResponse(403, f"{NO_OPERATOR}; {UNKNOWN_HOST}")
-        return ProblemResponse(403, NO_OPERATOR)
+        return ProblemResponse(403, self.access.refusal(request))
 
 
 def _wants_html(request: Request) -> bool:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from scalekit.pages import Notice, Tone
-from scalekit_console.access import CSRF_FIELD, ConsoleAccess, is_forged
+from scalekit_console.access import CSRF_FIELD, ConsoleAccess, forgery
 from scalekit_console.elements import element
 from scalekit_console.forms import read_form
 from scalekit_console.html_blocks import render_notice
@@ -60,8 +60,8 @@ class LoginPages:
     async def submit(self, request: Request) -> Response:
         """Start a session when the form has the token, and lead to the index."""
         form = await read_form(request)
-        if is_forged(request, form.get(CSRF_FIELD, "")):
-            return self._form(request, 403, Notice("The form has expired.", "Sign in again.", Tone.BAD))
+        if reason := forgery(request, form.get(CSRF_FIELD, "")):
+            return self._form(request, 403, Notice("Not signed in.", reason, Tone.BAD))
         client = request.client.host if request.client else ""
         if wait := self._attempts.wait(client):
             notice = Notice("Too many failed attempts.", f"Try again in {wait:.0f} seconds.", Tone.BAD)
@@ -79,8 +79,8 @@ class LoginPages:
 
     async def end(self, request: Request) -> Response:
         """End the session, and lead to the form."""
-        if is_forged(request, (await read_form(request)).get(CSRF_FIELD, "")):
-            return self._form(request, 403, Notice("The form has expired.", "Sign out again.", Tone.BAD))
+        if reason := forgery(request, (await read_form(request)).get(CSRF_FIELD, "")):
+            return self._form(request, 403, Notice("Not signed out.", reason, Tone.BAD))
         response = RedirectResponse(f"{self._layout.base(request)}login", 303)
         self._access.end_session(response, request)
         return response

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from scalekit import ProblemResponse
 from scalekit.pages import ConsolePage
-from scalekit_console.access import is_from_other_site
+from scalekit_console.access import foreign_origin
 from scalekit_console.console import ConsoleServer, blocks_as_json
 from scalekit_console.forms import MAX_FIELDS, MAX_VALUE, read_body
 
@@ -51,9 +51,9 @@ class McpServer:
         identifier: Any = None
         try:
             message = _parse(await read_body(request))
-            if "id" not in message:  # a notification, or a response
-                return Response(status_code=202)
-            identifier = message["id"]
+            if "id" not in message or not message.keys().isdisjoint({"result", "error"}):
+                return Response(status_code=202)  # a notification, or a response
+            identifier = _identifier(message["id"])
             content: dict[str, Any] = {"result": await self._result(message)}
         except McpError as error:
             content = {"error": {"code": error.code, "message": str(error)}}
@@ -63,8 +63,8 @@ class McpServer:
     def _refusal(self, request: Request) -> Response | None:
         if self._console.access.identify(request) is None:
             return ProblemResponse(403, "operators only: send server.operator_token as bearer token")
-        if is_from_other_site(request):
-            return ProblemResponse(403, "pages of other sites may not call tools")
+        if reason := foreign_origin(request):
+            return ProblemResponse(403, reason)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return ProblemResponse(415, "expected Content-Type: application/json")
         protocol = request.headers.get(VERSION_HEADER)
@@ -88,7 +88,7 @@ class McpServer:
         page = self._console.pages.pages.get(str(parameters.get("name")))
         if page is None:
             raise McpError(INVALID_PARAMETERS, f"unknown tool; expected {', '.join(self._console.pages.pages)}")
-        blocks, status = await self._console.blocks(page, _query(parameters.get("arguments", {})))
+        blocks, status = await self._console.blocks(page, _query(parameters.get("arguments")))
         content = {"page": page.name, "blocks": blocks_as_json(blocks)}
         text = {"type": "text", "text": orjson.dumps(content).decode()}
         return {"content": [text], "structuredContent": content, "isError": status != 200}
@@ -117,6 +117,13 @@ def _parse(body: bytes) -> dict[str, Any]:
     return message
 
 
+def _identifier(value: Any) -> str | int:
+    """Return the id of a request; raises McpError when it is none, as the Model Context Protocol has it."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    raise McpError(INVALID_REQUEST, "id: expected a text or an integer of at most 64 bits")
+
+
 def _describe(page: ConsolePage) -> dict[str, Any]:
     values = {"type": "string", "maxLength": MAX_VALUE}
     schema = {"type": "object", "additionalProperties": values, "maxProperties": MAX_FIELDS}
@@ -132,6 +139,8 @@ def _describe(page: ConsolePage) -> dict[str, Any]:
 
 
 def _query(arguments: Any) -> dict[str, str]:
+    if arguments is None:
+        return {}
     if not isinstance(arguments, dict) or not all(isinstance(value, str) for value in arguments.values()):
         raise McpError(INVALID_PARAMETERS, "arguments: expected an object of texts")
     if len(arguments) > MAX_FIELDS or any(len(value) > MAX_VALUE for value in arguments.values()):

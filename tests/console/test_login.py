@@ -58,7 +58,12 @@ async def test_a_client_that_guesses_must_wait() -> None:
 async def test_a_login_by_another_site_is_refused() -> None:
     async with console_app({}, **ELSEWHERE) as browser:
         await browser.get("/-/login")
-        assert (await browser.submit("/-/login", {"origin": "https://evil.example"}, token=TOKEN)).status == 403
+        assert (await browser.submit("/-/login", {"sec-fetch-site": "cross-site"}, token=TOKEN)).status == 403
+        headers = {"origin": "https://evil.example", "sec-fetch-site": None}
+        refused = await browser.submit("/-/login", headers, token=TOKEN)
+        assert refused.status == 403
+        assert b"proxy_set_header Host $http_host" in refused.body
+        assert SESSION_COOKIE not in browser.cookies
 
 
 def test_failed_attempts_of_many_clients_are_bounded() -> None:

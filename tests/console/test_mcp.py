@@ -122,3 +122,27 @@ async def test_there_are_no_tools_unless_they_are_turned_on() -> None:
         assert response.body == b"/-/mcp"  # of the application
     async with agent() as browser:
         assert (await browser.get(MCP)).status == 405
+
+
+@pytest.mark.parametrize("identifier", ["null", "true", "1.5", "{}", f"{'9' * 30}", f"{'[' * 300}{']' * 300}"])
+async def test_an_id_is_a_text_or_an_integer(identifier: str) -> None:
+    body = b'{"jsonrpc": "2.0", "method": "ping", "id": %b}' % identifier.encode()
+    async with agent() as browser:
+        response = await browser._send("POST", MCP, {"content-type": "application/json"}, body)
+    assert response.status == 200
+    content = orjson.loads(response.body)
+    assert (content["id"], content["error"]["code"]) == (None, -32600)
+
+
+@pytest.mark.parametrize("member", ["result", "error"])
+async def test_a_response_is_accepted(member: str) -> None:
+    async with agent() as browser:
+        response = await browser.post_json(MCP, {"jsonrpc": "2.0", "id": 1, member: {}})
+    assert (response.status, response.body) == (202, b"")
+
+
+async def test_arguments_may_be_null() -> None:
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "health", "arguments": None}}
+    async with agent() as browser:
+        content = orjson.loads((await browser.post_json(MCP, message)).body)
+    assert content["result"]["isError"] is False

@@ -67,3 +67,39 @@ async def test_the_index_lists_the_pages_for_operators(server: dict[str, Any], s
     if status == 200:
         pages = ["/-/log-level", "/-/memory", "/-/visits", "/health", "/health/live", "/health/ready"]
         assert orjson.loads(response.body) == {"pages": pages}
+
+
+PAGES = ["/-/", "/-/memory", "/-/log-level"]
+
+
+@pytest.mark.parametrize("server", [{"operator_networks": ["127.0.0.1"]}, {"management_address": "127.0.0.1:80"}])
+@pytest.mark.parametrize("path", PAGES)
+async def test_operators_by_address_use_a_known_host(server: dict[str, Any], path: str) -> None:
+    """A page of another site may rebind its name to this address."""
+    settings = {
+        "plugins": {"logging": {}},
+        "server": {"operator_token": "t0ken", "allowed_hosts": ["Shop:80"], **server},
+    }
+    app = create_app(settings, app=Starlette())
+    known = ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:80", "shop:80"]
+    async with running(app) as state:
+        for host in known if "management_address" in server else ["shop:80"]:
+            assert (await request(app, path, headers={"host": host}, state=state)).status == 200, host
+        if "management_address" in server:
+            for host in ("evil.example", "shop:81", "localhost.evil.example", "[::1", "127.1", ""):
+                refused = await request(app, path, headers={"host": host}, state=state)
+                assert refused.status == 403, host
+                assert "server.allowed_hosts" in orjson.loads(refused.body)["detail"]
+            by_token = {"host": "evil.example", "authorization": "Bearer t0ken"}
+            assert (await request(app, path, headers=by_token, state=state)).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_rebound_name_changes_no_log_level(method: str) -> None:
+    app = create_app({"plugins": {"logging": {}}, "server": {"operator_networks": ["127.0.0.1"]}}, app=Starlette())
+    async with running(app) as state:
+        headers = {"host": "evil.example", "content-type": "application/json"}
+        body = b'{"level": "debug"}' if method == "POST" else b""
+        assert (
+            await request(app, "/-/log-level", method=method, headers=headers, body=body, state=state)
+        ).status == 403
