@@ -22,8 +22,7 @@ from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
 from scalekit.host import ChainLink, Host
-from scalekit.host_pages.health import health_page
-from scalekit.host_pages.log_level import log_level_page
+from scalekit.host_pages import host_pages
 from scalekit.http.app_routes import warn_of_hidden_routes
 from scalekit.http.exception_handlers import add_exception_handlers
 from scalekit.http.proxy_warning import ProxyWarning
@@ -43,6 +42,7 @@ from scalekit.operator_pages import operator_pages
 from scalekit.overrides import PROCESS_OVERRIDES, ProcessOverrides
 from scalekit.pages.registry import CONSOLE_PAGES, PageRegistry
 from scalekit.plugins import missing_package
+from scalekit.recorded_warnings import RecordedWarnings
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, tracing
 from scalekit.runner.workers import metrics as worker_metrics
@@ -151,17 +151,26 @@ def _own_metrics(settings: Settings) -> list[AnyInstrument]:
 
 def build(settings: Settings, target: ASGIApp) -> Host:
     """Return *target* with the plugins of *settings* around it."""
+    warnings = RecordedWarnings()
+    with warnings.building():
+        return _build(settings, target, warnings)
+
+
+def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> Host:
     add_exception_handlers(target)
     plugins = settings.plugins
     prepared = prepare(settings)
     context = prepared.context
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     if context.has(CONSOLE_PAGES):
-        context.get(CONSOLE_PAGES).add(health_page(monitor), "host")
-        context.get(CONSOLE_PAGES).add(log_level_page(context.get(LEVEL_OVERRIDES)), "host")
+        for page in host_pages(settings, context, monitor, warnings, lambda: host):
+            context.get(CONSOLE_PAGES).add(page, "host")
     routes = _routes_by_owner(settings, target, context)
     state: dict[str, object] = {}
-    lifecycle = Lifecycle(_steps(settings, prepared, monitor, partial(app_lifespan, target, state, context)), context)
+    steps = _steps(settings, prepared, monitor, partial(app_lifespan, target, state, context))
+    if context.has(CONSOLE_PAGES):
+        steps.insert(0, Step("warnings", Lifespan(warnings.running), None, settings.server.stop_timeout))
+    lifecycle = Lifecycle(steps, context)
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)

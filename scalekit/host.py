@@ -39,9 +39,22 @@ class ChainLink:
 
 def build_chain(links: Sequence[ChainLink], app: ASGIApp, templates: RouteTemplates) -> FilterChain:
     """Return *app* inside *links*, the first outermost; adjacent filters run as one chain."""
+    inner: FilterChain | None = None
     for filters, middleware in reversed(list(_runs(links))):
-        app = FilterChain(filters, app, templates) if middleware is None else _wrap(middleware, app)
-    return app if isinstance(app, FilterChain) else FilterChain([], app, templates)
+        if middleware is None:
+            app = chain = FilterChain(filters, app, templates)
+            chain.next_chain = inner
+            inner = chain
+        else:
+            app = _wrap(middleware, app)
+    return app if isinstance(app, FilterChain) else _empty_chain(app, templates, inner)
+
+
+def _empty_chain(app: ASGIApp, templates: RouteTemplates, inner: FilterChain | None) -> FilterChain:
+    """Return a chain without filters before the middleware *app*, inside of which is *inner*."""
+    chain = FilterChain([], app, templates)
+    chain.next_chain = inner
+    return chain
 
 
 def links_with_recorder(links: Sequence[ChainLink], recorder: Filter) -> list[ChainLink]:

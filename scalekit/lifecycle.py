@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from time import perf_counter
 
 from scalekit.app_loader import describe_error
 from scalekit.context import AnyKey, Context
@@ -63,6 +64,7 @@ class Lifecycle:
     def __init__(self, steps: Sequence[Step], context: Context) -> None:
         self.phase = Phase.STOPPED
         self.failed: dict[str, str] = {}
+        self.start_seconds: dict[str, float] = {}
         self.start_failure: BaseException | None = None
         self.stop_failures: list[StopFailure] = []
         self._drained = False
@@ -183,7 +185,9 @@ class Lifecycle:
     async def _start(self, step: Step) -> None:
         running = _Running(step, self._on_failure, self._context.redact)
         self._running.append(running)
+        began = perf_counter()
         await running.start()
+        self.start_seconds[step.name] = perf_counter() - began
         for key in step.lifespan.provides:
             if not self._context.has(key):
                 raise StartError(f"{step.name} declares that it provides {key.name!r} but started without providing it")
@@ -293,5 +297,4 @@ def _start_error(name: str, task: asyncio.Task[None], redact: Callable[[str], st
 def _describe(error: BaseException | None) -> str:
     if error is None:
         return "it ended before it had started"
-    known = isinstance(error, StartError | ResourceError)
-    return str(error) if known else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, StartError | ResourceError) else f"{type(error).__name__}: {error}"

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import click
-import orjson
-from pydantic import BaseModel
 
 from scalekit.cli.source import FileSource, config_options, file_argument
-from scalekit.config.document import Document, dotted
-from scalekit.config.enabled_key import ENABLED
-from scalekit.config.password_mask import MASK, is_secret_name, mask_passwords, mask_url
-from scalekit.config.positions import Path
-from scalekit.config.types import Secret
-from scalekit.config.validation import value_at
+from scalekit.config.effective_values import effective_values
 
 
 @click.group()
@@ -29,57 +19,5 @@ def config(source: FileSource) -> None:
 @config_options
 def show(source: FileSource) -> None:
     """Print every key with its value and the origin of the value; secrets are masked."""
-    settings = source.settings()
-    tables: dict[Path, BaseModel] = {
-        ("app",): settings.app,
-        ("server",): settings.server,
-        ("health",): settings.health,
-    }
-    tables |= {("plugins", name): table for name, table in settings.tables.items()}
-    for name in settings.disabled:
-        key: Path = ("plugins", name, ENABLED)
-        click.echo(f"{dotted(key)} = false  {click.style(f'# {_origin(settings.document, key)}', dim=True)}")
-    for path, model in tables.items():
-        for key, value in _leaves(model, path):
-            origin = click.style(f"# {_origin(settings.document, key)}", dim=True)
-            click.echo(f"{dotted(key)} = {_format(key, value)}  {origin}")
-
-
-def _leaves(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    if isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _leaves(getattr(value, name), (*path, name))
-    elif isinstance(value, dict) and value:
-        for name, each in value.items():
-            yield from _leaves(each, (*path, name))
-    elif isinstance(value, list | tuple) and any(isinstance(each, BaseModel) for each in value):
-        for index, each in enumerate(value):
-            yield from _leaves(each, (*path, index))
-    else:
-        yield path, value
-
-
-def _format(path: Path, value: Any) -> str:
-    if value is None:
-        return "(unset)"
-    if isinstance(value, Secret) or (isinstance(value, str) and value and is_secret_name(path[-1])):
-        return f'"{MASK}"'
-    if type(value) is str:
-        value = mask_url(value)
-    as_json = type(value) in (int, bool, str, tuple, list, dict)
-    return mask_passwords(orjson.dumps(value, default=_mask_secret).decode() if as_json else f'"{value}"')
-
-
-def _mask_secret(value: object) -> str:
-    return MASK if isinstance(value, Secret) else str(value)
-
-
-def _origin(document: Document, path: Path) -> str:
-    """Return the origin of *path*.
-
-    If its table was written in short form (a string in place of a table), return the origin of that.
-    """
-    if path in document.origins:
-        return str(document.origins[path])
-    outer = value_at(document.data, path[:-1])
-    return "default" if outer is None or isinstance(outer, dict) else str(document.origin(path[:-1]))
+    for each in effective_values(source.settings()):
+        click.echo(f"{each.key} = {each.value}  {click.style(f'# {each.origin}', dim=True)}")

@@ -1,5 +1,6 @@
 """Contracts between plugins: protocols, and the keys under which plugins provide them."""
 
+from scalekit.contracts.advice import ADVISERS, Advice, Adviser
 from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage, SubscriberTooSlow, Subscription
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
@@ -37,6 +38,7 @@ from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 from scalekit.contracts.tracer import KEPT_TRACES, TRACER, KeptTraces, Tracer
 
 __all__ = [
+    "ADVISERS",
     "BROADCAST",
     "CACHE",
     "CLUSTER_CACHE",
@@ -63,6 +65,8 @@ __all__ = [
     "TOKENS",
     "TRACER",
     "TTL",
+    "Advice",
+    "Adviser",
     "Broadcast",
     "BroadcastMessage",
     "Cache",

@@ -9,7 +9,7 @@ decisions are made before a response is sent or the application runs. A server t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -43,7 +43,13 @@ EXCHANGE_TYPES = frozenset({"http", "websocket"})
 
 
 class FilterChain:
-    """*filters*, the first outermost, before *app*; *templates* has the routes of the application."""
+    """*filters*, the first outermost, before *app*; *templates* has the routes of the application.
+
+    ``requests`` has the methods that are called for the next request: a measurement replaces it for a while.
+    ``next_chain`` is the chain behind the middleware that *app* is, if any.
+    """
+
+    next_chain: FilterChain | None = None
 
     def __init__(self, filters: Sequence[Filter], app: ASGIApp, templates: RouteTemplates) -> None:
         self.filters = filters
@@ -51,9 +57,9 @@ class FilterChain:
         self._templates = templates
         containers = [HEADERS, *(each.request_headers for each in filters)]
         names = HeaderNames(lambda name: any(name in each for each in containers))
-        self._requests = request_stage(filters, names, templates)
+        self.requests = request_stage(filters, names, templates)
         self._websockets = websocket_stage(filters, names, templates)
-        self._inner: dict[int, ASGIApp] = {}
+        self._inner: dict[int, FilterChain] = {}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve a request or websocket; forward every other scope to the application."""
@@ -64,8 +70,16 @@ class FilterChain:
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         """Return the record of a new request or websocket."""
         if scope["type"] == "http":
-            return Exchange(scope, receive, send, self, self._requests)
+            return Exchange(scope, receive, send, self, self.requests)
         return WebSocketExchange(scope, receive, send, self, self._websockets)
+
+    def chains(self) -> Iterator[FilterChain]:
+        """Yield this chain, those inside of filters that have taken over requests, and those behind middleware."""
+        yield self
+        for inner in [*self._inner.values()]:
+            yield from inner.chains()
+        if self.next_chain is not None:
+            yield from self.next_chain.chains()
 
     def serve(self, exchange: Exchange) -> Awaitable[None]:
         """Serve the request or websocket of *exchange*."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
@@ -49,14 +50,17 @@ class HeapGrowth:
 
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
+        self._compared_at: float | None = None
 
     def compare(self) -> dict[str, Any]:
         """Return usage, and the types that grew most since the last call; slow, so call it in a thread."""
         types = Counter(_name(type(each)) for each in gc.get_objects())
         more = types - self._before
+        before, self._compared_at = self._compared_at, time.monotonic()
         self._before = types
         return {
             "pid": os.getpid(),
+            "seconds_since_last_call": None if before is None else self._compared_at - before,
             "resident_bytes": rss(os.getpid()),
             "proportional_bytes": pss(os.getpid()),
             "objects": types.total(),
