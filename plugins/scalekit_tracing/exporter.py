@@ -27,6 +27,8 @@ MAX_QUEUED_WEIGHT = 1 << 26
 """Characters of the texts that may wait."""
 FINAL_DELAY = 0.2
 """Seconds between two attempts while the process stops."""
+UNREACHED_TIMEOUT = 1.0
+"""Seconds in which a server is tried at the stop when it has never taken a request, as on a developer's machine."""
 JOIN_MARGIN = 1.0
 """Seconds, or else half of its time, that the thread may take to end after its time."""
 
@@ -88,6 +90,7 @@ class Exporter(Generic[Item]):
 
     def __init__(self, sink: ExportSink[Item], metrics: ExportMetrics, interval: float, max_size: int) -> None:
         self.error = ""
+        self._was_reached = False
         self._what = sink.what
         self._sink = sink
         self._metrics = metrics
@@ -120,7 +123,9 @@ class Exporter(Generic[Item]):
     def finish(self, timeout: float) -> None:
         """Begin to send what is queued, for at most *timeout* seconds; :meth:`stop` waits for it."""
         with self._changed:
-            self._stop_at = monotonic() + timeout
+            if self._stop_at is None:
+                is_unreached = self.error and not self._was_reached
+                self._stop_at = monotonic() + (min(timeout, UNREACHED_TIMEOUT) if is_unreached else timeout)
             self._changed.notify()
 
     def stop(self, timeout: float) -> None:
@@ -170,6 +175,7 @@ class Exporter(Generic[Item]):
             rejected = size
         else:
             self.error = ""
+            self._was_reached = True
         self._remove(batch, size)
         self._metrics.count_exported(size - rejected)
         if rejected:

@@ -203,6 +203,26 @@ def test_a_stop_sends_what_is_queued() -> None:
         assert len(receiver.spans()) == 3 * BATCH_SIZE
 
 
+@pytest.mark.parametrize("was_reached", [True, False])
+def test_a_stop_waits_less_for_a_collector_that_was_never_reached(
+    was_reached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "UNREACHED_TIMEOUT", 0.0)
+    for name in ("FIRST_DELAY", "MAX_DELAY"):
+        monkeypatch.setattr(module, name, 600.0)  # only the stop sends it again
+    with span_receiver() as receiver:
+        running = Running(receiver.url)
+        if was_reached:
+            running.exporter.add(trace("a"))
+            wait_for("the span", lambda: running.count(EXPORTED) == 1)
+        receiver.replies = 50 * [(503, {}, b"")]
+        running.exporter.add(trace("b"))
+        wait_for("a failure", lambda: running.exporter.error)
+        receiver.replies = []
+        running.exporter.stop(10.0)
+        assert [span["name"] for span in receiver.spans()] == (["a", "b"] if was_reached else [])
+
+
 def test_a_stop_repeats_a_failed_request() -> None:
     with span_receiver((503, {}, b""), (503, {}, b"")) as receiver:
         running = Running(receiver.url, interval=600.0)
