@@ -215,7 +215,7 @@ def test_a_stop_waits_less_for_a_collector_that_was_never_reached(
         if was_reached:
             running.exporter.add(trace("a"))
             wait_for("the span", lambda: running.count(EXPORTED) == 1)
-        receiver.replies = 50 * [(503, {}, b"")]
+        receiver.replies = list[Reply](50 * [(503, {}, b"")])
         running.exporter.add(trace("b"))
         wait_for("a failure", lambda: running.exporter.error)
         receiver.replies = []
