@@ -13,7 +13,7 @@ from scalekit_discovery.attempt import GATEWAY_ERRORS, CallRequest
 from scalekit_discovery.load_balancer import Endpoint
 from scalekit_discovery.propagation import CallDeadline, call_deadline, trace_headers
 from scalekit_discovery.responses import FAILURES, CallFailed
-from scalekit_discovery.spans import recorded_attempt
+from scalekit_discovery.spans import SPAN_ID, TRACEPARENT, recorded_attempt
 from scalekit_discovery.upstream import Upstream
 
 IDEMPOTENT_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
@@ -81,10 +81,12 @@ class UpstreamClient:
             endpoint = upstream.choose(tried)
             retryable = bool(idempotent and len(tried) < max_retries)
             may_retry = retryable and upstream.load_balancer.has_alternative(endpoint, tried, monotonic())
-            options["headers"] = {**trace_headers(), **headers}
+            trace = trace_headers()
+            options["headers"] = {**trace, **headers}
+            span_id = "" if TRACEPARENT in headers else trace.get(TRACEPARENT, "")[SPAN_ID]
             try:
                 response = await recorded_attempt(
-                    upstream, endpoint, request, deadline, resends=len(tried), may_retry=may_retry
+                    upstream, endpoint, request, deadline, resends=len(tried), may_retry=may_retry, span_id=span_id
                 )
             except FAILURES as error:
                 unsent = isinstance(error, aiohttp.ClientConnectorError) and len(tried) < max_retries

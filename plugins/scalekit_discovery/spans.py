@@ -13,6 +13,7 @@ from scalekit_discovery.load_balancer import Endpoint
 from scalekit_discovery.propagation import CallDeadline
 from scalekit_discovery.upstream import Upstream
 
+TRACEPARENT = "traceparent"
 SPAN_ID = slice(36, 52)
 """The place of the span id in a ``traceparent`` of version 00."""
 CLIENT_ERROR = 400
@@ -59,10 +60,13 @@ async def recorded_attempt(
     *,
     resends: int,
     may_retry: bool,
+    span_id: str,
 ) -> aiohttp.ClientResponse:
-    """Make an :func:`attempt`, after *resends* earlier ones, and record its span."""
+    """Make an :func:`attempt`, after *resends* earlier ones, and record its span.
+
+    *span_id* is its id in the request, empty when the application has set ``traceparent`` itself.
+    """
     began = perf_counter()
-    span_id = request.options["headers"].get("traceparent", "")[SPAN_ID]
 
     def record(status: int, error: str) -> None:
         attempted = Attempt(upstream.name, request.method, request.path, endpoint, resends, status)

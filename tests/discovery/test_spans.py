@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -46,3 +47,18 @@ async def test_attempts_of_a_call() -> None:
     assert retried.attributes["http.request.resend_count"] == 1
     assert retried.span_id != failed[0].span_id
     assert not failed[0].attributes.get("http.response.status_code")
+
+
+@pytest.mark.parametrize("sent", [f"00-{'a' * 32}-{'b' * 16}-01", "nonsense" * 10, ""])
+async def test_a_trace_context_of_the_application_is_sent_and_is_not_the_id_of_the_span(sent: str) -> None:
+    with StockService() as stock:
+        async with open_services(services={"inventory": [stock.url]}) as services:
+            token = TRACE_CONTEXT.set(parse_trace_context([]))
+            with recorded_spans() as spans:
+                async with services.client("inventory").get("/stock", headers={"Traceparent": sent}) as response:
+                    body = await response.json()
+            TRACE_CONTEXT.reset(token)
+    (found,) = spans.all()
+    assert body["headers"]["traceparent"] == sent
+    assert re.fullmatch("[0-9a-f]{16}", found.span_id)
+    assert found.span_id != "b" * 16
