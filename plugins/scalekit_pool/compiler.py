@@ -147,7 +147,9 @@ class ReadOnlyCompiler(StatementCompiler):
         """Return *query* bound to *values*; raise ReadOnlyError when it may write."""
         bound = super().compile(query, values)
         if not bound.statement.is_read_only:
-            raise ReadOnlyError(f"this database is read-only, and the statement may write: {bound.statement.sql}")
+            raise ReadOnlyError(
+                f"this database is read-only, and the statement may write: {bound.statement.fingerprint}"
+            )
         return bound
 
 

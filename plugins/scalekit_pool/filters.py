@@ -24,6 +24,11 @@ class RequestInfo(Protocol):
         """The request id."""
         ...
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the request is complete, and a task of its application still runs."""
+        ...
+
 
 CURRENT_REQUEST: ContextVar[RequestInfo | None] = ContextVar("scalekit.pool.request", default=None)
 """The request or websocket that the current task handles, if any."""
@@ -48,6 +53,11 @@ class ExchangeInfo:
     def request_id(self) -> str:
         """The request id."""
         return self._exchange.trace_context.request_id
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the request is complete."""
+        return self._exchange.seconds > 0
 
 
 class RequestInfoFilter(Filter):

@@ -12,6 +12,9 @@ TOKEN = re.compile(
     r"""|(?<![\w$:.])[+-]?(?:0[xXoObB][\da-fA-F_]+|(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)(?!\w)|\$\d+|%s""",
     re.DOTALL,
 )
+MAX_SHOWN = 2000
+"""Characters of a statement in a message."""
+
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _LISTS = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _SPACE = re.compile(r"\s+")
@@ -25,6 +28,11 @@ def without_literals(sql: str) -> str:
 def count_placeholders(sql: str) -> int:
     """Return how many ``?`` of *sql* are placeholders."""
     return TOKEN.sub("", sql).count("?")
+
+
+def shown_statement(sql: str) -> str:
+    """Return *sql* without values, as messages and logs show it: at most MAX_SHOWN characters."""
+    return fingerprint_of(sql[: 4 * MAX_SHOWN])[:MAX_SHOWN]
 
 
 def _replacement(token: re.Match[str]) -> str:

@@ -12,17 +12,15 @@ from scalekit.contracts import CONSISTENCY
 from scalekit.telemetry import error_type, record_span
 from scalekit_pool.connections.driver import Failure
 from scalekit_pool.filters import CURRENT_REQUEST, RequestInfo, with_request_id
+from scalekit_pool.fingerprint import shown_statement
 from scalekit_pool.leak_detection import CallSite, log_leak
 from scalekit_pool.metrics import StatementMetrics
 from scalekit_pool.query_budget import QueryBudget
-from scalekit_pool.spans import STATEMENT_SPAN
+from scalekit_pool.spans import MAX_RECORDED, STATEMENT_SPAN
 from scalekit_pool.statement_classifier import Statement
 from scalekit_pool.statement_table import StatementTable
 
 logger = logging.getLogger("scalekit.pool")
-
-MAX_LOGGED_CHARACTERS = 2000
-"""Characters of a statement that are logged."""
 
 
 class SchemaChanged(Unavailable):
@@ -68,7 +66,7 @@ class StatementInstrumentation:
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
             log_slow_query(self.name, statement.sql, seconds, rows)
-        record_span(STATEMENT_SPAN, began, (self.system, self.name, statement.sql, rows))
+        record_span(STATEMENT_SPAN, began, (self.system, self.name, statement.sql[:MAX_RECORDED], rows))
 
     def raise_failure(
         self, error: BaseException, failure: Failure, sql: str, target: str, reason: str, *, began: float
@@ -77,7 +75,7 @@ class StatementInstrumentation:
 
         *reason* says why *target* takes no writes, when *failure* is ``DEMOTED``.
         """
-        values = (self.system, self.name, sql, 0)
+        values = (self.system, self.name, sql[:MAX_RECORDED], 0)
         record_span(STATEMENT_SPAN, began, values, error=error_type(type(error)))
         if self._statements is not None and sql:
             self._statements.record_failure(sql, perf_counter() - began)
@@ -95,9 +93,9 @@ class StatementInstrumentation:
         if failure is Failure.LOCKED:
             raise Unavailable(f"timed out waiting for a lock of {target}") from error
         if failure is Failure.READ_ONLY:
-            raise ReadOnlyError(f"{target} is read-only, and this statement writes: {sql}") from error
+            raise ReadOnlyError(f"{target} is read-only, and this statement writes: {shown_statement(sql)}") from error
         if failure is Failure.TIMEOUT:
-            raise TimeoutError(f"{target} exceeded statement_timeout: {sql}") from error
+            raise TimeoutError(f"{target} exceeded statement_timeout: {shown_statement(sql)}") from error
 
     def record_write(self) -> None:
         """Record for read-your-writes consistency that the client of the current request has written."""
@@ -114,10 +112,10 @@ class StatementInstrumentation:
 def log_slow_query(pool: str, sql: str, seconds: float, rows: int) -> None:
     """Log that *sql*, run on *pool*, took *seconds* and returned *rows*, with the id of the current request.
 
-    The record has the fields ``pool``, ``statement``, ``duration_ms``, ``rows`` and ``request_id``. Values of
-    parameters are never logged, since they may be personal data or secrets.
+    The record has the fields ``pool``, ``statement``, ``duration_ms``, ``rows`` and ``request_id``. Values are never
+    logged, since they may be personal data or secrets.
     """
-    statement = sql[:MAX_LOGGED_CHARACTERS]
+    statement = shown_statement(sql)
     extra: dict[str, object] = {
         "pool": pool,
         "statement": statement,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ MAX_FINGERPRINTS = 1000
 MAX_TEXT = 300
 """Characters of a statement that are logged."""
 OTHER = "other statements"
+UNLIMITED = sys.maxsize
 
 
 class QueryBudgetExceeded(Exception):
@@ -84,9 +86,12 @@ class QueryBudget:
         self._report_finding = report
         self._repeat = limits.repeat
         self._statements = limits.statements
-        # The numbers of the first statements that are reported, 0 for none.
-        self._first_repeated = limits.repeat + 1 if limits.repeat else 0
-        self._first_above = limits.statements + 1 if limits.statements else 0
+        # The numbers of the statements that exceed the budget: the first one, which is reported, and when it is strict
+        # all further ones, which raise too.
+        self._first_repeated = limits.repeat + 1 if limits.repeat else UNLIMITED
+        self._first_above = limits.statements + 1 if limits.statements else UNLIMITED
+        self._last_repeated = UNLIMITED if limits.strict else self._first_repeated
+        self._last_above = UNLIMITED if limits.strict else self._first_above
         self._is_limited = bool(limits.repeat or limits.statements)
         self._strict = limits.strict
         self._telemetry = telemetry
@@ -108,26 +113,37 @@ class QueryBudget:
             number = counts.get(OTHER, 0) + 1
         counts[fingerprint] = number
         total = request.statement_count = request.statement_count + 1
-        if number == self._first_repeated:
-            self._report(request, REPEATED, fingerprint, f"one statement more than {self._repeat} times (N+1)")
-        if total == self._first_above:
-            self._report(request, EXCEEDED, "", f"more than {self._statements} statements")
+        if self._first_repeated <= number <= self._last_repeated and fingerprint is not OTHER:  # these differ
+            problem = f"one statement more than {self._repeat} times (N+1)"
+            self._exceed(request, REPEATED, fingerprint, problem, is_first=number == self._first_repeated)
+        if self._first_above <= total <= self._last_above:
+            problem = f"more than {self._statements} statements"
+            self._exceed(request, EXCEEDED, "", problem, is_first=total == self._first_above)
 
-    def _report(self, request: RequestInfo, counter: Counter, statement: str, problem: str) -> None:
+    def _exceed(self, request: RequestInfo, counter: Counter, statement: str, problem: str, *, is_first: bool) -> None:
+        """Report that *request* has *problem*, and raise QueryBudgetExceeded when the budget is strict."""
+        if request.has_ended:  # a task that outlives the request may run for ever
+            return
+        site = _application_line()
+        if is_first:
+            self._report(request, counter, statement, problem, site)
+        if self._strict:
+            where = f"{request.route or 'a request'} runs {problem} at {_shown(site)}"
+            raise QueryBudgetExceeded(f"{where}: {statement[:MAX_TEXT]}")
+
+    def _report(
+        self, request: RequestInfo, counter: Counter, statement: str, problem: str, site: CallSite | None
+    ) -> None:
         """Count that *request* has *problem*; log it once per route and statement."""
         route = request.route
         self._telemetry.series(counter, self._pool, route).inc()
-        site = _application_line()
-        place = _shown(site)
-        self._report_finding(QueryFinding(self._pool, route, statement[:MAX_TEXT], problem, place))
+        self._report_finding(QueryFinding(self._pool, route, statement[:MAX_TEXT], problem, _shown(site)))
         current = CURRENT_SPAN.get()
         if current is not None:
             current.add_event("query budget", _event_attributes(problem, statement, site))
         if (route, statement) not in self._reported and len(self._reported) < MAX_REPORTS:
             self._reported.add((route, statement))
-            self._log(request, statement, problem, place)
-        if self._strict:
-            raise QueryBudgetExceeded(f"{route or 'a request'} runs {problem} at {place}: {statement[:MAX_TEXT]}")
+            self._log(request, statement, problem, _shown(site))
 
     def _log(self, request: RequestInfo, statement: str, problem: str, place: str) -> None:
         shown = statement[:MAX_TEXT]
@@ -138,7 +154,7 @@ class QueryBudget:
 
 def _application_line() -> CallSite | None:
     """Return the innermost frame of the application; a task that runs nothing but the database's method has none."""
-    for code, line in call_sites(3):
+    for code, line in call_sites(4):
         if not code.co_filename.startswith(_LIBRARIES):
             return code, line
     return None

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from scalekit.telemetry import Attributes, SpanKind, SpanType
 from scalekit_pool.fingerprint import without_literals
 
+MAX_RECORDED = 16_384
+"""Characters of a statement that are recorded, with its values."""
 MAX_QUERY_TEXT = 4096
 """Characters of a statement that are exported."""
 

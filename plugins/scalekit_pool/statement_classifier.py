@@ -58,10 +58,10 @@ class Statement:
         try:
             arguments = [provided[name] for name in names]
         except KeyError as error:
-            raise ValueError(f"missing value for parameter :{error.args[0]}: {self.sql}") from None
+            raise ValueError(f"missing value for parameter :{error.args[0]}: {self.fingerprint}") from None
         if len(provided) > len(names) or any(name not in names for name in provided):
             unknown = ", ".join(f":{name}" for name in provided if name not in names)
-            raise ValueError(f"unknown parameters {unknown}: {self.sql}")
+            raise ValueError(f"unknown parameters {unknown}: {self.fingerprint}")
         return arguments
 
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 class RequestStub:
     route = "/items/{id}"
     request_id = "request-7"
+    has_ended = False
 
     def __init__(self) -> None:
         self.statements: dict[str, int] = {}
@@ -55,19 +56,19 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
 async def test_slow_statements_are_logged_without_their_values(
     database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = "SELECT CAST(:secret AS VARCHAR(20)) AS a FROM pg_sleep(0.03)"
+    slow = "SELECT CAST(:secret AS VARCHAR(20)) AS a, 'hunter2' AS b FROM pg_sleep(0.03)"
     if database.dialect == "sqlite":
         slow = (
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) "
-            "SELECT :secret AS a FROM n WHERE i = 1000000"
+            "SELECT :secret AS a, 'hunter2' AS b FROM n WHERE i = 1000000"
         )
     CURRENT_REQUEST.set(RequestStub())
     before = number(telemetry, "slow_queries")  # the statements that created the tables, on a busy machine
     assert await database.fetch_val(slow, {"secret": "hunter2"}) == "hunter2"
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
-    sql = database.compiler.parser.parse(slow).sql
-    records = [each for each in warnings(caplog) if getattr(each, "statement", "") == sql]
+    statement = database.compiler.parser.parse(slow).fingerprint
+    records = [each for each in warnings(caplog) if getattr(each, "statement", "") == statement]
     assert len(records) == 2
     for record in records:
         assert record.pool == "primary"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -22,7 +23,8 @@ from scalekit.contracts import DATABASE, Database
 from scalekit.host import Host
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import query_budget, request, running
-from scalekit_pool.query_budget import MAX_FINGERPRINTS, REPEATED, QueryBudgetExceeded
+from scalekit_pool.filters import CURRENT_REQUEST
+from scalekit_pool.query_budget import EXCEEDED, MAX_FINGERPRINTS, REPEATED, QueryBudgetExceeded
 from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
@@ -272,10 +274,63 @@ async def test_different_statements_of_a_request_are_bounded(tmp_path: Path) -> 
         database = DATABASE(request)
         for number in range(MAX_FINGERPRINTS + 12):
             await database.fetch_all(f"SELECT 1 AS c{number}")
-        return PlainTextResponse("")
+        counted = CURRENT_REQUEST.get()
+        assert counted is not None
+        return PlainTextResponse(str(len(counted.statements)))
 
     pool = {"url": f"sqlite:///{tmp_path}/data.db"}
     app = create_app({"plugins": {"pool": pool, "metrics": {}}}, app=Starlette(routes=[Route("/many", many)]))
     async with running(app) as state:
-        await request(app, "/many", state=state)
-        assert app.context.get(TELEMETRY).snapshot().families[REPEATED.name].data == {("primary", "/many"): 1}
+        assert int((await request(app, "/many", state=state)).body) == MAX_FINGERPRINTS + 1
+        assert REPEATED.name not in app.context.get(TELEMETRY).snapshot().families, "they all differ"
+
+
+@pytest.mark.parametrize("budget", [{"repeat": 3}, {"repeat": 0, "statements": 3}])
+async def test_a_strict_budget_raises_for_each_statement_beyond(tmp_path: Path, budget: dict[str, int]) -> None:
+    async def many(request: Request) -> Response:
+        database = DATABASE(request)
+        found = await asyncio.gather(
+            *(database.fetch_val("SELECT :id", {"id": number}) for number in range(10)), return_exceptions=True
+        )
+        return PlainTextResponse(str(sum(isinstance(each, QueryBudgetExceeded) for each in found)))
+
+    pool = {"url": f"sqlite:///{tmp_path}/data.db", "query_budget": {**budget, "strict": True}}
+    app = create_app({"plugins": {"pool": pool, "metrics": {}}}, app=Starlette(routes=[Route("/many", many)]))
+    async with running(app) as state:
+        assert (await request(app, "/many", state=state)).body == b"7"
+        families = app.context.get(TELEMETRY).snapshot().families
+        counter = REPEATED if budget["repeat"] else EXCEEDED
+        assert families[counter.name].data == {("primary", "/many"): 1}, "one request"
+
+
+async def test_a_task_that_outlives_its_request_has_no_budget(tmp_path: Path) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    async def poll(database: Database) -> None:
+        for number in range(30):
+            await database.fetch_val("SELECT :id", {"id": number})
+
+    async def begin(request: Request) -> Response:
+        database = DATABASE(request)
+
+        async def later() -> None:
+            await ended.wait()
+            await poll(database)
+
+        ended = asyncio.Event()
+        request.app.state.ended = ended
+        tasks.append(asyncio.create_task(later()))
+        return PlainTextResponse("", background=BackgroundTask(poll, database) if "slow" in request.url.path else None)
+
+    routes = [Route("/begin", begin), Route("/slow", begin)]
+    pool = {"url": f"sqlite:///{tmp_path}/data.db", "query_budget": {"strict": True}}
+    application = Starlette(routes=routes)
+    app = create_app({"plugins": {"pool": pool, "metrics": {}}}, app=application)
+    async with running(app) as state:
+        await request(app, "/begin", state=state)
+        application.state.ended.set()
+        await tasks.pop()
+        with pytest.raises(QueryBudgetExceeded):
+            await request(app, "/slow", state=state)
+        application.state.ended.set()
+        await tasks.pop()
