@@ -17,6 +17,7 @@ from sqlalchemy import Table
 
 from scalekit import Unavailable
 from scalekit.contracts import Row, TableObserver, Values
+from scalekit.telemetry import error_type
 from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler, sqlalchemy_dialect
 from scalekit_pool.connections.driver import (
     OUTAGES,
@@ -199,10 +200,15 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         self.compiler.observer.read(frozenset((normalize_table_name(table_name_of(table).name),)))
         if self.session().transactions:
             return (await self._insert_batch(table, [row]))[0]
+        began, failure = perf_counter(), ""
         try:
             return await self._batcher.add(table, row)
-        finally:
-            self._instrumentation.record_write()  # the batch was written in a task without a request
+        except BaseException as error:
+            failure = error_type(type(error))
+            raise
+        finally:  # the batch was written in a task without a request
+            self._instrumentation.record_span(f"INSERT INTO {table}, with rows of other tasks", began, 0, failure)
+            self._instrumentation.record_write()
 
     async def _insert_batch(self, table: Table | str, rows: Sequence[Values]) -> Sequence[Value]:
         """Insert *rows*; return the primary key of each in order, as RETURNING of PostgreSQL and SQLite yields them.

@@ -58,7 +58,7 @@ class StatementInstrumentation:
         metrics = self.metrics
         seconds = perf_counter() - began
         metrics.duration.observe(seconds)
-        rows = len(result) if type(result) is list else hasattr(result, "keys")
+        rows = len(result) if type(result) is list else int(hasattr(result, "keys"))
         if rows:
             metrics.rows.inc(rows)
         if self._statements is not None:
@@ -66,7 +66,11 @@ class StatementInstrumentation:
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
             log_slow_query(self.name, statement.sql, seconds, rows)
-        record_span(STATEMENT_SPAN, began, (self.system, self.name, statement.sql[:MAX_RECORDED], rows))
+        self.record_span(statement.sql, began, rows)
+
+    def record_span(self, sql: str, began: float, rows: int, error: str = "") -> None:
+        """Record the span of *sql*, for which the task has waited since *began*."""
+        record_span(STATEMENT_SPAN, began, (self.system, self.name, sql[:MAX_RECORDED], rows), error=error)
 
     def raise_failure(
         self, error: BaseException, failure: Failure, sql: str, target: str, reason: str, *, began: float
@@ -75,8 +79,7 @@ class StatementInstrumentation:
 
         *reason* says why *target* takes no writes, when *failure* is ``DEMOTED``.
         """
-        values = (self.system, self.name, sql[:MAX_RECORDED], 0)
-        record_span(STATEMENT_SPAN, began, values, error=error_type(type(error)))
+        self.record_span(sql, began, 0, error_type(type(error)))
         if self._statements is not None and sql:
             self._statements.record_failure(sql, perf_counter() - began)
         self.metrics.failed("cancelled" if isinstance(error, asyncio.CancelledError) else failure.name.lower())

@@ -186,6 +186,12 @@ class PooledSession(QueryMethods):
         self._instrumentation.record(statement, began, result)
         return result
 
+    async def control(self, work: Callable[[Driver, RawConnection], Awaitable[None]], sql: str) -> None:
+        """Run *work*, the statement *sql* that controls a transaction, on this connection."""
+        began = perf_counter()
+        await self.command(work, sql)
+        self._instrumentation.record_span(sql, began, 0)
+
     async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
         """Run *work*, a command of the pool itself, on this connection; *sql* describes it in errors."""
         async with self._lock:

@@ -14,7 +14,9 @@ MAX_RECORDED = 16_384
 MAX_QUERY_TEXT = 4096
 """Characters of a statement that are exported."""
 
-_TABLE = re.compile(r"\b(?:from|into|update|join|table)\s+([\w.\"`]+)", re.IGNORECASE)
+_TABLE = re.compile(
+    r"\b(?:from|into|update|join|table)\s+(?:if\s+(?:not\s+)?exists\s+|only\s+)?([\w.\"`]+)", re.IGNORECASE
+)
 _WORD = re.compile(r"\W*(\w+)")
 
 

@@ -43,8 +43,8 @@ class TransactionSession(Protocol):
         """Release the connection with the last ``leave``; *dirty* means that its session state is unknown."""
         ...
 
-    async def command(self, work: Callable[[Driver, RawConnection], Awaitable[T]], sql: str = "") -> T:
-        """Run *work*, a command of the pool itself, on the connection."""
+    async def control(self, work: Callable[[Driver, RawConnection], Awaitable[None]], sql: str) -> None:
+        """Run *work*, the statement *sql* that controls a transaction, on the connection."""
         ...
 
 
@@ -96,9 +96,9 @@ class Transaction:
         try:
             if session.transactions:
                 self._savepoint = f"scalekit_{next(_savepoints)}"
-                await session.command(lambda driver, raw: driver.run(raw, f"SAVEPOINT {self._savepoint}"))
+                await self._run_on_savepoint(session, "SAVEPOINT")
             else:
-                await session.command(lambda driver, raw: driver.begin(raw, options))
+                await session.control(lambda driver, raw: driver.begin(raw, options), "BEGIN")
         except BaseException:
             session.leave(dirty=True)
             raise
@@ -115,9 +115,9 @@ class Transaction:
         self._detach(session)
         try:
             if self._savepoint:
-                await session.command(lambda driver, raw: driver.run(raw, f"RELEASE SAVEPOINT {self._savepoint}"))
+                await self._run_on_savepoint(session, "RELEASE SAVEPOINT")
             else:
-                await session.command(lambda driver, raw: driver.commit(raw))
+                await session.control(lambda driver, raw: driver.commit(raw), "COMMIT")
         except BaseException:
             session.writes.end_pending()  # it may have been committed although it failed
             session.leave(dirty=True)
@@ -153,9 +153,9 @@ class Transaction:
             return
         try:
             if self._savepoint:
-                await session.command(lambda driver, raw: driver.run(raw, f"ROLLBACK TO SAVEPOINT {self._savepoint}"))
+                await self._run_on_savepoint(session, "ROLLBACK TO SAVEPOINT")
             else:
-                await session.command(lambda driver, raw: driver.rollback(raw))
+                await session.control(lambda driver, raw: driver.rollback(raw), "ROLLBACK")
         except Exception:
             session.leave(dirty=True)
         except BaseException:
@@ -163,6 +163,10 @@ class Transaction:
             raise
         else:
             session.leave()
+
+    async def _run_on_savepoint(self, session: TransactionSession, operation: str) -> None:
+        sql = f"{operation} {self._savepoint}"
+        await session.control(lambda driver, raw: driver.run(raw, sql), operation)  # names of savepoints do not recur
 
     def _active_session(self) -> TransactionSession:
         session = self._session

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
+from scalekit_pool.spans import summarize
 from tests.pool.conftest import Open
 from tests.recorded_spans import recorded_spans
 
@@ -41,7 +43,8 @@ async def test_a_statement_has_its_text_and_rows_and_no_values(goods: PooledData
     }
 
 
-async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase) -> None:
+async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase, url: str) -> None:
+    stream = ["SELECT goods"] if ":memory:" in url else ["BEGIN", "SELECT goods", "COMMIT"]
     with recorded_spans() as spans:
         await goods.fetch_one("SELECT * FROM goods")
         await goods.fetch_val("SELECT count(*) FROM goods")
@@ -49,15 +52,43 @@ async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase) ->
             pass
         async with goods.transaction():
             await goods.execute("UPDATE goods SET name = :name", {"name": "b"})
+            with contextlib.suppress(KeyError):
+                async with goods.transaction():
+                    raise KeyError
         await goods.execute_many("DELETE FROM goods WHERE id = :id", [{"id": 1}, {"id": 2}])
-    names = [each.name for each in spans.all() if each.name != "pool wait"]
-    assert names == ["SELECT goods", "SELECT goods", "SELECT goods", "UPDATE goods", "DELETE goods"]
+        await goods.insert_many("goods", [{"id": 1, "name": "c"}])
+        await goods.insert_soon("goods", {"id": 2, "name": "d"})
+    assert [each.name for each in spans.all() if each.name != "pool wait"] == [
+        *("SELECT goods", "SELECT goods"),
+        *stream,
+        *("BEGIN", "UPDATE goods", "SAVEPOINT", "ROLLBACK", "COMMIT"),
+        *("BEGIN", "DELETE goods", "COMMIT"),
+        *("BEGIN", "INSERT goods", "COMMIT"),
+        "INSERT goods",
+    ]
+    rows = [each.attributes["db.response.returned_rows"] for each in spans.all() if each.name == "SELECT goods"]
+    assert rows == [1, 1, 3]
+    assert all(type(each) is int for each in rows)
 
 
 async def test_a_failed_statement_has_the_type_of_its_error(goods: PooledDatabase) -> None:
     with recorded_spans() as spans, pytest.raises(Exception, match="missing"):
         await goods.fetch_all("SELECT missing FROM goods")
     assert spans["SELECT goods"].error
+
+
+@pytest.mark.parametrize(
+    ("sql", "summary"),
+    [
+        ("CREATE TABLE IF NOT EXISTS goods (id int)", "CREATE goods"),
+        ("drop table if exists goods", "DROP goods"),
+        ("SELECT * FROM ONLY goods", "SELECT goods"),
+        ("COMMIT", "COMMIT"),
+        ("", "SQL"),
+    ],
+)
+def test_summaries(sql: str, summary: str) -> None:
+    assert summarize(sql).summary == summary
 
 
 async def test_the_wait_for_a_connection_is_a_span_before_that_of_the_statement(open_database: Open) -> None:
