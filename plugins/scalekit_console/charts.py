@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from scalekit.pages import Chart, Series, TreeNode, Unit
@@ -40,6 +41,8 @@ def chart_figure(chart: Chart) -> Html:
 
 
 def _shorten(points: Sequence[float | None]) -> list[float | None]:
+    """Return at most MAX_POINTS points, with gaps in place of those that cannot be drawn."""
+    points = [point if point is not None and math.isfinite(point) else None for point in points]
     size = -(-len(points) // MAX_POINTS) or 1
     groups = [points[start : start + size] for start in range(0, len(points), size)]
     return [max((point for point in group if point is not None), default=None) for group in groups]

@@ -19,9 +19,9 @@ from scalekit.pages import CONSOLE_PAGES, Block, ConsolePage, Notice, PageAction
 from scalekit_console.access import CSRF_FIELD, ConsoleAccess, Operator, forgery
 from scalekit_console.assets import Assets
 from scalekit_console.config import ConsoleConfig
-from scalekit_console.elements import Html, element, join
+from scalekit_console.elements import Html, element
 from scalekit_console.forms import check_values, query_of, read_form, read_json
-from scalekit_console.html_blocks import BlockRenderer
+from scalekit_console.html_blocks import BlockRenderer, render_notice
 from scalekit_console.layout import Layout, html_response
 from scalekit_console.live_feed import LiveFeeds
 from scalekit_console.login import LoginPages
@@ -30,6 +30,7 @@ from scalekit_console.sanitizer import Sanitizer
 logger = logging.getLogger("scalekit.console")
 
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+FAILED = Notice("The page failed.", "See the log.", Tone.BAD)
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -69,13 +70,15 @@ class ConsoleServer:
         """Return the stream of the live page *name*."""
         if self.access.identify(request) is None:
             return self._refuse(request)
+        if request.method == "HEAD":
+            return Response(None, 200, STREAM_HEADERS, "text/event-stream")
         if self.feeds.full:
             return ProblemResponse(503, "too many streams are open in this worker", headers={"retry-after": "5"})
         page, query = self.pages.pages[name], query_of(request)
 
         async def render() -> str:
             blocks, _ = await self.blocks(page, query)
-            return self._render(request, page, blocks, "")
+            return self._render(request, page, blocks, "")[0]
 
         events = self.feeds.events(f"{name}?{urlencode(query)}", render)
         return StreamingResponse(events, headers=STREAM_HEADERS, media_type="text/event-stream")
@@ -133,23 +136,20 @@ class ConsoleServer:
         """Return the blocks of *page*, safe to show, and the status of the response."""
         try:
             view, blocks = await self.pages.render(page, query)
+            return self._sanitizer.blocks([*map(_missing, view.missing), *blocks]), 200
         except TimeoutError:
             return [Notice("The page took too long.", "Try again.", Tone.BAD)], 503
         except Unavailable as error:
             return self._sanitizer.blocks([Notice(error.detail, "", Tone.BAD)]), 503
         except Exception:
             logger.exception("the page %s failed", page.name)
-            return [Notice("The page failed.", "See the log.", Tone.BAD)], 500
-        missing = [
-            Notice(f"Worker {each} did not respond in time, or failed.", "See the log.") for each in view.missing
-        ]
-        return self._sanitizer.blocks([*missing, *blocks]), 200
+            return [FAILED], 500
 
     def _show(
         self, request: Request, page: ConsolePage, operator: Operator, blocks: Sequence[Block], status: int
     ) -> Response:
         token = self.access.csrf_token(request)
-        content = self._render(request, page, blocks, token if self._acts else "")
+        content, status = self._render(request, page, blocks, token if self._acts else "", status)
         if page.live:
             events = f"{self._layout.base(request)}{page.name}/events"
             query = f"?{urlencode(query_of(request))}" if request.query_params else ""
@@ -158,13 +158,24 @@ class ConsoleServer:
         self.access.set_csrf_cookie(response, request, token)
         return response
 
-    def _render(self, request: Request, page: ConsolePage, blocks: Sequence[Block], csrf_token: str) -> Html:
-        return join([BlockRenderer(page, self._layout.base(request), csrf_token).render(blocks)])
+    def _render(
+        self, request: Request, page: ConsolePage, blocks: Sequence[Block], csrf_token: str, status: int = 200
+    ) -> tuple[Html, int]:
+        """Return the markup of *blocks*, whose types a plugin may have mixed up, and the status of the response."""
+        try:
+            return BlockRenderer(page, self._layout.base(request), csrf_token).render(blocks), status
+        except Exception:
+            logger.exception("the page %s failed", page.name)
+            return render_notice(FAILED), 500
 
     def _refuse(self, request: Request) -> Response:
         if self.access.has_login and _wants_html(request) and request.method == "GET":
             return RedirectResponse(f"{self._layout.base(request)}login", 303, {"cache-control": "no-store"})
         return ProblemResponse(403, self.access.refusal(request))
+
+
+def _missing(worker: str) -> Notice:
+    return Notice(f"Worker {worker} did not respond in time, or failed.", "See the log.")
 
 
 def _wants_html(request: Request) -> bool:

@@ -13,6 +13,8 @@ from scalekit.pages import PageAction
 
 MAX_BODY = 16_384
 """Bytes of a request body."""
+MAX_QUERY = 8_192
+"""Bytes of a query."""
 MAX_FIELDS = 50
 MAX_VALUE = 1_000
 """Characters of a value."""
@@ -66,6 +68,8 @@ def check_values(action: PageAction, values: Mapping[str, str]) -> dict[str, str
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """Return the query of *request* within bounds."""
+    """Return the query of *request* within bounds; raises HTTPException when it is too long."""
+    if len(request.scope["query_string"]) > MAX_QUERY:
+        raise HTTPException(414, f"expected a query of {MAX_QUERY} bytes at most")
     items = list(request.query_params.items())[:MAX_FIELDS]
     return {name[:MAX_VALUE]: value[:MAX_VALUE] for name, value in items}

@@ -13,14 +13,18 @@ INTERVAL = 1.0
 MAX_STREAMS = 16
 """Streams of a worker, of all pages together."""
 
+MAX_DURATION = 300.0
+"""Seconds after which a stream ends, so that its client connects again and is authorized again."""
+
 Render = Callable[[], Awaitable[str]]
 
 
 class LiveFeeds:
     """The streams of this worker; all of them end when the process drains."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_duration: float = MAX_DURATION) -> None:
         self.streams = 0
+        self._max_duration = max_duration
         self._draining = False
         self._feeds: dict[str, _Feed] = {}
 
@@ -38,7 +42,8 @@ class LiveFeeds:
         feed.streams += 1
         try:
             yield b"retry: 3000\n\n"
-            while (event := await feed.next_event()) is not None:
+            end = asyncio.get_running_loop().time() + self._max_duration
+            while asyncio.get_running_loop().time() < end and (event := await feed.next_event()) is not None:
                 yield event
         finally:
             self.streams -= 1

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from scalekit import MASK, Context, Redactor
-from scalekit.pages import ActionForm, Block, Code, DataTable, Link
+from scalekit.pages import ActionForm, Block, Code, DataTable, Link, Series
 
 MAX_TEXT = 2_000
 """Characters of a text; the rest is cut."""
@@ -19,6 +19,8 @@ MAX_ROWS = 500
 MAX_LABELS = 500
 """Entries of a mapping."""
 MAX_DEPTH = 50
+MAX_VALUES = 200_000
+"""Values of a page; one with more fails, such as a tree whose nodes contain each other."""
 MAX_INTEGER = 2**63
 _MISLEADING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 """Control characters, those that change the direction of text or are invisible, and half surrogate pairs."""
@@ -31,9 +33,14 @@ class Sanitizer:
 
     def __init__(self, context: Context) -> None:
         self._redactor = Redactor(redact_configured=context.redact)
+        self._values = 0
 
     def blocks(self, blocks: Sequence[Block]) -> list[Block]:
-        """Return *blocks* as they may be shown."""
+        """Return *blocks* as they may be shown.
+
+        Raises TypeError for a value that blocks cannot have, and ValueError when there are too many.
+        """
+        self._values = 0
         return [self._clean(block, MAX_DEPTH) for block in blocks[:MAX_ROWS]]
 
     def text(self, text: str, limit: int = MAX_TEXT) -> str:
@@ -49,20 +56,22 @@ class Sanitizer:
         return cleaned  # type: ignore[no-any-return] # of the same type
 
     def _clean_any(self, value: Any, depth: int) -> Any:
+        self._values += 1
+        if self._values > MAX_VALUES:
+            raise ValueError(f"the page has more than {MAX_VALUES} values")
         if value is None or isinstance(value, bool | float | Enum):
             return value
         if isinstance(value, int):
-            return value if abs(value) < MAX_INTEGER else float(min(value, 10**300))
+            return value if abs(value) < MAX_INTEGER else float(max(-(10**300), min(value, 10**300)))
         if isinstance(value, str):
             return self.text(value)
-        if depth == 0:
-            return () if isinstance(value, Sequence) else None
         if isinstance(value, Mapping):
-            return self._mapping(value, depth)
-        if isinstance(value, Sequence):
-            cleaned = [(each, self._clean(each, depth - 1)) for each in value[:MAX_ROWS]]
-            return [shown for each, shown in cleaned if shown is not None or each is None]  # too deep
-        return self._block(value, depth)
+            return self._mapping(value, depth) if depth > 1 else {}
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+            return [self._clean(each, depth - 1) for each in value[:MAX_ROWS]] if depth > 1 else ()
+        if dataclasses.is_dataclass(value):
+            return self._block(value, depth) if depth else None
+        raise TypeError(f"a page cannot show a value of type {type(value).__name__}; pass a text or a number")
 
     def _mapping(self, values: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         shown = [(str(name), values[name]) for name, _ in zip(values, range(MAX_LABELS), strict=False)]
@@ -81,6 +90,8 @@ class Sanitizer:
             return self._safe_values(block, block.values, block.label)
         if isinstance(block, Link):
             return self._safe_values(block, block.query, block.text)
+        if isinstance(block, Series):
+            return Series(self.text(block.name), self._clean(block.points[-MAX_ROWS:], depth - 1))
         fields = {field.name: getattr(block, field.name) for field in dataclasses.fields(block)}
         return dataclasses.replace(block, **{name: self._clean(value, depth - 1) for name, value in fields.items()})
 

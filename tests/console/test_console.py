@@ -25,6 +25,14 @@ from scalekit import Unavailable, hookimpl
 from scalekit.pages import *
 
 forgotten = []
+TYPES = {
+    "none": lambda: None,
+    "row": lambda: [DataTable([Column("a")], [["1", "2"]])],
+    "bytes": lambda: [Text(b"bytes")],
+    "block": lambda: [DataTable([Column("a")], [[Text("a")]])],
+    "duration": lambda: [Tree([TreeNode("a", None, None)])],
+    "points": lambda: [Chart("a", [Series("a", ["1"])], 1)],
+}
 
 async def collect(query):
     if "fail" in query: raise RuntimeError("a fault")
@@ -32,6 +40,7 @@ async def collect(query):
 
 async def render(view):
     if "fault" in view.query: raise RuntimeError("a fault")
+    if "types" in view.query: return TYPES[view.query["types"]]()
     if "gone" in view.query: raise Unavailable("db1 is down", detail="the database is gone")
     rows = [(worker, name) for worker, each in view.workers.items() for name in each["names"]]
     return [DataTable((Column("worker"), Column("guest")), rows, "Guests"), ActionForm("forget")]
@@ -106,6 +115,27 @@ async def test_a_page_that_fails_says_so(install: Install, query: str, status: i
         assert page.status == status
         assert text in page.body
         assert b"a fault" not in page.body
+
+
+@pytest.mark.parametrize("name", ["none", "row", "bytes", "block", "duration", "points"])
+async def test_a_page_of_wrong_types_fails_alone(install: Install, name: str) -> None:
+    async with guests(install) as browser:
+        page = await browser.get(f"/-/guests?types={name}")
+        assert page.status == 500
+        assert b"The page failed." in page.body
+        assert b"<h1>Guests" in page.body
+
+
+async def test_a_query_that_is_too_long_is_refused(install: Install) -> None:
+    async with guests(install) as browser:
+        assert (await browser.get(f"/-/guests?name={'%01' * 2700}")).status == 200
+        assert (await browser.get(f"/-/guests?name={'%01' * 2800}")).status == 414
+
+
+async def test_a_head_of_a_stream_ends(install: Install) -> None:
+    async with console_app({}) as browser:
+        response = await browser._send("HEAD", "/-/overview/events", {})
+        assert (response.status, response.body) == (200, b"")
 
 
 async def test_an_action_by_a_form_shows_its_results(install: Install, caplog: pytest.LogCaptureFixture) -> None:

@@ -120,3 +120,11 @@ def test_columns_of_numbers_are_aligned() -> None:
     markup = render(DataTable([Column("n"), Column("t")], [[1, "a"], [None, "b"]]))
     assert '<td class="number">1</td><td>a</td>' in markup
     assert f'<td class="number">{DASH}</td><td>b</td>' in markup
+
+
+def test_points_that_are_not_finite_are_gaps() -> None:
+    nan, inf = float("nan"), float("inf")
+    markup = render(Chart("load", [Series("all", [1.0, nan, 2.0, inf, -inf, 3.0])], 1))
+    assert markup.count("<polyline") == 3
+    assert "nan" not in markup
+    assert "inf" not in markup

@@ -61,3 +61,9 @@ async def test_streams_are_bounded_and_end_with_the_process() -> None:
     assert feeds.full
     feeds.resume()
     assert not feeds.full
+
+
+async def test_a_stream_ends_after_its_time() -> None:
+    feeds, page = LiveFeeds(max_duration=0.0), Page()
+    assert [event async for event in feeds.events("overview?", page.render)] == [b"retry: 3000\n\n"]
+    assert feeds.streams == 0

@@ -98,3 +98,26 @@ def test_numbers_beyond_json_become_floating() -> None:
 @given(st.text())
 def test_every_text_can_be_encoded(text: str) -> None:
     SANITIZER.text(text).encode()
+
+
+def test_a_page_with_too_many_values_fails() -> None:
+    children: list[TreeNode] = []
+    children += [TreeNode(name, 0, 1, children=children) for name in ("left", "right")]
+    with pytest.raises(ValueError, match="more than 200000 values"):
+        shown(Tree(children))
+
+
+@pytest.mark.parametrize("value", [b"bytes", bytearray(b"x"), {1}, object(), 1j])
+def test_a_value_of_another_type_fails(value: Any) -> None:
+    with pytest.raises(TypeError, match="cannot show a value of type"):
+        shown(DataTable([Column("value")], [[value]]))
+
+
+def test_the_latest_points_of_a_long_series_are_shown() -> None:
+    [chart] = SANITIZER.blocks([Chart("load", [Series("all", list(range(10 * MAX_ROWS)))], 1)])
+    assert isinstance(chart, Chart)
+    assert (len(chart.series[0].points), chart.series[0].points[-1]) == (MAX_ROWS, 10 * MAX_ROWS - 1)
+
+
+def test_integers_of_any_size_are_shown() -> None:
+    assert shown(Facts({"huge": 10**400, "negative": -(10**400)})).count("1e+300") == 2

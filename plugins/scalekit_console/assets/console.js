@@ -15,6 +15,12 @@ if (live && live.dataset.events && window.EventSource) {
       const parsed = new DOMParser().parseFromString(event.data, "text/html");
       live.replaceChildren(...parsed.body.childNodes);
     };
+    // A response without events, such as that of a proxy while no worker accepts connections, ends the stream for good.
+    source.onerror = (event) => {
+      if (event.target.readyState === EventSource.CLOSED) {
+        setTimeout(() => source === event.target && start(), 5000);
+      }
+    };
     button.textContent = "Pause";
   };
   const stop = () => {

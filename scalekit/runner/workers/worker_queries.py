@@ -10,9 +10,10 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalekit.context import Key
+from scalekit.errors import Unavailable
 
 if TYPE_CHECKING:
     from scalekit.runner.workers.worker_process import WorkerProcess
@@ -30,6 +31,12 @@ MAX_ARGUMENT = 64 * 2**10
 """Bytes of the argument of a query."""
 MAX_RESULT = 4 * 2**20
 """Bytes of the result of a worker; a larger one is null."""
+MAX_RESULTS = 32 * 2**20
+"""Bytes of the results of all workers, which must fit into a message; the results beyond are null."""
+MAX_QUERIES = 64
+"""Queries of a worker in all workers that run at one time."""
+MAX_BACKLOG = 2**20
+"""Bytes that wait for a worker, which does not read them, from which on no query is sent to it."""
 SEPARATOR = b"\0"
 """Between the topic and the argument of a query on its way to the workers."""
 
@@ -40,6 +47,7 @@ class WorkerQueries:
     def __init__(self) -> None:
         self.query_supervisor: Callable[[bytes], Awaitable[bytes]] | None = None
         self._handlers: dict[bytes, QueryHandler] = {}
+        self._running = 0
 
     def register(self, topic: bytes, handler: QueryHandler) -> None:
         """Run *handler* for queries on *topic* in this process."""
@@ -68,14 +76,21 @@ class WorkerQueries:
     async def run_in_all(self, topic: bytes, argument: bytes = b"") -> bytes:
         """Return a JSON object with the result of each worker by its number; a single process is worker 1.
 
-        Raises TimeoutError when the supervisor does not respond, and ValueError when *argument* is too large.
+        Raises TimeoutError when the supervisor does not respond, Unavailable while too many queries run, and ValueError
+        when *argument* is too large.
         """
         if len(argument) > MAX_ARGUMENT:
             raise ValueError(f"expected an argument of {MAX_ARGUMENT} bytes at most, got {len(argument)}")
+        if self._running >= MAX_QUERIES:
+            raise Unavailable(f"{MAX_QUERIES} queries run already", detail="too many queries run; try again")
         query = topic + SEPARATOR + argument
-        if self.query_supervisor is not None:
-            return await self.query_supervisor(query)
-        return combine({"1": await self.run(query)})
+        self._running += 1
+        try:
+            if self.query_supervisor is not None:
+                return await self.query_supervisor(query)
+            return combine({"1": await self.run(query)})
+        finally:
+            self._running -= 1
 
 
 WORKER_QUERIES: Key[WorkerQueries] = Key("worker_queries")
@@ -91,20 +106,21 @@ class QueryCoordinator:
 
     async def run_in_all(self, query: bytes) -> bytes:
         """Return the results of all workers on *query*, as :meth:`WorkerQueries.run_in_all` does."""
-        queries = {worker.slot: self._run_in(worker, query) for worker in self._list_workers() if worker.serves}
-        results = await asyncio.gather(*queries.values())
-        return combine(dict(zip(queries, results, strict=True)))
+        workers = {worker.slot: worker for worker in self._list_workers() if worker.serves}
+        results = await asyncio.gather(*(self._run_in(worker, query) for worker in workers.values()))
+        return combine(dict(zip(workers, results, strict=True)))
 
     async def _run_in(self, worker: WorkerProcess, query: bytes) -> bytes:
+        if worker.backlog > MAX_BACKLOG:
+            return b"null"
         query_id = next(self._ids)
         result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[query_id] = result
         worker.send_query(QUERY_ID.pack(query_id) + query)
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT):
-                return await result
-        except TimeoutError:
-            return b"null"
+            waits: set[asyncio.Future[Any]] = {result, worker.ended}
+            await asyncio.wait(waits, timeout=QUERY_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            return result.result() if result.done() else b"null"
         finally:
             del self._pending[query_id]
 
@@ -117,6 +133,13 @@ class QueryCoordinator:
 
 
 def combine(results: Mapping[str, bytes]) -> bytes:
-    """Return the JSON object ``{"workers": {...}}`` of *results*, each JSON, by the worker's number."""
-    members = b",".join(b'"%s":%s' % (slot.encode(), result) for slot, result in results.items())
-    return b'{"workers":{%s}}' % members
+    """Return the JSON object ``{"workers": {...}}`` of *results*, each JSON, by the worker's number.
+
+    Results that exceed MAX_RESULTS together are null.
+    """
+    left, members = MAX_RESULTS, []
+    for slot, result in results.items():
+        fits = len(result) <= left
+        left -= len(result) if fits else 0
+        members.append(b'"%s":%s' % (slot.encode(), result if fits else b"null"))
+    return b'{"workers":{%s}}' % b",".join(members)
