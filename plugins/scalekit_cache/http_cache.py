@@ -118,6 +118,8 @@ class HttpCache:
         """Numbers the arrivals of requests and the calls of the application."""
         self.run_refresh: Callable[[Refresh], Coroutine[Any, Any, RefreshResult]] = lambda refresh: refresh()
         """Runs a background refresh, for example within a trace."""
+        self.not_stored: dict[NotStored, int] = {}
+        """Responses of the application that were not stored, by reason."""
         self._statuses: dict[tuple[bytes, int, bytes], bytes] = {}
         self._flights: dict[Key, Flight] = {}
         self._unshared: dict[Key, None] = {}

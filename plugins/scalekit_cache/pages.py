@@ -1,13 +1,14 @@
-"""The page of the cache: outcomes and memory in every worker, and purges."""
+"""The page of the cache: outcomes and memory in every worker, why responses are not stored, purges, and advice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from scalekit import Context
-from scalekit.contracts import CACHE
+from scalekit.contracts import CACHE, Advice
 from scalekit.pages import (
     ActionForm,
     Block,
@@ -21,9 +22,11 @@ from scalekit.pages import (
     PageView,
     Unit,
 )
+from scalekit_cache.cache_status import NotStored
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import OUTCOMES
+from scalekit_cache.not_stored import EXPLANATIONS
 
 WITHOUT_APPLICATION = ("hit", "stale", "collapsed", "revalidated")
 """Outcomes of requests for which the application did not make a response."""
@@ -34,6 +37,21 @@ WORKERS = (
     Column("memory", Unit.BYTES),
     Column("evictions"),
 )
+REASONS = (Column("reason"), Column("explanation"), Column("responses"))
+EXPLAINED = {reason.name.lower(): text for reason, text in EXPLANATIONS.items()}
+ADVISED_FROM = 100
+"""Responses of a worker that are not stored for one reason, from which it is advice."""
+COOKIES = {
+    NotStored.COOKIE: Advice(
+        "Responses are not stored because the requests have cookies.",
+        'If no response depends on a cookie, set cookies = "ignore" in [plugins.cache], or in the policies of those '
+        "paths of which that is true.",
+    ),
+    NotStored.SET_COOKIE: Advice(
+        "Responses are not stored because they set cookies.",
+        "Let the application set a cookie only where it has to, such as at the login, not in every response.",
+    ),
+}
 
 
 def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter) -> ConsolePage:
@@ -48,7 +66,8 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
             Notice(f"Worker {worker} bypasses the cache.", "See pending purges in the log.")
             for worker in view.workers.keys() - running.keys()
         ]
-        return [*suspended, _summary(config, list(running.values())), ActionForm("purge"), _table(running)]
+        summary = _summary(config, list(running.values()))
+        return [*suspended, summary, ActionForm("purge"), _table(running), _reasons(list(running.values()))]
 
     async def purge(values: Mapping[str, str]) -> str:
         tag, path = values["tag"], _path_of(values["url"])
@@ -78,7 +97,20 @@ def _describe(cache_filter: CacheFilter) -> dict[str, Any] | None:
         return None
     items, size, evictions = cache.store.statistics()
     outcomes = {outcome: getattr(cache.metrics, outcome).value for outcome in OUTCOMES}
-    return {**outcomes, "items": items, "bytes": size, "evictions": evictions}
+    not_stored = {reason.name.lower(): count for reason, count in cache.not_stored.items()}
+    return {**outcomes, "items": items, "bytes": size, "evictions": evictions, "not_stored": not_stored}
+
+
+def advise(cache_filter: CacheFilter, config: CacheConfig, workers: int) -> Iterator[Advice]:
+    """Yield what the cache of *cache_filter* has seen that a change of the configuration could improve."""
+    if not config.shared and workers > 1:
+        yield Advice(
+            f"Each of {workers} workers has a cache of its own in memory: the application makes a response once in "
+            "each, and a purge by the application reaches one of them.",
+            'Set url = "redis://..." in [plugins.cache].',
+        )
+    counts = {} if cache_filter.cache is None else cache_filter.cache.not_stored
+    yield from (advice for reason, advice in COOKIES.items() if counts.get(reason, 0) >= ADVISED_FROM)
 
 
 def _path_of(url: str) -> str:
@@ -107,3 +139,11 @@ def _table(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
         for worker, each in workers.items()
     ]
     return DataTable(WORKERS, rows, "Workers")
+
+
+def _reasons(workers: Sequence[Mapping[str, Any]]) -> DataTable:
+    total: Counter[str] = Counter()
+    for each in workers:
+        total.update(each["not_stored"])
+    rows = [(name.replace("_", " "), EXPLAINED[name], count) for name, count in total.most_common()]
+    return DataTable(REASONS, rows, "Responses that were not stored", empty="all responses were stored")

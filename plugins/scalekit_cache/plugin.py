@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from scalekit import Check, ConfigError, Context, Key, Layer, LayeredFilter, Lifespan, Problem, Table, hookimpl
-from scalekit.contracts import CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
+from scalekit.contracts import ADVISERS, CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
@@ -21,7 +21,7 @@ from scalekit_cache.factory import create_cache, open_store
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
-from scalekit_cache.pages import cache_page
+from scalekit_cache.pages import advise, cache_page
 from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import redis_connections, redis_instruments, verify_redis
@@ -101,8 +101,10 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 
 @hookimpl
 def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
-    """Return the page of the cache."""
-    return [cache_page(context, context.config(CacheConfig), _filter(context))]
+    """Return the page of the cache, and give advice on its configuration."""
+    config, cache_filter = context.config(CacheConfig), _filter(context)
+    context.shared(ADVISERS, list).append(partial(advise, cache_filter, config, context.server.workers or 1))
+    return [cache_page(context, config, cache_filter)]
 
 
 @asynccontextmanager

@@ -113,6 +113,7 @@ class ResponseRecorder:
             evaluated = NotStored.TOO_LARGE
         if isinstance(evaluated, NotStored):
             self.not_stored, freshness, outcome = evaluated, None, evaluated.value
+            cache.not_stored[evaluated] = cache.not_stored.get(evaluated, 0) + 1
             record_not_stored(evaluated)
             if self.fallback_send is not None and status < SERVER_ERROR:
                 self._send = self.fallback_send

@@ -19,7 +19,7 @@ from scalekit import (
     hookimpl,
     warn_about_multiple_processes,
 )
-from scalekit.contracts import LIMITS
+from scalekit.contracts import ADVISERS, LIMITS, Advice
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
@@ -119,8 +119,9 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 
 @hookimpl
 def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
-    """Return the page of the limits, and begin to record their decisions."""
+    """Return the page of the limits, begin to record their decisions, and give advice on the configuration."""
     filters = context.shared(FILTERS, LimitFilters)
+    context.shared(ADVISERS, list).append(lambda: _advise(context.config(RateLimitConfig), context.server.workers or 1))
     application_policies = build_application_policies(context.config(RateLimitConfig))
     statistics = context.shared(STATISTICS, LimitStatistics)
     return [LimitsPage(filters.before_authentication, filters.load_shedding, application_policies, statistics).page()]
@@ -140,6 +141,14 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     if config.url.scheme == "memory":
         return []
     return [Check("ratelimit", probe, critical=config.on_error == "refuse")]
+
+
+def _advise(config: RateLimitConfig, workers: int) -> list[Advice]:
+    """Return advice when each of several workers allows the whole limit."""
+    if workers == 1 or config.url.scheme != "memory":
+        return []
+    text = f"Each of {workers} workers counts requests for itself: a client may send {workers} times its limit."
+    return [Advice(text, 'Set url = "redis://..." in [plugins.ratelimit], which all workers share.')]
 
 
 def _counts_per_process(config: RateLimitConfig) -> bool:

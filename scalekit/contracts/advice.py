@@ -18,4 +18,4 @@ class Advice(NamedTuple):
 Adviser = Callable[[], Iterable[Advice]]
 """Returns the advice of this worker; called when an operator looks, so that it costs no request anything."""
 ADVISERS: Key[list[Adviser]] = Key("advisers")
-"""The advisers of plugins; a hook appends to ``context.shared(ADVISERS, list)``."""
+"""The advisers of plugins; ``scalekit_pages`` appends to ``context.shared(ADVISERS, list)``."""

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from scalekit import create_app
 from scalekit.contracts import LIMITS
 from scalekit.testing import request, running
 from scalekit_ratelimit import limited
@@ -256,3 +257,14 @@ async def test_without_a_console_nothing_is_recorded() -> None:
     async with running(app) as state:
         await request(app, "/address", state=state)
         assert not app.context.has(STATISTICS)
+
+
+@pytest.mark.parametrize(("workers", "advised"), [(1, False), (4, True)])
+async def test_limits_of_each_worker_are_advice(workers: int, advised: bool) -> None:
+    server = {"operator_networks": ["127.0.0.1"], "workers": workers}
+    table = {"default": "10/s", "per_worker": True}
+    app = create_app({"plugins": {"console": {}, "ratelimit": table}, "server": server}, app=Starlette())
+    async with running(app) as state:
+        page = orjson.loads((await request(app, "/-/configuration.json", state=state)).body)
+    texts = [block["text"] for block in page["blocks"] if block["type"] == "notice"]
+    assert any("a client may send 4 times its limit" in text for text in texts) == advised
