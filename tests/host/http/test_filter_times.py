@@ -110,13 +110,15 @@ async def test_a_measurement_ends_by_itself_and_only_one_runs() -> None:
 
 
 async def test_a_measurement_after_one_that_was_not_stopped_keeps_the_plain_chain() -> None:
-    chain = behind(page, Recorder("a", []))
+    recorder = Recorder("a", [])
+    chain = behind(page, recorder)
     plain = chain.requests
     times = FilterTimes(lambda: chain)
     times.measure(60)
     times.ends_at = 0.0  # as when its event loop has ended
     times.measure(60)
     await send_request(chain)
+    assert calls_of(times, recorder)["on_complete"] == 1
     assert chain.requests is plain
     times.ends_at = 0.0
     times._sample()
