@@ -51,6 +51,13 @@ def test_memory_is_bounded_and_the_newest_lines_are_complete(batches: list[list[
     assert len(found) == min(MAX_FOUND, len(numbered)) or sum(map(len, numbered)) > MAX_BYTES // 2
 
 
+def test_the_oldest_lines_are_forgotten() -> None:
+    latest = lines_of(*(line(number, length=30_000) for number in range(100)))
+    assert MAX_BYTES // 2 < latest._size <= MAX_BYTES + OVERHEAD
+    found = latest.find(LineFilter())
+    assert [each.fields.partition(" ")[0] for each in found] == [f"number={99 - place}" for place in range(len(found))]
+
+
 def test_of_a_batch_above_the_bound_the_last_lines_are_kept() -> None:
     batch = b"".join(line(number, length=1000) for number in range(3000))
     found = lines_of(batch).find(LineFilter())
