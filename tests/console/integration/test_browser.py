@@ -216,6 +216,7 @@ def test_the_first_key_leads_to_the_content(service: Service, browser: Chromium)
 
 def test_live_pages_end_when_the_process_drains() -> None:
     with Service(SETTINGS, {"service": APPLICATION}, {"hostile": HOSTILE}) as service:
+        wait_for("all workers", lambda: len(json.loads(service.get("/-/overview.json"))["blocks"][-1]["rows"]) == 4)
         streams = [urlopen(f"{service.url}/-/overview/events", timeout=60) for _ in range(8)]
         for stream in streams:
             assert stream.readline() == b"retry: 3000\n"
