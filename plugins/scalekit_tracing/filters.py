@@ -141,7 +141,9 @@ class TracingFilter(Filter):
             add_exception(root, error)
         elif failed:
             reason = str(exchange.status)
-        self._tracer.export(root, SERVER_SPAN, exchange.began, (self._server_request(exchange),), reason)
+        request = self._server_request(exchange)
+        root.trace.size += len(request.path) + len(request.user_agent)  # the client chooses them
+        self._tracer.export(root, SERVER_SPAN, exchange.began, (request,), reason)
 
     def _server_request(self, exchange: Exchange) -> ServerRequest:
         scope = exchange.scope

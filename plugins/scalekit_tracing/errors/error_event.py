@@ -73,7 +73,8 @@ class ErrorEvent(NamedTuple):
     @property
     def weight(self) -> int:
         """The characters of its texts, about."""
-        return sum(len(each.message) + FRAME_WEIGHT * len(each.frames) for each in self.exceptions)
+        raised = sum(len(each.message) + FRAME_WEIGHT * len(each.frames) for each in self.exceptions)
+        return raised + len(self.source.path)
 
 
 class ChainedException(NamedTuple):

@@ -55,21 +55,29 @@ class SentrySink:
         self._service = service
         self._attributes = attributes
         self._redact = redact
+        self._results: dict[str, CollectorRejection | None] = {}  # of a batch that is not complete
 
     def send(self, batch: Sequence[ErrorEvent]) -> int:
-        """Send *batch*, each error as one envelope; the server ignores those that it has already (``event_id``).
+        """Send *batch*, each error as one envelope, and when it is repeated only those that the server did not take.
 
         Returns how many the server refused; raises CollectorRejection when it refused all.
         """
-        refused = 0
         for event in batch:
-            try:
-                self._client.send(self._envelope(event))
-            except CollectorRejection:
-                refused += 1
-                if refused == len(batch):
-                    raise
-        return refused
+            if event.event_id not in self._results:
+                self._results[event.event_id] = self._send(event)
+        results, self._results = list(self._results.values()), {}
+        refused = [each for each in results if each is not None]
+        if len(refused) == len(batch):
+            raise refused[-1]
+        return len(refused)
+
+    def _send(self, event: ErrorEvent) -> CollectorRejection | None:
+        """Send one error; return why the server refuses it."""
+        try:
+            self._client.send(self._envelope(event))
+        except CollectorRejection as error:
+            return error
+        return None
 
     def close(self) -> None:
         """Close the connection."""

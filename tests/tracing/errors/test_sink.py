@@ -22,6 +22,7 @@ from starlette.routing import Route
 from scalekit import ConfigError, create_app
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
+from scalekit_tracing import exporter
 from scalekit_tracing.errors.sink import MAX_MESSAGE
 from tests.processes import HOST
 from tests.tracing.span_receiver import span_receiver
@@ -36,7 +37,7 @@ class EnvelopeServer:
         self.port = 0
         self.heads: list[dict[str, str]] = []
         self.events: list[dict[str, Any]] = []
-        self.status = 200
+        self.statuses: list[int] = []
 
     @property
     def dsn(self) -> str:
@@ -65,8 +66,7 @@ def envelope_server() -> Generator[EnvelopeServer, None, None]:
         def do_POST(self) -> None:
             headers = {name.lower(): str(value) for name, value in self.headers.items()}
             server.receive(self.path, headers, self.rfile.read(int(headers["content-length"])))
-            self.send_response(server.status)
-            server.status = 200
+            self.send_response(server.statuses.pop(0) if server.statuses else 200)
             self.send_header("content-length", "2")
             self.end_headers()
             self.wfile.write(b"{}")
@@ -222,10 +222,21 @@ async def test_secrets_are_masked_before_messages_are_cut() -> None:
 
 async def test_a_refused_report_does_not_lose_the_others() -> None:
     with envelope_server() as server:
-        server.status = 413
+        server.statuses = [413]
         counts = await send(["/items/1", "/other"], server, interval="10m")
     assert len(server.events) == 2
     assert counts["scalekit_tracing_reported_errors"] == counts["scalekit_tracing_lost_errors"] == 1
+
+
+async def test_a_busy_error_server_gets_each_report_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "FIRST_DELAY", 0.01)
+    with envelope_server() as server:
+        server.statuses = [200, 429, 503, 200, 429, 200]
+        counts = await send(["/items/1", "/other", "/cut"], server, interval="10m")
+    kinds = [event["exception"]["values"][-1]["type"] for event in server.events]
+    assert kinds == ["LookupError", *["KeyError"] * 3, *["ValueError"] * 2]
+    assert len({event["event_id"] for event in server.events}) == 3
+    assert counts["scalekit_tracing_reported_errors"] == 3
 
 
 async def test_a_silent_error_server_does_not_take_the_time_of_the_collector() -> None:
