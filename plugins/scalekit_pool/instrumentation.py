@@ -55,6 +55,11 @@ class StatementInstrumentation:
 
     def record(self, statement: Statement, began: float, result: object) -> None:
         """Record *statement*, which succeeded; *began* is in seconds of :func:`time.perf_counter`."""
+        rows = self.record_chunk(statement, began, result)
+        self.record_span(statement.sql, began, rows)
+
+    def record_chunk(self, statement: Statement, began: float, result: object) -> int:
+        """Record a part of the result of *statement*, without a span, and return its number of rows."""
         metrics = self.metrics
         seconds = perf_counter() - began
         metrics.duration.observe(seconds)
@@ -66,7 +71,7 @@ class StatementInstrumentation:
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
             log_slow_query(self.name, statement.sql, seconds, rows)
-        self.record_span(statement.sql, began, rows)
+        return rows
 
     def record_span(self, sql: str, began: float, rows: int, error: str = "") -> None:
         """Record the span of *sql*, for which the task has waited since *began*."""

@@ -214,18 +214,19 @@ class PooledSession(QueryMethods):
         async with self._lock:
             await self._ensure_connection(bound.statement.is_read_only)
             self._connection.streams += 1
+        instrumentation, total = self._instrumentation, 0
+        opened = began = perf_counter()
         async with aclosing(self.compiler.driver.stream(self._connection.raw, sql, bound.arguments)) as chunks:
             try:
-                while True:
-                    began = perf_counter()
-                    rows = await self.command(lambda driver, raw: anext(chunks, None), sql)
-                    if rows is None:
-                        break
-                    self._instrumentation.record(bound.statement, began, rows)
+                while (rows := await self.command(lambda driver, raw: anext(chunks, None), sql)) is not None:
+                    total += instrumentation.record_chunk(bound.statement, began, rows)
                     for row in rows:
                         yield row
+                    began = perf_counter()
+                instrumentation.record_span(sql, opened, total)
             except GeneratorExit:
                 self._connection.is_dirty = True  # its cursor is still open
+                instrumentation.record_span(sql, opened, total)
                 raise
             finally:
                 self._connection.streams -= 1

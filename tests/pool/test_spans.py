@@ -71,6 +71,24 @@ async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase, ur
     assert all(type(each) is int for each in rows)
 
 
+async def test_a_stream_is_one_span(goods: PooledDatabase) -> None:
+    await goods.insert_many("goods", [{"id": number, "name": "a"} for number in range(10, 1000)])
+    with recorded_spans() as spans:
+        async for _ in goods.iterate("SELECT id FROM goods"):
+            pass
+        async with contextlib.aclosing(goods.iterate("SELECT name FROM goods")) as rows:
+            await anext(rows)
+        with pytest.raises(Exception, match="missing"):
+            async for _ in goods.iterate("SELECT missing FROM goods"):
+                pass
+    found = [each for each in spans.all() if each.name == "SELECT goods"]
+    assert len(found) == 3
+    assert [bool(each.error) for each in found] == [False, False, True]
+    complete, begun, _ = (each.attributes["db.response.returned_rows"] for each in found)
+    assert complete == 993
+    assert begun > 0
+
+
 async def test_a_failed_statement_has_the_type_of_its_error(goods: PooledDatabase) -> None:
     with recorded_spans() as spans, pytest.raises(Exception, match="missing"):
         await goods.fetch_all("SELECT missing FROM goods")
