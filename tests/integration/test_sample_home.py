@@ -93,6 +93,12 @@ def test_the_tour_shows_what_the_plugins_do(sample: LiveSample) -> None:
         sample.add_item(sample.login(), "of another browser")
         until(browser, "document.getElementById('items').textContent.includes('of another browser')")
         assert browser.violations() == []
+        loads = browser.loads
+        click(browser, "#trace-link")
+        browser.wait_for_load(loads)
+        trace = browser.evaluate("document.querySelector('main').textContent")
+        for expected in ("POST /api/data", "INSERT items", "item added"):
+            assert expected in trace
         # The first attempt to add an item, without a token, is an error in the console of the browser.
         assert [each for each in browser.errors if "401" not in each] == []
 
