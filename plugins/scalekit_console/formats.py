@@ -45,7 +45,8 @@ def _duration(value: float) -> str:
         return " ".join(shown[:2])
     if not value:
         return "0 s"
-    scale, name = next((each for each in DURATIONS if abs(value) >= each[0]), DURATIONS[-1])
+    # Numbers from 999.5 on are rounded to 1,000, which is 1 of the next unit.
+    scale, name = next((each for each in DURATIONS if abs(value) >= each[0] * 0.9995), DURATIONS[-1])
     return f"{_short(value / scale)} {name}"
 
 

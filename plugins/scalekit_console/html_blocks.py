@@ -199,8 +199,13 @@ def _section(title: str, content: Html) -> Html:
     return element("section", element("h2", title) if title else None, content)
 
 
+def _end(node: TreeNode) -> float:
+    """Return when *node* and all nodes below it have ended: a message is processed after the request that sent it."""
+    return max([node.offset + node.duration, *map(_end, node.children)])
+
+
 def _tree(block: Tree) -> Html:
-    total = max((node.offset + node.duration for node in block.roots), default=0.0)
+    total = max(map(_end, block.roots), default=0.0)
     shown = 0
 
     def item(node: TreeNode) -> Html | None:

@@ -15,6 +15,8 @@ from scalekit_console.formats import DASH, format_number
         (float("nan"), Unit.SECONDS, DASH),
         (0, Unit.SECONDS, "0 s"),
         (0.0000425, Unit.SECONDS, "42.5 µs"),
+        (0.0009996, Unit.SECONDS, "1 ms"),
+        (0.0009994, Unit.SECONDS, "999 µs"),
         (0.0123, Unit.SECONDS, "12.3 ms"),
         (1.5, Unit.SECONDS, "1.5 s"),
         (90061, Unit.SECONDS, "1 d 1 h"),

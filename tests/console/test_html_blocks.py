@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -27,6 +28,7 @@ from scalekit.pages import (
     Tree,
     TreeNode,
 )
+from scalekit_console.charts import BAR_WIDTH
 from scalekit_console.formats import DASH
 from scalekit_console.html_blocks import BlockRenderer
 from scalekit_console.sanitizer import Sanitizer
@@ -128,3 +130,10 @@ def test_points_that_are_not_finite_are_gaps() -> None:
     assert markup.count("<polyline") == 3
     assert "nan" not in markup
     assert "inf" not in markup
+
+
+def test_the_time_line_of_a_tree_ends_with_the_last_node() -> None:
+    later = TreeNode("message", 3.0, 1.0)
+    markup = render(Tree([TreeNode("request", 0.0, 1.0, children=[TreeNode("publish", 0.5, 0.5, children=[later])])]))
+    places = [(float(x), float(width)) for x, width in re.findall(r'<rect x="([\d.]+)" y="0" width="([\d.]+)"', markup)]
+    assert places == [(0.0, BAR_WIDTH / 4), (BAR_WIDTH / 8, BAR_WIDTH / 8), (BAR_WIDTH * 3 / 4, BAR_WIDTH / 4)]
