@@ -36,6 +36,7 @@ from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
 from scalekit.http.request_line import route_path, with_head
 from scalekit.http.response import LocalResponse, local_problem, local_response
+from scalekit.http.route_template import ROUTE_TEMPLATE
 from scalekit.http.router import ManagementRoute
 from scalekit.http.trace_context import (
     REQUEST_ID,
@@ -64,6 +65,7 @@ __all__ = [
     "MASK",
     "REQUEST_CONTEXT",
     "REQUEST_ID",
+    "ROUTE_TEMPLATE",
     "SERVER_INFO",
     "SERVICE_NAME_PATTERN",
     "TIMEOUT_HEADER",

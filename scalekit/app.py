@@ -27,7 +27,7 @@ from scalekit.http.app_routes import warn_of_hidden_routes
 from scalekit.http.exception_handlers import add_exception_handlers
 from scalekit.http.proxy_warning import ProxyWarning
 from scalekit.http.root_path import AddRootPath, RemoveRootPath, root_path_of
-from scalekit.http.route_template import RouteTemplates
+from scalekit.http.route_template import ROUTE_TEMPLATE, RouteTemplates
 from scalekit.http.router import (
     PluginRoutes,
     is_for_operators,
@@ -174,6 +174,7 @@ def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> H
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)
+    context.provide(ROUTE_TEMPLATE, templates.of)
     links = [
         *([ChainLink("prefix", "host", AddRootPath(prefix))] if prefix else []),
         *entry_links(settings, lifecycle, monitor, routes, templates),

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scalekit_cache.cache_status import Headers
-from scalekit_cache.stored_response import StoragePolicy, StoredResponse, Variants
+from scalekit_cache.stored_response import ROUTE, StoragePolicy, StoredResponse, Variants, route_scope_of
 from scalekit_caching import Corrupt, Item, ItemCodec, Key, path_tags
 
 _RESPONSE = Struct(">HdddhhIII")
@@ -35,8 +35,8 @@ MAX_CACHED = 1024
 MAX_CACHED_BYTES = 4096
 """Maximum size of encoded terms that are cached, in bytes."""
 
-Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes]
-"""Parts that many responses share: storage policy, tags, and the name of the cache."""
+Terms = tuple[StoragePolicy, tuple[bytes, ...], bytes, str]
+"""Parts that many responses share: storage policy, tags, the name of the cache, and the template of the route."""
 
 
 class HttpCodec(ItemCodec):
@@ -64,12 +64,13 @@ class HttpCodec(ItemCodec):
         *_, terms_length, path_length, _ = _RESPONSE.unpack_from(head, offset)
         offset += _RESPONSE.size
         end = offset + terms_length
-        _, tags, _ = self._decode_terms(head[offset:end])
+        _, tags, *_ = self._decode_terms(head[offset:end])
         path = head[end : end + path_length].decode("utf-8", "surrogatepass")
         return (*tags, *path_tags(path))
 
     def _response_parts(self, response: StoredResponse) -> tuple[bytes, ...]:
-        terms = self._encode_terms((response.storage_policy, response.tags, response.cache_name))
+        route: str = response.route_scope.get(ROUTE, "")
+        terms = self._encode_terms((response.storage_policy, response.tags, response.cache_name, route))
         path = response.path.encode("utf-8", "surrogatepass")
         headers = b"\n".join([part for field in response.headers for part in field])
         if response.headers and headers.count(b"\n") != 2 * len(response.headers) - 1:
@@ -107,7 +108,7 @@ class HttpCodec(ItemCodec):
         path_end = terms_end + path_length
         end = path_end + headers_length
         headers = _decode_headers(frame[path_end:end])
-        policy, tags, cache_name = self._decode_terms(frame[offset:terms_end])
+        policy, tags, cache_name, route = self._decode_terms(frame[offset:terms_end])
         return StoredResponse(
             key,
             status,
@@ -123,6 +124,7 @@ class HttpCodec(ItemCodec):
             refresh_at=refresh_at,
             tags=tags,
             since=since,
+            route_scope=route_scope_of(route),
         )
 
     def _decode_terms(self, encoded_terms: bytes) -> Terms:
@@ -152,8 +154,9 @@ def _decode_headers(lines: bytes) -> Headers:
     return list(zip(parts[::2], parts[1::2], strict=True))
 
 
-def _json(policy: StoragePolicy, tags: tuple[bytes, ...], cache_name: bytes) -> bytes:
+def _json(policy: StoragePolicy, tags: tuple[bytes, ...], cache_name: bytes, route: str) -> bytes:
     fields: dict[str, Any] = {name: getattr(policy, name) for name in _POLICY_FIELDS}
+    fields["route"] = route.encode("utf-8", "replace").decode()
     lists = {
         "vary": policy.vary,
         "excluded_fields": sorted(policy.excluded_fields),
@@ -174,7 +177,7 @@ def _terms(fields: Any) -> Terms:
         excluded_fields=frozenset(ItemCodec.to_bytes(fields["excluded_fields"])),
     )
     (cache_name,) = ItemCodec.to_bytes(fields["cache_name"])
-    return policy, ItemCodec.to_bytes(fields["tags"]), cache_name
+    return policy, ItemCodec.to_bytes(fields["tags"]), cache_name, str(fields["route"])
 
 
 def _decode_variants(frame: bytes, offset: int, key: Key, since: int) -> Variants:

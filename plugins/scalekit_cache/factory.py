@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from scalekit import Context
+from scalekit import ROUTE_TEMPLATE, Context
 from scalekit.contracts import CLUSTER_STORE, CODING_NEGOTIATOR
 from scalekit_cache.codec import HttpCodec
 from scalekit_cache.config import CacheConfig
@@ -49,6 +49,8 @@ def create_cache(
     """Return the cache of *config* with the open *store*."""
     policies = CachePolicies([(table.path, table.policy()) for table in config.policies])
     cache = HttpCache(store, policies, _options(config), metrics, clock)
+    if context.has(ROUTE_TEMPLATE):  # not in a command
+        cache.route_of = context.get(ROUTE_TEMPLATE)
     if context.has(CODING_NEGOTIATOR):
         cache.negotiate = context.get(CODING_NEGOTIATOR).negotiate
     return cache

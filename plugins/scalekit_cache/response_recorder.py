@@ -247,7 +247,7 @@ class ResponseRecorder:
             refresh_at=refresh_at,
             tags=tags,
             since=flight.since,
-            route_scope=route_scope(self.scope),
+            route_scope=route_scope(self.scope, self.cache.route_of(self.scope)),
         )
         self.stored = self.cache.put(response, flight, self.request)
 

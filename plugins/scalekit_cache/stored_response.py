@@ -21,6 +21,8 @@ REVALIDATION_WINDOW = 3600.0
 """Seconds for which a stale response with a validator is retained for revalidation."""
 NEVER = float("inf")
 
+ROUTE = "scalekit_cache.route"
+"""The key of the scope with the template of the route."""
 NO_ROUTE: Mapping[str, Any] = MappingProxyType({})
 """The scope keys that a router sets, when there is no router."""
 
@@ -208,14 +210,19 @@ class StoredResponse(Item):
         return headers
 
 
-def route_scope(scope: Scope) -> Mapping[str, Any]:
-    """Return the keys that the router has set in *scope*, from which metrics derive the route."""
+def route_scope(scope: Scope, route: str = "") -> Mapping[str, Any]:
+    """Return the keys that the router has set in *scope*, from which metrics derive the route, and its template."""
     endpoint, template = scope.get("endpoint"), scope.get("path_template")
     if endpoint is None and template is None:
         return NO_ROUTE
-    found = {"endpoint": endpoint, "router": scope.get("router")}
+    found = {"endpoint": endpoint, "router": scope.get("router"), ROUTE: route}
     if template is not None:
         found["path_template"] = template
     if "app_root_path" in scope:
         found["app_root_path"] = scope["app_root_path"]
     return found
+
+
+def route_scope_of(route: str) -> Mapping[str, Any]:
+    """Return the keys for a response that another process has made: only the template of its *route* is known."""
+    return {"path_template": route, ROUTE: route} if route else NO_ROUTE

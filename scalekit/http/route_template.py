@@ -9,7 +9,7 @@ path decides. Litestar stores the template itself; Django stores neither, and it
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -18,7 +18,11 @@ from typing import Any, Protocol
 from starlette.routing import BaseRoute, Host, Match, Mount
 from starlette.types import Scope
 
+from scalekit.context import Key
 from scalekit.http.request_line import route_path
+
+ROUTE_TEMPLATE: Key[Callable[[Scope], str]] = Key("route template")
+"""Returns the template of the route that the application has set in a scope, empty without one."""
 
 MAX_WALKS = 100
 """Walks of the tree at most; each unknown endpoint causes one."""

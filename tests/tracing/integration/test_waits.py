@@ -75,6 +75,7 @@ async def test_a_hit_in_redis_is_a_wait_and_nothing_else(redis: Redis) -> None:
         spans = await exported(redis, receiver, "/items/8")
     assert sorted(span["name"] for span in spans if span["kind"] == INTERNAL) == ["cache wait", "ratelimit wait"]
     (root,) = [span for span in spans if span["kind"] == SERVER]
+    assert root["name"] == "GET /items/{id}", "its route is stored with the response"
     (status,) = attributes(root)["http.response.header.cache-status"]
     assert status.startswith("scalekit; hit")
     assert len(spans) == 3
