@@ -116,8 +116,7 @@ class HttpCache:
         """Whether the query string of a request without ``&`` is its canonical query."""
         self.sequence = count(1)
         """Numbers the arrivals of requests and the calls of the application."""
-        self.route_of: Callable[[Scope], str] = lambda scope: ""
-        """Returns the template of the route in a scope."""
+        self.route_of: Callable[[Scope], str] = lambda scope: ""  # the template
         self.run_refresh: Callable[[Refresh], Coroutine[Any, Any, RefreshResult]] = lambda refresh: refresh()
         """Runs a background refresh, for example within a trace."""
         self.not_stored: dict[NotStored, int] = {}

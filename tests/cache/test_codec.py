@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from functools import lru_cache
 from typing import NamedTuple
 from zlib import crc32
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from scalekit.telemetry import Telemetry
 from scalekit_cache.codec import HttpCodec
-from scalekit_cache.stored_response import StoredResponse, Variants
+from scalekit_cache.stored_response import ROUTE, StoredResponse, Variants
 from scalekit_caching.codec import HEAD, MAGIC, Corrupt
 from scalekit_caching.items import Item, Value, digest
 from scalekit_caching.redis_store import RedisStore
@@ -196,3 +197,12 @@ def test_every_kind_of_item_survives_a_round_trip() -> None:
         again = CODEC.decode(whole, name, item.key)
         assert type(again) is type(item)
         assert HttpCodec().encode(again, name) == whole
+
+
+@pytest.mark.parametrize("route", ["", "/items/{id}"])
+def test_the_template_of_the_route_is_stored(route: str) -> None:
+    item = next(copy(item) for item in stored_items() if isinstance(item, StoredResponse))
+    item.route_scope = {"endpoint": object(), ROUTE: route}
+    again = CODEC.decode(CODEC.encode(item, digest(item.key)), digest(item.key), item.key)
+    assert isinstance(again, StoredResponse)
+    assert again.route_scope == ({"path_template": route, ROUTE: route} if route else {})
