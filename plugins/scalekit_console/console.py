@@ -120,7 +120,7 @@ class ConsoleServer:
         return results
 
     def _audit(self, operator: Operator, name: str, values: Mapping[str, str], results: Sequence[WorkerResult]) -> None:
-        """Log who did what, at a level that the configuration does not hide."""
+        """Log who did what in one line, at a level that the configuration does not hide."""
         shown = self._sanitizer.text(" ".join(f"{key}={value!r}" for key, value in values.items() if value))
         logger.log(
             max(logging.WARNING, logger.getEffectiveLevel()),
@@ -129,7 +129,7 @@ class ConsoleServer:
             shown or "without values",
             operator.client,
             operator.by,
-            "; ".join(f"{'failed: ' if each.failed else ''}{each.message}" for each in results)[:500],
+            " ".join("; ".join(f"{'failed: ' if each.failed else ''}{each.message}" for each in results)[:500].split()),
         )
 
     async def blocks(self, page: ConsolePage, query: Mapping[str, str]) -> tuple[list[Block], int]:

@@ -22,12 +22,13 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def console_routes(server: ConsoleServer, *, mcp: bool) -> list[ManagementRoute]:
     """Return all routes of *server*, with *mcp* that of the tools for agents."""
-    routes = [
-        ManagementRoute(f"{PREFIX}assets/{{name}}", server.assets.respond),
-        ManagementRoute(f"{PREFIX}login", server.login.show),
-        ManagementRoute(f"{PREFIX}login", server.login.submit, methods=["POST"]),
-        ManagementRoute(f"{PREFIX}logout", server.login.end, methods=["POST"]),
-    ]
+    routes = [ManagementRoute(f"{PREFIX}assets/{{name}}", server.assets.respond)]
+    if server.access.has_login:
+        routes += [
+            ManagementRoute(f"{PREFIX}login", server.login.show),
+            ManagementRoute(f"{PREFIX}login", server.login.submit, methods=["POST"]),
+            ManagementRoute(f"{PREFIX}logout", server.login.end, methods=["POST"]),
+        ]
     if mcp:
         routes.append(ManagementRoute(f"{PREFIX}mcp", McpServer(server).respond, methods=["POST"]))
     for page in server.pages:

@@ -12,6 +12,8 @@ from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
@@ -91,10 +93,19 @@ def _serve(own: ASGIApp, exchange: Exchange, scope: Scope, app: ASGIApp) -> Awai
 
 def plugin_app(routes: Sequence[BaseRoute]) -> Starlette:
     """Return a Starlette application of *routes* whose errors are problem responses."""
-    handlers = {HTTPException: on_http_exception, Unavailable: on_unavailable}
+    handlers = {
+        HTTPException: on_http_exception,
+        Unavailable: on_unavailable,
+        ClientDisconnect: _on_disconnect,
+    }
     application = Starlette(routes=routes, exception_handlers=handlers)
     application.router.redirect_slashes = False
     return application
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    """Return a response that nobody receives: a client that leaves is no fault of the service."""
+    return Response(status_code=400)
 
 
 def path_of(route: BaseRoute) -> str:

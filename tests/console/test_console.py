@@ -47,6 +47,7 @@ async def render(view):
 
 async def forget(values):
     if values["guest"] == "fault": raise RuntimeError("a fault")
+    if values["guest"] == "lines": return "forgot\\n2026-01-01 INFO forged"
     if values["guest"] == "unknown": raise ValueError("no such guest; see the table")
     forgotten.append(values["guest"])
     return f"forgot {values['guest']}"
@@ -280,3 +281,13 @@ async def test_without_a_console_pages_are_not_even_created(install: Install) ->
     async with running(app) as state:
         response: ReceivedResponse = await request(app, "/", state=state)
         assert response.status == 200
+
+
+async def test_a_result_of_several_lines_is_one_line_of_the_log(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with guests(install) as browser:
+        await browser.post_json("/-/guests/one", {"guest": "lines", "kind": "all"})
+    [line] = [record.getMessage() for record in caplog.records if "guests/one" in record.getMessage()]
+    assert line.endswith(": forgot 2026-01-01 INFO forged")
+    assert "\n" not in line

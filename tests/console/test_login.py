@@ -71,3 +71,11 @@ def test_failed_attempts_of_many_clients_are_bounded() -> None:
     for number in range(2 * MAX_CLIENTS):
         attempts.fail(str(number))
     assert len(attempts._failures) == MAX_CLIENTS
+
+
+async def test_without_a_token_there_is_no_login() -> None:
+    async with console_app({}) as browser:
+        signs_in = b'action="/-/login"'
+        assert signs_in not in (await browser.get("/-/login")).body
+        assert (await browser.submit("/-/login", token="")).status != 303
+        assert SESSION_COOKIE not in browser.cookies

@@ -5,7 +5,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from scalekit import ManagementRoute, PluginError
@@ -128,3 +128,19 @@ def test_two_plugins_with_one_path_are_refused() -> None:
 def test_plugins_must_not_claim_the_root(route: BaseRoute) -> None:
     with pytest.raises(PluginError, match="belongs to the application"):
         refuse_conflicts({"a": [route]}, {})
+
+
+async def test_a_client_that_leaves_within_its_body_is_no_failure() -> None:
+    async def read(request: Request) -> Response:
+        return PlainTextResponse(await request.body())
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await plugin_app([Route("/form", read, methods=["POST"])])(http_scope("/form", "POST"), receive, send)
+    assert sent[0]["status"] == 400
