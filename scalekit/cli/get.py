@@ -57,12 +57,16 @@ def get(
     host = source.host()
     spans: list[FinishedSpan] = []
     layers = _time_layers(host, TraceRecorder(spans.extend)) if explain else None
-    response = asyncio.run(_send_request(host, path, method.upper(), _fields(headers), os.fsencode(data)))
+    redactor = SpanRedactor(Redactor(redact_configured=host.context.redact))
+    try:
+        response = asyncio.run(_send_request(host, path, method.upper(), _fields(headers), os.fsencode(data)))
+    except Exception:
+        _print_lines(trace_tree(spans, redactor))
+        raise
     if include:
         _print_head(response)
     click.echo(response.body, nl=not response.body.endswith(b"\n"))
     if layers:
-        redactor = SpanRedactor(Redactor(redact_configured=host.context.redact))
         _explain(layers, response, trace_tree(spans, redactor))
     ctx.exit(1 if response.status >= 400 else 0)
 
@@ -143,8 +147,12 @@ def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Ite
     rows = [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached if layer.place != recorder]
     print_table(["layer", "plugin", "own time"], rows)
     click.echo()
-    for line in spans:
-        click.echo(line)
+    _print_lines(spans)
     click.echo()
     total, size = layers[0].seconds * 1e6, len(response.body)
     click.echo(f"{response.status} in {total:.0f} µs, {size} bytes; first request of a new process")
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)

@@ -47,7 +47,7 @@ def _lines(
     """Yield the lines of *span*, the first with the prefix *first* and all further ones with *others*."""
     duration, own = span.ended_ns - span.began_ns, own_time(span, below)
     name = _shown(redactor.text(span.name))
-    yield f"{first + name:<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span)}"
+    yield f"{first + name:<{WIDTH}} {_milliseconds(duration)}  own {_milliseconds(own)}{_outcome(span, redactor)}"
     indent = others + ("│  " if below else "   ")
     yield from (indent + each for each in _packed(_pairs(_untold(span), redactor)))
     for event in span.events:
@@ -59,7 +59,7 @@ def _lines(
 
 def _untold(span: FinishedSpan) -> Attributes:
     """Return the attributes of *span* that neither its name nor its error tells."""
-    told = {span.name, *span.name.split(), span.error}
+    told = {span.name, *span.name.split(), _error_of(span)}
     return {name: value for name, value in span.attributes.items() if not (isinstance(value, str) and value in told)}
 
 
@@ -95,8 +95,13 @@ def _milliseconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:9.3f} ms"
 
 
-def _outcome(span: FinishedSpan) -> str:
-    return f"  failed: {_shown(span.error_message or span.error)}" if span.error else ""
+def _outcome(span: FinishedSpan, redactor: SpanRedactor) -> str:
+    return f"  failed: {_shown(redactor.text(span.error_message or _error_of(span)))}" if span.error else ""
+
+
+def _error_of(span: FinishedSpan) -> str:
+    """Return the type of the error of *span*, which an instrumented library may have set as an attribute."""
+    return str(span.attributes.get("error.type", span.error))
 
 
 def _shown(value: object) -> str:

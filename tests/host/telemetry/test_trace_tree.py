@@ -84,6 +84,16 @@ def test_secrets_are_masked_before_values_are_cut() -> None:
     assert "s3cr" not in str(lines)
 
 
+def test_secrets_in_the_message_of_an_error_are_masked() -> None:
+    (line,) = trace_tree([finished("root", 0, 1, error="ValueError", error_message="ValueError: token=s3cr3t")])
+    assert line.endswith("failed: ValueError: token=***")
+
+
+def test_the_type_of_an_error_may_be_an_attribute() -> None:
+    (line,) = trace_tree([finished("root", 0, 1, error="_OTHER", attributes={"error.type": "KeyError"})])
+    assert line.endswith("failed: KeyError")
+
+
 def test_attributes_of_an_event_are_bounded() -> None:
     event = SpanEvent("noted", 0, {f"key{number}": number for number in range(100)})
     (_, line) = trace_tree([finished("root", 0, 1, events=[event])])

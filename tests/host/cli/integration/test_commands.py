@@ -337,7 +337,11 @@ async def item(request):
         await DATABASE(request).fetch_all("SELECT 1 AS one FROM sqlite_master WHERE name = 'secret'")
     return PlainTextResponse("", headers={"cache-control": "max-age=60"})
 
-app = Starlette(routes=[Route("/items/{id}", item)])
+async def fault(request):
+    with span("price"):
+        raise ValueError("wrong")
+
+app = Starlette(routes=[Route("/items/{id}", item), Route("/fault", fault)])
 """
 
 
@@ -357,6 +361,15 @@ def test_get_explains_the_spans_with_own_times_and_reasons(run: Run, tmp_path: P
     ]
     assert re.search(".*".join(parts), printed, re.DOTALL)
     assert "secret" not in printed
+
+
+def test_get_explains_a_request_that_fails(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "spans.py").write_text(SPANS)
+    result = run("get", "/fault", "--explain", toml='[app]\ntarget = "spans:app"\n')
+    assert result.returncode == 1
+    assert re.search(r"^GET /fault .* failed: ValueError\n.*└─ price .* failed: ValueError\n", result.stdout, re.DOTALL)
+    assert "ValueError: wrong" in result.stderr
+    assert run("get", "/fault", toml='[app]\ntarget = "spans:app"\n').stdout == ""
 
 
 def test_a_layer_that_was_not_reached_is_not_in_the_explanation(run: Run) -> None:
