@@ -31,6 +31,8 @@ logger = logging.getLogger("scalekit.console")
 
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 FAILED = Notice("The page failed.", "See the log.", Tone.BAD)
+LIVE_TOKEN = "of the page"
+"""Stands for the CSRF token in live pages, which all operators of a worker share; the script replaces it."""
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -78,7 +80,7 @@ class ConsoleServer:
 
         async def render() -> str:
             blocks, _ = await self.blocks(page, query)
-            return self._render(request, page, blocks, "")[0]
+            return self._render(request, page, blocks, LIVE_TOKEN if self._acts else "")[0]
 
         events = self.feeds.events(f"{name}?{urlencode(query)}", render)
         return StreamingResponse(events, headers=STREAM_HEADERS, media_type="text/event-stream")
@@ -153,7 +155,7 @@ class ConsoleServer:
         if page.live:
             events = f"{self._layout.base(request)}{page.name}/events"
             query = f"?{urlencode(query_of(request))}" if request.query_params else ""
-            content = element("div", content, id="live", data_events=events + query)
+            content = element("div", content, id="live", data_events=events + query, data_csrf=token)
         response = html_response(self._layout.page(request, page, operator, content, token), status)
         self.access.set_csrf_cookie(response, request, token)
         return response

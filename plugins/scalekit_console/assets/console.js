@@ -13,6 +13,7 @@ if (live && live.dataset.events && window.EventSource) {
     source = new EventSource(live.dataset.events);
     source.onmessage = (event) => {
       const parsed = new DOMParser().parseFromString(event.data, "text/html");
+      for (const field of parsed.querySelectorAll("input[name=csrf_token]")) field.value = live.dataset.csrf;
       live.replaceChildren(...parsed.body.childNodes);
     };
     // A response without events, such as that of a proxy while no worker accepts connections, ends the stream for good.

@@ -22,6 +22,14 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from scalekit.contracts.consumers import Consumers, Message
+
+consumers = Consumers()
+
+@consumers.on("counted")
+async def count(message: Message[dict]) -> None:
+    raise ValueError(f"{message.data} cannot be counted")
+
 async def number(request):
     value = request.path_params["number"]
     return PlainTextResponse(str(value), 500 if value % 7 == 0 else 200, {"cache-control": "max-age=1"})
@@ -56,9 +64,15 @@ name = "numbers"
 limit = "1/1d"
 dry_run = true
 [plugins.tracing]
+[plugins.queue]
+consumers = "service:consumers"
+[plugins.replica]
+[plugins.broadcast]
 [plugins.hostile]
 """
 HOSTILE = '''
+import time
+
 from scalekit import hookimpl
 from scalekit.pages import *
 
@@ -79,13 +93,20 @@ async def render(view):
         Facts({"link": Link(MARKUP, "cache", {"q": MARKUP}), "state": Badge(MARKUP, Tone.BAD)}), ActionForm("act"),
     ]
 
+async def render_live(view):
+    return [Facts({"rendered": str(time.time())}), ActionForm("act")]
+
 async def act(values):
     return f"acted on {values['name']}"
 
 @hookimpl
 def scalekit_pages(context):
     fields = [FormField("name", MARKUP, placeholder=MARKUP)]
-    return [ConsolePage("hostile", MARKUP, render, collect, [PageAction("act", MARKUP, act, fields, confirm=MARKUP)])]
+    acts = [PageAction("act", "Act", act, [FormField("name", "Name")])]
+    return [
+        ConsolePage("hostile", MARKUP, render, collect, [PageAction("act", MARKUP, act, fields, confirm=MARKUP)]),
+        ConsolePage("live", "Live", render_live, actions=acts, live=True),
+    ]
 '''
 WIDTHS, THEMES = (1400, 390), ("light", "dark")
 
@@ -174,6 +195,19 @@ def test_a_live_page_shows_all_workers_and_changes(service: Service, browser: Ch
     browser.evaluate("document.querySelector('.pause').click()")
     assert browser.evaluate("document.querySelector('.pause').textContent") == "Resume"
     assert browser.errors == []
+
+
+@pytest.mark.needs("chromium")
+def test_an_operator_acts_on_a_live_page(service: Service, browser: Chromium) -> None:
+    browser.open(f"{service.url}/-/live")
+    rendered = "document.querySelector('.facts dd').textContent"
+    first = browser.evaluate(rendered)
+    wait_for("the next rendering", lambda: browser.evaluate(rendered) != first)
+    loads = browser.loads
+    browser.evaluate("document.querySelector('form.action input[name=name]').value = 'it'")
+    browser.evaluate("document.querySelector('form.action button').click()")
+    browser.wait_for_load(loads)
+    assert browser.evaluate("document.querySelector('.notice').textContent") == "acted on it"
 
 
 @pytest.mark.needs("chromium")

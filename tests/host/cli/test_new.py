@@ -97,10 +97,10 @@ def test_a_new_plugin_installs_and_is_listed(name: str, run: Run, made: Made) ->
 
 def test_a_new_plugin_passes_its_own_tests(made: Made) -> None:
     tests = _command("-m", "pytest", "-q", cwd=made.folder / "scalekit-greeting", PYTHONPATH=str(made.site))
-    assert "10 passed" in tests
+    assert "11 passed" in tests
 
 
-@pytest.mark.parametrize(("project", "passed"), [("scalekit-user-cache", "10 passed"), ("web-shop", "2 passed")])
+@pytest.mark.parametrize(("project", "passed"), [("scalekit-user-cache", "11 passed"), ("web-shop", "2 passed")])
 def test_new_tests_pass_with_other_pytest_plugins_installed(project: str, passed: str, made: Made, noise: Path) -> None:
     paths = os.pathsep.join(map(str, (noise, made.site)))
     assert passed in _command("-m", "pytest", "-q", cwd=made.folder / project, PYTHONPATH=paths)
