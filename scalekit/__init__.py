@@ -58,6 +58,7 @@ from scalekit.runner.memory.usage import rss
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
 from scalekit.terminal import print_table
+from scalekit.traceback_text import format_traceback, related_exceptions
 
 __all__ = [
     "DEADLINE",
@@ -138,6 +139,7 @@ __all__ = [
     "describe_error",
     "did_you_mean",
     "encode_json",
+    "format_traceback",
     "hookimpl",
     "local_problem",
     "local_response",
@@ -147,6 +149,7 @@ __all__ = [
     "parse_trace_context",
     "path_variants",
     "print_table",
+    "related_exceptions",
     "route_path",
     "rss",
     "send_problem",

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from scalekit import format_traceback
 from scalekit_logging.levels import ERROR, NUMBERS
 from scalekit_logging.pipeline import LogPipeline
 
@@ -76,7 +77,7 @@ def format_exception(exc_info: object) -> str:
     if not isinstance(error, BaseException):
         return ""
     try:
-        return "".join(traceback.format_exception(error)).rstrip("\n")
+        return format_traceback(error).rstrip("\n")
     except Exception:
         return f"<unprintable {type(error).__name__} object>"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter, time
 
+from scalekit import format_traceback
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
 from scalekit_queue.envelope import FIRST_FAILED, LAST_FAILED, REASON, STACK
@@ -150,7 +150,7 @@ class ConsumerRunner:
         return self._redact(text)[:MAX_REASON_LENGTH]
 
     def _stack(self, error: Exception) -> str:
-        return self._redact("".join(traceback.format_exception(error)))[-MAX_STACK_LENGTH:]
+        return self._redact(format_traceback(error))[-MAX_STACK_LENGTH:]
 
 
 def _reason_label(error: Exception) -> str:

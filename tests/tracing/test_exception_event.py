@@ -6,7 +6,6 @@ import pytest
 
 from scalekit import Redactor, parse_trace_context
 from scalekit.telemetry import MAX_TEXT, Attributes, Span, SpanRedactor, Trace
-from scalekit_tracing.errors.error_event import MAX_CHAIN
 from scalekit_tracing.exception_event import MAX_LINE, MAX_STACK, add_exception
 
 
@@ -27,35 +26,6 @@ def raised(error: Exception) -> Exception:
         raise error
     except type(error) as caught:
         return caught
-
-
-def chained(depth: int) -> Exception:
-    found = raised(ValueError("0"))
-    for number in range(1, depth):
-        try:
-            raise ValueError(str(number)) from found
-        except ValueError as error:
-            found = error
-    return found
-
-
-def nested_groups(depth: int, width: int) -> Exception:
-    member = nested_groups(depth - 1, width) if depth else raised(ValueError("member"))
-    return raised(ExceptionGroup("group", [member] * width))
-
-
-def test_a_short_chain_is_formatted_like_a_traceback() -> None:
-    stack = event_of(chained(3))["exception.stacktrace"]
-    assert stack.count("The above exception was the direct cause") == 2
-    assert stack.endswith("ValueError: 2\n")
-
-
-@pytest.mark.parametrize("error", [chained(5000), nested_groups(7, 15)], ids=["chain", "groups"])
-def test_only_a_part_of_many_exceptions_is_formatted(error: Exception) -> None:
-    stack = event_of(error)["exception.stacktrace"]
-    assert len(stack) < MAX_STACK
-    assert stack.count("in raised") + stack.count("in chained") <= MAX_CHAIN
-    assert stack.rstrip().endswith(f"{type(error).__name__}: {error}")
 
 
 def test_the_last_frames_of_a_deep_recursion_are_kept() -> None:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import NamedTuple
 from uuid import uuid4
 
+from scalekit import related_exceptions
 from scalekit.telemetry import error_type, text_of
 
 MAX_FRAMES = 100
@@ -106,16 +107,7 @@ def chain(error: BaseException) -> Iterator[ChainedException]:
         current, number = chained.error, len(seen)
         seen.add(id(current))
         yield chained
-        waiting += [ChainedException(each, number) for each in related(current)]
-
-
-def related(error: BaseException) -> Iterator[BaseException]:
-    """Yield the cause of *error*, and the exceptions of a group."""
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None:
-        yield cause
-    if isinstance(error, BaseExceptionGroup):
-        yield from error.exceptions[:MAX_CHAIN]
+        waiting += [ChainedException(each, number) for each in related_exceptions(current)]
 
 
 def _innermost(trace: TracebackType | None) -> tuple[object, ...]:
