@@ -83,7 +83,7 @@ class UpstreamClient:
             may_retry = retryable and upstream.load_balancer.has_alternative(endpoint, tried, monotonic())
             trace = trace_headers()
             options["headers"] = {**trace, **headers}
-            span_id = "" if TRACEPARENT in headers else trace.get(TRACEPARENT, "")[SPAN_ID]
+            span_id = trace.get(TRACEPARENT, "")[SPAN_ID]
             try:
                 response = await recorded_attempt(
                     upstream, endpoint, request, deadline, resends=len(tried), may_retry=may_retry, span_id=span_id

@@ -64,7 +64,7 @@ async def recorded_attempt(
 ) -> aiohttp.ClientResponse:
     """Make an :func:`attempt`, after *resends* earlier ones, and record its span.
 
-    *span_id* is its id in the request, empty when the application has set ``traceparent`` itself.
+    *span_id* is its id, which the request carries unless the application has set ``traceparent`` itself.
     """
     began = perf_counter()
 

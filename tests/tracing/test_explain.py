@@ -99,3 +99,15 @@ async def test_a_response_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPa
 async def test_nobody_else_does(headers: dict[str, str], explain: bool) -> None:
     for response in await ask("/items/7", headers, explain):
         assert response.body == b"item"
+
+
+async def test_head_has_the_length_and_no_body() -> None:
+    tables: dict[str, Any] = {
+        "server": {"operator_networks": ["127.0.0.0/8"]},
+        "plugins": {"tracing": {"explain": True}},
+    }
+    app = create_app(tables, app=APP)
+    async with running(app) as state:
+        response = await request(app, "/items/7", method="HEAD", headers=EXPLAIN, state=state)
+    assert (response.status, response.body) == (200, b"")
+    assert int(response.header("content-length") or 0) > 0

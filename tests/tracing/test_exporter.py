@@ -292,12 +292,15 @@ def test_requests_are_bounded_by_their_texts() -> None:
 
 def test_the_queue_is_bounded_by_its_texts() -> None:
     with span_receiver() as receiver:
-        running = Running(receiver.url, interval=600.0)
-        for _ in range(3):
-            kept = trace("a")
-            kept.weight = MAX_QUEUED_WEIGHT // 2 + 1
-            running.exporter.add(kept)
-        assert running.count(LOST, QUEUE_FULL) == 1
+        running = Running(receiver.url, max_spans=1000)
+        for _ in range(2):
+            kept = [trace("a") for _ in range(3)]
+            for each in kept:
+                each.weight = MAX_QUEUED_WEIGHT // 2 + 1
+            with running.exporter._changed:  # nothing is sent meanwhile
+                for each in kept:
+                    running.exporter.add(each)
+            wait_for("the queue", lambda: running.exporter._queued == 0)
+        assert running.count(LOST, QUEUE_FULL) == 2
         running.exporter.stop(10.0)
-        assert len(receiver.spans()) == 2
-        assert running.exporter._weight == 0
+        assert len(receiver.spans()) == 4

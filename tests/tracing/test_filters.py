@@ -14,9 +14,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from scalekit import TRACE_CONTEXT, create_app
-from scalekit.telemetry import SpanKind, SpanType, record_span, span
+from scalekit import TRACE_CONTEXT, OperatorAccess, create_app
+from scalekit.telemetry import SpanKind, SpanType, Telemetry, record_span, span
 from scalekit.testing import request, running
+from scalekit_tracing.config import SamplingConfig
+from scalekit_tracing.filters import TracingFilter
+from scalekit_tracing.kept_trace import KeptTrace
+from scalekit_tracing.metrics import TracingMetrics
+from scalekit_tracing.sampling import Sampler
+from scalekit_tracing.tracer import SamplingTracer
+from tests.host.asgi import Conversation, behind, http_scope
 from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver
 
 pytestmark = pytest.mark.anyio
@@ -293,3 +300,14 @@ async def test_unknown_methods_do_not_become_names() -> None:
     assert root["name"].startswith("HTTP")
     assert attributes(root)["http.request.method"] == "_OTHER"
     assert attributes(root)["http.request.method_original"] == "BREW"
+
+
+async def test_what_a_client_sends_counts_in_the_queue() -> None:
+    kept: list[KeptTrace] = []
+    sampler = Sampler(SamplingConfig(ratio=1.0))
+    tracer = SamplingTracer(sampler, kept.append, TracingMetrics(Telemetry(10)))
+    tracing = TracingFilter(tracer, OperatorAccess([], None), client_address=False)
+    scope = http_scope("/" + "p" * 10_000, headers=[(b"user-agent", b"a" * 20_000)])
+    await Conversation().run(behind(PlainTextResponse(""), tracing), scope)
+    (trace,) = kept
+    assert trace.weight > 30_000

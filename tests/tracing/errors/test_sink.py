@@ -23,6 +23,7 @@ from scalekit import ConfigError, create_app
 from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
 from scalekit_tracing import exporter
+from scalekit_tracing.errors.error_event import ErrorSource, error_event
 from scalekit_tracing.errors.sink import MAX_MESSAGE
 from tests.processes import HOST
 from tests.tracing.span_receiver import span_receiver
@@ -280,3 +281,8 @@ def test_a_bad_dsn_is_refused_without_its_key(dsn: str) -> None:
         create_app({"plugins": {"tracing": {"errors": {"dsn": dsn}}}}, app=APP)
     assert "expected a DSN with public key, host and project" in str(error.value)
     assert "key@" not in str(error.value)
+
+
+def test_the_weight_of_an_error_is_that_of_its_texts() -> None:
+    source = ErrorSource("GET /", "GET", "/" * 5000, "", "", "")
+    assert error_event(ValueError("x" * 10_000), source, 0).weight >= 15_000

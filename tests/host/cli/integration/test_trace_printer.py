@@ -9,9 +9,9 @@ from tests.processes import wait_for
 from tests.servers import ask
 from tests.service import Service
 
-SPANS = 150
-"""Spans of a request: their tree is larger than a write to a pipe that the kernel keeps whole."""
-REQUESTS = 100
+SPANS = 500
+"""Spans of a request: their tree is larger than a pipe."""
+REQUESTS = 60
 APPLICATION = f"""
 import asyncio
 import logging
@@ -26,7 +26,9 @@ async def item(request):
         with span(f"s{{item}}-{{number}}", password="s3cr3t", text="x" * 90):
             pass
         await asyncio.sleep(0)
-    logging.getLogger("shop").info("item %d", item)
+    for _ in range(10):
+        logging.getLogger("shop").info("item %d", item)
+        await asyncio.sleep(0)
     return PlainTextResponse("")
 
 app = Starlette(routes=[Route("/items/{{item:int}}", item)])
@@ -43,7 +45,7 @@ class PipedService(Service):
 
     def command(self) -> list[object]:
         command = " ".join(map(str, [*super().command(), "--trace", "console"]))
-        return ["sh", "-c", f"{command} 2>&1 | cat > printed.txt"]
+        return ["sh", "-c", f"{command} 2>&1 | dd bs=100 status=none of=printed.txt"]
 
     def printed(self) -> str:
         return (self.box.directory / "printed.txt").read_text()
