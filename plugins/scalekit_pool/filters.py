@@ -25,8 +25,8 @@ class RequestInfo(Protocol):
         ...
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the request is complete, and a task of its application still runs."""
+    def has_budget(self) -> bool:
+        """Whether the number of its statements is limited: not for a websocket or a task that outlives its request."""
         ...
 
 
@@ -55,9 +55,9 @@ class ExchangeInfo:
         return self._exchange.trace_context.request_id
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the request is complete."""
-        return self._exchange.seconds > 0
+    def has_budget(self) -> bool:
+        """Whether it is a request, and not complete: websockets, and tasks that outlive a request, may run for days."""
+        return self._exchange.scope["type"] == "http" and not self._exchange.seconds
 
 
 class RequestInfoFilter(Filter):

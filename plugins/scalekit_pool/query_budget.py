@@ -122,7 +122,7 @@ class QueryBudget:
 
     def _exceed(self, request: RequestInfo, counter: Counter, statement: str, problem: str, *, is_first: bool) -> None:
         """Report that *request* has *problem*, and raise QueryBudgetExceeded when the budget is strict."""
-        if request.has_ended:  # a task that outlives the request may run for ever
+        if not request.has_budget:
             return
         site = _application_line()
         if is_first:

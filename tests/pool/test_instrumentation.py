@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 class RequestStub:
     route = "/items/{id}"
     request_id = "request-7"
-    has_ended = False
+    has_budget = True
 
     def __init__(self) -> None:
         self.statements: dict[str, int] = {}

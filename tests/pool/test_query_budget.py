@@ -16,7 +16,9 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
 
 from scalekit import create_app
 from scalekit.contracts import DATABASE, Database
@@ -334,3 +336,16 @@ async def test_a_task_that_outlives_its_request_has_no_budget(tmp_path: Path) ->
             await request(app, "/slow", state=state)
         application.state.ended.set()
         await tasks.pop()
+
+
+async def test_a_websocket_has_no_budget(tmp_path: Path) -> None:
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        for number in range(30):
+            await DATABASE(websocket).fetch_val("SELECT :id", {"id": number})
+        await websocket.close(4000)
+
+    pool = {"url": f"sqlite:///{tmp_path}/data.db", "query_budget": {"strict": True}}
+    app = create_app({"plugins": {"pool": pool}}, app=Starlette(routes=[WebSocketRoute("/talk", talk)]))
+    with TestClient(app) as client, client.websocket_connect("/talk") as websocket:
+        assert websocket.receive()["code"] == 4000

@@ -34,10 +34,8 @@ class CommandRecorder:
 
     def __call__(self, reply: asyncio.Future[T]) -> None:
         """Record the span."""
-        error = "" if not reply.cancelled() else "asyncio.CancelledError"
-        failure = None if reply.cancelled() else reply.exception()
-        if failure is not None:
-            error = error_type(type(failure))
+        failure = asyncio.CancelledError() if reply.cancelled() else reply.exception()
+        error = "" if failure is None else error_type(type(failure))
         self._parent.record(COMMAND_SPAN, self._began, (self._operation, 1), error=error)
 
 
