@@ -36,6 +36,7 @@ CASES = [
         over="cache_hit",
         goal=Goal("ratio", 1.1),
     ),
+    Case("console_on", "ScaleKit, console, nobody looks", "console", over="scalekit_empty", goal=Goal("more", 0.3)),
     Case("tracing_off", "ScaleKit, four spans of the application, tracing off", "tracing", over="scalekit_empty"),
     Case(
         "tracing_dropped",

@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ async def item(request: Request) -> PlainTextResponse:
 
 
 def make(**cache: Any) -> Asking:
-    with sqlite3.connect(FILE) as database:
+    with closing(sqlite3.connect(FILE)) as database, database:
         database.executescript(
             "CREATE TABLE items (id INTEGER PRIMARY KEY, name); INSERT INTO items VALUES (1, 'first')"
         )

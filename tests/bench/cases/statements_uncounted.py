@@ -2,6 +2,7 @@
 
 import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -33,7 +34,7 @@ async def items(request: Request) -> PlainTextResponse:
 
 
 def make(**budget: object) -> Host:
-    with sqlite3.connect(FILE) as database:
+    with closing(sqlite3.connect(FILE)) as database, database:
         database.executescript(
             "CREATE TABLE items (id INTEGER PRIMARY KEY, name); INSERT INTO items VALUES (1, 'first')"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +81,7 @@ async def exported(app: ASGIApp, path: str, headers: dict[str, str], **sampling:
 
 
 async def test_statements_below_a_span_of_the_api(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "shop.db") as database:
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
         database.execute("CREATE TABLE stock (id int)")
     app = Starlette(routes=[Route("/price", price)])
     with span_receiver() as receiver:
