@@ -187,7 +187,7 @@ async def test_a_failed_commit_raises_and_rolls_back(items: PooledDatabase) -> N
 
 @pytest.mark.parametrize("url", ["file"], indirect=True)
 async def test_a_failed_begin_releases_its_connection(open_database: Any, url: str) -> None:
-    async with open_database(acquire_timeout="10ms") as database, opened(url) as other:
+    async with open_database(acquire_timeout="250ms") as database, opened(url) as other:
         await create(database, ITEMS)
         async with other.transaction():
             with pytest.raises(Unavailable, match="timed out waiting for a lock"):
