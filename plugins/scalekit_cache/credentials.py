@@ -226,6 +226,15 @@ class CredentialsCache:
             self._by_user[id(user)] = (user, auth, subject, found)
         return found
 
+    def users_by_identity(self) -> dict[bytes, SubjectIdentifier]:
+        """Return the cached users by their identities in secondary keys, with and without cookies."""
+        cached = [(subject, credentials) for _, _, subject, credentials in self._by_user.values()]
+        return {
+            identity: subject
+            for subject, credentials in cached
+            for identity in (credentials.identity, credentials.digest(None))
+        }
+
     def _create(
         self,
         user: tuple[SubjectIdentifier | None, Sequence[str]] | None,

@@ -147,6 +147,8 @@ class Lookup:
                 if exchange.pending:  # a request that an outer filter refuses must not count as a hit
                     return Pending(exchange.pending[-1][1].reply, partial(self._decide, found))
                 cache.metrics.hit.value += 1
+                if cache.metrics.routes is not None:
+                    cache.metrics.routes.add_hit(found)
                 if found.route_scope:
                     exchange.scope.update(found.route_scope)
                 return found.response_at(now)
@@ -219,9 +221,11 @@ def _special_request(cache: HttpCache, exchange: Exchange) -> Decision:
 
 async def _bypass(cache: HttpCache, exchange: Exchange, reason: bytes, app: ASGIApp) -> None:
     """Call the application, with *reason* in ``Cache-Status``."""
-    cache.metrics.bypass.inc()
     status = b"%b; fwd=bypass; detail=%b" % (cache.name, reason)
-    await app(exchange.scope, exchange.receive, BypassSender(status, exchange.send).send)
+    try:
+        await app(exchange.scope, exchange.receive, BypassSender(status, exchange.send).send)
+    finally:
+        cache.metrics.count("bypass", exchange.scope)
 
 
 async def _invalidate(cache: HttpCache, exchange: Exchange, app: ASGIApp) -> None:

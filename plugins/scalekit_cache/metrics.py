@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from starlette.types import Scope
+
 from scalekit.telemetry import Counter, Gauge, Share, Telemetry
+from scalekit_cache.route_outcomes import RouteOutcomes
 from scalekit_caching import CachingMetrics
 
 REQUESTS = Counter(
@@ -19,7 +22,9 @@ OUTCOMES = ("hit", "stale", "collapsed", "revalidated", "miss", "bypass")
 
 
 class CacheMetrics(CachingMetrics):
-    """The metrics of the cache plugin."""
+    """The metrics of the cache plugin; ``routes`` has the outcomes by route when they are recorded."""
+
+    routes: RouteOutcomes | None = None
 
     def __init__(self, telemetry: Telemetry) -> None:
         super().__init__(telemetry, "cache")
@@ -31,3 +36,9 @@ class CacheMetrics(CachingMetrics):
         )
         self.pending_purges = telemetry.series(PENDING_PURGES)
         self.pending_purges.set(0)
+
+    def count(self, outcome: str, scope: Scope) -> None:
+        """Count a request with *outcome*, whose *scope* has the route once the application or the cache has set it."""
+        getattr(self, outcome).inc()
+        if self.routes is not None:
+            self.routes.add(scope, outcome)

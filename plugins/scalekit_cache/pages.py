@@ -1,8 +1,8 @@
-"""The page of the cache: outcomes and memory in every worker, why responses are not stored, purges, and advice."""
+"""The page of the cache: outcomes by worker and route, memory, what is stored and what is not, purges, and advice."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from scalekit.contracts import CACHE, Advice
 from scalekit.pages import (
     ActionForm,
     Block,
+    Cell,
     Column,
     ConsolePage,
     DataTable,
@@ -27,6 +28,7 @@ from scalekit_cache.config import CacheConfig
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import OUTCOMES
 from scalekit_cache.not_stored import EXPLANATIONS
+from scalekit_cache.stored_blocks import lookup_blocks, stored_in_memory
 
 WITHOUT_APPLICATION = ("hit", "stale", "collapsed", "revalidated")
 """Outcomes of requests for which the application did not make a response."""
@@ -35,8 +37,11 @@ WORKERS = (
     *map(Column, OUTCOMES),
     Column("items"),
     Column("memory", Unit.BYTES),
+    Column("memory used", Unit.RATIO),
     Column("evictions"),
 )
+ROUTES = (Column("route", code=True), Column("requests"), Column("hit ratio", Unit.RATIO), *map(Column, OUTCOMES))
+SHOWN_ROUTES = 500
 REASONS = (Column("reason"), Column("explanation"), Column("responses"))
 EXPLAINED = {reason.name.lower(): text for reason, text in EXPLANATIONS.items()}
 ADVISED_FROM = 100
@@ -58,7 +63,8 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
     """Return the page of the cache of *cache_filter*."""
 
     async def collect(query: Mapping[str, str]) -> dict[str, Any] | None:
-        return _describe(cache_filter)
+        described = _describe(cache_filter)
+        return described and {**described, "stored": stored_in_memory(cache_filter, query)}
 
     async def render(view: PageView) -> Sequence[Block]:
         running = {worker: each for worker, each in view.workers.items() if each is not None}
@@ -66,8 +72,16 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
             Notice(f"Worker {worker} bypasses the cache.", "See pending purges in the log.")
             for worker in view.workers.keys() - running.keys()
         ]
-        summary = _summary(config, list(running.values()))
-        return [*suspended, summary, ActionForm("purge"), _table(running), _reasons(list(running.values()))]
+        workers = list(running.values())
+        return [
+            *suspended,
+            _summary(config, workers),
+            ActionForm("purge"),
+            _table(running, config.memory_size),
+            _reasons(workers),
+            _routes(workers),
+            *(await lookup_blocks(cache_filter, config, view.query, running)),
+        ]
 
     async def purge(values: Mapping[str, str]) -> str:
         tag, path = values["tag"], _path_of(values["url"])
@@ -86,7 +100,9 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
         ],
         "one worker" if config.shared else "all workers",  # each worker has a store of its own
     )
-    description = "Hits and misses, memory, and purges by tag or URL."
+    description = (
+        "Hits and misses by route, memory, why responses are not stored, what is stored for a URL, and purges."
+    )
     return ConsolePage("cache", "Cache", render, collect, [action], description=description)
 
 
@@ -98,7 +114,15 @@ def _describe(cache_filter: CacheFilter) -> dict[str, Any] | None:
     items, size, evictions = cache.store.statistics()
     outcomes = {outcome: getattr(cache.metrics, outcome).value for outcome in OUTCOMES}
     not_stored = {reason.name.lower(): count for reason, count in cache.not_stored.items()}
-    return {**outcomes, "items": items, "bytes": size, "evictions": evictions, "not_stored": not_stored}
+    routes = cache.metrics.routes.counts if cache.metrics.routes is not None else {}
+    return {
+        **outcomes,
+        "items": items,
+        "bytes": size,
+        "evictions": evictions,
+        "not_stored": not_stored,
+        "routes": {route: dict(counts) for route, counts in routes.items()},
+    }
 
 
 def advise(cache_filter: CacheFilter, config: CacheConfig, workers: int) -> Iterator[Advice]:
@@ -133,9 +157,16 @@ def _summary(config: CacheConfig, workers: Sequence[Mapping[str, Any]]) -> Facts
     return Facts(facts, "Since the start", units)
 
 
-def _table(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
+def _table(workers: Mapping[str, Mapping[str, Any]], memory_size: int) -> DataTable:
     rows = [
-        (worker, *(each[outcome] for outcome in OUTCOMES), each["items"], each["bytes"], each["evictions"])
+        (
+            worker,
+            *(each[outcome] for outcome in OUTCOMES),
+            each["items"],
+            each["bytes"],
+            each["bytes"] / memory_size if memory_size else None,
+            each["evictions"],
+        )
         for worker, each in workers.items()
     ]
     return DataTable(WORKERS, rows, "Workers")
@@ -147,3 +178,21 @@ def _reasons(workers: Sequence[Mapping[str, Any]]) -> DataTable:
         total.update(each["not_stored"])
     rows = [(name.replace("_", " "), EXPLAINED[name], count) for name, count in total.most_common()]
     return DataTable(REASONS, rows, "Responses that were not stored", empty="all responses were stored")
+
+
+def _routes(workers: Sequence[Mapping[str, Any]]) -> DataTable:
+    totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for worker in workers:
+        for route, counts in worker["routes"].items():
+            totals[route].update(counts)
+    ranked = sorted(totals.items(), key=lambda item: -item[1].total())
+    rows: list[Sequence[Cell]] = [
+        (
+            route or "no route",
+            counts.total(),
+            (counts["hit"] + counts["stale"]) / counts.total(),
+            *(counts[outcome] for outcome in OUTCOMES),
+        )
+        for route, counts in ranked[:SHOWN_ROUTES]
+    ]
+    return DataTable(ROUTES, rows, "Routes", max(0, len(ranked) - SHOWN_ROUTES), empty="no requests")

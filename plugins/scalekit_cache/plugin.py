@@ -10,9 +10,21 @@ from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Layer, LayeredFilter, Lifespan, Problem, Table, hookimpl
+from scalekit import (
+    ROUTE_TEMPLATE,
+    Check,
+    ConfigError,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    Problem,
+    Table,
+    hookimpl,
+)
 from scalekit.contracts import ADVISERS, CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
-from scalekit.pages import ConsolePage
+from scalekit.pages import CONSOLE_PAGES, ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_cache import metrics
 from scalekit_cache.commands import commands
@@ -22,6 +34,7 @@ from scalekit_cache.filters import CacheFilter
 from scalekit_cache.invalidation import SqlInvalidation
 from scalekit_cache.metrics import CacheMetrics
 from scalekit_cache.pages import advise, cache_page
+from scalekit_cache.route_outcomes import RouteOutcomes
 from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
 from scalekit_redis import redis_connections, redis_instruments, verify_redis
@@ -111,6 +124,8 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 async def _run(context: Context, config: CacheConfig, cache_filter: CacheFilter) -> AsyncGenerator[None, None]:
     """Open the store, and let *cache_filter* use it while inside."""
     cache_metrics = CacheMetrics(context.get(TELEMETRY))
+    if context.has(CONSOLE_PAGES):
+        cache_metrics.routes = RouteOutcomes(context.get(ROUTE_TEMPLATE))
     async with open_store(context, config, cache_metrics, time.time) as store:
         cache = create_cache(context, config, store, cache_metrics, time.time)
         cache.run_refresh = partial(traced_refresh, context)

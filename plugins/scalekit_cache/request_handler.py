@@ -90,8 +90,8 @@ class RequestHandler:
 
     async def _send_stored(self, response: StoredResponse) -> None:
         now = self.cache.clock()
-        (self.cache.metrics.hit if response.expires > now else self.cache.metrics.stale).inc()
         self.scope.update(response.route_scope)
+        self.cache.metrics.count("hit" if response.expires > now else "stale", self.scope)
         request, headers = self.request, response.headers_at(now)
         await send_stored(response, headers, request.relevant_headers, method=request.method, now=now, send=self.send)
 
@@ -213,10 +213,10 @@ class RequestHandler:
         if stale is not None and recorder.not_stored is not None and recorder.not_stored not in REQUEST_REASONS:
             await cache.store.delete([stale.key])
         if recorder.revalidated and recorder.stored is not None:
-            cache.metrics.revalidated.inc()
+            cache.metrics.count("revalidated", self.scope)
             await self._send_revalidated(recorder, recorder.stored)
         else:
-            (cache.metrics.miss if recorder.stored is not None else cache.metrics.bypass).inc()
+            cache.metrics.count("miss" if recorder.stored is not None else "bypass", self.scope)
 
     def _end_call(self, recorder: ResponseRecorder, scope: Scope) -> None:
         """Take over the route, and end the flight of an incomplete response, before the client has received it."""
@@ -234,7 +234,8 @@ class RequestHandler:
 
     async def _follow(self, flight: Flight, reason: bytes) -> None:
         """Send the response of another request as it arrives."""
-        self.cache.metrics.collapsed.inc()
+        self.scope.update(flight.route_scope)
+        self.cache.metrics.count("collapsed", self.scope)
         headers = append_cache_status(flight.headers, b"%b; %b; collapsed" % (self.cache.name, reason))
         age = int(self.cache.clock() - flight.freshness.generated_at) if flight.freshness is not None else 0
         if age > 0:
@@ -262,7 +263,7 @@ class RequestHandler:
             return
         result = task.result()
         if relay.started:
-            self.cache.metrics.bypass.inc()
+            self.cache.metrics.count("bypass", self.scope)
             if result.error is not None:
                 raise result.error
         elif result.failed:

@@ -212,6 +212,7 @@ class ResponseRecorder:
     def _start_flight(self, headers: Headers, freshness: Freshness, tags: tuple[bytes, ...]) -> None:
         names = freshness.storage_policy.vary
         variant = self.request.variant_key(names) if names else ()
+        self.flight.route_scope = route_scope(self.scope)
         self.flight.start(self.status, headers, freshness, variant, tags)
 
     def _store(self, freshness: Freshness, headers: Headers, body: bytes) -> None:

@@ -1,7 +1,6 @@
 """Single flight: one request leads the call of the application, concurrent requests for the same key follow it.
 
-Followers get the response as it arrives, once it is known that they may reuse it. When a leader fails before the
-response starts, the first waiting request becomes the leader.
+Followers get the response as it arrives, once it is known that they may reuse it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from scalekit_cache.cache_status import Headers
 from scalekit_cache.freshness import Freshness, is_reusable
 from scalekit_cache.invalidation import ReadTracker
 from scalekit_cache.request import NO_DIRECTIVES, CacheRequest
+from scalekit_cache.stored_response import NO_ROUTE
 from scalekit_caching import Key, Lease
 
 DONE = float("inf")
@@ -67,11 +67,11 @@ class Flight:
     """The index of the chunk that the leader reads next."""
     ended = False
     """Whether no more chunks follow, even if the body is incomplete."""
+    route_scope = NO_ROUTE
     status = 0
     variant: tuple[bytes, ...] = ()
     tags: tuple[bytes, ...] = ()
-    _first = 0
-    _buffered = 0
+    _first = _buffered = 0
     _failed = False
 
     def __init__(self, key: Key, primary_key: Key, since: int, window: int, shared: bool = True) -> None:

@@ -4,6 +4,7 @@ The library knows neither HTTP nor plugins. A plugin adds its own kinds of items
 """
 
 from scalekit_caching.codec import Corrupt, ItemCodec
+from scalekit_caching.inspection import is_purged, local_items, read_shared
 from scalekit_caching.items import Item, Key, digest
 from scalekit_caching.lease import Lease
 from scalekit_caching.memory_store import MemoryStore
@@ -32,8 +33,11 @@ __all__ = [
     "TieredStore",
     "ValueCache",
     "digest",
+    "is_purged",
+    "local_items",
     "name_tag",
     "path_tag",
     "path_tags",
     "purge_and_count",
+    "read_shared",
 ]

@@ -52,7 +52,7 @@ class TieredStore:
     ) -> None:
         self.local, self.statistics = local, local.statistics
         self.shared_store = shared_store
-        self._codec = codec
+        self.codec = codec
         self._metrics = metrics
         self._clock = clock
         self._versions = SharedTagVersions(shared_store)
@@ -142,7 +142,7 @@ class TieredStore:
     async def _accept(self, data: bytes, name: bytes, key: Key, changes: int) -> Item | None:
         """Return the item in *data*, requested at the count *changes*, unless it was purged or is corrupt."""
         try:
-            item = self._codec.decode(data, name, key)
+            item = self.codec.decode(data, name, key)
         except Corrupt as error:
             await self._drop_corrupt(name, error)
             item = None
@@ -166,7 +166,7 @@ class TieredStore:
         for (key, name), data in zip(names.items(), replies, strict=True):
             try:
                 if data is not None:
-                    items.append(self._codec.decode(data, name, key))
+                    items.append(self.codec.decode(data, name, key))
             except Corrupt as error:
                 await self._drop_corrupt(name, error)
         return items
@@ -184,7 +184,7 @@ class TieredStore:
         if ttl <= 0 or len(self._writes) >= MAX_WRITES:
             return None
         try:
-            data = self._codec.encode(item, name)
+            data = self.codec.encode(item, name)
             if isinstance(lease, StoreLease) and lease.lease.name == name and len(data) <= MAX_SCRIPT_ITEM:
                 write = lease.put_and_release(data, ttl)
             else:
@@ -288,7 +288,7 @@ class TieredStore:
         if not current:
             return
         try:
-            encoded = {name: self._codec.encode(item, name) for name, item in current.items()}
+            encoded = {name: self.codec.encode(item, name) for name, item in current.items()}
             await self.shared_store.put_many(encoded, [ttls[name] for name in encoded])
         except Exception as error:
             self._metrics.count_failure(type(error).__name__)
