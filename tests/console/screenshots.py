@@ -64,6 +64,7 @@ def send(sample: Sample, path: str, headers: dict[str, str], content: object = N
             response.read()
             return str(response.headers["x-request-id"])
     except HTTPError as error:
+        error.close()
         return str(error.headers["x-request-id"])
 
 

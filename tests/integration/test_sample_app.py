@@ -251,7 +251,7 @@ def test_make_run_serves_until_ctrl_c_and_exits_with_0() -> None:
     os.write(terminal, b"\x03")
     output = _read_all(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, output
-    assert output.startswith(f"Open http://127.0.0.1:{port}/ in a browser")
+    assert 0 <= output.find(f"Open http://127.0.0.1:{port}/ in a browser") < output.index("serving sample_app")
     assert f"curl -i http://127.0.0.1:{port}/" in output
     assert f"curl http://127.0.0.1:{port}/health" in output
     assert "stopped; all requests completed" in output

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -122,6 +123,8 @@ def load(service: Service) -> Iterator[None]:
             number += 1
             try:
                 urlopen(f"{service.url}/{number % 50}").read()
+            except HTTPError as error:
+                error.close()
             except OSError:
                 pass
 
