@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from scalekit import PageAccess, Server
+from scalekit_console.sessions import OperatorSessions
 
 SESSION_COOKIE = "scalekit_console"
 CSRF_COOKIE = "scalekit_console_csrf"
@@ -28,27 +26,26 @@ class Operator:
 
 
 class ConsoleAccess:
-    """Recognizes operators, and signs the cookies of their logins with a key of the operator's token."""
+    """Recognizes operators, by the cookie of a login too; *session_ttl* is the lifetime of the cookie in seconds."""
 
-    def __init__(self, server: Server, session_ttl: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, server: Server, session_ttl: float, sessions: OperatorSessions) -> None:
         token = server.operator_token
         self._pages = PageAccess(server)
         self._token = token.get_secret_value().encode() if token else None
-        self._key = _derive_key(token.get_secret_value()) if token else b""
         self._session_ttl = session_ttl
-        self._clock = clock
+        self._sessions = sessions
 
     @property
     def has_login(self) -> bool:
         """Whether operators can sign in."""
-        return bool(self._key)
+        return self._token is not None
 
     def identify(self, request: Request) -> Operator | None:
         """Return the operator that sent *request*, or None."""
         client = request.client.host if request.client else "a local socket"
         if self._pages.by_token(request.scope):
             return Operator(client, "token")
-        if self._key and self._is_valid(request.cookies.get(SESSION_COOKIE, "")):
+        if self._sessions.exists(request.cookies.get(SESSION_COOKIE, "")):
             return Operator(client, "session")
         if self._pages.by_address(request.scope):
             return Operator(client, "address")
@@ -62,13 +59,14 @@ class ConsoleAccess:
         """Return why the client of *request* is not an operator, and the remedy."""
         return self._pages.refusal(request.scope)
 
-    def start_session(self, response: Response, request: Request) -> None:
-        """Set the cookie of a login."""
-        content = f"{int(self._clock() + self._session_ttl)}.{secrets.token_urlsafe(16)}"
-        self._set(response, request, SESSION_COOKIE, f"{content}.{self._sign(content)}", int(self._session_ttl))
+    async def start_session(self, response: Response, request: Request) -> None:
+        """Start a session and set its cookie; raises Unavailable when the supervisor does not respond."""
+        cookie = await self._sessions.start()
+        self._set(response, request, SESSION_COOKIE, cookie, int(self._session_ttl))
 
-    def end_session(self, response: Response, request: Request) -> None:
-        """Delete the cookie of a login."""
+    async def end_session(self, response: Response, request: Request) -> None:
+        """End the session in all workers and delete its cookie; raises Unavailable when the supervisor does not respond."""
+        await self._sessions.end(request.cookies.get(SESSION_COOKIE, ""))
         response.delete_cookie(SESSION_COOKIE, cookie_path(request))
 
     def csrf_token(self, request: Request) -> str:
@@ -85,20 +83,6 @@ class ConsoleAccess:
         secure = request.scope["scheme"] == "https"
         path = cookie_path(request)
         response.set_cookie(name, value, max_age, path=path, secure=secure, httponly=True, samesite="strict")
-
-    def _sign(self, content: str) -> str:
-        return hmac.digest(self._key, content.encode(), sha256).hex()
-
-    def _is_valid(self, cookie: str) -> bool:
-        content, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(self._sign(content).encode(), signature.encode(errors="replace")):
-            return False
-        return int(content.partition(".")[0]) > self._clock()
-
-
-def _derive_key(token: str) -> bytes:
-    """Return the key of cookies, from which the token cannot be computed; a new token ends all sessions."""
-    return hmac.digest(token.encode(), b"scalekit console session", sha256)
 
 
 def cookie_path(request: Request) -> str:

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from scalekit import Context, ProblemResponse, Unavailable
+from scalekit.contracts import OVERRIDES
 from scalekit.pages import CONSOLE_PAGES, Block, ConsolePage, Notice, PageAction, Tone, WorkerResult
 from scalekit_console.access import CSRF_FIELD, ConsoleAccess, Operator, forgery
 from scalekit_console.assets import Assets
@@ -26,6 +27,7 @@ from scalekit_console.layout import Layout, html_response
 from scalekit_console.live_feed import LiveFeeds
 from scalekit_console.login import LoginPages
 from scalekit_console.sanitizer import Sanitizer
+from scalekit_console.sessions import GROUP, OperatorSessions
 
 logger = logging.getLogger("scalekit.console")
 
@@ -41,7 +43,8 @@ class ConsoleServer:
 
     def __init__(self, context: Context, config: ConsoleConfig) -> None:
         self.pages = context.get(CONSOLE_PAGES)
-        self.access = ConsoleAccess(context.server, config.session_ttl)
+        sessions = OperatorSessions(context.server, config.session_ttl, context.get(OVERRIDES).group(GROUP))
+        self.access = ConsoleAccess(context.server, config.session_ttl, sessions)
         self.assets = Assets()
         self.feeds = LiveFeeds()
         self._layout = Layout(self.pages, self.assets, context.name)

@@ -68,8 +68,13 @@ def check_values(action: PageAction, values: Mapping[str, str]) -> dict[str, str
 
 
 def query_of(request: Request) -> dict[str, str]:
-    """Return the query of *request* within bounds; raises HTTPException when it is too long."""
+    """Return the query of *request*; raises HTTPException naming what is too long."""
     if len(request.scope["query_string"]) > MAX_QUERY:
         raise HTTPException(414, f"expected a query of {MAX_QUERY} bytes at most")
-    items = list(request.query_params.items())[:MAX_FIELDS]
-    return {name[:MAX_VALUE]: value[:MAX_VALUE] for name, value in items}
+    items = list(request.query_params.items())
+    if len(items) > MAX_FIELDS:
+        raise HTTPException(414, f"expected a query of {MAX_FIELDS} parameters at most")
+    for name, value in items:
+        if len(name) > MAX_VALUE or len(value) > MAX_VALUE:
+            raise HTTPException(414, f"{name[:100]}: expected at most {MAX_VALUE} characters in a query parameter")
+    return dict(items)

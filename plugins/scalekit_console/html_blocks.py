@@ -29,6 +29,7 @@ from scalekit.pages import (
 from scalekit_console.charts import chart_figure, time_bar
 from scalekit_console.elements import Html, element, join
 from scalekit_console.formats import DASH, format_number
+from scalekit_console.forms import MAX_VALUE
 
 MAX_NODES = 2_000
 """Nodes of a tree that are shown."""
@@ -129,7 +130,10 @@ class BlockRenderer:
 
     def _query_form(self, block: QueryForm) -> Html:
         fields = [
-            self._labelled(label, element("input", name=name, value=block.values.get(name, ""), id=self._id()))
+            self._labelled(
+                label,
+                element("input", name=name, value=block.values.get(name, ""), id=self._id(), maxlength=MAX_VALUE),
+            )
             for name, label in block.fields.items()
         ]
         path = f"{self._base}{self._page.name}"
@@ -163,7 +167,7 @@ class BlockRenderer:
                 id=identifier,
                 required=field.required,
                 placeholder=field.placeholder or None,
-                maxlength=1000,
+                maxlength=MAX_VALUE,
                 autocomplete="off",
             )
         return self._labelled(field.label, control)

@@ -9,6 +9,7 @@ from time import monotonic
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from scalekit import Unavailable
 from scalekit.pages import Notice, Tone
 from scalekit_console.access import CSRF_FIELD, ConsoleAccess, forgery
 from scalekit_console.elements import element
@@ -72,17 +73,24 @@ class LoginPages:
             self._attempts.fail(client)
             logger.warning("login to the console with a wrong token by %s", client or "a local socket")
             return self._form(request, 403, Notice("This is not the token of an operator.", "", Tone.BAD))
-        logger.warning("login to the console by %s", client or "a local socket")
         response = RedirectResponse(self._layout.base(request), 303)
-        self._access.start_session(response, request)
+        try:
+            await self._access.start_session(response, request)
+        except Unavailable as error:
+            return self._form(request, 503, Notice("Not signed in.", error.detail, Tone.BAD))
+        logger.warning("login to the console by %s", client or "a local socket")
         return response
 
     async def end(self, request: Request) -> Response:
-        """End the session, and lead to the form."""
+        """End the session in all workers, and lead to the form."""
         if reason := forgery(request, (await read_form(request)).get(CSRF_FIELD, "")):
             return self._form(request, 403, Notice("Not signed out.", reason, Tone.BAD))
         response = RedirectResponse(f"{self._layout.base(request)}login", 303)
-        self._access.end_session(response, request)
+        try:
+            await self._access.end_session(response, request)
+        except Unavailable as error:
+            return self._form(request, 503, Notice("Not signed out.", error.detail, Tone.BAD))
+        logger.warning("sign-out from the console by %s", request.client.host if request.client else "a local socket")
         return response
 
     def _form(self, request: Request, status: int = 200, notice: Notice | None = None) -> Response:

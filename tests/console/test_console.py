@@ -127,10 +127,21 @@ async def test_a_page_of_wrong_types_fails_alone(install: Install, name: str) ->
         assert b"<h1>Guests" in page.body
 
 
-async def test_a_query_that_is_too_long_is_refused(install: Install) -> None:
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        (f"name={'%01' * 2800}", "expected a query of 8192 bytes at most"),
+        (f"name={'a' * 1001}", "name: expected at most 1000 characters in a query parameter"),
+        (f"{'a' * 1001}=1", f"{'a' * 100}: expected at most 1000 characters in a query parameter"),
+        ("&".join(f"n{number}=1" for number in range(51)), "expected a query of 50 parameters at most"),
+    ],
+)
+async def test_a_query_beyond_the_bounds_is_refused_and_not_cut(install: Install, query: str, detail: str) -> None:
     async with guests(install) as browser:
-        assert (await browser.get(f"/-/guests?name={'%01' * 2700}")).status == 200
-        assert (await browser.get(f"/-/guests?name={'%01' * 2800}")).status == 414
+        for target in ("/-/guests", "/-/guests.json"):
+            refused = await browser.get(f"{target}?{query}")
+            assert (refused.status, orjson.loads(refused.body)["detail"]) == (414, detail)
+        assert (await browser.get(f"/-/guests?name={'a' * 1000}")).status == 200
 
 
 async def test_a_head_of_a_stream_ends(install: Install) -> None:
