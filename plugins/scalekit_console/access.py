@@ -65,7 +65,7 @@ class ConsoleAccess:
         self._set(response, request, SESSION_COOKIE, cookie, int(self._session_ttl))
 
     async def end_session(self, response: Response, request: Request) -> None:
-        """End the session in all workers and delete its cookie; raises Unavailable when the supervisor does not respond."""
+        """End the session in all workers and delete its cookie; raises Unavailable without the supervisor."""
         await self._sessions.end(request.cookies.get(SESSION_COOKIE, ""))
         response.delete_cookie(SESSION_COOKIE, cookie_path(request))
 
