@@ -31,6 +31,7 @@ from scalekit.http.content_codings import choose_coding
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.header_index import HeaderNames
+from scalekit.http.json_body import read_json_object
 from scalekit.http.operator_access import OperatorAccess, PageAccess
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
@@ -53,11 +54,12 @@ from scalekit.layers import Layer, LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.memo import Memo
 from scalekit.message_hub import WORKER_HUB, HubClient, HubLimits, HubMessage, WorkerHub
+from scalekit.operator_client import call_operator_page
 from scalekit.path_table import PathTable
 from scalekit.runner.memory.usage import rss
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
 from scalekit.strict_json import encode_json
-from scalekit.terminal import print_table
+from scalekit.terminal import format_duration, print_table
 from scalekit.traceback_text import format_traceback, related_exceptions
 
 __all__ = [
@@ -132,6 +134,7 @@ __all__ = [
     "UrlParts",
     "WebSocketExchange",
     "WorkerHub",
+    "call_operator_page",
     "case_insensitive_match",
     "check_origin",
     "choose_coding",
@@ -139,6 +142,7 @@ __all__ = [
     "describe_error",
     "did_you_mean",
     "encode_json",
+    "format_duration",
     "format_traceback",
     "hookimpl",
     "local_problem",
@@ -149,6 +153,7 @@ __all__ = [
     "parse_trace_context",
     "path_variants",
     "print_table",
+    "read_json_object",
     "related_exceptions",
     "route_path",
     "rss",

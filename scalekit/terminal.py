@@ -23,6 +23,13 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
+def format_duration(seconds: float) -> str:
+    """Return *seconds*, at least one, in hours, minutes and seconds, such as ``59m 3s``."""
+    minutes, rest = divmod(max(1, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return " ".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)
+
+
 def print_error(message: str) -> None:
     """Print *message* to standard error with passwords in addresses masked."""
     click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)

@@ -28,8 +28,9 @@ from scalekit_queue.activity import ACTIVITY, new_activity, quantile
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.dead_letter_blocks import dead_letter, dead_letter_list
 from scalekit_queue.outbox import MAX_COUNTED, Outbox
+from scalekit_queue.pause_page import DEFAULT_PAUSE
 from scalekit_queue.pauses import ConsumerState
-from scalekit_queue.queue_actions import DEFAULT_PAUSE, dead_letter_actions, pause_actions, queue_admin
+from scalekit_queue.queue_actions import dead_letter_actions, pause_actions, queue_admin
 from scalekit_queue.service import SERVICE, QueueService, consumes
 from scalekit_queue.transport import QueueDepth
 

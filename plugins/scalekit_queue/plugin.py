@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import click
+from starlette.routing import BaseRoute
 
 from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
@@ -17,6 +18,8 @@ from scalekit_queue.activity import ACTIVITY
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.pages import queues_page
+from scalekit_queue.pause_commands import pause_commands
+from scalekit_queue.pause_page import pause_routes
 from scalekit_queue.service import SERVICE, open_queue_service, verify_config
 
 
@@ -69,6 +72,12 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 
 
 @hookimpl
+def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
+    """Return the operator page of paused consumers."""
+    return pause_routes(context, context.config(QueueConfig))
+
+
+@hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
     """Return the check of the transport; it is critical only in a process that serves no requests."""
 
@@ -87,5 +96,5 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit queue list`, `peek`, `dead`, `replay` and `purge`."""
-    return commands(context.config(QueueConfig))
+    """Return `scalekit queue list`, `peek`, `dead`, `replay`, `purge`, `pause`, `resume` and `paused`."""
+    return [*commands(context.config(QueueConfig)), *pause_commands(context)]

@@ -7,11 +7,12 @@ import logging
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit import Context, Duration, Unavailable, mask_passwords
+from scalekit import Context, Unavailable, mask_passwords
 from scalekit.contracts import validate_message_name
 from scalekit.pages import FormField, PageAction
 from scalekit_queue.admin import open_admin
 from scalekit_queue.config import QueueConfig
+from scalekit_queue.pause_page import DEFAULT_PAUSE, check_consumer, parse_pause
 from scalekit_queue.service import SERVICE
 from scalekit_queue.transport import QueueAdmin
 
@@ -21,8 +22,6 @@ ACTION_TIMEOUT = 4.0
 """Seconds of an action; the console waits for five."""
 MAX_REPLAYED = 500
 """Dead letters that one action replays."""
-DEFAULT_PAUSE = "1h"
-MAX_PAUSE = Duration("7d")
 
 QUEUE_FIELD = FormField("queue", "Queue", required=True)
 MESSAGE_FIELD = FormField("message", "Message", required=True)
@@ -78,12 +77,12 @@ def pause_actions(context: Context, names: Collection[str]) -> Sequence[PageActi
     """Return the actions that pause and resume the consumers *names* in all workers."""
 
     async def pause(values: Mapping[str, str]) -> str:
-        name, duration = _consumer(names, values), parse_pause(values["for"] or DEFAULT_PAUSE)
+        name, duration = check_consumer(names, values["queue"]), parse_pause(values["for"] or DEFAULT_PAUSE)
         await context.get(SERVICE).pauses.pause(name, duration)
         return f"paused {name} in all workers for {duration}"
 
     async def resume(values: Mapping[str, str]) -> str:
-        name = _consumer(names, values)
+        name = check_consumer(names, values["queue"])
         await context.get(SERVICE).pauses.resume(name)
         return f"resumed {name} in all workers"
 
@@ -94,19 +93,5 @@ def pause_actions(context: Context, names: Collection[str]) -> Sequence[PageActi
     ]
 
 
-def parse_pause(text: str) -> Duration:
-    """Return the duration *text* of a pause; raises ValueError."""
-    duration = Duration(text)
-    if not 0 < duration <= MAX_PAUSE:
-        raise ValueError(f"for: expected a duration above zero and up to {MAX_PAUSE}, got {text!r}")
-    return duration
-
-
 def _queue(values: Mapping[str, str]) -> str:
     return validate_message_name(values["queue"])
-
-
-def _consumer(names: Collection[str], values: Mapping[str, str]) -> str:
-    if values["queue"] not in names:
-        raise ValueError(f"no consumer of {values['queue']!r}; expected {', '.join(sorted(names))}")
-    return values["queue"]

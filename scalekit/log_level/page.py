@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -15,13 +16,13 @@ from starlette.requests import Request
 from scalekit.config.types import Duration
 from scalekit.contracts.log_levels import LogLevels
 from scalekit.contracts.overrides import Override, OverrideChange, OverrideGroup
+from scalekit.http.json_body import read_json_object
 from scalekit.log_level.overrides import LEVEL_OVERRIDES, LEVELS
 
 logger = logging.getLogger("scalekit")
 
 PATH = "/-/log-level"
-MAX_BODY = 4096
-"""Bytes of a request body."""
+EXAMPLE = '{"level": "debug", "logger": "shop", "for": "10m"}'
 MAX_OVERRIDES = 100
 TOO_MANY = f"there are {MAX_OVERRIDES} overrides; reset one of them"
 MAX_DURATION = Duration("24h")
@@ -44,11 +45,9 @@ async def log_level(request: Request) -> bytes:
 
 
 async def _change(request: Request, group: OverrideGroup) -> None:
-    # Pages of other sites can send forms from an operator's browser, but not JSON.
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "expected Content-Type: application/json")
+    fields = await read_json_object(request, EXAMPLE)
     try:
-        change = parse_change(await _read(request))
+        change = parse_change(fields)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
     if not has_room(group, change):
@@ -63,26 +62,13 @@ async def _change(request: Request, group: OverrideGroup) -> None:
         _log_change(request, change)
 
 
-async def _read(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"expected a body of {MAX_BODY} bytes at most")
-    return body
-
-
-def parse_change(body: bytes) -> OverrideChange:
-    """Return the change in *body*, JSON with ``level``, ``logger`` and ``for``; raises ValueError with the remedy.
+def parse_change(fields: Mapping[str, Any]) -> OverrideChange:
+    """Return the change that *fields* describe: ``level``, ``logger`` and ``for``; raises ValueError with the remedy.
 
     ``level`` is ``reset`` to remove the override of ``logger``, or without it all.
     """
-    try:
-        fields: Any = orjson.loads(body)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict) or not fields.keys() <= {"level", "logger", "for"}:
-        raise ValueError('expected a JSON object such as {"level": "debug", "logger": "shop", "for": "10m"}')
+    if not fields.keys() <= {"level", "logger", "for"}:
+        raise ValueError(f"expected a JSON object such as {EXAMPLE}")
     return create_change(fields.get("level"), fields.get("logger"), fields.get("for", DEFAULT_DURATION))
 
 

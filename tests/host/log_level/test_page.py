@@ -130,8 +130,8 @@ async def test_without_a_plugin_that_logs_the_page_names_the_remedy() -> None:
 
 
 def test_the_default_duration_is_ten_minutes_and_the_maximum_a_day() -> None:
-    change = parse_change(b'{"level": "debug"}')
-    longest = parse_change(b'{"level": "debug", "for": "24h"}')
+    change = parse_change({"level": "debug"})
+    longest = parse_change({"level": "debug", "for": "24h"})
     assert change.override is not None
     assert longest.override is not None
     assert 86400 - 600 <= longest.override.end - change.override.end < 86400 - 590
