@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalekit.pages import Block, Chart, Column, ConsolePage, DataTable, Facts, PageGroup, PageView, Series, Unit
+from scalekit.telemetry import quantile
 from scalekit_console.sampler import GROUP, SHORTEST, WorkerSampler
 
 PERCENTILES = (0.5, 0.95, 0.99)
@@ -68,20 +69,14 @@ class Point:
 
     def percentile(self, share: float) -> float | None:
         """Return the duration in seconds that *share* of the requests did not exceed, None without requests."""
-        wanted, seen = share * self.requests, 0
-        for bucket in sorted(self.buckets):
-            count = self.buckets[bucket]
-            if seen + count >= wanted:
-                low, high = _bounds(bucket)
-                return (low + (high - low) * (wanted - seen) / count) / 1e6
-            seen += count
-        return None
+        bounds = ((*_bounds(bucket), self.buckets[bucket]) for bucket in sorted(self.buckets))
+        return quantile(share, bounds)
 
 
-def _bounds(bucket: int) -> tuple[int, int]:
-    """Return the lowest and the highest duration of *bucket* in microseconds."""
+def _bounds(bucket: int) -> tuple[float, float]:
+    """Return the lowest and the highest duration of *bucket* in seconds."""
     bits, quarter = divmod(bucket, 4)
-    return ((4 + quarter) << (bits - 3)) - SHORTEST, ((5 + quarter) << (bits - 3)) - SHORTEST
+    return (((4 + quarter) << (bits - 3)) - SHORTEST) / 1e6, (((5 + quarter) << (bits - 3)) - SHORTEST) / 1e6
 
 
 def _point(group: Sequence[Any]) -> Point:

@@ -100,16 +100,3 @@ def new_activity(context: Context) -> QueueActivity:
 
 ACTIVITY: Key[QueueActivity] = Key("queue activity", plugin="queue")
 """Provided while a console is on."""
-
-
-def quantile(share: float, counts: Sequence[int]) -> float | None:
-    """Return the duration that *share* of the observations in *counts* do not exceed, or None without any."""
-    total = sum(counts)
-    if not total:
-        return None
-    rank, below, lower = share * total, 0, 0.0
-    for count, bound in zip(counts, metrics.BUCKETS, strict=False):
-        if count and below + count >= rank:
-            return lower + (bound - lower) * (rank - below) / count
-        below, lower = below + count, bound
-    return metrics.BUCKETS[-1]

@@ -24,7 +24,9 @@ from scalekit.pages import (
     Tone,
     Unit,
 )
-from scalekit_queue.activity import ACTIVITY, new_activity, quantile
+from scalekit.telemetry import histogram_quantile
+from scalekit_queue import metrics
+from scalekit_queue.activity import ACTIVITY, new_activity
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.dead_letter_blocks import dead_letter, dead_letter_list
 from scalekit_queue.outbox import MAX_COUNTED, Outbox
@@ -184,7 +186,7 @@ def _row(view: PageView, depth: QueueDepth) -> tuple[Any, ...]:
         round(sum(each["published"] for each in found)),
         round(sum(each["settled"] for each in found)),
         int(sum(each["retries"] for each in found)),
-        quantile(0.95, durations),
+        histogram_quantile(0.95, metrics.BUCKETS, durations) if durations else None,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from scalekit.http.filter import Decision, Filter, Pending
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.stage import Stage
+from scalekit.telemetry.quantiles import quantile
 
 SAMPLE_INTERVAL = 0.01
 """Seconds between two requests that are measured in one worker."""
@@ -58,12 +59,15 @@ class Durations:
 
     def percentile(self, share: float) -> float | None:
         """Return the duration that *share* of the calls do not exceed, or None without calls."""
-        left = math.ceil(self.count * share)
-        for bucket in sorted(self.buckets):
-            left -= self.buckets[bucket]
-            if left <= 0:
-                return min(self.maximum, 2 ** (bucket / BUCKETS_PER_DOUBLING) / 1e9)
-        return None
+        found = quantile(
+            share, ((_bound(bucket - 1), _bound(bucket), self.buckets[bucket]) for bucket in sorted(self.buckets))
+        )
+        return None if found is None else min(self.maximum, found)
+
+
+def _bound(bucket: int) -> float:
+    """Return the longest duration of *bucket* in seconds."""
+    return float(2 ** (bucket / BUCKETS_PER_DOUBLING) / 1e9)
 
 
 class FilterTimes:

@@ -26,6 +26,7 @@ from scalekit.telemetry.instruments import (
     catalogue,
     instruments_in,
 )
+from scalekit.telemetry.quantiles import histogram_quantile, quantile
 from scalekit.telemetry.registry import NullTelemetry, Telemetry
 from scalekit.telemetry.series import CounterSeries, GaugeSeries, HistogramSeries
 from scalekit.telemetry.snapshot import LabelValues, MetricFamilies, MetricFamily
@@ -78,8 +79,10 @@ __all__ = [
     "catalogue",
     "error_type",
     "finished_spans",
+    "histogram_quantile",
     "instruments_in",
     "new_span_id",
+    "quantile",
     "record_span",
     "span",
     "text_of",

@@ -4,8 +4,8 @@ import pytest
 
 from scalekit.telemetry import Telemetry
 from scalekit_queue import activity
-from scalekit_queue.activity import QueueActivity, quantile
-from scalekit_queue.metrics import BUCKETS, HANDLER_SECONDS, RETRIES, ConsumeOutcome, ConsumerMetrics, PublishMetrics
+from scalekit_queue.activity import QueueActivity
+from scalekit_queue.metrics import HANDLER_SECONDS, RETRIES, ConsumeOutcome, ConsumerMetrics, PublishMetrics
 
 
 class Clock:
@@ -51,12 +51,3 @@ def test_without_a_sample_everything_since_the_start_is_counted() -> None:
     described = QueueActivity(telemetry).describe()
     assert described["other"]["retries"] == 2
     assert described["work"]["durations"][-1] == 1
-
-
-def test_a_quantile_is_interpolated_within_its_bucket() -> None:
-    counts = [0] * (len(BUCKETS) + 1)
-    assert quantile(0.95, counts) is None
-    counts[BUCKETS.index(0.1)] = 100
-    assert quantile(0.5, counts) == pytest.approx(0.075)
-    assert quantile(1, counts) == pytest.approx(0.1)
-    assert quantile(0.95, [*[0] * len(BUCKETS), 1]) == BUCKETS[-1]

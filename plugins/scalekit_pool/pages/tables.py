@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalekit.pages import Badge, Block, Cell, Column, DataTable, Facts, Link, Notice, Tone, Unit
+from scalekit.telemetry import histogram_quantile
 from scalekit_pool.metrics import BUCKETS
 from scalekit_pool.migrations.runner import MigrationStatus
 
@@ -95,19 +96,9 @@ def _connection_row(name: str, parts: Sequence[Mapping[str, Any]]) -> tuple[Cell
         total["idle"],
         total["waiting"],
         sum(waits),
-        quantile(BUCKETS, waits, 0.95),
+        histogram_quantile(0.95, BUCKETS, waits),
         total["refused"],
     )
-
-
-def quantile(bounds: Sequence[float], counts: Sequence[int], share: float) -> float | None:
-    """Return the value that *share* of the observations do not exceed, as Prometheus estimates it; None without any."""
-    rank, below = share * sum(counts), 0
-    for lower, upper, count in zip((0.0, *bounds), bounds, counts, strict=False):
-        if count and below + count >= rank:
-            return lower + (upper - lower) * (rank - below) / count
-        below += count
-    return bounds[-1] if sum(counts) else None
 
 
 def statement_table(workers: Workers) -> DataTable:

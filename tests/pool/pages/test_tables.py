@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import pytest
-
 from scalekit.pages import Badge, DataTable
 from scalekit_pool.metrics import BUCKETS
-from scalekit_pool.pages.tables import connection_tables, quantile, replica_tables, statement_table
+from scalekit_pool.pages.tables import connection_tables, replica_tables, statement_table
 
 
 def pool(**figures: object) -> dict[str, object]:
@@ -53,17 +51,3 @@ def test_a_replica_is_excluded_in_some_workers() -> None:
     assert state.text == "excluded in 1 of 2 workers"
     assert (name, lag, lag_bytes, reads, share, reason) == ("one", None, 7, 80, 0.8, "no response")
     assert [row[6] for row in single.rows] == [50 / 60, 30 / 40]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([0, 0, 0, 0], None),
-        ([0, 10, 0, 0], 1.95),
-        ([0, 0, 0, 10], 3.0),
-        ([95, 0, 5, 0], 1.0),
-        ([94, 0, 6, 0], 2 + 1 / 6),
-    ],
-)
-def test_quantiles_are_interpolated_as_prometheus_does(counts: list[int], expected: float | None) -> None:
-    assert quantile((1.0, 2.0, 3.0), counts, 0.95) == (None if expected is None else pytest.approx(expected))
