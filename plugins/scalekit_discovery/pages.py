@@ -53,7 +53,7 @@ INSTANCES = (
     Column("p50", Unit.SECONDS),
     Column("p95", Unit.SECONDS),
     Column("error rate", Unit.RATIO),
-    Column(""),
+    Column("action"),
 )
 
 

@@ -33,7 +33,7 @@ SESSIONS = (
     Column("started", Unit.TIME),
     Column("last refreshed", Unit.TIME),
     Column("expires", Unit.TIME),
-    Column(""),
+    Column("action"),
 )
 COUNTS = (Column("what"), Column("outcome"), Column("count"))
 KEYS = (

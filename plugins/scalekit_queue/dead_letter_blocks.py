@@ -17,8 +17,8 @@ COLUMNS = (
     Column("last failed", Unit.TIME),
     Column("attempts"),
     Column("reason"),
-    Column(""),
-    Column(""),
+    Column("replay"),
+    Column("delete"),
 )
 TIMES = {"published": Unit.TIME, "first failed": Unit.TIME, "last failed": Unit.TIME, "size": Unit.BYTES}
 

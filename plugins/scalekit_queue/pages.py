@@ -61,7 +61,7 @@ CONSUMERS = (
     Column("resumes in", Unit.SECONDS),
     Column("handlers running"),
     Column("concurrency"),
-    Column(""),
+    Column("action"),
 )
 TONES = {
     ConsumerState.RUNNING: Tone.GOOD,

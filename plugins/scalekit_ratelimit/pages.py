@@ -60,8 +60,8 @@ CLIENTS = (
     Column("refusals at least"),
     Column("refusals at most"),
     Column("last refusal", Unit.TIME),
-    Column(""),
-    Column(" "),
+    Column("state"),
+    Column("action"),
 )
 STATES = (
     Column("counted in"),

@@ -14,7 +14,7 @@ from scalekit.pages.page import ConsolePage, FormField, PageAction, PageGroup, P
 
 ALL = "all without a level of their own"
 CONFIGURED = (Column("logger"), Column("level"))
-OVERRIDDEN = (Column("logger"), Column("level"), Column("remaining", Unit.SECONDS), Column(""))
+OVERRIDDEN = (Column("logger"), Column("level"), Column("remaining", Unit.SECONDS), Column("action"))
 
 
 def log_level_page(overrides: LevelOverrides) -> ConsolePage:

@@ -38,7 +38,7 @@ STATEMENTS = (
     Column("maximum", Unit.SECONDS),
     Column("rows"),
     Column("errors"),
-    Column(""),
+    Column("plan"),
 )
 FINDINGS = (
     Column("route", code=True),
