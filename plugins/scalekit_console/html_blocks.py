@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -108,7 +109,8 @@ class BlockRenderer:
 
     def _table_cell(self, column: Column, cell: Cell, number: bool) -> Html:
         classes = " ".join(name for name, on in (("number", number), ("code", column.code)) if on)
-        return element("td", self._cell(cell, column.unit), class_=classes or None)
+        value = _sort_value(cell)
+        return element("td", self._cell(cell, column.unit), class_=classes or None, data_value=value)
 
     def _cell(self, cell: Cell, unit: Unit) -> Html | str:
         match cell:
@@ -178,6 +180,13 @@ class BlockRenderer:
 
     def _labelled(self, label: str, control: Html) -> Html:
         return join([element("label", label, for_=f"field-{self._fields}"), control])
+
+
+def _sort_value(cell: Cell) -> str | None:
+    """Return the value by which the script sorts *cell*, empty without one, None where it is the text that is shown."""
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    return str(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else None
 
 
 def _is_number(cell: Cell) -> bool:

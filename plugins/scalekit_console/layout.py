@@ -13,6 +13,8 @@ from scalekit_console.assets import Assets
 from scalekit_console.elements import Child, Html, element, join
 
 INDEX = "index"
+SCRIPTS = ("tables.js", "console.js")
+"""In the order in which they run."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -71,7 +73,7 @@ class Layout:
                 class_="phone",
             ),
             element("nav", navigation, aria_label="Pages", class_="side"),
-            element("main", element("h1", page.title), content, id="content", tabindex=-1),
+            element("main", element("h1", page.title), content, id="content", tabindex=-1, data_page=page.name),
         ]
         return self._document(base, page.title, body)
 
@@ -90,7 +92,7 @@ class Layout:
             element("title", f"{title} \N{MIDDLE DOT} {self._name}"),
             element("link", rel="icon", href="data:,"),
             element("link", rel="stylesheet", href=f"{base}assets/{self._assets.name_of('console.css')}"),
-            element("script", src=f"{base}assets/{self._assets.name_of('console.js')}", defer=True),
+            [element("script", src=f"{base}assets/{self._assets.name_of(name)}", defer=True) for name in SCRIPTS],
         )
         return join([Html("<!doctype html>"), element("html", head, element("body", *body), lang="en")])
 

@@ -76,7 +76,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; cells of a *code* column are shown in a fixed-width font."""
+    """A column of a table; cells of a *code* column are shown in a fixed-width font.
+
+    Each needs a *title*, which screen readers say with its cells; that of buttons is ``action``.
+    """
 
     title: str
     unit: Unit = Unit.NONE
@@ -87,6 +90,7 @@ class Column:
 class DataTable:
     """Rows of cells, one for each column.
 
+    The console lets operators sort the rows by any column without buttons.
     *more* is the number of rows that exist and are not in *rows*. *empty* is shown without rows.
     """
 

@@ -270,7 +270,7 @@ async def test_assets_are_kept_for_ever_and_need_no_operator(install: Install) -
     async with guests(install) as browser:
         page = (await browser.get("/-/")).body.decode()
         paths = re.findall(r'"(/-/assets/[^"]+)"', page)
-        assert [path.rpartition(".")[2] for path in paths] == ["css", "js"]
+        assert [path.rpartition(".")[2] for path in paths] == ["css", "js", "js"]
         for path in paths:
             found = await browser.get(path, client=("203.0.113.9", 1))
             assert found.status == 200

@@ -54,6 +54,13 @@ def render(*blocks: Block, of: ConsolePage | None = None, csrf_token: str = "csr
     return BlockRenderer(of or page(), "/-/", csrf_token).render(SANITIZER.blocks(blocks))
 
 
+def test_cells_have_the_value_by_which_they_are_sorted() -> None:
+    cells = [1234567, 0.25, None, float("nan"), True, "text", Badge("good")]
+    found = render(DataTable([Column(str(number)) for number in range(len(cells))], [cells]))
+    values = [re.search('data-value="(.*)"', cell) for cell in re.findall("<td.*?>", found)]
+    assert [value and value[1] for value in values] == ["1234567", "0.25", "", "", None, None, None]
+
+
 def every_block(text: str) -> list[Block]:
     return [
         Facts({text: text, "badge": Badge(text), "link": Link(text, "shop", {"q": text})}, text),
@@ -120,8 +127,8 @@ def test_an_action_with_a_question_takes_two_clicks() -> None:
 
 def test_columns_of_numbers_are_aligned() -> None:
     markup = render(DataTable([Column("n"), Column("t")], [[1, "a"], [None, "b"]]))
-    assert '<td class="number">1</td><td>a</td>' in markup
-    assert f'<td class="number">{DASH}</td><td>b</td>' in markup
+    assert '<td class="number" data-value="1">1</td><td>a</td>' in markup
+    assert f'<td class="number" data-value="">{DASH}</td><td>b</td>' in markup
 
 
 def test_points_that_are_not_finite_are_gaps() -> None:
