@@ -17,6 +17,7 @@ from scalekit_pool.health import check_database
 from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.processes import HOST, free_ports
 from tests.servers import Postgres
+from tests.stream_server import stream_server
 
 pytestmark = pytest.mark.anyio
 needs_postgres = pytest.mark.needs("postgres")
@@ -116,8 +117,7 @@ async def test_connecting_to_an_unresponsive_host_times_out(tmp_path: Path) -> N
         await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(say_nothing, HOST, 0) as silent:
-        port = silent.sockets[0].getsockname()[1]
+    async with stream_server(say_nothing) as port:
         url = f"postgresql://app:{SECRET}@{HOST}:{port}/app"
         async with opened(url, connect_timeout="50ms", acquire_timeout="50ms") as database:
             with pytest.raises(Unavailable, match=r"0.05s: .*(no response within connect_timeout 0.05s|TimeoutError)"):

@@ -9,6 +9,7 @@ import pytest
 from scalekit import ConfigError, create_app
 from scalekit.health.external import probe
 from scalekit.testing.conformance import bare_application
+from tests.stream_server import stream_server
 
 pytestmark = pytest.mark.anyio
 
@@ -22,9 +23,8 @@ async def service(response: bytes, requests: list[bytes] | None = None) -> Async
         writer.write(response)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with stream_server(serve) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("status", ["200 OK", "204 No Content", "302 Found", "200"])

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from tests.processes import HOST
+from tests.stream_server import stream_server
 
 
 class Proxy:
@@ -31,7 +32,6 @@ class Proxy:
         self.target = port
         self._random = random.Random(7)
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -93,26 +93,10 @@ class Proxy:
             data = data[size:]
         return parts
 
-    def start(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self.serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
 
 @asynccontextmanager
 async def open_proxy(port: int) -> AsyncGenerator[Proxy, None]:
     """Return a proxy to *port*, open while inside."""
     proxy = Proxy(port)
-    server = await asyncio.start_server(proxy.start, HOST, 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with stream_server(proxy.serve) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        await proxy.close()

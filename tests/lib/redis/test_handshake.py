@@ -12,6 +12,7 @@ import pytest
 from scalekit_redis.connector import Connector
 from scalekit_redis.errors import ReplyError
 from scalekit_redis.url import parse_url
+from tests.stream_server import stream_server
 
 pytestmark = pytest.mark.anyio
 WELCOME = b"%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
@@ -24,15 +25,12 @@ async def server(reply: bytes, received: list[bytes], *, closes: bool = False) -
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         received.append(await reader.readuntil(b"PING\r\n"))
         writer.write(reply)
-        if closes:
-            writer.close()
-        else:
+        if not closes:
             await reader.read()
-            writer.close()
+        writer.close()
 
-    listening = await asyncio.start_server(greet, "127.0.0.1")
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
+    async with stream_server(greet) as port:
+        yield port
 
 
 def connector(port: int, user: str = "", database: str = "") -> Connector:

@@ -205,21 +205,22 @@ async def test_a_read_that_conflicts_with_replay_is_retried_elsewhere(impatient_
     primary = impatient_cluster.primary
     primary.sql("INSERT INTO stock VALUES (1, 7)")
     await asyncio.to_thread(impatient_cluster.wait_until_replayed)
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%nap%' AND pid <> pg_backend_pid()"
+    # Only while it sleeps, and not while it is prepared, does the read hold the lock with which replay conflicts.
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    # Once the conflicting transaction is replayed, it does not sleep.
+    query = "SELECT amount FROM stock WHERE id = 1 AND pg_sleep(CASE amount WHEN 7 THEN 600 ELSE 0 END)::text = ''"
 
     async def read(instance: Instance) -> object:
         CONSISTENCY.set(Consistency())
         reads = instance.host.context.get(READS)
-        return await reads.fetch_val("SELECT amount FROM stock, (SELECT pg_sleep(2)) AS nap WHERE id = 1")
+        return await reads.fetch_val(query)
 
     async with shop({"url": primary.url}, {"urls": impatient_cluster.urls}) as instance:
         reading = asyncio.create_task(read(instance))
         servers = impatient_cluster.replicas
-        await wait_until(
-            "the read", lambda: any(int(server.sql(f"{running} AND pid <> pg_backend_pid()")) for server in servers)
-        )
-        primary.sql("BEGIN; LOCK TABLE stock IN ACCESS EXCLUSIVE MODE; COMMIT")
-        assert await reading == 7
+        await wait_until("the read", lambda: any(int(server.sql(asleep)) for server in servers))
+        primary.sql("BEGIN; LOCK TABLE stock IN ACCESS EXCLUSIVE MODE; UPDATE stock SET amount = 8; COMMIT")
+        assert await reading == 8
         assert sum((await instance.metric("ejections_total")).values()) >= 1
 
 

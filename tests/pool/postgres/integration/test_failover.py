@@ -18,6 +18,7 @@ from scalekit_pool.postgres import timelines
 from tests.pool.harness import opened, wait_until
 from tests.processes import HOST
 from tests.servers import Postgres, Replica
+from tests.stream_server import stream_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
 
@@ -77,25 +78,23 @@ def orders(server: Postgres) -> str:
 async def relay() -> AsyncGenerator[tuple[int, Callable[[Postgres], None]], None]:
     """Yield a port, and the function that sets the server its connections go to, as a DNS name or a proxy does."""
     target: list[int] = []
-    writers: list[asyncio.StreamWriter] = []
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
                 writer.write(data)
-        except OSError:
-            pass
-        writer.close()
+        finally:
+            writer.close()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection(HOST, target[-1])
-        writers.extend((writer, up_writer))
-        await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer))
+        try:
+            await asyncio.gather(copy(reader, up_writer), copy(up_reader, writer), return_exceptions=True)
+        finally:
+            up_writer.transport.abort()
 
-    async with await asyncio.start_server(carry, HOST, 0) as server:
-        yield server.sockets[0].getsockname()[1], lambda to: target.append(to.port)
-        for writer in writers:
-            writer.close()
+    async with stream_server(carry) as port:
+        yield port, lambda to: target.append(to.port)
 
 
 async def test_an_old_primary_that_comes_back_is_not_written_to(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
