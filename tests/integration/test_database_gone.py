@@ -27,6 +27,8 @@ from starlette.routing import Route
 
 from scalekit.contracts import DATABASE
 
+released = asyncio.Event()
+
 
 async def count(request):
     return JSONResponse(await DATABASE(request).fetch_val("SELECT count(*) FROM entries"))
@@ -41,10 +43,16 @@ async def add(request):
     return PlainTextResponse("added", 201)
 
 
-async def slow(request):
+async def hold(request):
     async with DATABASE(request).transaction():
-        await DATABASE(request).fetch_val("SELECT pg_sleep(0.05)")
-    return PlainTextResponse("slept")
+        await DATABASE(request).fetch_val("SELECT 1")
+        await released.wait()
+    return PlainTextResponse("held")
+
+
+async def release(request):
+    released.set()
+    return PlainTextResponse("released")
 
 
 async def hurry(request):
@@ -64,7 +72,8 @@ app = Starlette(
     routes=[
         Route("/count", count),
         Route("/add/{text}", add, methods=["POST"]),
-        Route("/slow", slow),
+        Route("/hold", hold),
+        Route("/release", release),
         Route("/hello", hello),
         Route("/hurry", hurry),
     ]
@@ -83,10 +92,10 @@ async def app(scope, receive, send):
 """
 
 
-def table(url: str, more: str = "") -> str:
+def table(url: str, more: str = "", check_interval: str = "100ms") -> str:
     return f"""
 [health]
-check_interval = "100ms"
+check_interval = "{check_interval}"
 [plugins.metrics]
 [plugins.pool]
 url = "{url}"
@@ -177,15 +186,15 @@ def test_a_service_starts_without_its_database_and_connects_later(postgres: Post
 
 
 def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgres) -> None:
-    with Service(table(postgres.url, "max_size = 1\nmax_waiting = 0"), {"service": APPLICATION}) as service:
-        holding = HTTPConnection(HOST, service.port, timeout=60)
-        holding.request("GET", "/slow")
+    limits = "max_size = 1\nmax_waiting = 0"
+    toml = table(postgres.url, limits, check_interval="1h")  # a check would use the connection, too
+    with Service(toml, {"service": APPLICATION}) as service, ThreadPoolExecutor(1) as client:
+        holding = client.submit(ask, service, "/hold")
         wait_for("the connection to be in use", lambda: gauge(service, "scalekit_pool_in_use") == 1)
         status, body, retry = ask(service, "/count")
-        response = holding.getresponse()
+        assert ask(service, "/release")[0] == 200
         assert (status, retry) == (503, "1"), body
-        assert (response.status, response.read()) == (200, b"slept")
-        holding.close()
+        assert holding.result()[:2] == (200, "held")
 
 
 def test_no_interrupted_transaction_is_reported_as_committed(postgres: Postgres, service: Service) -> None:
