@@ -15,6 +15,7 @@ from scalekit.app_loader import load_target
 from scalekit.chain_links import entry_links, layer_links, public_routes
 from scalekit.config.document import Source
 from scalekit.context import Context
+from scalekit.contracts.explainer import REQUEST_EXPLAINER
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES
 from scalekit.contracts.overrides import OVERRIDES
 from scalekit.errors import ConfigError, PluginError, StartError
@@ -43,6 +44,7 @@ from scalekit.overrides import PROCESS_OVERRIDES, ProcessOverrides
 from scalekit.pages.registry import CONSOLE_PAGES, PageRegistry
 from scalekit.plugins import missing_package
 from scalekit.recorded_warnings import RecordedWarnings
+from scalekit.request_explainer import HostExplainer
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, tracing
 from scalekit.runner.workers import metrics as worker_metrics
@@ -194,6 +196,8 @@ def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> H
         target=target,
         state=state,
     )
+    if context.has(CONSOLE_PAGES):
+        context.provide(REQUEST_EXPLAINER, HostExplainer(host))
     if not settings.server.trusted_proxies:
         host.add_temporary_filter(ProxyWarning)
     return host

@@ -152,6 +152,12 @@ class Host:
         else:
             await self.chain(scope, receive, send)
 
+    async def serve_apart(self, chain: FilterChain, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request by *chain*, in place of that of all others."""
+        scope[SCOPE_KEY] = self.context
+        scope.setdefault("state", dict(self.state))
+        await self._serve(chain.exchange(scope, receive, send), chain.serve)
+
     def exchange(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         """Return the record of a new request or websocket."""
         scope[SCOPE_KEY] = self.context

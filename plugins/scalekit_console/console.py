@@ -104,25 +104,29 @@ class ConsoleServer:
         failed = any(result.failed for result in results)
         if sends_json:
             return _json({"results": [_as_json(result) for result in results]}, 422 if failed else 200)
-        notices = [_notice(result, len(results)) for result in results]
+        shown = [block for result in results for block in (_notice(result, len(results)), *result.blocks)]
         blocks, status = await self.blocks(page, {})
-        return self._show(request, page, operator, [*notices, *blocks], 422 if failed else status)
+        return self._show(request, page, operator, [*shown, *blocks], 422 if failed else status)
 
     async def _run(
         self, operator: Operator, page: ConsolePage, action: PageAction, values: Mapping[str, str]
     ) -> list[WorkerResult]:
         try:
-            results = await self.pages.act(page, action, values)
+            results = [self._safe(each) for each in await self.pages.act(page, action, values)]
         except Unavailable as error:
-            results = [WorkerResult("", error.detail, failed=True)]
+            results = [WorkerResult("", self._sanitizer.text(error.detail), failed=True)]
         except TimeoutError:
             results = [WorkerResult("", "the action took too long; it may still take effect", failed=True)]
         except Exception:
             logger.exception("the action %s of the page %s failed", action.name, page.name)
             results = [WorkerResult("", "the action failed; see the log", failed=True)]
-        results = [WorkerResult(each.worker, self._sanitizer.text(each.message), each.failed) for each in results]
         self._audit(operator, f"{page.name}/{action.name}", values, results)
         return results
+
+    def _safe(self, result: WorkerResult) -> WorkerResult:
+        """Return *result* as it may be shown."""
+        message, blocks = self._sanitizer.text(result.message), self._sanitizer.blocks(result.blocks)
+        return WorkerResult(result.worker, message, result.failed, blocks)
 
     def _audit(self, operator: Operator, name: str, values: Mapping[str, str], results: Sequence[WorkerResult]) -> None:
         """Log who did what in one line, at a level that the configuration does not hide."""
@@ -193,7 +197,8 @@ def _json(content: object, status: int) -> Response:
 
 
 def _as_json(result: WorkerResult) -> dict[str, object]:
-    return {"worker": result.worker, "message": result.message, "failed": result.failed}
+    described = {"worker": result.worker, "message": result.message, "failed": result.failed}
+    return {**described, "blocks": blocks_as_json(result.blocks)} if result.blocks else described
 
 
 def _notice(result: WorkerResult, count: int) -> Notice:

@@ -14,12 +14,14 @@ from scalekit.pages import CONSOLE, ConsolePage
 from scalekit.telemetry import SpanRedactor
 from scalekit_console.config import ConsoleConfig
 from scalekit_console.console import ConsoleServer
+from scalekit_console.explain import explain_action
 from scalekit_console.index import index_page
 from scalekit_console.overview import overview_page
 from scalekit_console.recent_traces import RecentTraces
 from scalekit_console.requests_page import RequestsPage
 from scalekit_console.routes import console_routes
 from scalekit_console.sampler import RequestSampler, WorkerSampler
+from scalekit_console.span_formatter import SpanFormatter
 
 logger = logging.getLogger("scalekit.console")
 
@@ -57,10 +59,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
     """Return the index, the overview and the requests, whose traces are kept from now on."""
-    redactor = SpanRedactor(Redactor(redact_configured=context.redact))
-    sampler, traces = _sampler(context), context.shared(TRACES, lambda: RecentTraces(redactor))
+    formatter = SpanFormatter(SpanRedactor(Redactor(redact_configured=context.redact)))
+    sampler, traces = _sampler(context), context.shared(TRACES, lambda: RecentTraces(formatter))
     context.shared(KEPT_TRACES, lambda: traces)
-    requests = RequestsPage(context, sampler.requests.routes, traces).page()
+    explain = explain_action(context, formatter)
+    requests = RequestsPage(context, sampler.requests.routes, traces).page([explain])
     return [index_page(context, context.config(ConsoleConfig)), overview_page(sampler), requests]
 
 

@@ -8,7 +8,8 @@ from threading import Lock
 from time import perf_counter, time
 from typing import Any
 
-from scalekit.telemetry import FinishedSpan, Span, SpanRecord, SpanRedactor, Trace, finished_spans, text_of
+from scalekit.telemetry import FinishedSpan, Span, SpanRecord, Trace, finished_spans
+from scalekit_console.span_formatter import SpanFormatter
 
 FAILED, SLOW, OTHER = "failed", "slow", "other"
 GROUPS = (FAILED, SLOW, OTHER)
@@ -53,8 +54,8 @@ class RecentTrace:
 class RecentTraces:
     """The latest MAX_TRACES of each group; spans may end in any thread."""
 
-    def __init__(self, redactor: SpanRedactor) -> None:
-        self._redactor = redactor
+    def __init__(self, formatter: SpanFormatter) -> None:
+        self._formatter = formatter
         self._groups: dict[str, deque[RecentTrace]] = {name: deque() for name in GROUPS}
         self._by_trace: dict[Trace, RecentTrace] = {}
         self._size = 0
@@ -101,7 +102,7 @@ class RecentTraces:
             summary = self._summary(each)
             if summary is None:
                 continue
-            spans = [self._describe(span) for span in each.spans(each.records)]
+            spans = [self._formatter.describe(span) for span in each.spans(each.records)]
             for span in spans:
                 room -= _size_of_text(span)
                 if room < 0:
@@ -124,7 +125,7 @@ class RecentTraces:
         if root is None:
             return None
         context = kept.trace.context
-        described = self._describe(root)
+        described = self._formatter.describe(root)
         return {
             "reason": kept.reason,
             "request_id": context.request_id,
@@ -137,36 +138,6 @@ class RecentTraces:
             "status": described["attributes"].get("http.response.status_code", ""),
             "error": described["error"],
         }
-
-    def _describe(self, span: FinishedSpan) -> dict[str, Any]:
-        return {
-            "id": span.span_id,
-            "parent": span.parent_id,
-            "name": self._text(span.name),
-            "kind": span.kind.name.lower(),
-            "began": span.began_ns,
-            "ended": span.ended_ns,
-            "error": self._text(span.error_message or span.error),
-            "attributes": self._texts(span.attributes),
-            "events": [[self._text(each.name), each.time_ns, self._texts(each.attributes)] for each in span.events],
-            "links": [[self._text(each.trace_id), self._text(each.span_id)] for each in span.links],
-        }
-
-    def _texts(self, attributes: Mapping[str, Any]) -> dict[str, str]:
-        return {self._text(name): self._shown(name, attributes[name]) for name in attributes}
-
-    def _shown(self, name: str, value: object) -> str:
-        shown = self._redactor.value(name, value)
-        if isinstance(shown, list | tuple):
-            shown = ", ".join(map(text_of, shown))
-        return _encodable(text_of(shown))
-
-    def _text(self, text: str) -> str:
-        return _encodable(self._redactor.text(text_of(text)))
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
 
 
 def _size_of(record: SpanRecord) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from scalekit import Context
 from scalekit.contracts import LATEST_LOG_LINES, TRACER, LogLine
 from scalekit.pages import (
+    ActionForm,
     Badge,
     Block,
     Cell,
@@ -19,6 +19,7 @@ from scalekit.pages import (
     Facts,
     Link,
     Notice,
+    PageAction,
     PageGroup,
     PageView,
     QueryForm,
@@ -26,6 +27,7 @@ from scalekit.pages import (
     Tone,
     Unit,
 )
+from scalekit_console.explain import EXPLAIN, explain_form
 from scalekit_console.overview import PERCENTILES, Point, sum_points
 from scalekit_console.recent_traces import FAILED, MAX_TRACES, SLOW, RecentTraces
 from scalekit_console.route_statistics import RouteStatistics
@@ -38,6 +40,7 @@ ROUTES = (
     Column("errors"),
     Column("share of errors", Unit.RATIO),
     *(Column(f"p{share * 100:.0f}", Unit.SECONDS) for share in PERCENTILES),
+    Column(""),
 )
 TRACES = (
     Column("time", Unit.TIME),
@@ -59,7 +62,6 @@ LINES = (
 )
 TONES = {"warning": Tone.WARNING, "error": Tone.BAD, "critical": Tone.BAD}
 FIELDS = {"id": "Request or trace id"}
-SAFE_METHODS = ("GET", "HEAD")
 NO_TRACING = "Turn on [plugins.tracing], which keeps the traces of failed and slow requests, to see them here."
 
 
@@ -71,13 +73,14 @@ class RequestsPage:
         self._routes = routes
         self._traces = traces
 
-    def page(self) -> ConsolePage:
-        """Return the page."""
+    def page(self, actions: Sequence[PageAction]) -> ConsolePage:
+        """Return the page with *actions*."""
         return ConsolePage(
             "requests",
             "Requests",
             self.render,
             self.collect,
+            actions,
             group=PageGroup.SERVICE,
             description="Requests by route, failed and slow ones of late, and one with its spans and log lines.",
         )
@@ -97,7 +100,7 @@ class RequestsPage:
         if identifier:
             return [form, *self._one(view, identifier)]
         traces = [(each, worker) for worker, data in view.workers.items() for each in data["traces"]]
-        return [form, _routes(view), *(_traces(traces) if self._traced else [Text(NO_TRACING)])]
+        return [form, ActionForm(EXPLAIN), _routes(view), *(_traces(traces) if self._traced else [Text(NO_TRACING)])]
 
     @property
     def _traced(self) -> bool:
@@ -136,6 +139,7 @@ def _routes(view: PageView) -> DataTable:
             total.errors,
             total.error_rate,
             *(total.percentile(share) for share in PERCENTILES),
+            None if "{" in route else explain_form(method, route),
         )
         for (method, route), total in sorted(totals.items(), key=lambda each: -each[1].requests)
     ]
@@ -178,11 +182,8 @@ def _trace(found: Sequence[tuple[Mapping[str, Any], str]]) -> list[Block]:
     if any(each["cut"] for each, _ in found):
         blocks.append(Notice("The trace is large: attributes of some spans are not shown."))
     blocks += span_blocks([span for each, _ in found for span in each["spans"]], "Spans")
-    if first["method"] in SAFE_METHODS and first["path"].startswith("/"):
-        method = "" if first["method"] == "GET" else f" --method {first['method']}"
-        command = f"scalekit get {quote(first['path'])} --explain{method}"
-        blocks.append(Code(command, "Explain: time by layer, decisions of caches and spans, in a process of its own"))
-    return blocks
+    again = explain_form(first["method"], first["path"], f"Explain {first['method']} {first['path']}")
+    return [*blocks, again] if again else blocks
 
 
 def _lines(lines: Sequence[tuple[LogLine, str]], *, with_exceptions: bool) -> list[Block]:

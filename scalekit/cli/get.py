@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import click
-from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from scalekit.asgi_client import ReceivedResponse, request, running
-from scalekit.cli.cache_status import explain_cache_status
 from scalekit.cli.source import FileSource, config_options, file_argument
 from scalekit.config.environment import is_utf8
 from scalekit.config.text_redaction import Redactor
-from scalekit.host import ChainLink, Host, build_chain, links_with_recorder
+from scalekit.host import Host
+from scalekit.http.cache_status import explain_cache_status
 from scalekit.http.trace_recorder import TraceRecorder
-from scalekit.layers import Layer
+from scalekit.layer_times import LayerTimer, own_times, timed_chain
 from scalekit.server_info import OTHER_SERVER
 from scalekit.telemetry.finished_span import FinishedSpan
 from scalekit.telemetry.span_redactor import SpanRedactor
@@ -56,7 +52,9 @@ def get(
         raise click.BadParameter(f"expected a path that starts with / and is UTF-8, got {path!r}", param_hint="PATH")
     host = source.host()
     spans: list[FinishedSpan] = []
-    layers = _time_layers(host, TraceRecorder(spans.extend)) if explain else None
+    layers: list[LayerTimer] = []
+    if explain:
+        host.chain, layers = timed_chain(host, TraceRecorder(spans.extend))
     redactor = SpanRedactor(Redactor(redact_configured=host.context.redact))
     try:
         response = asyncio.run(_send_request(host, path, method.upper(), _fields(headers), os.fsencode(data)))
@@ -99,52 +97,12 @@ def _print_head(response: ReceivedResponse) -> None:
     click.echo()
 
 
-@dataclass(slots=True)
-class LayerTime:
-    """A link of the chain, and the seconds that a request spent in it and in all inner links."""
-
-    place: str
-    owner: str
-    seconds: float = field(default=0.0)
-
-
-class TimingMiddleware:
-    """Measures the duration of requests in *app*."""
-
-    def __init__(self, app: ASGIApp, layer: LayerTime) -> None:
-        self.app = app
-        self.layer = layer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request and store its duration."""
-        started = time.perf_counter()
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            self.layer.seconds = time.perf_counter() - started
-
-
-def _time_layers(host: Host, recorder: TraceRecorder) -> list[LayerTime]:
-    """Rebuild the chain of *host* with *recorder* and a timer around each link; return the times, outermost first."""
-    recorded = links_with_recorder(host.links, recorder)
-    layers = [LayerTime(link.place, link.owner) for link in recorded]
-    inner = LayerTime("application", "application")
-    links: list[ChainLink] = []
-    for link, layer in zip(recorded, layers, strict=True):
-        links += [ChainLink(link.place, link.owner, Middleware(TimingMiddleware, layer)), link]
-    host.chain = build_chain(links, TimingMiddleware(host.target, inner), host.templates)
-    return [*layers, inner]
-
-
-def _explain(layers: Sequence[LayerTime], response: ReceivedResponse, spans: Iterable[str]) -> None:
-    """Print each link's own time, without the time in inner links, and the lines of *spans*."""
-    inner = [layer.seconds for layer in layers[1:]] + [0.0]
-    reached = [(layer, layer.seconds - below) for layer, below in zip(layers, inner, strict=True) if layer.seconds]
+def _explain(layers: Sequence[LayerTimer], response: ReceivedResponse, spans: Iterable[str]) -> None:
+    """Print what caches decided, each link's own time, and the lines of *spans*."""
     click.echo()
-    for line in explain_cache_status(response):
+    for line in explain_cache_status(response.header("cache-status") or ""):
         click.echo(line)
-    recorder = Layer.TRACE.name  # it is there for this command only
-    rows = [(layer.place, layer.owner, f"{own * 1e6:.0f} µs") for layer, own in reached if layer.place != recorder]
+    rows = [(each.place, each.owner, f"{each.seconds * 1e6:.0f} µs") for each in own_times(layers)]
     print_table(["layer", "plugin", "own time"], rows)
     click.echo()
     _print_lines(spans)

@@ -27,6 +27,7 @@ from scalekit.contracts.database import (
     Tables,
     Values,
 )
+from scalekit.contracts.explainer import REQUEST_EXPLAINER, ExplainedRequest, FilterTime, RequestExplainer
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
 from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
@@ -59,6 +60,7 @@ __all__ = [
     "QUEUE",
     "READS",
     "REPLICAS",
+    "REQUEST_EXPLAINER",
     "SERVICES",
     "STATEMENT_LOG",
     "TABLE_OBSERVER",
@@ -77,6 +79,8 @@ __all__ = [
     "Consumers",
     "Database",
     "Databases",
+    "ExplainedRequest",
+    "FilterTime",
     "Instance",
     "IssuedTokens",
     "KeptTraces",
@@ -94,6 +98,7 @@ __all__ = [
     "Queue",
     "ReplicaState",
     "Replicas",
+    "RequestExplainer",
     "Row",
     "ServiceClient",
     "Services",

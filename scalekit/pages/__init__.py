@@ -20,13 +20,14 @@ from scalekit.pages.blocks import (
     TreeNode,
     Unit,
 )
-from scalekit.pages.page import ConsolePage, FormField, PageAction, PageGroup, PageView
+from scalekit.pages.page import ActionOutcome, ConsolePage, FormField, PageAction, PageGroup, PageView
 from scalekit.pages.registry import CONSOLE, CONSOLE_PAGES, Console, PageRegistry, WorkerResult
 
 __all__ = [
     "CONSOLE",
     "CONSOLE_PAGES",
     "ActionForm",
+    "ActionOutcome",
     "Badge",
     "Block",
     "Cell",

@@ -48,17 +48,25 @@ class FormField:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionOutcome:
+    """The result of an action that runs in one worker: a sentence, and *blocks* to show below it."""
+
+    message: str
+    blocks: Sequence[Block] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PageAction:
     """An action of an operator.
 
     *run* receives the values of *fields* by name, runs in the worker that responds or in all workers, and returns a
-    sentence about the result. It raises ValueError with the remedy when a value is invalid. With *confirm*, a question,
-    the operator must confirm.
+    sentence about the result, or in one worker an ActionOutcome. It raises ValueError with the remedy when a value is
+    invalid. With *confirm*, a question, the operator must confirm.
     """
 
     name: str
     label: str
-    run: Callable[[Mapping[str, str]], Awaitable[str]]
+    run: Callable[[Mapping[str, str]], Awaitable[str | ActionOutcome]]
     fields: Sequence[FormField] = ()
     runs_in: Literal["one worker", "all workers"] = "one worker"
     confirm: str = ""

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from scalekit.context import Key
 from scalekit.errors import PluginError
 from scalekit.pages.blocks import Block
-from scalekit.pages.page import ConsolePage, PageAction, PageGroup, PageView, Query
+from scalekit.pages.page import ActionOutcome, ConsolePage, PageAction, PageGroup, PageView, Query
 
 RENDER_TIMEOUT = 5.0
 """Seconds in which a page must be rendered, after its data have been collected."""
@@ -35,11 +35,12 @@ class Queries(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """The result of an action in a worker: a sentence, or why it failed."""
+    """The result of an action in a worker: a sentence, or why it failed; *blocks* are shown below it."""
 
     worker: str
     message: str
     failed: bool = False
+    blocks: Sequence[Block] = ()
 
 
 class PageRegistry:
@@ -88,10 +89,13 @@ class PageRegistry:
         """
         if action.runs_in == "all workers":
             results = await self._run_in_all(_topic(page, action), values)
-        else:
+            return [_result(worker, result) for worker, result in results.items()]
+        try:
             async with asyncio.timeout(RENDER_TIMEOUT):
-                results = {"": orjson.loads(await _act(action, orjson.dumps(values)))}
-        return [_result(worker, result) for worker, result in results.items()]
+                outcome = _outcome(await action.run(values))
+        except ValueError as error:
+            return [WorkerResult("", str(error), failed=True)]
+        return [WorkerResult("", outcome.message, blocks=outcome.blocks)]
 
     async def _run_in_all(self, topic: bytes, argument: Mapping[str, str]) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(await self._queries.run_in_all(topic, orjson.dumps(dict(argument))))
@@ -125,9 +129,13 @@ async def _collect(page: ConsolePage, argument: bytes) -> bytes:
 
 async def _act(action: PageAction, argument: bytes) -> bytes:
     try:
-        return orjson.dumps({"message": await action.run(orjson.loads(argument))})
+        return orjson.dumps({"message": _outcome(await action.run(orjson.loads(argument))).message})
     except ValueError as error:
         return orjson.dumps({"error": str(error)})
+
+
+def _outcome(result: str | ActionOutcome) -> ActionOutcome:
+    return ActionOutcome(result) if isinstance(result, str) else result
 
 
 def _result(worker: str, result: Any) -> WorkerResult:

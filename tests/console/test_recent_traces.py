@@ -15,13 +15,14 @@ from scalekit_console.recent_traces import (
     SLOW,
     RecentTraces,
 )
+from scalekit_console.span_formatter import SpanFormatter
 
 KIND = SpanType(SpanKind.SERVER, lambda name, attributes: name, lambda name, attributes: attributes)
 FAULTY = SpanType(SpanKind.INTERNAL, lambda name, attributes: name, lambda name, attributes: attributes["missing"])
 
 
 def recent() -> RecentTraces:
-    return RecentTraces(SpanRedactor(Redactor()))
+    return RecentTraces(SpanFormatter(SpanRedactor(Redactor())))
 
 
 def trace(request_id: str = "r") -> Trace:

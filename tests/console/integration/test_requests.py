@@ -51,10 +51,10 @@ def test_every_worker_shows_the_requests_of_all() -> None:
         def failed_in() -> set[str]:
             nonlocal number
             fail(service, f"r-{(number := number + 1)}")
-            return {row[-1] for row in blocks(service)[2]["rows"]}
+            return {row[-1] for row in blocks(service)[3]["rows"]}
 
         wait_for("a failure in each worker", lambda: failed_in() == set("1234"))
-        routes, failed = blocks(service)[1:3]
+        routes, failed = blocks(service)[2:4]
         assert sum(row[3] for row in routes["rows"]) == number
         assert len(failed["rows"]) + failed["more"] == number
         shown: set[str] = set()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from scalekit.asgi_client import ReceivedResponse
-
 FORWARDED = {
     "bypass": "the cache does not handle the request",
     "method": "the cache does not handle the method",
@@ -22,9 +20,9 @@ _PARAMETER = re.compile(r';\s*([a-z*][a-z0-9_.*-]*)(?:=("(?:[^"\\]|\\.)*"|[^;,\s
 _MEMBER = re.compile(r'\s*([^;,\s]+)((?:;\s*[a-z*][a-z0-9_.*-]*(?:=(?:"(?:[^"\\]|\\.)*"|[^;,\s]*))?)*)\s*,?')
 
 
-def explain_cache_status(response: ReceivedResponse) -> Iterator[str]:
-    """Yield one line for each cache in the Cache-Status of *response*."""
-    for member in _MEMBER.finditer(response.header("cache-status") or ""):
+def explain_cache_status(value: str) -> Iterator[str]:
+    """Yield one line for each cache in *value*, the Cache-Status of a response."""
+    for member in _MEMBER.finditer(value):
         parameters = {name: value.strip('"') for name, value in _PARAMETER.findall(member[2])}
         yield f"{member[1]}: {'; '.join(_sentences(parameters))}"
 
