@@ -48,10 +48,27 @@ class Key(Generic[T]):
             if fastapi_connection is None:
                 raise TypeError(f"{self!r} is called with a request or websocket, such as KEY(request)")
             return self._resolve(fastapi_connection)
-        return context_of(request.scope).get(self)
+        return self._of(request)
 
     async def _resolve(self, fastapi_connection: HTTPConnection) -> T:
-        return context_of(fastapi_connection.scope).get(self)
+        return self._of(fastapi_connection)
+
+    def _of(self, connection: HTTPConnection) -> T:
+        return context_of(connection.scope).get(self)
+
+
+class RequestKey(Key[T]):
+    """A key whose resource belongs to one request or websocket: ``KEY(request)`` returns the same one each time.
+
+    The plugin provides, under ``source``, the function that returns the resource of a request or websocket.
+    """
+
+    def __init__(self, name: str, plugin: str = "") -> None:
+        super().__init__(name, plugin)
+        self.source: Key[Callable[[HTTPConnection], T]] = Key(name, plugin)
+
+    def _of(self, connection: HTTPConnection) -> T:
+        return context_of(connection.scope).get(self.source)(connection)
 
 
 AnyKey = Key[Any]

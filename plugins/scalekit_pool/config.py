@@ -79,6 +79,8 @@ class PoolConfig(Table):
     query_budget: QueryBudgetField = QueryBudgetConfig()
     """How many statements a request may run; more are reported once per route, with the line of code. A number is the
     limit of all statements."""
+    session_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "sqlalchemy.ext.asyncio:AsyncSession"
+    """The class of ORM sessions: SQLAlchemy's AsyncSession, or a subclass such as SQLModel's."""
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS of connections to PostgreSQL, as libpq's sslmode."""
     sslrootcert: str | None = None

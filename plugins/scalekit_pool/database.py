@@ -7,16 +7,18 @@ for a connection without a timeout, opens a new connection for each query on SQL
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import databases
 from databases.interfaces import DatabaseBackend
 from sqlalchemy import Table
 
 from scalekit import Unavailable
-from scalekit.contracts import Row, TableObserver, Values
+from scalekit.contracts import ReadRouter, Row, TableObserver, Values
 from scalekit.telemetry import error_type
 from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler, sqlalchemy_dialect
 from scalekit_pool.connections.driver import (
@@ -41,6 +43,17 @@ from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.table_arguments import primary_key, table_name_of
 from scalekit_pool.table_usage import normalize_table_name
 from scalekit_pool.write_tracking import report_failed_statement
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """The options of ORM sessions: their class as ``module:Class``, and a function that returns the current router."""
+
+    session_class: str = "sqlalchemy.ext.asyncio:AsyncSession"
+    find_router: Callable[[], ReadRouter | None] = lambda: None
 
 
 class PoolBackend(DatabaseBackend):
@@ -72,6 +85,8 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         instrumentation: StatementInstrumentation,
         parser: StatementParser,
         observer: TableObserver | None = None,
+        *,
+        session_options: SessionOptions = SessionOptions(),
     ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
@@ -80,6 +95,8 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         )
         self._instrumentation = instrumentation
         self._sessions: TaskSessions = {}
+        self._session_options = session_options
+        self._new_session: Callable[[], AsyncSession] | None = None
         self._batcher = InsertBatcher(self._insert_batch)
 
     @property
@@ -127,9 +144,19 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
             await self._backend.disconnect()
             self.is_connected = False
 
-    def detached_session(self, pool: ConnectionPool[RawConnection]) -> PooledSession:
-        """Return a session on a connection of *pool* that belongs to no task."""
-        return PooledSession(self.compiler, pool, self._instrumentation, None)
+    def detached_session(
+        self, pool: ConnectionPool[RawConnection], readers: ConnectionPool[RawConnection] | None = None
+    ) -> PooledSession:
+        """Return a session on a connection of *pool*, until the first write of *readers*, that belongs to no task."""
+        return PooledSession(self.compiler, pool, self._instrumentation, None, readers)
+
+    def sessions(self) -> AsyncSession:
+        """Return a new session of SQLAlchemy's ORM, to be used as a context manager."""
+        if self._new_session is None:
+            from scalekit_pool.orm.sessions import create_sessions
+
+            self._new_session = create_sessions(self, self._session_options)
+        return self._new_session()
 
     async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on a pooled connection, or on the session of the current task.

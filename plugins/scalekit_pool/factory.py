@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from scalekit import StartError, split_url
-from scalekit.contracts import TableObserver
+from scalekit.contracts import ReadRouter, TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.connections.driver import Driver, RawConnection
 from scalekit_pool.connections.pool import ConnectionPool
-from scalekit_pool.database import PooledDatabase
+from scalekit_pool.database import PooledDatabase, SessionOptions
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
 from scalekit_pool.query_budget import QueryBudget, ignore_finding
@@ -25,7 +25,8 @@ from scalekit_pool.table_usage import FindTables
 class DatabaseFactory:
     """Opens databases with the options of *config* and the metrics of *telemetry*.
 
-    *observer* receives table usage, *records* has the open databases and their statements.
+    *observer* receives table usage, *records* has the open databases and their statements. *find_router* returns the
+    router of reads of ORM sessions, if there is one.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class DatabaseFactory:
         telemetry: Telemetry,
         observer: TableObserver | None = None,
         records: DatabaseRecords | None = None,
+        find_router: Callable[[], ReadRouter | None] = lambda: None,
     ) -> None:
         self._config = config
         self._telemetry = telemetry
         self._observer = observer
         self._records = records
+        self._session_options = SessionOptions(config.session_class, find_router)
 
     @asynccontextmanager
     async def open(self, url: str, name: str, *, read_only: bool) -> AsyncGenerator[PooledDatabase, None]:
@@ -60,7 +63,8 @@ class DatabaseFactory:
             instrumentation = self._instrumentation(name, driver.dialect, statements)
             find_tables = None if self._observer is None else _find_tables(driver.dialect)
             parser = StatementParser(driver.placeholder, self._config.reset_session == "when-needed", find_tables)
-            database = PooledDatabase(urls[0], driver, instrumentation, parser, self._observer)
+            options = self._session_options
+            database = PooledDatabase(urls[0], driver, instrumentation, parser, self._observer, session_options=options)
             if self._records is not None and statements is not None:
                 stack.enter_context(self._records.database(name, database, statements))
             try:
@@ -118,7 +122,11 @@ class DatabaseFactory:
 
 
 def verify_driver(config: PoolConfig) -> None:
-    """Raise ImportError when the driver is not installed, and StartError when sslrootcert cannot be loaded."""
+    """Raise ImportError without the driver, and StartError when sslrootcert or session_class cannot be loaded."""
+    if "session_class" in config.model_fields_set:
+        from scalekit_pool.orm.sessions import load_session_class
+
+        load_session_class(config.session_class)
     if split_url(config.addresses[0]).scheme == "sqlite":
         importlib.import_module("scalekit_pool.sqlite.driver")
         return

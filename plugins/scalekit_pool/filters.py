@@ -1,11 +1,20 @@
-"""Attach the current request to the context, for logs of statements and leaks, and for the query budget."""
+"""Attach the current request to the context, for logs of statements and leaks, for the query budget and its session."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from scalekit import TRACE_CONTEXT, Exchange, Filter
+from starlette.requests import HTTPConnection
+
+from scalekit import TRACE_CONTEXT, Exchange, Filter, ResourceError, WebSocketExchange
+from scalekit.contracts import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+SCOPE_KEY = "scalekit.pool"
+"""The key of the ASGI scope that holds the :class:`ExchangeInfo`."""
 
 
 class RequestInfo(Protocol):
@@ -37,12 +46,14 @@ CURRENT_REQUEST: ContextVar[RequestInfo | None] = ContextVar("scalekit.pool.requ
 class ExchangeInfo:
     """The route and the id of *exchange*, computed when they are read."""
 
-    __slots__ = ("_exchange", "statement_count", "statements")
+    __slots__ = ("_exchange", "has_ended", "session", "statement_count", "statements")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self.statements: dict[str, int] = {}
         self.statement_count = 0
+        self.session: AsyncSession | None = None
+        self.has_ended = False
 
     @property
     def route(self) -> str:
@@ -61,11 +72,34 @@ class ExchangeInfo:
 
 
 class RequestInfoFilter(Filter):
-    """Set `CURRENT_REQUEST` for each request and websocket."""
+    """Sets `CURRENT_REQUEST` for each request and websocket, and closes its session at its end."""
 
     def on_application(self, exchange: Exchange) -> None:
         """Set the current request in the context that the application runs in."""
-        exchange.set_context(CURRENT_REQUEST, ExchangeInfo(exchange))
+        info = exchange.scope[SCOPE_KEY] = ExchangeInfo(exchange)
+        exchange.set_context(CURRENT_REQUEST, info)
+
+    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
+        """Close the session."""
+        info = exchange.scope.pop(SCOPE_KEY, None)  # it refers to the exchange
+        if info is not None:
+            info.has_ended = True
+            if info.session is not None:
+                info.session.sync_session.close()  # without waiting: the pool rolls back in the background
+
+    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
+        """Close the session."""
+        self.on_complete(exchange, error)
+
+
+def session_of(database: Database, connection: HTTPConnection) -> AsyncSession:
+    """Return the session of a request or websocket on *database*; raise ResourceError when the request has ended."""
+    info: ExchangeInfo | None = connection.scope.get(SCOPE_KEY)
+    if info is None or info.has_ended:
+        raise ResourceError("this request has ended, and its session with it: use DATABASE.sessions() in its tasks")
+    if info.session is None:
+        info.session = database.sessions()
+    return info.session
 
 
 def with_request_id(extra: dict[str, object], request: RequestInfo | None) -> dict[str, object]:

@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import DATABASE, DATABASES, TABLE_OBSERVER
+from scalekit.contracts import DATABASE, DATABASES, READ_ROUTER, SESSION, TABLE_OBSERVER, ReadRouter
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics, query_budget
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import DatabaseFactory, verify_driver
-from scalekit_pool.filters import RequestInfoFilter
+from scalekit_pool.filters import RequestInfoFilter, session_of
 from scalekit_pool.health import check_database, check_servers
 from scalekit_pool.migrations.startup import StartupMigrations
 from scalekit_pool.pages.database import database_page
@@ -36,20 +36,24 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     """Return the lifespan that keeps the database open while the application runs."""
     config = context.config(PoolConfig)
 
+    def find_router() -> ReadRouter | None:
+        return context.get(READ_ROUTER) if context.has(READ_ROUTER) else None  # plugin replica starts later
+
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         observer = context.get(TABLE_OBSERVER) if context.has(TABLE_OBSERVER) else None
         records = context.get(RECORDS) if context.has(RECORDS) else None
-        factory = DatabaseFactory(config, context.get(TELEMETRY), observer, records)
+        factory = DatabaseFactory(config, context.get(TELEMETRY), observer, records, find_router)
         async with factory.open_any(config.addresses, "primary") as database:
             context.provide(DATABASE, database)
+            context.provide(SESSION.source, lambda connection: session_of(database, connection))
             context.provide(DATABASES, factory)
             migration = StartupMigrations(config.migrations)
             context.provide(MIGRATION, migration)
             async with migration.apply(database) if config.migrate_on_start else nullcontext():
                 yield
 
-    provides = (DATABASE, DATABASES, MIGRATION)
+    provides = (DATABASE, DATABASES, SESSION.source, MIGRATION)
     return Lifespan(run, provides=provides, verify=lambda _: verify_driver(config))
 
 
@@ -68,7 +72,7 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the filter that attaches the request to the context."""
+    """Return the filter that attaches the request to the context, and closes its session."""
     return [LayeredFilter(Layer.RESOURCES, RequestInfoFilter())]
 
 

@@ -117,7 +117,7 @@ class PooledSession(QueryMethods):
         if self._timer is not None:
             self._timer.cancel()
         if self._task is not None and self._task_sessions is not None:
-            self._task.remove_done_callback(self._release_abandoned)
+            self._task.remove_done_callback(self.abandon)
             if self._task_sessions.get(self._task) is self:
                 del self._task_sessions[self._task]
         self.writes.end_pending()
@@ -126,6 +126,12 @@ class PooledSession(QueryMethods):
         self.transactions.clear()
         self._was_interrupted = False
         self._connection.release()
+
+    def abandon(self, task: asyncio.Task[object] | None = None) -> None:
+        """Release the connection in any state, as when *task* has ended; its open transaction is rolled back."""
+        self._depth = 1
+        self.leave(dirty=True)
+        self.writes.report_abandoned()
 
     async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on this connection."""
@@ -243,7 +249,7 @@ class PooledSession(QueryMethods):
             else:  # another task entered meanwhile
                 pool.release(pooled)
         if self._task is not None and asyncio.current_task() is not self._task:
-            self._task.remove_done_callback(self._release_abandoned)  # several tasks use the session
+            self._task.remove_done_callback(self.abandon)  # several tasks use the session
         self._depth += 1
 
     async def _ensure_connection(self, read_only: bool) -> None:
@@ -259,14 +265,8 @@ class PooledSession(QueryMethods):
         self._task = asyncio.current_task()
         if self._task is not None and self._task_sessions is not None:
             self._task_sessions.setdefault(self._task, self)
-            self._task.add_done_callback(self._release_abandoned)
+            self._task.add_done_callback(self.abandon)
         self._start_leak_timer()
-
-    def _release_abandoned(self, task: asyncio.Task[object]) -> None:
-        """Release the connection of *task*, which has ended; its open transaction is rolled back."""
-        self._depth = 1
-        self.leave(dirty=True)
-        self.writes.report_abandoned()
 
     async def _report_failed_statement(self, error: BaseException, tables: Tables) -> None:
         if self.transactions:

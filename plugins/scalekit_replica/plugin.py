@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READS, REPLICAS
+from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READ_ROUTER, READS, REPLICAS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
 from scalekit_replica.config import ReplicaConfig
@@ -40,6 +40,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         opened = open_replicas(config, context.get(DATABASE), context.get(DATABASES), context.get(TELEMETRY))
         async with opened as replicas:
             context.provide(READS, replicas.reads)
+            context.provide(READ_ROUTER, replicas.reads)
             context.provide(CONSISTENCY_TOKENS, replicas.tokens)
             context.provide(REPLICA_SET, replicas)
             context.provide(REPLICAS, replicas)
@@ -47,7 +48,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     if not config.urls:
         return Lifespan(primary_only, provides=(READS,), requires=(DATABASE,))
-    return Lifespan(run, provides=(READS, CONSISTENCY_TOKENS, REPLICAS, REPLICA_SET), requires=(DATABASE, DATABASES))
+    provides = (READS, READ_ROUTER, CONSISTENCY_TOKENS, REPLICAS, REPLICA_SET)
+    return Lifespan(run, provides=provides, requires=(DATABASE, DATABASES))
 
 
 @hookimpl

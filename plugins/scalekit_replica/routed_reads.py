@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, cast
 
 from scalekit import ReadOnlyError, Unavailable
-from scalekit.contracts import CONSISTENCY, Database, Row, Values
+from scalekit.contracts import CONSISTENCY, Consistency, Database, Row, Values
 from scalekit_replica.metrics import FallbackReason, RoutingMetrics
 from scalekit_replica.read_database import ReadDatabase, TransactionOptions
 from scalekit_replica.replica import Discard, Operation, Replica, ReplicaBehind, T
@@ -57,6 +57,12 @@ class RoutedReads(ReadDatabase):
             async for row in rows:
                 yield row
 
+    async def read(self, operation: Operation[T], *, allow_stale: bool = False) -> T:
+        """Return the result of *operation* on a replica, else on the primary; with *allow_stale* on any replica."""
+        if allow_stale:
+            return (await self._route(operation, consistency=Consistency()))[1]
+        return await self._read(operation)
+
     async def begin(self, options: TransactionOptions) -> tuple[Replica | None, OpenTransaction]:
         """Begin a transaction; return its replica, or None for the primary, and the transaction."""
         if options.get("isolation") == "serializable":  # standbys do not support it
@@ -73,9 +79,11 @@ class RoutedReads(ReadDatabase):
             return await operation(self._primary)
         return await replica.read(operation)
 
-    async def _route(self, operation: Operation[T], discard: Discard[T] | None = None) -> tuple[Replica | None, T]:
+    async def _route(
+        self, operation: Operation[T], discard: Discard[T] | None = None, consistency: Consistency | None = None
+    ) -> tuple[Replica | None, T]:
         """Run *operation* on a replica, after a failure on another one, and after that on the primary."""
-        consistency = CONSISTENCY.get()
+        consistency = consistency or CONSISTENCY.get()
         reason = FallbackReason.UNAVAILABLE
         for _ in range(ATTEMPTS):
             chosen = await self._router.choose(consistency)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from scalekit.context import Key
+from scalekit.context import Key, RequestKey
 from scalekit.contracts.consistency import Consistency
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+T = TypeVar("T")
 
 Values = Mapping[str, Any]
 """Parameters of a statement by name."""
@@ -132,6 +137,10 @@ class Database(Statements, Protocol):
         """
         ...
 
+    def sessions(self) -> AsyncSession:
+        """Return a new session of SQLAlchemy's ORM: ``async with database.sessions() as session:``."""
+        ...
+
 
 class Databases(Protocol):
     """Opens further databases with the options and metrics of the pool."""
@@ -140,6 +149,18 @@ class Databases(Protocol):
         """Return the database at *url*, open inside the block; *name* identifies it in metrics and errors.
 
         A *read_only* database raises ReadOnlyError for every statement that is not known to be read-only.
+        """
+        ...
+
+
+class ReadRouter(Protocol):
+    """Chooses the server of each read."""
+
+    async def read(self, operation: Callable[[Database], Awaitable[T]], *, allow_stale: bool = False) -> T:
+        """Return the result of *operation* on a replica that has replayed the client's writes, else on the primary.
+
+        *operation* may be called again for another server after a failure. With *allow_stale* any replica that serves
+        reads will do.
         """
         ...
 
@@ -201,8 +222,14 @@ class Replicas(Protocol):
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The primary database."""
 
+SESSION: RequestKey[AsyncSession] = RequestKey("session", plugin="pool")
+"""The session of SQLAlchemy's ORM of one request or websocket; closed, and rolled back unless committed, at its end."""
+
 READS: Key[Statements] = Key("reads", plugin="replica")
 """The database for reads: a replica that has replayed the client's writes, else the primary."""
+
+READ_ROUTER: Key[ReadRouter] = Key("read router", plugin="replica")
+"""Routes the reads of sessions; provided only with replicas."""
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""

@@ -5,9 +5,11 @@ from starlette.requests import Request
 
 from scalekit import Context, Key, PluginError, ResourceError, Table
 from scalekit.config.tables import Server
+from scalekit.context import RequestKey
 from tests.host.asgi import http_scope
 
 NUMBER: Key[int] = Key("number", plugin="numbers")
+PATH: RequestKey[str] = RequestKey("path")
 
 
 class Numbers(Table):
@@ -24,6 +26,12 @@ def test_a_key_returns_the_resource_of_the_application_that_serves_the_request()
     other.provide(NUMBER, 2)
     assert NUMBER(Request({**http_scope(), "scalekit": one})) == 1
     assert NUMBER(Request({**http_scope(), "scalekit": other})) == 2
+
+
+def test_a_key_of_requests_returns_what_its_source_returns_for_the_request() -> None:
+    provider = context()
+    provider.provide(PATH.source, lambda connection: connection.url.path)
+    assert PATH(Request({**http_scope(), "scalekit": provider})) == "/"
 
 
 def test_a_resource_without_a_provider_is_reported_with_the_remedy() -> None:

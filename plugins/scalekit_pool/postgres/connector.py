@@ -41,6 +41,10 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg: u
     has_default_codecs = True
     timeline = 0
 
+    def __init__(self, *args: object, **options: object) -> None:
+        super().__init__(*args, **options)
+        self.descriptions: dict[str, tuple[Value, Value]] = {}  # statements and their columns, for sessions of the ORM
+
     async def set_type_codec(self, *args: object, **options: object) -> None:
         """Set the codec of a type."""
         self.has_default_codecs = False

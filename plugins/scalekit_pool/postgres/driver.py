@@ -80,23 +80,23 @@ class PostgresDriver:
         self._timelines = connector.timelines
         self.readers: ConnectionPool[RawConnection] = ConnectionPool(target, connector, options.limits, observer)
         self.writers = self.readers
-        self._timeout = options.statement_timeout + (CLIENT_TIMEOUT_SLACK if options.statement_cache_size else 0.0)
+        self.timeout = options.statement_timeout + (CLIENT_TIMEOUT_SLACK if options.statement_cache_size else 0.0)
 
     def fetch_all(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Sequence[Row]]:
         """Return all rows."""
-        return connection.fetch(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
+        return connection.fetch(sql, *arguments, timeout=self.timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def fetch_one(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
-        return connection.fetchrow(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
+        return connection.fetchrow(sql, *arguments, timeout=self.timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def execute(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, or None."""
-        return connection.fetchval(sql, *arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
+        return connection.fetchval(sql, *arguments, timeout=self.timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     def execute_many(self, connection: RawConnection, sql: str, arguments: Sequence[Arguments]) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*, pipelined and all or nothing."""
-        return connection.executemany(sql, arguments, timeout=self._timeout)  # type: ignore[no-any-return] # asyncpg: untyped
+        return connection.executemany(sql, arguments, timeout=self.timeout)  # type: ignore[no-any-return] # asyncpg: untyped
 
     async def stream(
         self, connection: RawConnection, sql: str, arguments: Arguments
@@ -113,7 +113,7 @@ class PostgresDriver:
         self, connection: RawConnection, rows: Sequence[Arguments], plan: BulkInsert
     ) -> Awaitable[Inserted]:
         """Insert *rows* by the fastest method that satisfies *plan*."""
-        return insert(connection, rows, plan, self._timeout)
+        return insert(connection, rows, plan, self.timeout)
 
     async def begin(self, connection: RawConnection, options: TransactionOptions) -> None:
         """Begin a transaction; *options* are isolation, readonly and deferrable."""
@@ -126,7 +126,7 @@ class PostgresDriver:
 
     async def commit(self, connection: RawConnection) -> None:
         """Commit; raise RolledBack when a statement had failed, since PostgreSQL then rolls back without an error."""
-        status = await connection.execute("COMMIT", timeout=self._timeout)
+        status = await connection.execute("COMMIT", timeout=self.timeout)
         if status != "COMMIT":
             raise RolledBack("the transaction was rolled back, because a statement in it failed")
 
@@ -136,7 +136,7 @@ class PostgresDriver:
 
     async def run(self, connection: RawConnection, sql: str) -> None:
         """Run *sql*, which may be several statements."""
-        await connection.execute(sql, timeout=self._timeout)
+        await connection.execute(sql, timeout=self.timeout)
 
     def classify_error(self, error: BaseException, connection: RawConnection) -> Failure:
         """Return the failure that *error*, raised by *connection*, means."""
@@ -174,7 +174,7 @@ class PostgresDriver:
 
     async def write_refusal(self, connection: RawConnection, write_doubt: Failure | None) -> WriteRefusal | None:
         """Return why *connection* takes no writes, or None; after a full disk, write a temporary table to find out."""
-        row = await connection.fetchrow(_IS_WRITABLE, timeout=self._timeout)
+        row = await connection.fetchrow(_IS_WRITABLE, timeout=self.timeout)
         if row[0]:
             return WriteRefusal("the server is a standby and takes no writes", True)
         if row[1] == "on":
@@ -182,7 +182,7 @@ class PostgresDriver:
         if write_doubt is Failure.UNWRITABLE:
             try:
                 async with connection.transaction():
-                    await connection.execute(_TEST_WRITE, timeout=self._timeout)
+                    await connection.execute(_TEST_WRITE, timeout=self.timeout)
             except _DISK_ERRORS as error:
                 return WriteRefusal(f"the server takes no writes: {error}", False)
         return None

@@ -93,35 +93,35 @@ class SqliteDriver:
 
     def fetch_all(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[list[Row]]:
         """Return all rows."""
-        return self._do(connection, _fetch_all, sql, arguments)
+        return self.call(connection, _fetch_all, sql, arguments)
 
     def fetch_one(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[Row | None]:
         """Return the first row, or None."""
-        return self._do(connection, _fetch_one, sql, arguments)
+        return self.call(connection, _fetch_one, sql, arguments)
 
     def execute(self, connection: aiosqlite.Connection, sql: str, arguments: Arguments) -> Awaitable[Value]:
         """Return the first column of the first row, else an insert's last row id, else the number of changed rows."""
-        return self._do(connection, _execute, sql, arguments)
+        return self.call(connection, _execute, sql, arguments)
 
     def execute_many(
         self, connection: aiosqlite.Connection, sql: str, arguments: Sequence[Arguments]
     ) -> Awaitable[None]:
         """Run *sql* once for each of *arguments*."""
-        return self._do(connection, _execute_many, sql, arguments)
+        return self.call(connection, _execute_many, sql, arguments)
 
     async def stream(
         self, connection: aiosqlite.Connection, sql: str, arguments: Arguments
     ) -> AsyncGenerator[list[Row], None]:
         """Yield rows in chunks."""
-        cursor = await self._do(connection, sqlite3.Connection.execute, sql, arguments)
-        while rows := await self._do(connection, _fetch_some, cursor):
+        cursor = await self.call(connection, sqlite3.Connection.execute, sql, arguments)
+        while rows := await self.call(connection, _fetch_some, cursor):
             yield rows
 
     def insert_many(
         self, connection: aiosqlite.Connection, rows: Sequence[Arguments], plan: BulkInsert
     ) -> Awaitable[Inserted]:
         """Insert *rows* with one prepared statement."""
-        return self._do(connection, _insert_returning if plan.returning else _insert, rows, plan)
+        return self.call(connection, _insert_returning if plan.returning else _insert, rows, plan)
 
     async def begin(self, connection: aiosqlite.Connection, options: TransactionOptions) -> None:
         """Begin a transaction; one that may write takes the lock at once, so that it cannot fail halfway."""
@@ -143,7 +143,7 @@ class SqliteDriver:
 
     async def run(self, connection: aiosqlite.Connection, sql: str) -> None:
         """Run *sql*."""
-        await self._do(connection, _fetch_all, sql, ())
+        await self.call(connection, _fetch_all, sql, ())
 
     def classify_error(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
         """Return the failure that *error*, raised by *connection*, means."""
@@ -169,7 +169,7 @@ class SqliteDriver:
             await self.run(connection, "SELECT 1")
             return None
         opened = self._files.get(connection)
-        return await self._do(connection, self._health.refusal, opened, write_doubt is not None)
+        return await self.call(connection, self._health.refusal, opened, write_doubt is not None)
 
     def is_permanent_error(self, error: Exception) -> bool:
         """Return whether opening fails for good: a missing file does, a lock or a full disk does not."""
@@ -189,7 +189,7 @@ class SqliteDriver:
         """Interrupt the running statement."""
         connection._conn.interrupt()
 
-    async def _do(self, connection: aiosqlite.Connection, function: Callable[..., T], *arguments: object) -> T:
+    async def call(self, connection: aiosqlite.Connection, function: Callable[..., T], *arguments: object) -> T:
         """Call *function* with the connection in its thread, and interrupt it after statement_timeout.
 
         aiosqlite's own methods switch to the thread for each step of a statement; this switches once.

@@ -1,0 +1,266 @@
+"""The DBAPI (PEP 249) of our SQLAlchemy dialects: connections and cursors that run on a database of the pool.
+
+A connection costs nothing until its first statement. While it has no transaction, each read runs on any connection of
+the pool, or on a replica; the first statement that may write begins a transaction, which holds one connection of the
+pool until its end. So a session that only reads sends neither BEGIN nor ROLLBACK, as its isolation is READ COMMITTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import cast
+
+from sqlalchemy.util.concurrency import await_, in_greenlet
+
+from scalekit.contracts import Database, ReadRouter
+from scalekit_pool.compiler import BoundStatement
+from scalekit_pool.connections.driver import Arguments, Operation, RawConnection, T, Untyped, Value
+from scalekit_pool.database import PooledDatabase
+from scalekit_pool.orm.statement_cache import StatementCache
+from scalekit_pool.session import PooledSession
+from scalekit_pool.transaction import Transaction
+
+AUTOCOMMIT = "autocommit"
+"""The isolation level without transactions; a connection of the pool is held until commit or rollback all the same."""
+
+RouterLookup = Callable[[], ReadRouter | None]
+"""Returns the router of the replicas, if there are any now."""
+
+
+class DbapiCursor:
+    """Runs statements on *connection*, and has the rows of the last one; a subclass knows the driver.
+
+    *server* is the server that the statement asks for, ``primary`` or ``replica``, and None without a wish. *template*
+    is the text that the statement was expanded from, by its number of values or rows, else empty.
+    """
+
+    server_side = False
+    lastrowid: int | None = None
+
+    def __init__(self, connection: DbapiConnection) -> None:
+        self.arraysize = 1
+        self.rowcount = -1
+        self.description: Sequence[tuple[Value, ...]] | None = None
+        self.server: str | None = None
+        self.template = ""
+        self._connection = connection
+        self._rows: Sequence[Value] = ()
+        self._position = 0
+
+    async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
+        """Run *sql* on *raw*; set description, rowcount and lastrowid, and return the rows."""
+        raise NotImplementedError
+
+    async def fetch_many(self, raw: RawConnection, sql: str, arguments: Arguments) -> None:
+        """Run *sql* on *raw* once for each of *arguments*; set rowcount where the driver returns it."""
+        raise NotImplementedError
+
+    def execute(self, operation: str, parameters: Arguments | None = None) -> None:
+        """Run *operation*, and fetch its rows."""
+        self._rows, self._position = self._run(self.fetch, operation, parameters or ()), 0
+
+    def executemany(self, operation: str, seq_of_parameters: Sequence[Arguments]) -> None:
+        """Run *operation* once for each of *seq_of_parameters*."""
+        self._rows, self.description = (), None
+        self._run(self.fetch_many, operation, seq_of_parameters)
+
+    def fetchone(self) -> Value:
+        """Return the next row, or None."""
+        position = self._position
+        if position >= len(self._rows):
+            return None
+        self._position = position + 1
+        return self._rows[position]
+
+    def fetchmany(self, size: int | None = None) -> Sequence[Value]:
+        """Return the next *size* rows."""
+        position = self._position
+        rows = self._rows[position : position + (self.arraysize if size is None else size)]
+        self._position = position + len(rows)
+        return rows
+
+    def fetchall(self) -> Sequence[Value]:
+        """Return the remaining rows."""
+        rows = self._rows[self._position :] if self._position else self._rows
+        self._rows, self._position = (), 0
+        return rows
+
+    def close(self) -> None:
+        """Discard the rows."""
+        self._rows = ()
+
+    async def _async_soft_close(self) -> None:
+        """Do nothing: no cursor of the driver is open."""
+
+    def _run(self, operation: Operation[T], sql: str, arguments: Arguments) -> T:
+        connection = self._connection
+        try:
+            return await_(connection.run(operation, sql, arguments, self))
+        except Exception as error:
+            connection.raise_dbapi_error(error)
+            raise
+
+
+CursorFactory = Callable[["DbapiConnection", bool], DbapiCursor]
+"""Returns a cursor, a server-side one if the second argument is true."""
+
+
+class DbapiConnection:
+    """Runs statements on *database*, and reads outside a transaction by the router that *find_router* returns.
+
+    *raise_dbapi_error* raises the error of the DBAPI that means the same as an error of the driver, if there is one.
+    *isolation* is a level of BEGIN, AUTOCOMMIT, or None for READ COMMITTED, where BEGIN is sent before the first write.
+    """
+
+    def __init__(
+        self,
+        database: PooledDatabase,
+        statements: StatementCache,
+        find_router: RouterLookup,
+        new_cursor: CursorFactory,
+        raise_dbapi_error: Callable[[Exception], None],
+    ) -> None:
+        self.isolation: str | None = None
+        self.readonly = self.deferrable = False
+        self.server: str | None = None
+        self.raise_dbapi_error = raise_dbapi_error
+        self._database = database
+        self._statements = statements
+        self._find_router = find_router
+        self._new_cursor = new_cursor
+        self._session: PooledSession | None = None
+        self._transaction: Transaction | None = None
+
+    @property
+    def driver(self) -> Untyped:
+        """The driver of the database."""
+        return self._database.driver
+
+    @property
+    def driver_connection(self) -> RawConnection:
+        """The driver's connection; raise RuntimeError when no transaction holds one."""
+        if self._session is None:
+            raise RuntimeError("no connection is held: run a statement that writes, or set an isolation level, first")
+        return self._session.raw_connection
+
+    def cursor(self, server_side: bool = False) -> DbapiCursor:
+        """Return a new cursor."""
+        return self._new_cursor(self, server_side)
+
+    def set_isolation(self, level: str | None) -> None:
+        """Use *level* from the next statement on, after a rollback."""
+        self.rollback()
+        self.isolation = level
+
+    def commit(self) -> None:
+        """Commit, and release the connection of the pool."""
+        if self._session is not None:
+            self._await(self._commit)
+
+    def rollback(self) -> None:
+        """Roll back, and release the connection of the pool; outside a greenlet the pool does so in the background."""
+        if self._session is None:
+            return
+        if in_greenlet():
+            self._await(self._rollback)
+        else:
+            self.terminate()
+
+    def close(self) -> None:
+        """Roll back."""
+        self.rollback()
+
+    def terminate(self) -> None:
+        """Release the connection of the pool, which rolls back in the background; never waits."""
+        session, self._session, self._transaction = self._session, None, None
+        if session is not None:
+            session.abandon()
+
+    def control(self, sql: str, operation: str) -> None:
+        """Run *sql*, a statement on a savepoint, within the transaction; *operation* describes it in spans."""
+        self._await(partial(self._control, sql, operation))
+
+    async def run(self, operation: Operation[T], sql: str, arguments: Arguments, cursor: DbapiCursor) -> T:
+        """Run *sql* by *operation* inside the transaction, or outside of one if it only reads."""
+        statement = self._statements.statement(sql, cursor.template)
+        bound = BoundStatement(statement, arguments)
+        session = self._session
+        if session is None:
+            if statement.is_read_only and not (self.isolation or self.readonly or cursor.server_side):
+                return await self._read(operation, bound, cursor.server or self.server)
+            session = await self.begin()
+        self._database.compiler.observer.read(statement.tables.read)
+        return await session.run(operation, bound)
+
+    def command(self, work: Callable[[RawConnection], Awaitable[T]], sql: str) -> T:
+        """Run *work*, a part of the statement *sql*, on the driver's connection, which the transaction holds."""
+        session = self._session
+        if session is None:
+            raise RuntimeError(f"the transaction of this cursor has ended: {sql}")
+        try:
+            return await_(session.command(lambda _, raw: work(raw), sql))
+        except Exception as error:
+            self.raise_dbapi_error(error)
+            raise
+
+    async def begin(self) -> PooledSession:
+        """Return the session of the transaction, which begins unless it has begun already."""
+        if self._session is not None:
+            return self._session
+        driver = self._database.driver
+        if self.isolation == AUTOCOMMIT:
+            session = self._database.detached_session(driver.writers, driver.readers)
+            await session.enter()
+        else:
+            session = self._database.detached_session(driver.readers if self.readonly else driver.writers)
+            self._transaction = await session.transaction(
+                isolation=self.isolation, readonly=self.readonly, deferrable=self.deferrable
+            )
+        self._session = session
+        return session
+
+    async def _read(self, operation: Operation[T], bound: BoundStatement, server: str | None) -> T:
+        """Run *bound*, which only reads, on a replica or the primary."""
+        primary = self._database
+        router = None if server == "primary" else self._find_router()
+        if router is None:
+            primary.compiler.observer.read(bound.statement.tables.read)
+            return await primary.run(operation, bound)
+
+        def read(database: Database) -> Awaitable[T]:
+            # A replica may not have replayed earlier writes yet, so what it returns has no known tables.
+            primary.compiler.observer.read(bound.statement.tables.read if database is primary else None)
+            return cast(PooledDatabase, database).run(operation, bound)
+
+        return await router.read(read, allow_stale=server == "replica")
+
+    async def _commit(self) -> None:
+        session, transaction = self._end()
+        if transaction is not None:
+            await transaction.commit()
+        elif session is not None:
+            session.leave()
+
+    async def _rollback(self) -> None:
+        session, transaction = self._end()
+        if transaction is not None:
+            await transaction.rollback()
+        elif session is not None:
+            session.leave()
+
+    async def _control(self, sql: str, operation: str) -> None:
+        session = await self.begin()
+        await session.control(lambda driver, raw: driver.run(raw, sql), operation)
+
+    def _end(self) -> tuple[PooledSession | None, Transaction | None]:
+        session, transaction = self._session, self._transaction
+        self._session = self._transaction = None
+        return session, transaction
+
+    def _await(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await_(work())
+        except Exception as error:
+            self.raise_dbapi_error(error)
+            raise

@@ -1,0 +1,150 @@
+"""SQLAlchemy's dialect for PostgreSQL with asyncpg, on the connections of the pool."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg, PGExecutionContext_asyncpg
+
+from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, Value
+from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
+from scalekit_pool.orm.dialect import PooledDialect
+from scalekit_pool.orm.execution import PooledExecutionContext
+
+MAX_DESCRIPTIONS = 500
+"""Statements of a connection whose columns are kept."""
+
+CHUNK = 100
+"""Rows that a server-side cursor fetches at once, at least."""
+
+_ROWCOUNT = re.compile(rb"(?:SELECT|UPDATE|DELETE|MERGE|INSERT \d+) (\d+)")
+_DIALECT: Untyped = PGDialect_asyncpg
+
+
+class PostgresCursor(DbapiCursor):
+    """Runs statements with asyncpg, in its cache of prepared statements."""
+
+    async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
+        """Return the rows, and set description and rowcount."""
+        timeout = self._connection.driver.timeout
+        prepared = await raw._get_statement(sql, timeout)
+        rows, status, _ = await raw._protocol.bind_execute(
+            state=prepared, args=arguments, portal_name="", limit=0, return_extra=True, timeout=timeout
+        )
+        self.description = _description(raw, sql, prepared)
+        found = _ROWCOUNT.match(status or b"")
+        self.rowcount = int(found[1]) if found else -1
+        return rows  # type: ignore[no-any-return] # asyncpg: untyped
+
+    async def fetch_many(self, raw: RawConnection, sql: str, arguments: Arguments) -> None:
+        """Run *sql* once for each of *arguments*, pipelined; the rows are not counted."""
+        self.rowcount = -1
+        await raw.executemany(sql, arguments, timeout=self._connection.driver.timeout)
+
+
+class PostgresServerCursor(PostgresCursor):
+    """A server-side cursor, open until its transaction ends."""
+
+    server_side = True
+    _portal: Untyped = None
+    _sql = ""
+
+    async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
+        """Open the cursor, set description, and return no rows yet."""
+        self._sql = sql
+        self._portal = await raw.cursor(sql, *arguments, timeout=self._connection.driver.timeout)
+        self.description = _description(raw, sql, self._portal._state)
+        return []
+
+    def fetchone(self) -> Value:
+        """Return the next row, or None."""
+        return next(iter(self.fetchmany(1)), None)
+
+    def fetchmany(self, size: int | None = None) -> Sequence[Value]:
+        """Return the next *size* rows."""
+        wanted = self.arraysize if size is None else size
+        if len(self._rows) - self._position < wanted:
+            rows = self._fetch_next(max(wanted, CHUNK))
+            self._rows, self._position = [*self._rows[self._position :], *rows], 0
+        return super().fetchmany(wanted)
+
+    def fetchall(self) -> Sequence[Value]:
+        """Return the remaining rows."""
+        rows = [*super().fetchall()]
+        while found := self._fetch_next(CHUNK):
+            rows += found
+        return rows
+
+    def close(self) -> None:
+        """Discard the rows."""
+        super().close()
+        self._portal = None
+
+    def _fetch_next(self, size: int) -> Sequence[Value]:
+        """Return the next *size* rows from the server."""
+        portal, timeout = self._portal, self._connection.driver.timeout
+        if portal is None:
+            return []
+        return self._connection.command(lambda _: portal.fetch(size, timeout=timeout), self._sql)
+
+
+def raise_postgres_error(dbapi: Untyped, error: Exception) -> None:
+    """Raise the error of *dbapi* for *error* of asyncpg, as SQLAlchemy's asyncpg dialect does, if there is one."""
+    kinds = dbapi._asyncpg_error_translate
+    for kind in type(error).__mro__:
+        if kind in kinds:
+            raise kinds[kind](error.args[0], error) from error
+
+
+def new_postgres_cursor(connection: DbapiConnection, server_side: bool) -> DbapiCursor:
+    """Return a new cursor."""
+    return PostgresServerCursor(connection) if server_side else PostgresCursor(connection)
+
+
+def _description(raw: RawConnection, sql: str, prepared: Untyped) -> Sequence[tuple[Value, ...]] | None:
+    """Return the columns of *prepared*, computed once for each prepared statement."""
+    descriptions = raw.descriptions
+    known, description = descriptions.get(sql, (None, None))
+    if known is prepared:
+        return description  # type: ignore[no-any-return] # asyncpg: untyped
+    columns = prepared._get_attributes()
+    description = [(each.name, each.type.oid, None, None, None, None, None) for each in columns] if columns else None
+    if len(descriptions) >= MAX_DESCRIPTIONS:
+        descriptions.clear()
+    descriptions[sql] = prepared, description
+    return description
+
+
+class PostgresExecutionContext(PooledExecutionContext, PGExecutionContext_asyncpg):
+    """The execution of one statement."""
+
+
+class PooledPostgresDialect(PooledDialect, _DIALECT):  # type: ignore[misc] # base from an untyped call
+    """PostgreSQL; JSON arrives as text, since our connections set no JSON codec."""
+
+    driver = "scalekit"
+    supports_statement_cache = True
+    supports_native_json_deserialization = False
+    dialect_injects_custom_json_deserializer = False
+    execution_ctx_cls = PostgresExecutionContext
+    isolation_levels: ClassVar = {
+        "READ COMMITTED": None,
+        "AUTOCOMMIT": AUTOCOMMIT,
+        "REPEATABLE READ": "repeatable_read",
+        "SERIALIZABLE": "serializable",
+    }
+
+    def set_readonly(self, connection: Untyped, value: bool) -> None:
+        """Begin transactions as READ ONLY."""
+        connection.readonly = value
+
+    def set_deferrable(self, connection: Untyped, value: bool) -> None:
+        """Begin transactions as DEFERRABLE."""
+        connection.deferrable = value
+
+    def _set_backslash_escapes(self, connection: Connection) -> None:
+        """Assume standard_conforming_strings, without a query."""
+        self._backslash_escapes = False
