@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from math import isfinite
 from struct import Struct
 from typing import Any
@@ -67,6 +68,18 @@ class HttpCodec(ItemCodec):
         _, tags, *_ = self._decode_terms(head[offset:end])
         path = head[end : end + path_length].decode("utf-8", "surrogatepass")
         return (*tags, *path_tags(path))
+
+    def route_and_size(self, head: bytes) -> tuple[str, int] | None:
+        """Return the route and the encoded size of a response from the first bytes of its data; None for others."""
+        outline = self.read_head(head)
+        if outline is None or outline.kind != b"e":
+            return None
+        try:
+            *_, terms_length, _, _ = _RESPONSE.unpack_from(head, outline.offset)
+            start = outline.offset + _RESPONSE.size
+            return self._decode_terms(head[start : start + terms_length])[-1], outline.size
+        except (struct.error, LookupError, TypeError, ValueError):  # another version, or terms beyond the head
+            return None
 
     def _response_parts(self, response: StoredResponse) -> tuple[bytes, ...]:
         route: str = response.route_scope.get(ROUTE, "")

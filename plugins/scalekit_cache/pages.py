@@ -29,6 +29,7 @@ from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import OUTCOMES
 from scalekit_cache.not_stored import EXPLANATIONS
 from scalekit_cache.stored_blocks import lookup_blocks, stored_in_memory
+from scalekit_cache.stored_counts import count_local, route_blocks, tag_blocks
 
 WITHOUT_APPLICATION = ("hit", "stale", "collapsed", "revalidated")
 """Outcomes of requests for which the application did not make a response."""
@@ -63,8 +64,11 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
     """Return the page of the cache of *cache_filter*."""
 
     async def collect(query: Mapping[str, str]) -> dict[str, Any] | None:
-        described = _describe(cache_filter)
-        return described and {**described, "stored": stored_in_memory(cache_filter, query)}
+        described, cache = _describe(cache_filter), cache_filter.cache
+        if described is None or cache is None:
+            return None
+        counted = count_local(cache.store, query)
+        return {**described, "stored": stored_in_memory(cache_filter, query), "counted": counted}
 
     async def render(view: PageView) -> Sequence[Block]:
         running = {worker: each for worker, each in view.workers.items() if each is not None}
@@ -80,6 +84,8 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
             _table(running, config.memory_size),
             _reasons(workers),
             _routes(workers),
+            *(await route_blocks(cache_filter, running)),
+            *(await tag_blocks(cache_filter, view.query, running)),
             *(await lookup_blocks(cache_filter, config, view.query, running)),
         ]
 
@@ -101,7 +107,8 @@ def cache_page(context: Context, config: CacheConfig, cache_filter: CacheFilter)
         "one worker" if config.shared else "all workers",  # each worker has a store of its own
     )
     description = (
-        "Hits and misses by route, memory, why responses are not stored, what is stored for a URL, and purges."
+        "Hits and misses by route, memory, why responses are not stored, what is stored by route, for a URL and with a "
+        "tag, and purges."
     )
     return ConsolePage("cache", "Cache", render, collect, [action], description=description)
 

@@ -26,8 +26,6 @@ FIELDS = {
 }
 """The fields of the form, of which the last four are request headers."""
 HEADERS = ("host", "accept", "accept-language", "accept-encoding")
-MAX_URL = 999
-"""Characters of a URL; the console cuts values of a query after one more."""
 MAX_RESPONSES = 100
 """Stored responses that a worker reports for one URL."""
 MAX_KEYS = 16
@@ -157,8 +155,6 @@ def _variant(item: StoredResponse, names: Sequence[bytes]) -> str:
 
 def _parse(url: str) -> tuple[str, str, bytes, bytes]:
     """Return scheme, host, path and query of *url*; scheme and host of a path are empty."""
-    if len(url) > MAX_URL:
-        raise ValueError(f"the URL has more than {MAX_URL} characters; look up a shorter one")
     scheme = host = ""
     if not url.startswith("/"):
         parts = urlsplit(url)  # raises ValueError

@@ -278,7 +278,6 @@ async def test_the_lookup_shows_a_user_that_the_cache_knows() -> None:
         ("products", "unknown URL; write a path such as /products?page=1, or https://shop.example/products"),
         ("ftp://shop.example/", "unknown URL; write a path such as /products?page=1, or https://shop.example/products"),
         ("http://[", "Invalid IPv6 URL"),
-        ("/" + "x" * 1500, "the URL has more than 999 characters; look up a shorter one"),
         ("/<script>alert(1)</script>?<b>\r\nx: y\0%zz", None),
         ("//evil.example/..%2f%00;x", None),
         ("/käse?größe=\u20ac#top", None),

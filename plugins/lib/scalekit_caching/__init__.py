@@ -4,12 +4,12 @@ The library knows neither HTTP nor plugins. A plugin adds its own kinds of items
 """
 
 from scalekit_caching.codec import Corrupt, ItemCodec
-from scalekit_caching.inspection import is_purged, local_items, read_shared
+from scalekit_caching.inspection import count_tagged, is_purged, local_items, read_shared, sample_heads
 from scalekit_caching.items import Item, Key, digest
 from scalekit_caching.lease import Lease
 from scalekit_caching.memory_store import MemoryStore
 from scalekit_caching.metrics import CachingMetrics
-from scalekit_caching.purge_count import purge_and_count
+from scalekit_caching.purge_count import count_items, purge_and_count
 from scalekit_caching.redis_store import RedisStore
 from scalekit_caching.shared_store import SharedStore
 from scalekit_caching.store import PendingGet, RetryGet, Store
@@ -32,6 +32,8 @@ __all__ = [
     "Store",
     "TieredStore",
     "ValueCache",
+    "count_items",
+    "count_tagged",
     "digest",
     "is_purged",
     "local_items",
@@ -40,4 +42,5 @@ __all__ = [
     "path_tags",
     "purge_and_count",
     "read_shared",
+    "sample_heads",
 ]

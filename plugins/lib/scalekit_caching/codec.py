@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 from math import isfinite
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from zlib import crc32
 
 import orjson
@@ -30,6 +30,14 @@ _VALUE = Struct(">dI")
 
 class Corrupt(ValueError):
     """The data is no item of this version of the format."""
+
+
+class ItemHead(NamedTuple):
+    """What an encoded item begins with: its kind, its size in bytes, and the offset of the fields of its kind."""
+
+    kind: bytes
+    size: int
+    offset: int
 
 
 class Codec(Protocol):
@@ -74,6 +82,14 @@ class ItemCodec:
             raise
         except (struct.error, LookupError, TypeError, AttributeError, ValueError) as error:
             raise Corrupt(f"invalid fields: {type(error).__name__}") from None
+
+    @staticmethod
+    def read_head(head: bytes) -> ItemHead | None:
+        """Return the head of an item from the first bytes of its data, or None for another format."""
+        if len(head) < HEAD.size:
+            return None
+        magic, size, _, kind, _ = HEAD.unpack_from(head)
+        return ItemHead(kind, size, HEAD.size) if magic == MAGIC else None
 
     def tags_of(self, head: bytes) -> tuple[int, tuple[bytes, ...]] | None:
         """Return the tag version and the tags of an item from the first bytes of its data; None without tags."""

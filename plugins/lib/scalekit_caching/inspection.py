@@ -6,6 +6,8 @@ They count no lookup, mark no item as used, and neither copy items to the memory
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from itertools import islice
 
 from scalekit_caching.items import Item, Key, digest
 from scalekit_caching.memory_store import MemoryStore
@@ -18,6 +20,13 @@ def local_items(store: Store) -> Iterator[Item]:
     yield from _memory_of(store).table.items.values()
 
 
+def count_tagged(store: Store, tag: bytes, max_items: int) -> tuple[int, bool]:
+    """Return how many of the first *max_items* local items have the *tag* and are not purged, and if those are all."""
+    examined = list(islice(local_items(store), max_items + 1))
+    number = sum(tag in item.tags and not is_purged(store, item) for item in examined[:max_items])
+    return number, len(examined) <= max_items
+
+
 def is_purged(store: Store, item: Item) -> bool:
     """Return whether a tag of the local *item* was purged, as far as this process knows."""
     return _memory_of(store).tag_versions.purged_since(item.all_tags(), item.version_at_start)
@@ -28,6 +37,25 @@ def _memory_of(store: Store) -> MemoryStore:
     if not isinstance(local, MemoryStore):
         raise TypeError(f"a {type(store).__name__} has no items that can be listed; use a MemoryStore or a TieredStore")
     return local
+
+
+async def sample_heads(
+    store: TieredStore, head_size: int, *, max_items: int, max_steps: int
+) -> tuple[list[bytes], bool]:
+    """Return the first *head_size* bytes of about *max_items* items in the shared store, and whether those are all.
+
+    The store is scanned in *max_steps* steps at most. Raises the exceptions of the shared store.
+    """
+    heads: dict[bytes, bytes] = {}
+    steps = 0
+    async with aclosing(store.shared_store.scan()) as batches:
+        async for names in batches:
+            found = await store.shared_store.get_heads(names, head_size)
+            heads.update({name: head for name, head in zip(names, found, strict=True) if head is not None})
+            steps += 1
+            if len(heads) >= max_items or steps >= max_steps:
+                return list(heads.values()), False
+    return list(heads.values()), True
 
 
 async def read_shared(store: TieredStore, keys: Sequence[Key]) -> list[Item]:

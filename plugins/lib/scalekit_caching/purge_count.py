@@ -38,8 +38,10 @@ async def purge_and_count(shared_store: SharedStore, codec: ItemCodec, tags: Seq
     return message
 
 
-async def count_items(shared_store: SharedStore, codec: ItemCodec, tags: Sequence[bytes]) -> PurgeCount:
-    """Return how many items in *shared_store* have one of *tags* and are not purged yet."""
+async def count_items(
+    shared_store: SharedStore, codec: ItemCodec, tags: Sequence[bytes], max_items: int = MAX_ITEMS
+) -> PurgeCount:
+    """Return how many of about *max_items* items in *shared_store* have one of *tags* and are not purged yet."""
     wanted = frozenset(tags)
     seen: set[bytes] = set()
     number = 0
@@ -50,7 +52,7 @@ async def count_items(shared_store: SharedStore, codec: ItemCodec, tags: Sequenc
         tagged = [found for head in heads if head is not None and (found := codec.tags_of(head)) is not None]
         matching = [(version, own) for version, own in tagged if not wanted.isdisjoint(own)]
         number += await _count_valid(shared_store, matching)
-        if len(seen) >= MAX_ITEMS:
+        if len(seen) >= max_items:
             return PurgeCount(number, False)
     return PurgeCount(number, True)
 

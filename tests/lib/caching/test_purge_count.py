@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from scalekit_cache.policies import CachePolicy
-from scalekit_caching import purge_count
 from scalekit_caching.purge_count import count_items, purge_and_count
 from scalekit_caching.tags import name_tag, path_tag
 from tests.cache.harness import Origin, Reply
@@ -52,8 +51,7 @@ async def test_corrupt_items_are_not_counted() -> None:
     assert str(await count_items(table, CODEC, [name_tag("shop")])) == NOTHING
 
 
-async def test_at_most_max_items_are_examined(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge_count, "MAX_ITEMS", 2)
-    found = await count_items(await filled(), CODEC, [name_tag("shop")])
+async def test_at_most_max_items_are_examined() -> None:
+    found = await count_items(await filled(), CODEC, [name_tag("shop")], 2)
     assert not found.complete
     assert str(found).startswith("purged at least ")
