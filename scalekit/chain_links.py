@@ -19,6 +19,7 @@ from scalekit.http.body_limit import BodyLimit
 from scalekit.http.filter import Filter
 from scalekit.http.filter_chain import FilterChain
 from scalekit.http.operator_access import OperatorAccess
+from scalekit.http.path_filters import PathFilter, PathFilters
 from scalekit.http.proxy_headers import TrustedProxies
 from scalekit.http.route_template import RouteTemplates
 from scalekit.http.router import ManagementListener, ManagementRoute, PluginRoutes, is_for_operators, plugin_app
@@ -43,12 +44,13 @@ def entry_links(
         _warn_of_open_proxies(server.trusted_proxies)
         links.append(ChainLink("proxies", "host", TrustedProxies(server.trusted_proxies, server.forwarded_headers)))
     path = settings.health.path
+    pages: list[PathFilter] = []
     if server.management_address is None:
         admits = OperatorAccess(server.operator_networks, server.operator_token).admits
-        links.append(ChainLink("health", "host", HealthPages(path, lifecycle, monitor, admits)))
+        pages.append(HealthPages(path, lifecycle, monitor, admits))
     else:
-        pages = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
-        served = FilterChain([HealthPages(path, lifecycle, monitor)], pages, templates)
+        managed = plugin_app([r for items in routes.values() for r in items if isinstance(r, ManagementRoute)])
+        served = FilterChain([HealthPages(path, lifecycle, monitor)], managed, templates)
         port = socket_path(server.management_address) or split_address(server.management_address)[1]
         links.append(ChainLink("management", "host", ManagementListener(served, port)))
     operators = [
@@ -56,7 +58,9 @@ def entry_links(
     ]
     if operators:
         guarded = FilterChain(_guards(server), plugin_app(operators), templates)
-        links.append(ChainLink("operators", "host", PluginRoutes(operators, guarded)))
+        pages.append(PluginRoutes(operators, guarded))
+    if pages:
+        links.append(ChainLink("pages", "host", PathFilters(pages)))
     return links
 
 

@@ -10,7 +10,8 @@ from starlette.types import Scope
 
 from scalekit.health.monitor import Monitor, Result, Status
 from scalekit.http.exchange import Exchange
-from scalekit.http.filter import Decision, Filter
+from scalekit.http.filter import Decision
+from scalekit.http.path_filters import PathFilter
 from scalekit.http.response import LocalResponse, local_problem
 from scalekit.lifecycle import Lifecycle, Phase
 
@@ -19,7 +20,7 @@ HEADERS = [(b"cache-control", b"no-store"), (b"content-type", b"application/json
 Page = Callable[[bool], tuple[int, dict[str, object]]]
 
 
-class HealthPages(Filter):
+class HealthPages(PathFilter):
     """Serve the health pages outside of all layers, without access log and rate limit.
 
     *admits* returns whether the client may see details; other clients see only the status.
@@ -28,6 +29,7 @@ class HealthPages(Filter):
     def __init__(
         self, path: str, lifecycle: Lifecycle, monitor: Monitor, admits: Callable[[Scope], bool] = lambda scope: True
     ) -> None:
+        self.prefix = path
         self.lifecycle = lifecycle
         self.monitor = monitor
         self.admits = admits

@@ -21,6 +21,7 @@ from scalekit.errors import PluginError, Unavailable
 from scalekit.http.exception_handlers import on_unavailable
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import Decision, Filter
+from scalekit.http.path_filters import PathFilter
 from scalekit.http.problem import on_http_exception
 
 
@@ -55,10 +56,11 @@ def is_for_operators(route: BaseRoute) -> bool:
     return path_of(route).startswith(f"{OPERATORS}/")
 
 
-class PluginRoutes(Filter):
+class PluginRoutes(PathFilter):
     """Serve *routes* with *app*, by default a Starlette application of these routes."""
 
     def __init__(self, routes: Sequence[BaseRoute], app: ASGIApp | None = None) -> None:
+        self.prefix = OPERATORS if all(map(is_for_operators, routes)) else ""
         self.app = plugin_app(routes) if app is None else app
         self.exact = {path_of(route) for route in routes if "{" not in path_of(route) and not isinstance(route, Mount)}
         self.patterns = [route for route in routes if path_of(route) not in self.exact]

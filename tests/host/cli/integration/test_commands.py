@@ -295,8 +295,7 @@ def test_get_explains_the_time_spent_in_each_layer(run: Run) -> None:
     rows = [line.split() for line in result.stdout.splitlines()]
     layers = [row[:2] for row in rows if row and row[-1] == "µs"]
     assert layers == [
-        ["health", "host"],
-        ["operators", "host"],
+        ["pages", "host"],
         ["GUARD", "host"],
         ["RESOURCES", "visits"],
         ["routes", "plugins"],
