@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalekit.pages import Block, Chart, Column, ConsolePage, DataTable, Facts, PageGroup, PageView, Series, Unit
-from scalekit.telemetry import quantile
-from scalekit_console.sampler import GROUP, SHORTEST, WorkerSampler
+from scalekit_console.durations import PERCENTILES, percentile
+from scalekit_console.sampler import GROUP, WorkerSampler
 
-PERCENTILES = (0.5, 0.95, 0.99)
 WORKERS = (
     Column("worker"),
     Column("pid"),
@@ -69,14 +68,7 @@ class Point:
 
     def percentile(self, share: float) -> float | None:
         """Return the duration in seconds that *share* of the requests did not exceed, None without requests."""
-        bounds = ((*_bounds(bucket), self.buckets[bucket]) for bucket in sorted(self.buckets))
-        return quantile(share, bounds)
-
-
-def _bounds(bucket: int) -> tuple[float, float]:
-    """Return the lowest and the highest duration of *bucket* in seconds."""
-    bits, quarter = divmod(bucket, 4)
-    return (((4 + quarter) << (bits - 3)) - SHORTEST) / 1e6, (((5 + quarter) << (bits - 3)) - SHORTEST) / 1e6
+        return percentile(share, self.buckets)
 
 
 def _point(group: Sequence[Any]) -> Point:

@@ -18,9 +18,10 @@ from scalekit_console.explain import explain_action
 from scalekit_console.index import index_page
 from scalekit_console.overview import overview_page
 from scalekit_console.recent_traces import RecentTraces
+from scalekit_console.request_sampler import RequestSampler
 from scalekit_console.requests_page import RequestsPage
 from scalekit_console.routes import console_routes
-from scalekit_console.sampler import RequestSampler, WorkerSampler
+from scalekit_console.sampler import WorkerSampler
 from scalekit_console.span_formatter import SpanFormatter
 
 logger = logging.getLogger("scalekit.console")
@@ -63,7 +64,7 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
     sampler, traces = _sampler(context), context.shared(TRACES, lambda: RecentTraces(formatter))
     context.shared(KEPT_TRACES, lambda: traces)
     explain = explain_action(context, formatter)
-    requests = RequestsPage(context, sampler.requests.routes, traces).page([explain])
+    requests = RequestsPage(context, sampler.requests, traces).page([explain])
     return [index_page(context, context.config(ConsoleConfig)), overview_page(sampler), requests]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,10 +28,10 @@ from scalekit.pages import (
     Tone,
     Unit,
 )
+from scalekit_console.durations import PERCENTILES, percentile
 from scalekit_console.explain import EXPLAIN, explain_form
-from scalekit_console.overview import PERCENTILES, Point, sum_points
 from scalekit_console.recent_traces import FAILED, MAX_TRACES, SLOW, RecentTraces
-from scalekit_console.route_statistics import RouteStatistics
+from scalekit_console.request_sampler import RequestSampler
 from scalekit_console.span_tree import span_blocks
 
 ROUTES = (
@@ -62,15 +63,19 @@ LINES = (
 )
 TONES = {"warning": Tone.WARNING, "error": Tone.BAD, "critical": Tone.BAD}
 FIELDS = {"id": "Request or trace id"}
+ESTIMATES = (
+    "There were many requests while nobody looked: their numbers are estimates from a sample. "
+    "Failed requests are all counted, and for the next 10 minutes all others too."
+)
 NO_TRACING = "Turn on [plugins.tracing], which keeps the traces of failed and slow requests, to see them here."
 
 
 class RequestsPage:
-    """The page of *routes* and *traces*, those of this worker, and of the other workers."""
+    """The page of *sampler* and *traces*, those of this worker, and of the other workers."""
 
-    def __init__(self, context: Context, routes: RouteStatistics, traces: RecentTraces) -> None:
+    def __init__(self, context: Context, sampler: RequestSampler, traces: RecentTraces) -> None:
         self._context = context
-        self._routes = routes
+        self._sampler = sampler
         self._traces = traces
 
     def page(self, actions: Sequence[PageAction]) -> ConsolePage:
@@ -89,7 +94,7 @@ class RequestsPage:
         """Return the figures and traces of this worker, or those and the lines of the request of *query*."""
         identifier = query.get("id", "").strip()
         if not identifier:
-            return {"routes": self._routes.describe(), "traces": self._traces.describe()}
+            return {"routes": self._sampler.describe_routes(), "traces": self._traces.describe()}
         lines = self._context.get(LATEST_LOG_LINES).of_request(identifier) if self._has_lines else ()
         return {"found": self._traces.find(identifier), "lines": [tuple(line) for line in lines]}
 
@@ -100,7 +105,7 @@ class RequestsPage:
         if identifier:
             return [form, *self._one(view, identifier)]
         traces = [(each, worker) for worker, data in view.workers.items() for each in data["traces"]]
-        return [form, ActionForm(EXPLAIN), _routes(view), *(_traces(traces) if self._traced else [Text(NO_TRACING)])]
+        return [form, ActionForm(EXPLAIN), *_routes(view), *(_traces(traces) if self._traced else [Text(NO_TRACING)])]
 
     @property
     def _traced(self) -> bool:
@@ -124,26 +129,27 @@ class RequestsPage:
         return [*blocks, *(_lines(lines, with_exceptions=not found) if self._has_lines else [])]
 
 
-def _routes(view: PageView) -> DataTable:
-    places: dict[tuple[str, str], list[Point]] = {}
+def _routes(view: PageView) -> list[Block]:
+    counts: dict[tuple[str, str], Counter[int]] = {}
+    errors: Counter[tuple[str, str]] = Counter()
     for data in view.workers.values():
-        for method, route, errors, buckets in data["routes"]:
-            counts = {int(bucket): count for bucket, count in buckets.items()}
-            places.setdefault((method, route), []).append(Point(0, errors, 0, 0.0, 0, 0.0, counts))
-    totals = {place: sum_points(points) for place, points in places.items()}
-    rows = [
-        (
-            method,
-            route or "no route",
-            total.requests,
-            total.errors,
-            total.error_rate,
-            *(total.percentile(share) for share in PERCENTILES),
-            None if "{" in route else explain_form(method, route),
-        )
-        for (method, route), total in sorted(totals.items(), key=lambda each: -each[1].requests)
-    ]
-    return DataTable(ROUTES, rows, "Routes, in the last 5 to 10 minutes", empty="no requests")
+        for method, route, failed, buckets in data["routes"]:
+            errors[method, route] += failed
+            total = counts.setdefault((method, route), Counter())
+            for bucket, count in buckets.items():
+                total[int(bucket)] += count
+    rows = [_route_row(*place, errors[place], each) for place, each in counts.items()]
+    rows.sort(key=lambda row: -row[2])
+    table = DataTable(ROUTES, rows, "Routes, in the last 5 to 10 minutes", empty="no requests")
+    are_estimates = any(isinstance(count, float) for each in counts.values() for count in each.values())
+    return [table, *([Text(ESTIMATES)] if are_estimates else [])]
+
+
+def _route_row(method: str, route: str, errors: int, counts: Mapping[int, float]) -> tuple[Any, ...]:
+    requests = sum(counts.values())
+    percentiles = (percentile(share, counts) for share in PERCENTILES)
+    explain = None if "{" in route else explain_form(method, route)
+    return (method, route or "no route", round(requests), errors, errors / requests, *percentiles, explain)
 
 
 def _traces(traces: Sequence[tuple[Mapping[str, Any], str]]) -> list[Block]:

@@ -10,8 +10,8 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from scalekit import Exchange, Filter, WebSocketExchange, rss
-from scalekit_console.route_statistics import BUCKETS, RouteStatistics
+from scalekit import rss
+from scalekit_console.request_sampler import RequestSampler
 
 TICK = 0.1
 """Seconds between two looks at the delay of the event loop."""
@@ -19,8 +19,6 @@ SAMPLES = 900
 """Samples that are kept: those of 15 minutes."""
 GROUP = 5
 """Seconds of which the samples are shown as one point."""
-SHORTEST = 4
-"""Microseconds that are added to each duration, so that its number has the bits of a bucket."""
 
 
 class Sample(NamedTuple):
@@ -34,43 +32,6 @@ class Sample(NamedTuple):
     delay: float
     buckets: dict[int, int]
     """Requests by the bucket of their duration."""
-
-
-class RequestSampler(Filter):
-    """Counts requests, at the cost of a few integer operations for each."""
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.websockets = 0
-        self.errors = 0
-        self.buckets = [0] * BUCKETS
-        self.routes = RouteStatistics()
-
-    def on_request(self, exchange: Exchange) -> None:
-        """Count a request that begins."""
-        self.in_flight += 1
-
-    def on_complete(self, exchange: Exchange, error: BaseException | None) -> None:
-        """Count a request that has ended, in the bucket of its duration."""
-        self.in_flight -= 1
-        method, route = exchange.scope["method"], exchange.route
-        figures = self.routes.figures.get((method, route)) or self.routes.add(method, route)
-        if exchange.status >= 500 or (error is not None and not exchange.status):
-            self.errors += 1
-            figures.errors += 1
-        duration = int(exchange.seconds * 1e6) + SHORTEST
-        bits = duration.bit_length()
-        bucket = min(bits << 2 | duration >> (bits - 3) & 3, BUCKETS - 1)
-        self.buckets[bucket] += 1
-        figures.buckets[bucket] += 1
-
-    def on_open(self, exchange: WebSocketExchange) -> None:
-        """Count a websocket that opens."""
-        self.websockets += 1
-
-    def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
-        """Count a websocket that has closed."""
-        self.websockets -= 1
 
 
 class WorkerSampler:
@@ -99,6 +60,7 @@ class WorkerSampler:
             due = loop.time() + TICK
             await asyncio.sleep(TICK)
             delay = max(delay, loop.time() - due)
+            self.requests.tick()
             if (now := int(time.time())) == second:
                 continue
             new_wall, new_cpu = loop.time(), time.process_time()
@@ -107,11 +69,8 @@ class WorkerSampler:
             second, delay, wall, cpu = now, 0.0, new_wall, new_cpu
 
     def _add(self, second: int, cpu: float, delay: float) -> None:
-        requests = self.requests
-        counts, requests.buckets = requests.buckets, [0] * BUCKETS
-        errors, requests.errors = requests.errors, 0
-        buckets = {bucket: count for bucket, count in enumerate(counts) if count}
-        self.samples.append(Sample(second, errors, requests.in_flight, cpu, rss(os.getpid()), delay, buckets))
+        ended, in_flight = self.requests.take(), self.requests.in_flight
+        self.samples.append(Sample(second, ended.errors, in_flight, cpu, rss(os.getpid()), delay, ended.buckets))
 
     def describe(self) -> dict[str, Any]:
         """Return the last sample and one point for every GROUP seconds, as JSON can represent them."""
