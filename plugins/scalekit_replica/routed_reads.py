@@ -50,43 +50,49 @@ class RoutedReads(ReadDatabase):
         if pinned is not None and pinned[0] is self:
             rows, first = await self._read(begin)
         else:
-            _, (rows, first) = await self._route(begin, _end_iteration)
+            _, (rows, first) = await self.run(begin, _end_iteration)
         async with aclosing(rows):
             if first is not None:
                 yield first
             async for row in rows:
                 yield row
 
-    async def read(self, operation: Operation[T], *, allow_stale: bool = False) -> T:
-        """Return the result of *operation* on a replica, else on the primary; with *allow_stale* on any replica."""
-        if allow_stale:
-            return (await self._route(operation, consistency=Consistency()))[1]
-        return await self._read(operation)
+    def route(self) -> SessionReads:
+        """Return the reads of a session."""
+        return SessionReads(self)
 
     async def begin(self, options: TransactionOptions) -> tuple[Replica | None, OpenTransaction]:
         """Begin a transaction; return its replica, or None for the primary, and the transaction."""
         if options.get("isolation") == "serializable":  # standbys do not support it
             self._metrics.record_fallback(FallbackReason.STATEMENT)
             return None, await _begin(self._primary, options)
-        return await self._route(partial(_begin, options=options), _roll_back)
+        return await self.run(partial(_begin, options=options), _roll_back)
 
     async def _read(self, operation: Operation[T]) -> T:
         pinned = _PINNED.get()
         if pinned is None or pinned[0] is not self:
-            return (await self._route(operation))[1]
+            return (await self.run(operation))[1]
         replica = pinned[1]
         if replica is None:
             return await operation(self._primary)
         return await replica.read(operation)
 
-    async def _route(
-        self, operation: Operation[T], discard: Discard[T] | None = None, consistency: Consistency | None = None
+    async def run(
+        self,
+        operation: Operation[T],
+        discard: Discard[T] | None = None,
+        *,
+        consistency: Consistency | None = None,
+        preferred: Replica | None = None,
     ) -> tuple[Replica | None, T]:
-        """Run *operation* on a replica, after a failure on another one, and after that on the primary."""
+        """Run *operation* on a replica, after a failure on another one, and after that on the primary.
+
+        *consistency* replaces that of the request. The *preferred* replica is chosen while it may serve the read.
+        """
         consistency = consistency or CONSISTENCY.get()
         reason = FallbackReason.UNAVAILABLE
         for _ in range(ATTEMPTS):
-            chosen = await self._router.choose(consistency)
+            chosen = await self._router.choose(consistency, preferred)
             if isinstance(chosen, FallbackReason):
                 reason = chosen
                 break
@@ -106,6 +112,20 @@ class RoutedReads(ReadDatabase):
 
     def _transaction(self, options: TransactionOptions) -> AbstractAsyncContextManager[object]:
         return ReadTransaction(self, options)
+
+
+class SessionReads:
+    """The reads of a session: on one replica of *reads*, so that none sees less than an earlier one."""
+
+    def __init__(self, reads: RoutedReads) -> None:
+        self._reads = reads
+        self._replica: Replica | None = None
+
+    async def read(self, operation: Operation[T], *, allow_stale: bool = False) -> T:
+        """Return the result of *operation* on a replica, else on the primary; with *allow_stale* on any replica."""
+        consistency = Consistency() if allow_stale else None
+        self._replica, result = await self._reads.run(operation, consistency=consistency, preferred=self._replica)
+        return result
 
 
 class ReadTransaction:

@@ -19,8 +19,13 @@ class ReplicaRouter:
         self._replicas = replicas
         self._replay_waiter = replay_waiter
 
-    async def choose(self, consistency: Consistency | None) -> Replica | FallbackReason:
-        """Return a replica that has replayed the LSN of *consistency*, or why to use the primary; wait if needed."""
+    async def choose(
+        self, consistency: Consistency | None, preferred: Replica | None = None
+    ) -> Replica | FallbackReason:
+        """Return a replica that has replayed the LSN of *consistency*, or why to use the primary; wait if needed.
+
+        Return the *preferred* one when it has.
+        """
         if consistency is None:
             return FallbackReason.UNKNOWN
         if consistency.wrote or consistency.pending:
@@ -32,6 +37,8 @@ class ReplicaRouter:
             return FallbackReason.UNAVAILABLE
         position = consistency.position
         caught_up = [replica for replica in ready if replica.has_replayed(position)] if position else ready
+        if preferred in caught_up:
+            return preferred
         if caught_up:
             return pick_replica(caught_up)
         return await self._replay_waiter.wait_for(position) or FallbackReason.BEHIND

@@ -153,8 +153,8 @@ class Databases(Protocol):
         ...
 
 
-class ReadRouter(Protocol):
-    """Chooses the server of each read."""
+class ReadRoute(Protocol):
+    """The reads of one session, which stay on one replica as long as it may serve them."""
 
     async def read(self, operation: Callable[[Database], Awaitable[T]], *, allow_stale: bool = False) -> T:
         """Return the result of *operation* on a replica that has replayed the client's writes, else on the primary.
@@ -162,6 +162,14 @@ class ReadRouter(Protocol):
         *operation* may be called again for another server after a failure. With *allow_stale* any replica that serves
         reads will do.
         """
+        ...
+
+
+class ReadRouter(Protocol):
+    """Routes the reads of sessions to replicas."""
+
+    def route(self) -> ReadRoute:
+        """Return a new route, for one session."""
         ...
 
 

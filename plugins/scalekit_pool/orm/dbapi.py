@@ -13,7 +13,7 @@ from typing import cast
 
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
-from scalekit.contracts import Database, ReadRouter
+from scalekit.contracts import Database, ReadRoute, ReadRouter
 from scalekit_pool.compiler import BoundStatement
 from scalekit_pool.connections.driver import Arguments, Operation, RawConnection, T, Untyped, Value
 from scalekit_pool.database import PooledDatabase
@@ -131,6 +131,7 @@ class DbapiConnection:
         self._new_cursor = new_cursor
         self._session: PooledSession | None = None
         self._transaction: Transaction | None = None
+        self._route: ReadRoute | None = None
 
     @property
     def driver(self) -> Untyped:
@@ -155,11 +156,13 @@ class DbapiConnection:
 
     def commit(self) -> None:
         """Commit, and release the connection of the pool."""
+        self._route = None
         if self._session is not None:
             self._await(self._commit)
 
     def rollback(self) -> None:
         """Roll back, and release the connection of the pool; outside a greenlet the pool does so in the background."""
+        self._route = None
         if self._session is None:
             return
         if in_greenlet():
@@ -223,8 +226,9 @@ class DbapiConnection:
     async def _read(self, operation: Operation[T], bound: BoundStatement, server: str | None) -> T:
         """Run *bound*, which only reads, on a replica or the primary."""
         primary = self._database
-        router = None if server == "primary" else self._find_router()
-        if router is None:
+        if self._route is None and server != "primary" and (router := self._find_router()) is not None:
+            self._route = router.route()
+        if self._route is None or server == "primary":
             primary.compiler.observer.read(bound.statement.tables.read)
             return await primary.run(operation, bound)
 
@@ -233,7 +237,7 @@ class DbapiConnection:
             primary.compiler.observer.read(bound.statement.tables.read if database is primary else None)
             return cast(PooledDatabase, database).run(operation, bound)
 
-        return await router.read(read, allow_stale=server == "replica")
+        return await self._route.read(read, allow_stale=server == "replica")
 
     async def _commit(self) -> None:
         session, transaction = self._end()
