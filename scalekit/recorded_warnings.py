@@ -51,6 +51,8 @@ class RecordedWarnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a warning; errors are failures, not mistakes of the file."""
+        if logging.lastResort is not None and self._is_the_only_one(logging.getLogger(record.name)):
+            logging.lastResort.handle(record)
         if record.levelno != logging.WARNING or not (self._building or record.name == LOGGER.name):
             return
         try:
@@ -60,3 +62,11 @@ class RecordedWarnings(logging.Handler):
             return
         if text in self.counts or len(self.counts) < MAX_WARNINGS:
             self.counts[text] = self.counts.get(text, 0) + 1
+
+    def _is_the_only_one(self, logger: logging.Logger | None) -> bool:
+        """Return whether *logger* has no handler that shows records, for which logging would have its last resort."""
+        handlers: list[logging.Handler] = []
+        while logger is not None:
+            handlers += logger.handlers
+            logger = logger.parent if logger.propagate else None
+        return handlers[0] is self and all(isinstance(each, RecordedWarnings) for each in handlers)

@@ -103,8 +103,14 @@ class Foreign(Service):
     name = "foreign"
     death_signal = signal.SIGTERM  # a killed server may leave its workers
 
-    def __init__(self, server: str, toml: str = "", sources: Mapping[str, str] | None = None) -> None:
-        super().__init__('[app]\ntarget = "service:app"\n' + toml, sources)
+    def __init__(
+        self,
+        server: str,
+        toml: str = "",
+        sources: Mapping[str, str] | None = None,
+        plugins: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__('[app]\ntarget = "service:app"\n' + toml, sources, plugins)
         self.server = server
 
     def prepare(self) -> None:

@@ -19,8 +19,15 @@ class TlsService(Service):
     files: CertificateFiles
     authority: Authority
 
-    def __init__(self, toml: str = "", more: str = "", sources: Mapping[str, str] | None = None, tls: str = "") -> None:
-        super().__init__("", sources)
+    def __init__(
+        self,
+        toml: str = "",
+        more: str = "",
+        sources: Mapping[str, str] | None = None,
+        tls: str = "",
+        plugins: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__("", sources, plugins)
         self.server = toml
         self.more = more
         self.tls = tls

@@ -39,8 +39,10 @@ def ask_unix(name: str, path: str, headers: Mapping[str, str] | None = None) -> 
 class UnixService(Service):
     """A service on ``app.sock`` in its own folder; *toml* is for ``[server]``."""
 
-    def __init__(self, toml: str = "", sources: Mapping[str, str] | None = None) -> None:
-        super().__init__("", sources)
+    def __init__(
+        self, toml: str = "", sources: Mapping[str, str] | None = None, plugins: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__("", sources, plugins)
         self.server = toml
 
     @property

@@ -45,7 +45,7 @@ class ConsoleAccess:
         client = request.client.host if request.client else "a local socket"
         if self._pages.by_token(request.scope):
             return Operator(client, "token")
-        if self._sessions.exists(request.cookies.get(SESSION_COOKIE, "")):
+        if self._sessions.exists(request.cookies.get(cookie_name(request, SESSION_COOKIE), "")):
             return Operator(client, "session")
         if self._pages.by_address(request.scope):
             return Operator(client, "address")
@@ -66,23 +66,30 @@ class ConsoleAccess:
 
     async def end_session(self, response: Response, request: Request) -> None:
         """End the session in all workers and delete its cookie; raises Unavailable without the supervisor."""
-        await self._sessions.end(request.cookies.get(SESSION_COOKIE, ""))
-        response.delete_cookie(SESSION_COOKIE, cookie_path(request))
+        name = cookie_name(request, SESSION_COOKIE)
+        await self._sessions.end(request.cookies.get(name, ""))
+        response.delete_cookie(name, cookie_path(request))
 
     def csrf_token(self, request: Request) -> str:
         """Return the token that forms send beside its cookie, a new one without a cookie."""
-        found = request.cookies.get(CSRF_COOKIE, "")
+        found = request.cookies.get(cookie_name(request, CSRF_COOKIE), "")
         return found if len(found) == 32 and found.isalnum() else secrets.token_hex(16)
 
     def set_csrf_cookie(self, response: Response, request: Request, token: str) -> None:
         """Set the cookie with *token*, unless *request* has it."""
-        if request.cookies.get(CSRF_COOKIE) != token:
+        if request.cookies.get(cookie_name(request, CSRF_COOKIE)) != token:
             self._set(response, request, CSRF_COOKIE, token, None)
 
     def _set(self, response: Response, request: Request, name: str, value: str, max_age: int | None) -> None:
         secure = request.scope["scheme"] == "https"
-        path = cookie_path(request)
+        name, path = cookie_name(request, name), cookie_path(request)
         response.set_cookie(name, value, max_age, path=path, secure=secure, httponly=True, samesite="strict")
+
+
+def cookie_name(request: Request, name: str) -> str:
+    """Return the cookie *name* with the port of the Host: browsers send cookies to all ports of a host."""
+    port = request.headers.get("host", "").rpartition(":")[2]
+    return f"{name}_{port}" if port.isdecimal() and port.isascii() else name
 
 
 def cookie_path(request: Request) -> str:
@@ -116,7 +123,7 @@ def forgery(request: Request, sent_token: str | None) -> str:
         return reason
     if sent_token is None:
         return ""
-    cookie = request.cookies.get(CSRF_COOKIE, "")
+    cookie = request.cookies.get(cookie_name(request, CSRF_COOKIE), "")
     same = hmac.compare_digest(sent_token.encode(errors="replace"), cookie.encode(errors="replace"))
     expired = request.headers.get("origin") is None or not cookie or not same
     return "the form has expired; load the page again" if expired else ""

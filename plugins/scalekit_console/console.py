@@ -106,7 +106,7 @@ class ConsoleServer:
             return _json({"results": [_as_json(result) for result in results]}, 422 if failed else 200)
         shown = [block for result in results for block in (_notice(result, len(results)), *result.blocks)]
         blocks, status = await self.blocks(page, {})
-        return self._show(request, page, operator, [*shown, *blocks], 422 if failed else status)
+        return self._show(request, page, operator, blocks, 422 if failed else status, results=shown)
 
     async def _run(
         self, operator: Operator, page: ConsolePage, action: PageAction, values: Mapping[str, str]
@@ -155,7 +155,14 @@ class ConsoleServer:
             return [FAILED], 500
 
     def _show(
-        self, request: Request, page: ConsolePage, operator: Operator, blocks: Sequence[Block], status: int
+        self,
+        request: Request,
+        page: ConsolePage,
+        operator: Operator,
+        blocks: Sequence[Block],
+        status: int,
+        *,
+        results: Sequence[Block] = (),
     ) -> Response:
         token = self.access.csrf_token(request)
         content, status = self._render(request, page, blocks, token if self._acts else "", status)
@@ -163,7 +170,9 @@ class ConsoleServer:
             events = f"{self._layout.base(request)}{page.name}/events"
             query = f"?{urlencode(query_of(request))}" if request.query_params else ""
             content = element("div", content, id="live", data_events=events + query, data_csrf=token)
-        response = html_response(self._layout.page(request, page, operator, content, token), status)
+        # Live renderings replace only the content.
+        above, status = self._render(request, page, results, token if self._acts else "", status)
+        response = html_response(self._layout.page(request, page, operator, [above, content], token), status)
         self.access.set_csrf_cookie(response, request, token)
         return response
 

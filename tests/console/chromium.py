@@ -50,6 +50,9 @@ KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}
 class Chromium:
     """One tab; ``errors`` has the exceptions, failed loads and violations of the Content Security Policy."""
 
+    def __init__(self, *options: str) -> None:
+        self._options = options
+
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._box = self._stack.enter_context(Box("chromium"))
@@ -57,12 +60,14 @@ class Chromium:
         self._loads = 0
         self.errors: list[str] = []
         profile = self._box.directory / "profile"
-        browser = self._box.spawn(find("chromium"), *OPTIONS, f"--user-data-dir={profile}", "about:blank")
+        browser = self._box.spawn(
+            find("chromium"), *OPTIONS, *self._options, f"--user-data-dir={profile}", "about:blank"
+        )
         file = profile / "DevToolsActivePort"
         port = wait_for("DevTools", lambda: file.read_text().split()[:1], browser)[0]
         with urlopen(f"http://{HOST}:{port}/json/list") as response:
             url = next(each["webSocketDebuggerUrl"] for each in json.load(response) if each["type"] == "page")
-        self._connection = self._stack.enter_context(connect(url, max_size=MAX_MESSAGE, proxy=None))
+        self._connection = self._stack.enter_context(connect(url, max_size=MAX_MESSAGE, proxy=None, ping_interval=None))
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         return self

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import logging
+from io import StringIO
+
+import pytest
 
 from scalekit.recorded_warnings import LOGGER, MAX_TEXT, MAX_WARNINGS, RecordedWarnings
 
@@ -28,3 +31,16 @@ def test_the_warnings_are_bounded() -> None:
             LOGGER.warning("%d %s", number, "x" * 2 * MAX_TEXT)
     assert len(recorded.counts) == MAX_WARNINGS
     assert {len(text) for text in recorded.counts} == {MAX_TEXT}
+
+
+def test_what_no_handler_shows_is_shown_once_by_the_last_resort(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    monkeypatch.setattr(LOGGER, "propagate", False)
+    monkeypatch.setattr(logging, "lastResort", logging.StreamHandler(shown))
+    with RecordedWarnings().recording(), RecordedWarnings().recording():
+        PLUGIN.warning("an action")
+        PLUGIN.info("not shown")
+        assert shown.getvalue() == "an action\n"
+        monkeypatch.setattr(PLUGIN, "handlers", [logging.NullHandler()])
+        PLUGIN.warning("shown elsewhere")
+    assert shown.getvalue() == "an action\n"

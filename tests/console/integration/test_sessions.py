@@ -44,7 +44,7 @@ class SignedIn(Supervised):
         return response.status
 
     def submit(self, path: str, **fields: str) -> int:
-        return self.status("POST", path, **{CSRF_FIELD: self.cookies[CSRF_COOKIE], **fields})
+        return self.status("POST", path, **{CSRF_FIELD: self.cookies[f"{CSRF_COOKIE}_{self.port}"], **fields})
 
     def statuses(self) -> set[int]:
         return {self.status("GET", "/-/tasks") for _ in range(REQUESTS)}
@@ -55,7 +55,7 @@ def test_a_session_begins_and_ends_in_all_workers() -> None:
         service.status("GET", "/-/login")
         assert service.submit("/-/login", token=TOKEN) == 303
         assert service.statuses() == {200}
-        cookie = service.cookies[SESSION_COOKIE]
+        cookie = service.cookies[f"{SESSION_COOKIE}_{service.port}"]
         assert service.submit("/-/logout") == 303
-        service.cookies[SESSION_COOKIE] = cookie
+        service.cookies[f"{SESSION_COOKIE}_{service.port}"] = cookie
         assert service.statuses() == {303}
