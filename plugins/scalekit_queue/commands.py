@@ -61,7 +61,8 @@ def _list(run: Run) -> click.Command:
         row = "{:<32} {:>9} {:>9} {:>9} {:>9}"
         click.echo(row.format("name", "ready", "delayed", "in-flight", "dead"))
         for depth in run(work):
-            counts = (depth.ready, depth.delayed, depth.in_flight, depth.dead)
+            delayed = f"{depth.delayed}+" if depth.is_partial else depth.delayed
+            counts = (depth.ready, delayed, depth.in_flight, depth.dead)
             click.echo(row.format(depth.name, *("-" if count is None else count for count in counts)))
 
     return command

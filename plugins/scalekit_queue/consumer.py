@@ -11,7 +11,7 @@ from time import perf_counter, time
 from scalekit import format_traceback
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
-from scalekit_queue.envelope import FIRST_FAILED, LAST_FAILED, REASON, STACK
+from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import PendingDelivery, SettlementFailed
@@ -37,6 +37,8 @@ class ConsumerRunner:
         self._dispatcher = dispatcher
         self.metrics = metrics
         self._redact = redact
+        self.latest_published = 0.0
+        """When the message whose first attempt started last was published, in seconds since the epoch."""
         self._prefetched: deque[PendingDelivery] = deque()
         self._tasks = BackgroundTaskGroup()
         self._draining = False
@@ -88,6 +90,8 @@ class ConsumerRunner:
     async def _handle(self, delivery: PendingDelivery) -> None:
         started = perf_counter()
         if delivery.envelope.published:
+            if ATTEMPT not in delivery.envelope.headers:
+                self.latest_published = delivery.envelope.published
             self.metrics.age.observe(max(0.0, time() - delivery.envelope.published))
         self.metrics.in_flight.inc()
         try:

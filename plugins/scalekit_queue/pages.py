@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import time
 from typing import Any
 
-from scalekit import Context, Redactor, Unavailable
+from scalekit import Context, Redactor, Unavailable, format_duration
 from scalekit.contracts import validate_message_name
 from scalekit.pages import (
     ActionForm,
@@ -21,6 +21,7 @@ from scalekit.pages import (
     Link,
     Notice,
     PageView,
+    Text,
     Tone,
     Unit,
 )
@@ -53,6 +54,11 @@ QUEUES = (
     Column("settled in the last minute"),
     Column("retries"),
     Column("handler p95", Unit.SECONDS),
+)
+PARTIAL = (
+    "RabbitMQ lists neither delayed messages nor their ages to AMQP clients. Delayed are the messages in the queues of "
+    "retries and of delays that this service has used; the oldest message is about as old as the one that this service "
+    "received last, and unknown before the first."
 )
 CONSUMERS = (
     Column("worker"),
@@ -100,16 +106,18 @@ def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
 def _describe(service: QueueService | None) -> dict[str, Any]:
     """Return the transport's error and the consumers of this worker."""
     if service is None:
-        return {"error": "stopped", "consumers": {}}
+        return {"error": "stopped", "consumers": {}, "delay_queues": []}
     pauses = service.pauses
     return {
         "error": service.last_error,
+        "delay_queues": service.delay_queues,
         "consumers": {
             runner.consumer.name: {
                 "state": pauses.state(runner),
                 "remaining": pauses.remaining(runner.consumer.name),
                 "running": runner.running,
                 "concurrency": runner.consumer.concurrency,
+                "latest_published": runner.latest_published,
             }
             for runner in pauses.runners
         },
@@ -163,11 +171,25 @@ async def _queues(config: QueueConfig, view: PageView, consumers: Iterable[str])
     try:
         async with queue_admin(config, READ_TIMEOUT) as admin:
             names = sorted({*consumers, *await admin.names(), *filter(_is_name, published)})
-            depths = [await admin.depth(name) for name in names[:MAX_NAMES]]
+            depths = [await admin.depth(name, _delay_queues(view)) for name in names[:MAX_NAMES]]
     except Unavailable as error:
         return [Notice(error.detail, "Counts of queues are missing; see the log.", Tone.BAD)]
     rows = [_row(view, depth) for depth in depths]
-    return [DataTable(QUEUES, rows, "Queues", more=len(names) - len(rows), empty="no messages and no consumers")]
+    table = DataTable(QUEUES, rows, "Queues", more=len(names) - len(rows), empty="no messages and no consumers")
+    return [table, *([Text(PARTIAL)] if any(depth.is_partial for depth in depths) else [])]
+
+
+def _delay_queues(view: PageView) -> set[str]:
+    return {queue for each in view.workers.values() for queue in each["delay_queues"]}
+
+
+def _oldest(view: PageView, depth: QueueDepth) -> Cell:
+    """Return the age of the oldest ready message in seconds, or as a text what is known of it."""
+    if not depth.ready or depth.oldest is not None:
+        return None if depth.oldest is None else max(0.0, time() - depth.oldest)
+    found = [each["consumers"][depth.name] for each in view.workers.values() if depth.name in each["consumers"]]
+    latest = max((each["latest_published"] for each in found), default=0.0)
+    return f"about {format_duration(time() - latest)}" if latest else "unknown"
 
 
 def _row(view: PageView, depth: QueueDepth) -> tuple[Any, ...]:
@@ -179,10 +201,10 @@ def _row(view: PageView, depth: QueueDepth) -> tuple[Any, ...]:
     return (
         Link(depth.name, "queues", {"queue": depth.name}),
         depth.ready,
-        depth.delayed,
+        f"at least {depth.delayed}" if depth.is_partial else depth.delayed,
         running if depth.in_flight is None else depth.in_flight,
         depth.dead,
-        None if depth.oldest is None else max(0.0, time() - depth.oldest),
+        _oldest(view, depth),
         round(sum(each["published"] for each in found)),
         round(sum(each["settled"] for each in found)),
         int(sum(each["retries"] for each in found)),
@@ -217,7 +239,7 @@ async def _queue_blocks(config: QueueConfig, view: PageView, name: str, redactor
         async with queue_admin(config, READ_TIMEOUT) as admin:
             if message := view.query.get("message"):
                 return await dead_letter(admin, name, message, redactor)
-            depth = await admin.depth(name)
+            depth = await admin.depth(name, _delay_queues(view))
             letters = await dead_letter_list(admin, name, depth.dead)
     except Unavailable as error:
         return [Notice(error.detail, "See the log.", Tone.BAD)]

@@ -60,6 +60,11 @@ class QueueService:
         return self._transport.system
 
     @property
+    def delay_queues(self) -> Sequence[str]:
+        """The queues of delayed messages that this process has used, where the transport cannot list them."""
+        return self._transport.delay_queues
+
+    @property
     def last_error(self) -> str:
         """The current error of the transport; empty while it works."""
         return self._transport.last_error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -55,6 +55,11 @@ class Transport(Protocol):
         """The current error, without secrets; empty while the transport works."""
         ...
 
+    @property
+    def delay_queues(self) -> Sequence[str]:
+        """The queues of delayed messages that this process has used, which the broker cannot list; else empty."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[None]:
         """Return a context manager inside which messages can be sent."""
         ...
@@ -95,6 +100,8 @@ class QueueDepth:
     dead: int
     oldest: float | None = None
     """When the oldest ready message was published, in seconds since the epoch."""
+    is_partial: bool = False
+    """Whether the transport cannot list delays and ages: more messages may be delayed, and *oldest* is not known."""
 
 
 class QueueAdmin(Protocol):
@@ -104,8 +111,8 @@ class QueueAdmin(Protocol):
         """Return the names of the messages in the queue, or of the consumers."""
         ...
 
-    async def depth(self, name: str) -> QueueDepth:
-        """Count the messages named *name*."""
+    async def depth(self, name: str, delay_queues: Collection[str] = ()) -> QueueDepth:
+        """Count the messages named *name*; *delay_queues* are those of the transports of all workers."""
         ...
 
     async def peek(self, name: str, dead: bool, limit: int, max_body: int | None = None) -> list[Envelope]:

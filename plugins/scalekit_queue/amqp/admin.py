@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.transport import QueueDepth
 
 RPC_TIMEOUT = 10.0
+MAX_DELAY_QUEUES = 50
+"""Delay queues of a name whose messages are counted."""
 MAX_SEARCHED = 1000
 """Dead letters that are searched for an id."""
 
@@ -36,27 +38,34 @@ async def open_amqp_admin(config: QueueConfig) -> AsyncGenerator[AmqpAdmin, None
         cause = mask_passwords(str(error)) or f"no reply within {RPC_TIMEOUT:g}s"
         raise ScalekitError(f"cannot connect to the broker: {cause}") from None
     try:
-        yield AmqpAdmin(connection, QueueTopology(config.prefix), [consumer.name for consumer in config.load()])
+        delays = {consumer.name: consumer.retry for consumer in config.load()}
+        yield AmqpAdmin(connection, QueueTopology(config.prefix), delays)
     finally:
         await connection.close()
 
 
 class AmqpAdmin:
-    """Implements :class:`scalekit_queue.transport.QueueAdmin` with RabbitMQ."""
+    """Implements :class:`scalekit_queue.transport.QueueAdmin` with RabbitMQ; *retry_delays* are those of consumers."""
 
-    def __init__(self, connection: AbstractConnection, topology: QueueTopology, names: Sequence[str]) -> None:
+    def __init__(
+        self, connection: AbstractConnection, topology: QueueTopology, retry_delays: Mapping[str, Sequence[float]]
+    ) -> None:
         self._connection = connection
         self._topology = topology
-        self._names = names
+        self._retry_delays = retry_delays
 
     async def names(self) -> list[str]:
         """Return the names of the consumers: AMQP cannot list queues."""
-        return sorted(self._names)
+        return sorted(self._retry_delays)
 
-    async def depth(self, name: str) -> QueueDepth:
-        """Count the messages named *name*."""
+    async def depth(self, name: str, delay_queues: Collection[str] = ()) -> QueueDepth:
+        """Count the messages named *name*, the delayed ones in *delay_queues* and in those of its retries."""
         ready = await self._count(self._topology.ready_queue(name))
-        return QueueDepth(name, ready, None, None, await self._count(self._topology.dead_letter_queue(name)))
+        dead = await self._count(self._topology.dead_letter_queue(name))
+        retries = [self._topology.delay_queue(name, delay) for delay in self._retry_delays.get(name, ())]
+        used = [queue for queue in delay_queues if self._topology.is_delay_queue(name, queue)]
+        delayed = [await self._count(queue) for queue in list(dict.fromkeys([*retries, *used]))[:MAX_DELAY_QUEUES]]
+        return QueueDepth(name, ready, sum(delayed), None, dead, is_partial=True)
 
     async def peek(self, name: str, dead: bool, limit: int, max_body: int | None = None) -> list[Envelope]:
         """Return the first messages named *name*; they stay in the queue, marked as redelivered."""

@@ -28,6 +28,8 @@ logger = logging.getLogger("scalekit.queue")
 
 MAX_UNCONFIRMED = 1000
 """Maximum number of messages that are sent and not confirmed."""
+MAX_DELAY_QUEUES = 200
+"""Delay queues whose names are kept, so that an operator sees how many messages are in them."""
 MAX_BATCH = 256
 """Maximum number of messages in one write."""
 CHANNEL_TIMEOUT = 5.0
@@ -104,7 +106,13 @@ class AmqpPublisher:
         self._waiting: OrderedDict[UnconfirmedMessage, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._declared: dict[str, float] = {}
+        self._delay_queues: OrderedDict[str, None] = OrderedDict()
         self._channel: Any = None
+
+    @property
+    def delay_queues(self) -> Sequence[str]:
+        """The delay queues that were used last, at most MAX_DELAY_QUEUES."""
+        return list(self._delay_queues)
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
         """Publish *envelopes*; return for each None once it is confirmed, or the failure after *timeout* seconds."""
@@ -240,6 +248,14 @@ class AmqpPublisher:
             if declared is None or (message.envelope.delay and time() - declared > DECLARATION_TTL):
                 await self._topology.declare(connection, message.envelope)
                 self._declared[queue] = time()
+                if message.envelope.delay:
+                    self._add_delay_queue(queue)
+
+    def _add_delay_queue(self, queue: str) -> None:
+        self._delay_queues[queue] = None
+        self._delay_queues.move_to_end(queue)
+        if len(self._delay_queues) > MAX_DELAY_QUEUES:
+            self._delay_queues.popitem(last=False)
 
     async def _write(self, channel: Any, batch: Sequence[UnconfirmedMessage]) -> None:
         frames = []

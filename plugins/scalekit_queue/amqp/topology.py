@@ -71,8 +71,20 @@ class QueueTopology:
         """Return the queue that *envelope* is published to."""
         if envelope.dead:
             return self.dead_letter_queue(envelope.name)
-        delay = rounded_delay_ms(envelope.delay)
-        return f"{self._prefix}{envelope.name}.delay.{delay}" if delay else self.ready_queue(envelope.name)
+        return self.delay_queue(envelope.name, envelope.delay)
+
+    def delay_queue(self, name: str, delay: float) -> str:
+        """Return the queue of messages named *name* that are delivered after *delay* seconds."""
+        rounded = rounded_delay_ms(delay)
+        return f"{self._delay_prefix(name)}{rounded}" if rounded else self.ready_queue(name)
+
+    def is_delay_queue(self, name: str, queue: str) -> bool:
+        """Return whether *queue* has delayed messages named *name*."""
+        prefix = self._delay_prefix(name)
+        return queue.startswith(prefix) and queue[len(prefix) :].isdecimal()
+
+    def _delay_prefix(self, name: str) -> str:
+        return f"{self._prefix}{name}.delay."
 
     async def declare(self, connection: AbstractConnection, envelope: Envelope) -> None:
         """Declare the queues that *envelope* needs; raise aiormq's error when that fails."""

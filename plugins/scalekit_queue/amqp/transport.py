@@ -46,6 +46,11 @@ class AmqpTransport:
         consumer = self._consumer.connection.last_error if self._consuming else ""
         return "; ".join(filter(None, (self._publisher.connection.last_error, consumer)))
 
+    @property
+    def delay_queues(self) -> Sequence[str]:
+        """The queues of delayed messages to which this process has published last."""
+        return self._publisher.delay_queues
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None, None]:
         """Stay connected while inside; the broker may be unavailable at the start."""

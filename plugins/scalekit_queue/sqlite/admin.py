@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import ParamSpec, TypeVar
@@ -47,7 +47,7 @@ class SqliteAdmin:
         """Return the names of all messages in the file."""
         return await self.run(self._store.names)
 
-    async def depth(self, name: str) -> QueueDepth:
+    async def depth(self, name: str, delay_queues: Collection[str] = ()) -> QueueDepth:
         """Count the messages named *name*."""
         return await self.run(self._store.depth, name)
 

@@ -26,6 +26,7 @@ class SqliteTransport:
     """Implements :class:`scalekit_queue.transport.Transport` with a SQLite file."""
 
     system = "sqlite"
+    delay_queues = ()
 
     def __init__(self, config: QueueConfig) -> None:
         self._writer = GroupCommitWriter(MessageStore(config.file, config.synchronous))
