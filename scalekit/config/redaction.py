@@ -9,7 +9,8 @@ from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel
 
-from scalekit.config.password_mask import MASK, mask_passwords, secret_values
+from scalekit.config.password_mask import mask_passwords, secret_values
+from scalekit.config.secret_matcher import SecretMatcher
 from scalekit.config.types import Secret
 from scalekit.config.url import Url
 
@@ -20,12 +21,10 @@ MIN_KEY_LENGTH = 8
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
     """Return a function that masks the secrets in *tables* and the passwords of URLs in any text."""
     found = {each for table in tables for each in _secrets(table) if each}
-    secrets = sorted({text for secret in found for text in _spellings(secret)}, key=len, reverse=True)
+    matcher = SecretMatcher(text for secret in found for text in _spellings(secret))
 
     def redact(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, MASK)
-        return mask_passwords(text)
+        return mask_passwords(matcher.mask(text))
 
     return redact
 
