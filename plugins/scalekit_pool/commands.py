@@ -1,4 +1,4 @@
-"""The command ``scalekit pool migrate``."""
+"""The commands ``scalekit pool migrate`` and ``scalekit pool alembic``."""
 
 from __future__ import annotations
 
@@ -8,33 +8,66 @@ import click
 
 from scalekit import Context
 from scalekit.contracts import DATABASE
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.migrations.files import require_alembic, uses_alembic
+from scalekit_pool.migrations.startup import BY_COMMAND
 
 
-def commands(context: Context, directory: str) -> list[click.Command]:
-    """Return the commands of the plugin; the migrations are in *directory*."""
+def commands(context: Context) -> list[click.Command]:
+    """Return the commands of the plugin."""
+    migrations = context.config(PoolConfig).migrations
 
     @click.command()
     @click.option("--pending", is_flag=True, help="List pending migrations without applying them.")
     def migrate(pending: bool) -> None:
-        """Apply pending SQL migrations in order."""
-        names = asyncio.run(_pending(context, directory) if pending else _migrate(context, directory))
+        """Apply pending migrations in order: numbered SQL files, or Alembic's revisions."""
+        names = asyncio.run(_pending(context, migrations) if pending else _migrate(context, migrations))
         for name in names:
             click.echo(name if pending else f"applied {name}")
         if not names:
             click.echo("no pending migrations")
 
-    return [migrate]
+    @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def alembic(arguments: tuple[str, ...]) -> None:
+        """Run Alembic on the configured database, for upgrade, downgrade and stamp under the migration lock."""
+        _alembic(context, arguments)
+
+    return [migrate, alembic]
 
 
-async def _migrate(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migrations.backends import migrate_database  # loads the drivers
+async def _migrate(context: Context, migrations: str) -> list[str]:
+    from scalekit_pool.migrations.source import migrate_database  # loads the drivers
 
+    context.provide(BY_COMMAND, True)
     async with context.started():
-        return await migrate_database(context.get(DATABASE), directory)
+        return await migrate_database(context.get(DATABASE), migrations)
 
 
-async def _pending(context: Context, directory: str) -> list[str]:
-    from scalekit_pool.migrations.backends import pending_migrations  # loads the drivers
+async def _pending(context: Context, migrations: str) -> list[str]:
+    from scalekit_pool.migrations.source import pending_migrations  # loads the drivers
 
+    context.provide(BY_COMMAND, True)
     async with context.started():
-        return await pending_migrations(context.get(DATABASE), directory)
+        return await pending_migrations(context.get(DATABASE), migrations)
+
+
+def _alembic(context: Context, arguments: tuple[str, ...]) -> None:
+    require_alembic()
+    from scalekit_pool.migrations.alembic_command import AlembicCommand
+    from scalekit_pool.migrations.source import alembic_session  # loads the drivers
+
+    config = context.config(PoolConfig)
+    command = AlembicCommand(arguments, config.migrations if uses_alembic(config.migrations) else "")
+    if not command.needs_connection:
+        command.run_offline(config.dialect)
+        return
+
+    async def run() -> None:
+        context.provide(BY_COMMAND, True)
+        async with context.started():
+            database = context.get(DATABASE)
+            async with database.connection() as session:
+                await command.run(alembic_session(database.dialect, session.raw_connection))
+
+    asyncio.run(run())

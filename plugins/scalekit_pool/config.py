@@ -86,7 +86,8 @@ class PoolConfig(Table):
     sslrootcert: str | None = None
     """A PEM file of trusted CA certificates, as libpq's sslrootcert; without it the system's are trusted."""
     migrations: str = "migrations"
-    """The folder of numbered SQL files that `scalekit pool migrate` applies."""
+    """The folder of numbered SQL files that `scalekit pool migrate` applies, or Alembic's alembic.ini or
+    pyproject.toml."""
     migrate_on_start: bool = False
     """Whether to apply pending migrations at each start, before requests are accepted."""
 
@@ -112,6 +113,11 @@ class PoolConfig(Table):
     def addresses(self) -> tuple[str, ...]:
         """The URLs of the servers, including passwords."""
         return tuple(url.reveal() for url in self.urls or (self.url,))
+
+    @property
+    def dialect(self) -> str:
+        """``postgresql`` or ``sqlite``."""
+        return "sqlite" if self.url.scheme == "sqlite" and not self.urls else "postgresql"
 
     @property
     def limits(self) -> PoolLimits:

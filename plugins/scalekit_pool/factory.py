@@ -15,6 +15,7 @@ from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.database import PooledDatabase, SessionOptions
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
+from scalekit_pool.migrations.files import require_alembic, uses_alembic
 from scalekit_pool.query_budget import QueryBudget, ignore_finding
 from scalekit_pool.records import DatabaseRecords
 from scalekit_pool.statement_classifier import StatementParser
@@ -122,7 +123,9 @@ class DatabaseFactory:
 
 
 def verify_driver(config: PoolConfig) -> None:
-    """Raise ImportError without the driver, and StartError when sslrootcert or session_class cannot be loaded."""
+    """Raise ImportError without the driver, StartError without Alembic, sslrootcert or session_class."""
+    if uses_alembic(config.migrations):
+        require_alembic()
     if "session_class" in config.model_fields_set:
         from scalekit_pool.orm.sessions import load_session_class
 

@@ -18,7 +18,7 @@ from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.filters import RequestInfoFilter, session_of
 from scalekit_pool.health import check_database, check_servers
-from scalekit_pool.migrations.startup import StartupMigrations
+from scalekit_pool.migrations.startup import BY_COMMAND, StartupMigrations
 from scalekit_pool.pages.database import database_page
 from scalekit_pool.records import RECORDS, DatabaseRecords
 
@@ -50,7 +50,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(DATABASES, factory)
             migration = StartupMigrations(config.migrations)
             context.provide(MIGRATION, migration)
-            async with migration.apply(database) if config.migrate_on_start else nullcontext():
+            applies = config.migrate_on_start and not context.has(BY_COMMAND)
+            async with migration.apply(database) if applies else nullcontext():
                 yield
 
     provides = (DATABASE, DATABASES, SESSION.source, MIGRATION)
@@ -95,5 +96,5 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit pool migrate`."""
-    return commands(context, context.config(PoolConfig).migrations)
+    """Return `scalekit pool migrate` and `scalekit pool alembic`."""
+    return commands(context)

@@ -10,33 +10,21 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from scalekit.contracts import Database
 from scalekit_pool.connections.driver import Arguments, RawConnection, Value
-from scalekit_pool.migrations.files import MigrationError, migrations_folder
-from scalekit_pool.migrations.runner import (
-    MigrationBackend,
-    MigrationStatus,
-    ScriptError,
-    migrate,
-    pending,
-    read_status,
-)
+from scalekit_pool.migrations.files import MigrationError
+from scalekit_pool.migrations.runner import MigrationBackend, ScriptError
 from scalekit_pool.migrations.sql_script import line_at, split_statements
 
 if TYPE_CHECKING:
     import aiosqlite
 
-    from scalekit_pool.database import PooledDatabase
-
 LOCK_ID = 0x5343_414C_454B_4954  # an arbitrary number that no other lock uses: ASCII of SCALEKIT
 STATEMENT_TIMEOUT = 3600.0
 """Seconds that one statement, or the wait for another worker's lock, may take."""
-STATUS_TIMEOUT = 3.0
-"""Seconds that one statement which only reads may take."""
 BUSY_INTERVAL = 0.05
 SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement of a worker that died
 
-_LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
+LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
 
 
 def migration_backend(
@@ -48,29 +36,6 @@ def migration_backend(
         if dialect == "postgresql"
         else SqliteMigrations(raw_connection, limit)
     )
-
-
-async def migrate_database(database: Database, directory: str) -> list[str]:
-    """Apply the pending migrations of *directory* to *database*; return their names."""
-    folder = migrations_folder(directory)
-    async with database.connection() as session:
-        return await migrate(migration_backend(database.dialect, session.raw_connection), folder)
-
-
-async def pending_migrations(database: Database, directory: str) -> list[str]:
-    """Return the names of the migrations of *directory* that are not applied to *database*."""
-    folder = migrations_folder(directory)
-    async with database.connection() as session:
-        return await pending(migration_backend(database.dialect, session.raw_connection), folder)
-
-
-async def migration_status(database: PooledDatabase, directory: str) -> MigrationStatus:
-    """Return which migrations of *directory* are applied to *database*; nothing counts as written."""
-    folder = migrations_folder(directory)
-    async with database.detached_session(database.driver.readers) as session:
-        return await session.command(
-            lambda driver, raw: read_status(migration_backend(driver.dialect, raw, STATUS_TIMEOUT), folder)
-        )
 
 
 class PostgresMigrations:
@@ -132,7 +97,7 @@ class PostgresMigrations:
         try:
             await self.execute("SELECT pg_advisory_xact_lock(?)", LOCK_ID)
         except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:
-            raise MigrationError(_LOCKED.format(self._limit)) from error
+            raise MigrationError(LOCKED.format(self._limit)) from error
 
     async def _commit(self) -> None:
         try:
@@ -201,7 +166,7 @@ class SqliteMigrations:
         try:
             await self.execute("BEGIN IMMEDIATE")
         except TimeoutError as error:
-            raise MigrationError(_LOCKED.format(self._limit)) from error
+            raise MigrationError(LOCKED.format(self._limit)) from error
 
     async def _run(self, sql: str, *values: Value) -> list[Sequence[Value]]:
         try:

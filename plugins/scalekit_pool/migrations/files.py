@@ -1,4 +1,4 @@
-"""Read migration files: ``0001_create_users.sql``, or for one dialect ``0001_create_users.sqlite.sql``."""
+"""Find migrations, and read numbered files: ``0001_create_users.sql``, or ``0001_create_users.sqlite.sql``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
-from scalekit import ScalekitError
+from scalekit import ScalekitError, StartError
 from scalekit_pool.migrations.sql_script import find_unsupported
 
 DIALECTS = ("postgresql", "sqlite")
+ALEMBIC_SUFFIXES = (".ini", ".toml")
 
 _FILE_NAME = re.compile(
     rf"(?P<name>(?P<number>\d{{1,18}})_[A-Za-z0-9_-]+)(?:\.(?P<dialect>{'|'.join(DIALECTS)}))?\.sql"
@@ -32,6 +34,17 @@ class Migration:
     path: Path
     text: str
     checksum: str
+
+
+def uses_alembic(migrations: str) -> bool:
+    """Return whether *migrations* names a configuration of Alembic, alembic.ini or pyproject.toml."""
+    return migrations.endswith(ALEMBIC_SUFFIXES)
+
+
+def require_alembic() -> None:
+    """Raise StartError when Alembic is not installed."""
+    if find_spec("alembic") is None:
+        raise StartError("migrations of Alembic need it: pip install 'scalekit-asgi[alembic]'")
 
 
 def migrations_folder(text: str) -> Path:

@@ -42,9 +42,9 @@ class ScriptError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MigrationStatus:
-    """The *applied* migrations with their times, newest first; *error* says why the *pending* ones are unknown."""
+    """The *applied* migrations with their times if known, newest first; *error* says why the *pending* are unknown."""
 
-    applied: Sequence[tuple[str, datetime]]
+    applied: Sequence[tuple[str, datetime | None]]
     pending: Sequence[str]
     error: str
 
@@ -102,7 +102,7 @@ async def pending(session: MigrationBackend, directory: str | Path) -> list[str]
 async def read_status(session: MigrationBackend, directory: str | Path) -> MigrationStatus:
     """Return which migrations are applied, and which of *directory* are pending, without applying them."""
     history = await session.fetch_all(_HISTORY) if await session.has_table(TABLE) else []
-    applied = [(name, _utc(applied_at)) for name, applied_at in history]
+    applied: list[tuple[str, datetime | None]] = [(name, _utc(applied_at)) for name, applied_at in history]
     try:
         return MigrationStatus(applied, await pending(session, directory), "")
     except MigrationError as error:

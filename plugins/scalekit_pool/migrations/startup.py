@@ -8,12 +8,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from scalekit import Unavailable
+from scalekit import Key, Unavailable
 from scalekit.contracts import Database
 from scalekit_pool.migrations.files import MigrationError
 
 logger = logging.getLogger("scalekit.pool")
 
+BY_COMMAND: Key[bool] = Key("migrations by command", plugin="pool")
+"""Provided by commands that migrate, or list what is pending, themselves: the start applies nothing then."""
 RETRY_INTERVAL = 0.5
 """Seconds between two attempts while the database is unreachable."""
 
@@ -27,11 +29,11 @@ class StartupDatabase(Database, Protocol):
 
 
 class StartupMigrations:
-    """The migrations in *directory*; *error* says why they are not applied yet."""
+    """The *migrations* of the configuration; *error* says why they are not applied yet."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, migrations: str) -> None:
         self.error = ""
-        self._directory = directory
+        self._migrations = migrations
 
     @asynccontextmanager
     async def apply(self, database: StartupDatabase) -> AsyncGenerator[None, None]:
@@ -48,12 +50,12 @@ class StartupMigrations:
             await asyncio.wait([task])
 
     async def _apply(self, database: StartupDatabase) -> bool:
-        from scalekit_pool.migrations.backends import migrate_database  # loads the drivers
+        from scalekit_pool.migrations.source import migrate_database  # loads the drivers
 
         try:
             if database.unreachable_reason:
                 raise Unavailable(database.unreachable_reason)
-            await migrate_database(database, self._directory)
+            await migrate_database(database, self._migrations)
         except MigrationError:
             raise
         except Exception as error:

@@ -138,7 +138,7 @@ async def _plan_blocks(records: DatabaseRecords, view: PageView) -> list[Block]:
 
 
 async def _migration_blocks(records: DatabaseRecords, directory: str) -> list[Block]:
-    from scalekit_pool.migrations.backends import migration_status  # loads the drivers
+    from scalekit_pool.migrations.source import migration_status  # loads the drivers
 
     if "primary" not in records.databases:
         return []

@@ -188,6 +188,6 @@ def _replica_row(statuses: Sequence[Mapping[str, Any]], all_reads: float) -> tup
 def migration_blocks(status: MigrationStatus) -> list[Block]:
     """Return the pending migrations, and the applied ones with the latest first."""
     pending = [(name, Badge("pending", Tone.WARNING), None) for name in status.pending]
-    applied = [(name, Badge("applied", Tone.GOOD), time.timestamp()) for name, time in status.applied]
+    applied = [(name, Badge("applied", Tone.GOOD), time.timestamp() if time else None) for name, time in status.applied]
     table = DataTable(MIGRATIONS, [*pending, *applied], "Migrations", empty=status.error or "none")
     return [Notice(status.error), table] if status.error and applied else [table]

@@ -19,14 +19,14 @@ from scalekit_pool.migrations.runner import MigrationBackend, migrate, pending
 
 
 @asynccontextmanager
-async def connected(dialect: str, address: str) -> AsyncGenerator[Any, None]:
+async def connected(dialect: str, address: str, command_timeout: float | None = 0.3) -> AsyncGenerator[Any, None]:
     """Return the driver's own connection to a SQLite file or a PostgreSQL URL."""
     if dialect == "sqlite":
         async with aiosqlite.connect(address, isolation_level=None, timeout=0.0) as connection:
             await connection.execute_fetchall("PRAGMA foreign_keys = ON")
             yield connection
     else:
-        connection = await asyncpg.connect(address, timeout=10, command_timeout=0.3)
+        connection = await asyncpg.connect(address, timeout=10, command_timeout=command_timeout)
         try:
             yield connection
         finally:

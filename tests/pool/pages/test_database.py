@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import scalekit_pool
 from scalekit import create_app
 from scalekit.contracts import DATABASE
 from scalekit.testing import running
@@ -77,6 +78,9 @@ class Visitor(Browser):
         assert response.status == 200
         blocks = orjson.loads(response.body)["blocks"]
         return {block.get("title") or block["text"]: block for block in blocks}
+
+    async def migrations(self) -> list[tuple[str, str]]:
+        return [(row[0], row[1]["text"]) for row in (await self.page())["Migrations"]["rows"]]
 
     async def plan(self, text: str) -> Blocks:
         """Follow the link beside the statement *text*."""
@@ -226,6 +230,29 @@ async def test_migrations_are_applied_or_pending(url: str, tmp_path: Path) -> No
         page = await visitor.page()
         assert any("changed after it was applied" in title for title in page)
         assert len(page["Migrations"]["rows"]) == 2
+
+
+def revision(name: str, parent: str | None, sql: str) -> str:
+    lines = f"revision, down_revision = {name!r}, {parent!r}\ndef upgrade():\n    op.execute({sql!r})\n"
+    return f"from alembic import op\n{lines}"
+
+
+async def test_revisions_of_alembic_are_applied_at_the_start_or_pending(url: str, tmp_path: Path) -> None:
+    versions = tmp_path / "alembic_files/versions"
+    versions.mkdir(parents=True)
+    environment = (Path(scalekit_pool.__file__).parent / "migrations/env.template").read_text()
+    (versions.parent / "env.py").write_text(environment)
+    (tmp_path / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/alembic_files\npath_separator = os\n")
+    (versions / "r1_tags.py").write_text(revision("r1", None, "CREATE TABLE tags (id INTEGER)"))
+    async with visitor_of(url, migrations=str(tmp_path / "alembic.ini"), migrate_on_start=True) as visitor:
+        assert await visitor.migrations() == [("r1_tags", "applied")]
+        (versions / "r2_more.py").write_text(revision("r2", "r1", "SELECT 1"))
+        assert await visitor.migrations() == [("r2_more", "pending"), ("r1_tags", "applied")]
+        await visitor.sql("SELECT id FROM tags")
+        assert "SELECT id FROM tags" in [row[1] for row in (await visitor.page())["Statements by time"]["rows"]]
+        (tmp_path / "alembic.ini").unlink()
+        page = await visitor.page()
+        assert any("alembic.ini: no such file" in title for title in page)
 
 
 @pytest.mark.parametrize("url", [POSTGRES], indirect=True)
