@@ -47,6 +47,7 @@ from scalekit.recorded_warnings import RecordedWarnings
 from scalekit.request_explainer import HostExplainer
 from scalekit.runner.memory import metrics as memory_metrics
 from scalekit.runner.memory.heap_growth import TOPIC, memory_query_handler, tracing
+from scalekit.runner.memory.history import MEMORY_HISTORY, MemoryHistory
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
@@ -171,7 +172,9 @@ def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> H
     state: dict[str, object] = {}
     steps = _steps(settings, prepared, monitor, partial(app_lifespan, target, state, context))
     if context.has(CONSOLE_PAGES):
-        steps.insert(0, Step("warnings", Lifespan(warnings.running), None, settings.server.stop_timeout))
+        history = context.shared(MEMORY_HISTORY, MemoryHistory)
+        for name, run in (("warnings", warnings.running), ("memory history", history.running)):
+            steps.insert(0, Step(name, Lifespan(run), None, settings.server.stop_timeout))
     lifecycle = Lifecycle(steps, context)
     prefix = root_path_of(target)
     own_routes = _plugin_routes(settings, routes)

@@ -41,7 +41,7 @@ ROUTES = (
     Column("errors"),
     Column("share of errors", Unit.RATIO),
     *(Column(f"p{share * 100:.0f}", Unit.SECONDS) for share in PERCENTILES),
-    Column(""),
+    Column("action"),
 )
 TRACES = (
     Column("time", Unit.TIME),

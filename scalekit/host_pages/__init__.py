@@ -17,6 +17,7 @@ from scalekit.host_pages.tasks import tasks_page
 from scalekit.log_level.overrides import LEVEL_OVERRIDES
 from scalekit.pages.page import ConsolePage
 from scalekit.recorded_warnings import RecordedWarnings
+from scalekit.runner.memory.history import MEMORY_HISTORY, MemoryHistory
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES
 from scalekit.settings import Settings
 
@@ -29,7 +30,7 @@ def host_pages(
         health_page(monitor),
         configuration_page(settings, context, warnings, lambda: csrf_warnings(context, find_host().target)),
         plugins_page(find_host),
-        memory_page(context.get(WORKER_QUERIES), settings.server.memory),
+        memory_page(context.get(WORKER_QUERIES), settings.server.memory, context.shared(MEMORY_HISTORY, MemoryHistory)),
         tasks_page(),
         log_level_page(context.get(LEVEL_OVERRIDES)),
     ]

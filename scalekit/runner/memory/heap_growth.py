@@ -46,31 +46,42 @@ def memory_query_handler() -> Callable[[bytes], Awaitable[bytes]]:
 
 
 class HeapGrowth:
-    """Compares object counts with those of the previous call."""
+    """Compares object counts with those of the previous call, and of the first."""
 
     def __init__(self) -> None:
+        self._first: Counter[str] = Counter()
         self._before: Counter[str] = Counter()
+        self._first_at: float | None = None
         self._compared_at: float | None = None
 
     def compare(self) -> dict[str, Any]:
-        """Return usage, and the types that grew most since the last call; slow, so call it in a thread."""
+        """Return usage, and the types that grew most since the last and the first call; slow: call it in a thread."""
         types = Counter(_name(type(each)) for each in gc.get_objects())
-        more = types - self._before
-        before, self._compared_at = self._compared_at, time.monotonic()
+        growing, growing_since_first = _growth(types, self._before), _growth(types, self._first)
+        now = time.monotonic()
+        before, self._compared_at = self._compared_at, now
         self._before = types
+        if self._first_at is None:
+            self._first_at, self._first = now, types
         return {
             "pid": os.getpid(),
-            "seconds_since_last_call": None if before is None else self._compared_at - before,
+            "seconds_since_last_call": None if before is None else now - before,
+            "seconds_since_first_call": None if before is None else now - self._first_at,
             "resident_bytes": rss(os.getpid()),
             "proportional_bytes": pss(os.getpid()),
             "objects": types.total(),
             "frozen_objects": gc.get_freeze_count(),
             "collections": gc.get_stats(),
-            "growing": [
-                {"type": name, "more": count, "objects": types[name]} for name, count in more.most_common(TOP_TYPES)
-            ],
+            "growing": growing,
+            "growing_since_first_call": growing_since_first,
             "allocations": _allocations() if tracemalloc.is_tracing() else None,
         }
+
+
+def _growth(types: Counter[str], before: Counter[str]) -> list[dict[str, Any]]:
+    """Return the types with the largest increase."""
+    more = types - before
+    return [{"type": name, "more": count, "objects": types[name]} for name, count in more.most_common(TOP_TYPES)]
 
 
 def _name(kind: type) -> str:

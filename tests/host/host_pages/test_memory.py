@@ -10,6 +10,7 @@ from scalekit.config.tables import Memory
 from scalekit.config.types import SizeOrShare
 from scalekit.host_pages.memory import memory_page
 from scalekit.pages import Facts, PageView
+from scalekit.runner.memory.history import MemoryHistory
 from tests.console.clients import console_app
 from tests.host.host_pages.page_json import blocks_of, rows
 
@@ -46,6 +47,19 @@ async def test_growth_is_by_type_in_sum_and_by_worker() -> None:
     assert [(row["worker"], row["more"]) for row in by_worker] == [("1", len(kept))]
 
 
+async def test_growth_since_the_first_look_outlives_later_looks() -> None:
+    async with console_app({}) as browser:
+        await browser.get("/-/memory.json")
+        kept = [Leaked() for _ in range(50_000)]
+        for _ in range(2):
+            found = orjson.loads((await browser.get("/-/memory.json")).body)["blocks"]
+    name = f"{__name__}.Leaked"
+    start = "Types that have grown since the first look"
+    (title,) = [each["title"] for each in found if each.get("title", "").startswith(start)]
+    assert {row["type"]: row["more"] for row in rows(found, title)}[name] == len(kept)
+    assert name not in {row["type"] for row in rows(found, "Types that have grown since the last look")}
+
+
 async def test_programs_still_get_the_json_of_the_host() -> None:
     async with console_app({}) as browser:
         response = await browser.get("/-/memory", {"accept": "application/json"})
@@ -77,17 +91,25 @@ async def test_shares_are_those_of_the_limit_of_a_worker() -> None:
     worker = {
         "pid": 1,
         "seconds_since_last_call": 2.5,
+        "seconds_since_first_call": 3600.0,
+        "history": [[200, 10], [300, 12]],
         "resident_bytes": 200,
         "proportional_bytes": 100,
         "objects": 3,
         "frozen_objects": 1,
         "collections": [{"collections": 1, "collected": 2, "uncollectable": 3}],
         "growing": [{"type": "a.B", "more": 2, "objects": 5}],
+        "growing_since_first_call": [{"type": "a.C", "more": 7, "objects": 9}],
         "allocations": [{"line": "a.py:1", "bytes": 7, "blocks": 1}],
     }
-    page = memory_page(Queries(), Memory(limit=SizeOrShare("1KiB"), tracemalloc=1))  # type: ignore[arg-type] # unused
+    config = Memory(limit=SizeOrShare("1KiB"), tracemalloc=1)
+    page = memory_page(Queries(), config, MemoryHistory())  # type: ignore[arg-type] # unused
     found = await page.render(PageView({"1": worker, "2": worker, "3": None}, {}))
-    facts, _, usage, growth, by_worker, allocations, collections = found
+    facts, _, usage, resident, blocks, growth, since_first, by_worker, allocations, collections = found
+    assert [each.points for each in resident.series] == [[200, 300]] * 2  # type: ignore[union-attr] # a chart
+    assert [each.points for each in blocks.series] == [[10, 12]] * 2  # type: ignore[union-attr] # a chart
+    assert since_first.rows == [("a.C", 14, 18)]  # type: ignore[union-attr] # a table
+    assert since_first.title.endswith("first look, 1h ago")  # type: ignore[union-attr] # a table
     assert isinstance(facts, Facts)
     assert (facts.facts["workers"], facts.facts["limit of a worker"]) == (200, 1024)
     assert [row[4] for row in usage.rows] == [100 / 1024] * 2  # type: ignore[union-attr] # a table
