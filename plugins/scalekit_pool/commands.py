@@ -20,7 +20,7 @@ def commands(context: Context) -> list[click.Command]:
     @click.command()
     @click.option("--pending", is_flag=True, help="List pending migrations without applying them.")
     def migrate(pending: bool) -> None:
-        """Apply pending migrations in order: numbered SQL files, or Alembic's revisions."""
+        """Apply pending migrations in order: numbered SQL files, or Alembic's revisions. Warn of those that lock."""
         names = asyncio.run(_pending(context, migrations) if pending else _migrate(context, migrations))
         for name in names:
             click.echo(name if pending else f"applied {name}")
@@ -41,6 +41,7 @@ async def _migrate(context: Context, migrations: str) -> list[str]:
 
     context.provide(BY_COMMAND, True)
     async with context.started():
+        await _warn(context, migrations)
         return await migrate_database(context.get(DATABASE), migrations)
 
 
@@ -49,7 +50,15 @@ async def _pending(context: Context, migrations: str) -> list[str]:
 
     context.provide(BY_COMMAND, True)
     async with context.started():
+        await _warn(context, migrations)
         return await pending_migrations(context.get(DATABASE), migrations)
+
+
+async def _warn(context: Context, migrations: str) -> None:
+    from scalekit_pool.migrations.lint_report import lint_pending  # loads the parser
+
+    for warning in await lint_pending(context.get(DATABASE), migrations):
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _alembic(context: Context, arguments: tuple[str, ...]) -> None:

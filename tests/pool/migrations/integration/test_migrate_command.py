@@ -45,3 +45,13 @@ def test_a_migration_may_take_longer_than_the_statements_of_the_pool(target: Mig
     target.write("0001_slow.sql", SLOW[target.dialect])
     run = scalekit(target, "migrate", more='statement_timeout = "300ms"\n')
     assert (run.returncode, run.stdout) == (0, "applied 0001_slow\n"), run.stderr
+
+
+def test_the_command_warns_of_statements_that_lock(target: MigratedDatabase) -> None:
+    path = target.write("0001_create_users.sql", f"{USERS}DROP TABLE IF EXISTS people;\n")
+    for options in (["--pending"], []):
+        run = scalekit(target, "migrate", *options)
+        assert run.returncode == 0
+        warning = f"warning: {path}:2: ban-drop-table: DROP TABLE IF EXISTS people: instances of the previous release"
+        assert (warning in run.stderr) == (target.dialect == "postgresql")
+    assert "warning" not in scalekit(target, "migrate").stderr
