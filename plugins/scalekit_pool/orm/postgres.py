@@ -13,9 +13,7 @@ from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, 
 from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
 from scalekit_pool.orm.dialect import PooledDialect
 from scalekit_pool.orm.execution import PooledExecutionContext
-
-MAX_DESCRIPTIONS = 500
-"""Statements of a connection whose columns are kept."""
+from scalekit_pool.orm.prepared_statements import PreparedStatements, describe
 
 CHUNK = 100
 """Rows that a server-side cursor fetches at once, at least."""
@@ -25,16 +23,17 @@ _DIALECT: Untyped = PGDialect_asyncpg
 
 
 class PostgresCursor(DbapiCursor):
-    """Runs statements with asyncpg, in its cache of prepared statements."""
+    """Runs statements with asyncpg."""
 
     async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
         """Return the rows, and set description and rowcount."""
         timeout = self._connection.driver.timeout
-        prepared = await raw._get_statement(sql, timeout)
+        statements = raw.prepared or _statements_of(raw)
+        prepared = statements.get(sql) or await statements.prepare(sql, timeout)
         rows, status, _ = await raw._protocol.bind_execute(
-            state=prepared, args=arguments, portal_name="", limit=0, return_extra=True, timeout=timeout
+            state=prepared.state, args=arguments, portal_name="", limit=0, return_extra=True, timeout=timeout
         )
-        self.description = _description(raw, sql, prepared)
+        self.description = prepared.description
         found = _ROWCOUNT.match(status or b"")
         self.rowcount = int(found[1]) if found else -1
         return rows  # type: ignore[no-any-return] # asyncpg: untyped
@@ -56,7 +55,7 @@ class PostgresServerCursor(PostgresCursor):
         """Open the cursor, set description, and return no rows yet."""
         self._sql = sql
         self._portal = await raw.cursor(sql, *arguments, timeout=self._connection.driver.timeout)
-        self.description = _description(raw, sql, self._portal._state)
+        self.description = describe(self._portal._state)
         return []
 
     def fetchone(self) -> Value:
@@ -104,18 +103,11 @@ def new_postgres_cursor(connection: DbapiConnection, server_side: bool) -> Dbapi
     return PostgresServerCursor(connection) if server_side else PostgresCursor(connection)
 
 
-def _description(raw: RawConnection, sql: str, prepared: Untyped) -> Sequence[tuple[Value, ...]] | None:
-    """Return the columns of *prepared*, computed once for each prepared statement."""
-    descriptions = raw.descriptions
-    known, description = descriptions.get(sql, (None, None))
-    if known is prepared:
-        return description  # type: ignore[no-any-return] # asyncpg: untyped
-    columns = prepared._get_attributes()
-    description = [(each.name, each.type.oid, None, None, None, None, None) for each in columns] if columns else None
-    if len(descriptions) >= MAX_DESCRIPTIONS:
-        descriptions.clear()
-    descriptions[sql] = prepared, description
-    return description
+def _statements_of(raw: RawConnection) -> PreparedStatements:
+    """Return the prepared statements of *raw*."""
+    if raw.prepared is None:
+        raw.prepared = PreparedStatements(raw, raw._config.statement_cache_size)
+    return raw.prepared  # type: ignore[no-any-return] # asyncpg: untyped
 
 
 class PostgresExecutionContext(PooledExecutionContext, PGExecutionContext_asyncpg):

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import asyncpg
 
 from scalekit import split_url
-from scalekit_pool.connections.driver import DriverOptions, RawConnection, Value, quoted
+from scalekit_pool.connections.driver import DriverOptions, RawConnection, Untyped, Value, quoted
 from scalekit_pool.postgres.primary_search import PrimarySearch
 from scalekit_pool.postgres.timelines import StalePrimary, Timelines, read_timeline
 
@@ -40,10 +40,12 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg: u
 
     has_default_codecs = True
     timeline = 0
+    prepared: Untyped = None  # the prepared statements of ORM sessions, once there are any
 
-    def __init__(self, *args: object, **options: object) -> None:
-        super().__init__(*args, **options)
-        self.descriptions: dict[str, tuple[Value, Value]] = {}  # statements and their columns, for sessions of the ORM
+    def _drop_local_statement_cache(self) -> None:
+        super()._drop_local_statement_cache()
+        if self.prepared is not None:
+            self.prepared.clear()
 
     async def set_type_codec(self, *args: object, **options: object) -> None:
         """Set the codec of a type."""
