@@ -21,19 +21,19 @@ CHANNELS = (
     Column("worker"),
     Column("subscribers"),
     Column("published in the last minute"),
-    Column("last message", Unit.TIME),
-    Column("messages in the history"),
-    Column("size of the history", Unit.BYTES),
-    Column("missed"),
+    Column("since the last message", Unit.SECONDS),
+    Column("kept messages"),
+    Column("size of kept messages", Unit.BYTES),
+    Column("missed by this worker"),
     Column("state"),
 )
 WORKERS = (
     Column("worker"),
-    Column("transport"),
+    Column("state"),
     Column("channels"),
     Column("subscribers"),
-    Column("published"),
-    Column("delivered"),
+    Column("published since the start"),
+    Column("delivered since the start"),
     Column("error"),
 )
 
@@ -78,7 +78,7 @@ def _describe_channel(channel: LocalChannel) -> dict[str, Any]:
     return {
         "subscribers": channel.subscribers,
         "rate": _published_in_the_last_minute(channel),
-        "last": last.milliseconds / 1000 if last is not None and last.number else None,
+        "age": max(0.0, time() - last.milliseconds / 1000) if last is not None and last.number else None,
         "messages": len(channel.messages),
         "bytes": sum(len(message.json) for message in channel.messages),
         "missed": channel.missed,
@@ -106,10 +106,9 @@ def _summary(transport: str, workers: Mapping[str, Mapping[str, Any]]) -> Facts:
             "transport": transport,
             "state": Badge("failing", Tone.BAD) if failing else Badge("working", Tone.GOOD),
             "subscribers": sum(each["subscribers"] for each in workers.values()),
-            "published": sum(each["published"] for each in workers.values()),
-            "delivered": sum(each["delivered"] for each in workers.values()),
-        },
-        "Since the start",
+            "published since the start": sum(each["published"] for each in workers.values()),
+            "delivered since the start": sum(each["delivered"] for each in workers.values()),
+        }
     )
 
 
@@ -122,7 +121,7 @@ def _workers(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
             each["subscribers"],
             each["published"],
             each["delivered"],
-            each["error"],
+            each["error"] or None,
         )
         for worker, each in workers.items()
     ]
@@ -136,7 +135,7 @@ def _channels(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
             worker,
             channel["subscribers"],
             channel["rate"],
-            channel["last"],
+            channel["age"],
             channel["messages"],
             channel["bytes"],
             channel["missed"],
@@ -147,4 +146,10 @@ def _channels(workers: Mapping[str, Mapping[str, Any]]) -> DataTable:
     ]
     rows.sort(key=lambda row: (row[0], row[1]))
     hidden = sum(each["channels"] - len(each["shown"]) for each in workers.values())
-    return DataTable(CHANNELS, rows, "Channels", more=hidden, empty="no channel has subscribers")
+    return DataTable(
+        CHANNELS,
+        rows,
+        "Channels",
+        more=hidden,
+        empty="no channel has subscribers; a channel is listed while one is connected",
+    )

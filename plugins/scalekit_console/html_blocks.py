@@ -95,7 +95,9 @@ class BlockRenderer:
     def _table(self, block: DataTable) -> Html:
         if not block.rows:
             return _section(block.title, element("p", block.empty, class_="empty"))
-        numeric = [all(map(_is_number, cells)) for cells in zip(*block.rows, strict=True)]
+        numeric = [
+            all(map(_is_number, cells)) and any(map(_is_present, cells)) for cells in zip(*block.rows, strict=True)
+        ]
         head = [
             element("th", column.title, scope="col", class_="number" if number else None)
             for column, number in zip(block.columns, numeric, strict=True)
@@ -179,7 +181,8 @@ class BlockRenderer:
         return f"field-{self._fields}"
 
     def _labelled(self, label: str, control: Html) -> Html:
-        return join([element("label", label, for_=f"field-{self._fields}"), control])
+        # A label stays beside its field when the line is full.
+        return element("span", element("label", label, for_=f"field-{self._fields}"), control, class_="field")
 
 
 def _sort_value(cell: Cell) -> str | None:
@@ -187,6 +190,10 @@ def _sort_value(cell: Cell) -> str | None:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
     return str(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else None
+
+
+def _is_present(cell: Cell) -> bool:
+    return cell is not None
 
 
 def _is_number(cell: Cell) -> bool:

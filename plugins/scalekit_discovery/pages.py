@@ -33,26 +33,27 @@ MAX_INSTANCES = 200
 COUNTS = ("responses", "failures", "no_instance", "retries", "denied_retries", "ejections")
 SERVICES = (
     Column("service"),
+    Column("available instances"),
     Column("responses"),
     Column("failed"),
-    Column("without instance"),
+    Column("without an instance"),
     Column("retries"),
-    Column("denied retries"),
+    Column("retries over the budget"),
     Column("ejections"),
-    Column("retries left by worker"),
+    Column("retry budget left by worker"),
 )
 INSTANCES = (
     Column("instance", code=True),
     Column("address", code=True),
     Column("worker"),
     Column("state"),
-    Column("ejected for", Unit.SECONDS),
+    Column("ejection ends in", Unit.SECONDS),
     Column("weight"),
     Column("in flight"),
     Column("failures in a row"),
     Column("p50", Unit.SECONDS),
     Column("p95", Unit.SECONDS),
-    Column("error rate", Unit.RATIO),
+    Column("without a response", Unit.RATIO),
     Column("action"),
 )
 
@@ -103,9 +104,13 @@ class DiscoveryPage:
         }
         return [
             *_source_errors(by_service),
+            *(_unavailable(name) for name, parts in by_service.items() if _is_unavailable(parts)),
             self._facts(list(workers.values())),
             DataTable(
-                SERVICES, [_service_row(*each) for each in by_service.items()], "Services", empty="none called yet"
+                SERVICES,
+                [_service_row(*each) for each in by_service.items()],
+                "Services",
+                empty="no service has been called since the start; the first call finds its instances",
             ),
             *(_instances(name, parts) for name, parts in by_service.items()),
         ]
@@ -179,9 +184,32 @@ def _source_errors(by_service: Mapping[str, Mapping[str, Any]]) -> list[Notice]:
     ]
 
 
+def _unavailable(name: str) -> Notice:
+    text = f"No instance of {name} is available: calls fail with 503."
+    return Notice(text, "Look whether it runs; an ejected instance is tried again by itself.", Tone.BAD)
+
+
+def _is_unavailable(parts: Mapping[str, Any]) -> bool:
+    looked_up = any(part["resolved"] or part["error"] for part in parts.values())
+    return looked_up and not _count_available(parts)[0]
+
+
+def _count_available(parts: Mapping[str, Any]) -> tuple[int, int]:
+    """Return how many instances a worker can call, and how many there are."""
+    instances = [each for part in parts.values() for each in part["instances"]]
+    return len({each["id"] for each in instances if not each["ejected"]}), len({each["id"] for each in instances})
+
+
 def _service_row(name: str, parts: Mapping[str, Any]) -> Sequence[Cell]:
+    available, total = _count_available(parts)
+    tone = Tone.GOOD if available == total > 0 else Tone.WARNING if available else Tone.BAD
     counts = [sum(values) for values in zip(*(part["counts"] for part in parts.values()), strict=True)]
-    return (name, *counts, ", ".join(f"{worker}: {part['budget']}" for worker, part in parts.items()))
+    return (
+        name,
+        Badge(f"{available} of {total}", tone),
+        *counts,
+        ", ".join(f"{worker}: {part['budget']}" for worker, part in parts.items()),
+    )
 
 
 def _instances(name: str, parts: Mapping[str, Any]) -> DataTable:

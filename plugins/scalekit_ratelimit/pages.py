@@ -7,6 +7,7 @@ from typing import Any
 
 from scalekit.pages import (
     ActionForm,
+    Badge,
     Block,
     Cell,
     Column,
@@ -19,6 +20,7 @@ from scalekit.pages import (
     PageView,
     QueryForm,
     Text,
+    Tone,
     Unit,
 )
 from scalekit_ratelimit.client_lookup import ClientLookup
@@ -45,12 +47,12 @@ POLICIES = (
     Column("policy"),
     Column("quota"),
     Column("window", Unit.SECONDS),
-    Column("dry run"),
+    Column("mode"),
     Column("allowed"),
     Column("refused"),
     Column("share refused", Unit.RATIO),
-    Column("allowed, last minute", Unit.PER_SECOND),
-    Column("refused, last minute", Unit.PER_SECOND),
+    Column("allowed in the last minute", Unit.PER_SECOND),
+    Column("refused in the last minute", Unit.PER_SECOND),
 )
 CLIENTS = (
     Column("client", code=True),
@@ -68,12 +70,12 @@ STATES = (
     Column("policy"),
     Column("quota"),
     Column("remaining"),
-    Column("full after", Unit.SECONDS),
+    Column("whole quota in", Unit.SECONDS),
 )
 CONCURRENCY = (
     Column("worker"),
     Column("in flight"),
-    Column("limit"),
+    Column("concurrency limit"),
     *(Column(f"shed, {priority} priority") for priority in PRIORITIES),
 )
 
@@ -135,6 +137,7 @@ class LimitsPage:
                 for error in errors
             ),
             self._policies(list(workers.values())),
+            *self._share(len(workers)),
             *(await self._client(view.query, workers)),
             *_clients(list(workers.values())),
             *_concurrency(workers),
@@ -178,9 +181,17 @@ class LimitsPage:
                 totals.setdefault(name, _LimitTotal(*counts["limit"])).add(counts["counts"])
         return DataTable(POLICIES, [total.row(name) for name, total in totals.items()], "Policies, since the start")
 
+    def _share(self, workers: int) -> list[Text]:
+        """Return why a client may get more than the quota."""
+        limiter = self._limit_filter.limiter
+        if limiter is None or limiter.redis is not None or workers < 2:
+            return []
+        remedy = 'url = "redis://..." counts exactly.'
+        return [Text(f"Each of {workers} workers counts by itself: a client may get {workers} times a quota; {remedy}")]
+
     async def _client(self, query: Mapping[str, str], workers: Mapping[str, Any]) -> list[Block]:
         shown = {name: query.get(name, "") for name in FIELDS}
-        form = QueryForm(FIELDS, shown, "Look up")
+        form = QueryForm(FIELDS, shown, "Look up what a client has left")
         limiter = self._limit_filter.limiter
         if limiter is None or not shown["policy"]:
             return [form]
@@ -199,14 +210,20 @@ class LimitsPage:
                 rows += [("Redis", *state) for state in _describe_states(await limiter.read_redis(hits))]
             except (RedisUnavailable, ReplyError) as error:
                 notices = [Notice(f"The state in Redis cannot be read: {error}")]
-        return [form, *notices, DataTable(STATES, rows, f"Limits of {hits[0].key}"), ActionForm("reset", shown)]
+        return [
+            form,
+            *notices,
+            DataTable(STATES, rows, f"Limits of {hits[0].key}"),
+            ActionForm("reset", shown, "Reset these limits"),
+        ]
 
 
 class _LimitTotal:
     """The decisions of a limit over all workers."""
 
     def __init__(self, quota: int, window: int, dry_run: bool) -> None:
-        self._limit = (quota, window / MICROSECONDS, dry_run)
+        mode = Badge("dry run: allows all", Tone.WARNING) if dry_run else Badge("enforced", Tone.GOOD)
+        self._limit = (quota, window / MICROSECONDS, mode)
         self._counts = [0, 0, 0, 0]
 
     def add(self, counts: Sequence[int]) -> None:

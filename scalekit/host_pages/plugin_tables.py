@@ -22,7 +22,7 @@ PLUGINS = (
     Column("version"),
     Column("distribution"),
     Column("source"),
-    Column("module", code=True),
+    Column("module"),
     Column("filters"),
     Column("routes"),
     Column("hooks"),

@@ -51,14 +51,15 @@ async def test_calls_are_shown_by_instance_and_an_ejection_can_be_ended() -> Non
             states = {row["address"]: row for row in await rows(browser, "Instances of inventory")}
             alive, gone = states[stock.url], states[f"http://{HOST}:{dead}"]
             assert alive["state"]["text"] == "healthy"
-            assert (alive["error rate"], alive["in flight"], alive["weight"]) == (0.0, 0, 1)
+            assert (alive["without a response"], alive["in flight"], alive["weight"]) == (0.0, 0, 1)
             assert 0 < alive["p50"] <= alive["p95"]
-            assert (gone["state"]["text"], gone["error rate"], gone["p50"]) == ("ejected", 1.0, None)
-            assert 3000 < gone["ejected for"] <= 3600
+            assert (gone["state"]["text"], gone["without a response"], gone["p50"]) == ("ejected", 1.0, None)
+            assert 3000 < gone["ejection ends in"] <= 3600
             (service,) = await rows(browser, "Services")
             assert (service["responses"], service["ejections"]) == (20, 1)
-            assert service["retries left by worker"].startswith("1: ")
-            values = gone[""]["values"]
+            assert service["available instances"] == {"type": "badge", "text": "1 of 2", "tone": "warning"}
+            assert service["retry budget left by worker"].startswith("1: ")
+            values = gone["action"]["values"]
             done = orjson.loads((await browser.post_json("/-/discovery/end-ejection", values)).body)
             assert done["results"][0]["message"] == f"ended the ejection of {gone['instance']}"
             states = {row["address"]: row for row in await rows(browser, "Instances of inventory")}
@@ -86,9 +87,10 @@ async def test_a_source_that_is_unavailable_is_reported() -> None:
             with pytest.raises(Unavailable):
                 async with client.get("/stock"):
                     pass
-            (notice,) = [block for block in await blocks(browser) if "tone" in block]
+            notice, unavailable = [block for block in await blocks(browser) if "tone" in block]
             assert notice["text"].startswith(f"DNS at {server.address} is unavailable")
             assert notice["remedy"] == "The last known instances of inventory are used."
+            assert unavailable["text"] == "No instance of inventory is available: calls fail with 503."
             assert await rows(browser, "Instances of inventory") == []
 
 

@@ -132,7 +132,8 @@ async def test_the_page_counts_decisions_by_limit(url: str) -> None:
             "search": [1, 3],
             "login-name": [1, 3],
         }
-        assert rows["dry"][2] is True
+        assert rows["dry"][2]["text"] == "dry run: allows all"
+        assert rows["address"][2]["text"] == "enforced"
         assert rows["address"][5:] == [0.5, 2 / 60, 2 / 60]
         assert rows["both 2/1s"][:2] == [2, 1.0]
 
