@@ -48,13 +48,13 @@ INSTANCES = (
     Column("worker"),
     Column("state"),
     Column("ejection ends in", Unit.SECONDS),
+    Column("action"),
     Column("weight"),
     Column("in flight"),
     Column("failures in a row"),
     Column("p50", Unit.SECONDS),
     Column("p95", Unit.SECONDS),
     Column("without a response", Unit.RATIO),
-    Column("action"),
 )
 
 
@@ -223,8 +223,8 @@ def _instances(name: str, parts: Mapping[str, Any]) -> DataTable:
 
 def _instance_row(service: str, worker: str, each: Mapping[str, Any]) -> Sequence[Cell]:
     end = ActionForm("end-ejection", {"service": service, "instance": each["id"]}) if each["ejected"] else None
-    values = [each[name] for name in ("ejected_for", "weight", "in_flight", "failures", "p50", "p95", "error_rate")]
-    return (each["id"], each["address"], worker, _state(each), *values, end)
+    values = [each[name] for name in ("weight", "in_flight", "failures", "p50", "p95", "error_rate")]
+    return (each["id"], each["address"], worker, _state(each), each["ejected_for"], end, *values)
 
 
 def _state(each: Mapping[str, Any]) -> Badge:

@@ -77,6 +77,23 @@ def test_services_on_one_host_have_sessions_of_their_own(browser: Chromium) -> N
             assert browser.evaluate(RESULT) == "wound by 3"
 
 
+def test_a_hidden_tab_has_no_stream(browser: Chromium) -> None:
+    with SETUPS["plain"]() as served:
+        sign_in(browser, served)
+        browser.open(f"{served.url}/-/clock")
+        wait_for_rendering(browser)
+        browser.evaluate(
+            "window.closedStreams = 0; EventSource.prototype.close = new Proxy(EventSource.prototype.close, "
+            "{apply: (close, source) => (window.closedStreams++, close.call(source))}); undefined"
+        )
+        show = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+        show += "document.dispatchEvent(new Event('visibilitychange'))"
+        browser.evaluate(show % "true")
+        assert browser.evaluate("window.closedStreams") == 1
+        browser.evaluate(show % "false")
+        wait_for_rendering(browser)
+
+
 def test_a_live_page_says_when_it_is_not_connected_and_connects_again(browser: Chromium) -> None:
     with SETUPS["plain"]() as served:
         sign_in(browser, served)
