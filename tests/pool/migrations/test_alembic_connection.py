@@ -11,7 +11,7 @@ import pytest
 from scalekit_pool.migrations.alembic_connection import LOCK_FILE_SUFFIX, alembic_connection
 from scalekit_pool.migrations.files import MigrationError
 from tests.pool.migrations.alembic_project import ADA, LIMIT, USERS, AlembicProject
-from tests.pool.migrations.harness import ENDLESS, MigratedDatabase, connected
+from tests.pool.migrations.harness import ENDLESS, SLOW, MigratedDatabase, connected
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ def project(target: MigratedDatabase) -> AlembicProject:
 
 
 async def test_processes_that_start_together_apply_each_revision_once(project: AlembicProject) -> None:
-    project.revision("r1", USERS)
+    project.revision("r1", f"op.execute({SLOW[project.target.dialect]!r}); {USERS}")  # so that they overlap
     for number in range(2, 6):
         # Applying a revision twice would fail, or change the sum.
         project.revision(f"r{number}", f"op.execute(\"INSERT INTO users VALUES ({number}, '')\")")
