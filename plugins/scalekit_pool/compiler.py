@@ -7,12 +7,10 @@ cache key, which excludes the values of an expression: the same query with other
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
-from sqlalchemy.dialects.sqlite import pysqlite
 from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,8 +20,10 @@ from sqlalchemy.util import LRUCache
 
 from scalekit import ReadOnlyError
 from scalekit.contracts import TableObserver, Values
-from scalekit_pool.connections.driver import Arguments, Driver, Untyped, Value
-from scalekit_pool.rows import Convert, Processor
+from scalekit_pool.column_defaults import DefaultContext, needs_statement
+from scalekit_pool.connections.driver import Arguments, Driver, Untyped
+from scalekit_pool.rows import ColumnMatch, Convert, ResultColumns
+from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.write_tracking import NullTableObserver
 
@@ -34,22 +34,26 @@ Query = str | ClauseElement
 
 
 class BoundStatement(NamedTuple):
-    """A statement, its positional arguments, and the result processors of its columns."""
+    """A statement, its positional arguments, and its columns when SQLAlchemy knows them."""
 
     statement: Statement
     arguments: Arguments
-    processors: Sequence[Processor] = ()
+    columns: ResultColumns | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiled:
+class _Plan:
     """The parts of a compiled expression that are reused for each call."""
 
-    statement: Statement
-    names: Sequence[str]
-    bind: Mapping[str, Convert]
-    defaults: Sequence[Untyped]
-    processors: Sequence[Processor]
+    __slots__ = ("bind", "columns", "compiled", "has_defaults", "is_expanded", "names", "statement")
+
+    def __init__(self, compiled: SQLCompiler, statement: Statement, columns: ResultColumns | None) -> None:
+        self.compiled: Untyped = compiled
+        self.statement = statement
+        self.columns = columns
+        self.names = tuple(compiled.positiontup or ())
+        self.bind: Mapping[str, Untyped] = dict(compiled._bind_processors)
+        self.has_defaults = bool(compiled.insert_prefetch or compiled.update_prefetch)
+        self.is_expanded = bool(compiled.post_compile_params or compiled.literal_execute_params)
 
 
 class ExpressionCompiler:
@@ -58,32 +62,35 @@ class ExpressionCompiler:
     def __init__(self, dialect: Dialect, parser: StatementParser) -> None:
         self._dialect = dialect
         self._parser = parser
-        self._cache: LRUCache[Untyped, Untyped] = LRUCache(MAX_COMPILED)
-        self._analyzed: WeakKeyDictionary[Untyped, _Compiled] = WeakKeyDictionary()
+        self._plans: LRUCache[Untyped, _Plan] = LRUCache(MAX_COMPILED)
+        self._expanded_statements: LRUCache[str, Statement] = LRUCache(MAX_COMPILED)
 
     def compile(self, query: ClauseElement, values: Values | None) -> BoundStatement:
         """Return *query* bound to *values*."""
         if isinstance(query, ExecutableDDLElement):
             return self._compile_ddl(query, values)
         expression: Untyped = _executable(query)
+        names: tuple[str, ...] = ()
         if values:
-            expression = query.values(**values) if isinstance(query, ValuesBase) else expression.params(values)
-        compiled, extracted, parameters, _ = expression._compile_w_cache(
-            self._dialect, compiled_cache=self._cache, column_keys=[]
+            if isinstance(expression, ValuesBase) and any(isinstance(each, ClauseElement) for each in values.values()):
+                expression, values = expression.values(**values), None
+            else:
+                names = tuple(sorted(values))
+        key = expression._generate_cache_key()
+        plan = None if key is None else self._plans.get((key[0], names))
+        if plan is None:
+            plan = self._plan(expression, key, names)
+        extracted, collected = (None, None) if key is None else (key[1], key[2])
+        arguments = plan.compiled.construct_params(
+            values, extracted_parameters=extracted, _collected_params=collected, escape_names=False
         )
-        found = self._analyzed.get(compiled)
-        if found is None:
-            found = self._analyzed[compiled] = self._analyze(compiled)
-        arguments = compiled.construct_params(
-            extracted_parameters=extracted, _collected_params=parameters, escape_names=False
-        )
-        for column in found.defaults:
-            arguments[column.key] = _default_of(column, compiled.isinsert)
-        if compiled.post_compile_params or compiled.literal_execute_params:
-            return self._expanded(compiled, found, arguments)
-        bind = found.bind
-        ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in found.names]
-        return BoundStatement(found.statement, ordered, found.processors)
+        if plan.has_defaults:
+            DefaultContext(self._dialect, plan.compiled, arguments).set_defaults()
+        if plan.is_expanded:
+            return self._expanded(plan, arguments)
+        bind = plan.bind
+        ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in plan.names]
+        return BoundStatement(plan.statement, ordered, plan.columns)
 
     def _compile_ddl(self, query: ExecutableDDLElement, values: Values | None) -> BoundStatement:
         """Return a DDL statement such as CREATE TABLE; these are rare, and not cached."""
@@ -95,31 +102,50 @@ class ExpressionCompiler:
         """Return for each of *columns* the function that converts a value for the driver, or None."""
         return [column.type._cached_bind_processor(self._dialect) for column in columns]
 
-    def _analyze(self, compiled: SQLCompiler) -> _Compiled:
-        defaults = (*compiled.insert_prefetch, *compiled.update_prefetch)
-        names = tuple(compiled.positiontup or ())
-        statement = self._parser.parse_native(compiled.string)
-        bind: dict[str, Untyped] = dict(compiled._bind_processors)
-        return _Compiled(statement, names, bind, defaults, self._processors(compiled))
+    def _plan(self, expression: Untyped, key: Untyped, names: tuple[str, ...]) -> _Plan:
+        """Compile *expression*, which receives values with *names*, and cache it when it has a *key*."""
+        compiled = self._compile(expression, key, names)
+        if needs_statement(compiled):
+            inline = expression.inline()
+            compiled = self._compile(inline, key and inline._generate_cache_key(), names)
+        if isinstance(expression, ValuesBase):
+            _check_names(compiled, names)
+        plan = _Plan(compiled, self._parser.parse_native(compiled.string), self._columns(compiled))
+        if key is not None:
+            self._plans[key[0], names] = plan
+        return plan
 
-    def _expanded(self, compiled: SQLCompiler, found: _Compiled, arguments: Untyped) -> BoundStatement:
-        state = compiled._process_parameters_for_postcompile(arguments)
+    def _compile(self, expression: Untyped, key: Untyped, names: tuple[str, ...]) -> Untyped:
+        return expression._compiler(
+            self._dialect, cache_key=key, column_keys=list(names), for_executemany=False, schema_translate_map=None
+        )
+
+    def _columns(self, compiled: SQLCompiler) -> ResultColumns | None:
+        """Return the columns that SQLAlchemy knows, or None."""
+        if not compiled._result_columns:
+            return None
+        columns: list[tuple[str, Convert | None]] = []
+        aliases: list[tuple[str, Convert | None]] = []
+        for name, _, objects, kind in compiled._result_columns:
+            process = kind._cached_result_processor(self._dialect, None)
+            columns.append((name, process))
+            aliases.extend((each, process) for each in objects if isinstance(each, str))
+        match = _column_match(compiled)
+        return ResultColumns(columns, match, aliases if compiled._loose_column_name_matching else ())
+
+    def _expanded(self, plan: _Plan, arguments: Untyped) -> BoundStatement:
+        """Return *plan* with a placeholder for each value of a list, and with literal values in its text."""
+        state = plan.compiled._process_parameters_for_postcompile(arguments)
+        statement = self._expanded_statements.get(state.statement)
+        if statement is None:
+            statement = self._parser.parse_native(state.statement, plan.statement.tables)
+            self._expanded_statements[state.statement] = statement
         parameters = {**arguments, **state.additional_parameters}
-        bind: Mapping[str, Untyped] = {**found.bind, **state.processors}
+        bind: Mapping[str, Untyped] = {**plan.bind, **state.processors}
         ordered = [
             bind[name](parameters[name]) if name in bind else parameters[name] for name in state.positiontup or ()
         ]
-        return BoundStatement(
-            self._parser.parse_native(state.statement, found.statement.tables), ordered, found.processors
-        )
-
-    def _processors(self, compiled: SQLCompiler) -> list[Processor]:
-        found: list[Processor] = []
-        for place, column in enumerate(compiled._result_columns):
-            process = column.type._cached_result_processor(self._dialect, None)
-            if process is not None:
-                found.append((place, process))
-        return found
+        return BoundStatement(statement, ordered, plan.columns)
 
 
 class StatementCompiler:
@@ -196,9 +222,7 @@ def create_compiler(
 def sqlalchemy_dialect(name: str) -> Dialect:
     """Return SQLAlchemy's dialect for ``sqlite`` or ``postgresql``; SQLite needs no asyncpg."""
     if name == "sqlite":
-        dialect: Dialect = pysqlite.dialect(paramstyle="qmark")
-        dialect.supports_native_decimal = False
-        return dialect
+        return sqlite_dialect()
     from scalekit_pool.postgres.dialect import postgres_dialect
 
     return postgres_dialect()
@@ -215,6 +239,16 @@ def _executable(query: object) -> Untyped:
     raise TypeError(f"a query must be SQL text or a SQLAlchemy statement: {remedy}")
 
 
-def _default_of(column: Untyped, inserted: bool) -> Value:
-    default = column.default if inserted else column.onupdate
-    return default.arg(None) if default.is_callable else default.arg
+def _check_names(compiled: SQLCompiler, names: Sequence[str]) -> None:
+    """Raise CompileError for *names* of values that are neither columns nor parameters of the statement."""
+    known = {key for bind, name in compiled.bind_names.items() for key in (bind.key, name)}
+    if unknown := [name for name in names if name not in known]:
+        raise CompileError(f"Unconsumed column names: {', '.join(unknown)}")
+
+
+def _column_match(compiled: SQLCompiler) -> ColumnMatch:
+    if compiled._textual_ordered_columns:
+        return ColumnMatch.TEXT_PLACE
+    if compiled._ordered_columns:
+        return ColumnMatch.PLACE
+    return ColumnMatch.TEXT_AMONG_COLUMNS if compiled._ad_hoc_textual else ColumnMatch.NAME

@@ -14,7 +14,6 @@ from scalekit_pool.connections.driver import Arguments, BulkInsert, Inserted, Op
 from scalekit_pool.instrumentation import SchemaChanged
 from scalekit_pool.nested_select.builder import build_select
 from scalekit_pool.nested_select.nested_rows import NestedRow
-from scalekit_pool.rows import converted
 from scalekit_pool.statement_classifier import Statement
 from scalekit_pool.table_arguments import table_name_of, to_rows
 from scalekit_pool.transaction import Transaction, TransactionSession
@@ -49,13 +48,13 @@ class QueryMethods:
         """Return all rows."""
         bound = self.compiler.compile(query, values)
         rows = await self.run(self.compiler.driver.fetch_all, bound)
-        return [converted(row, bound.processors) for row in rows] if bound.processors else rows
+        return rows if bound.columns is None else bound.columns.convert_all(rows)
 
     async def fetch_one(self, query: Query, values: Values | None = None) -> Row | None:
         """Return the first row, or None."""
         bound = self.compiler.compile(query, values)
         row = await self.run(self.compiler.driver.fetch_one, bound)
-        return converted(row, bound.processors) if bound.processors and row is not None else row
+        return row if row is None or bound.columns is None else bound.columns.convert(row)
 
     async def fetch_val(self, query: Query, values: Values | None = None, column: object = 0) -> Value:
         """Return one column of the first row, or None."""
@@ -65,7 +64,10 @@ class QueryMethods:
     async def execute(self, query: Query, values: Values | None = None) -> Value:
         """Run a statement; return the first column of its first row, or on SQLite the last row id if there is none."""
         bound = self.compiler.compile(query, values)
-        return await self.run(self.compiler.driver.execute, bound)
+        if bound.columns is None or not bound.columns.converts_first:
+            return await self.run(self.compiler.driver.execute, bound)
+        row = await self.run(self.compiler.driver.fetch_one, bound)
+        return None if row is None else bound.columns.convert(row)[0]
 
     async def execute_many(self, query: Query, values: Sequence[Values]) -> None:
         """Run a statement once for each of *values* in one transaction."""

@@ -7,8 +7,8 @@ statements do not run on replicas, and the connection is reset afterwards.
 from __future__ import annotations
 
 _WORDS = """
-all and any array as between by case conflict cube distinct else end except exists filter from grouping having in inner
-intersect into is join lateral left like ilike limit materialized not null nulls offset on or order over overlaps
+all and any array as between by case conflict cube distinct else end except exists filter from group grouping having in
+inner intersect into is join lateral left like ilike limit materialized not null nulls offset on or order over overlaps
 partition range returning right rollup rows select sets similar some then to union unique using values when where window
 with within
 """
@@ -17,26 +17,30 @@ bigint bit boolean bytea char character date decimal double float int integer in
 text time timestamp timestamptz uuid varbit varchar
 """
 _AGGREGATES = """
-array_agg avg bit_and bit_or bool_and bool_or count cume_dist dense_rank every first_value group_concat json_agg
+any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp cume_dist dense_rank
+every first_value group_concat json_agg range_agg range_intersect_agg regr_intercept regr_r2 regr_slope
 json_object_agg jsonb_agg jsonb_object_agg lag last_value lead max min mode nth_value ntile percent_rank percentile_cont
 percentile_disc rank row_number stddev stddev_pop stddev_samp string_agg sum total var_pop var_samp variance
 json_group_array json_group_object
 """
 _NUMBERS = """
 abs cbrt ceil ceiling degrees div exp floor ln log log10 log2 mod pi power radians random round sign sqrt trunc
-width_bucket greatest least coalesce nullif ifnull iif acos asin atan atan2 cos sin tan
+width_bucket greatest least coalesce nullif ifnull iif acos asin atan atan2 cos cosh sin sinh tan tanh gcd lcm factorial
+scale min_scale trim_scale num_nonnulls num_nulls bernoulli
 """
 _TEXTS = """
 ascii btrim char_length character_length chr concat concat_ws convert_from convert_to decode encode format initcap instr
 left length lower lpad ltrim md5 octet_length overlay position printf quote quote_ident quote_literal regexp_match
 regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table repeat replace reverse right rpad rtrim sha224
 sha256 sha384 sha512 split_part starts_with strpos substr substring to_hex translate trim unicode upper hex glob
+regexp regexp_count regexp_instr regexp_like regexp_substr setweight soundex bit_count bit_length
 to_tsquery plainto_tsquery phraseto_tsquery websearch_to_tsquery to_tsvector ts_rank ts_rank_cd ts_headline similarity
 cast extract collate typeof unhex zeroblob
 """
 _TIMES = """
 age clock_timestamp date_bin date_part date_trunc isfinite julianday justify_days justify_hours justify_interval
 localtime localtimestamp make_date make_interval make_time make_timestamp make_timestamptz now statement_timestamp
+timezone
 strftime timeofday to_char to_date to_number to_timestamp transaction_timestamp unixepoch datetime timediff
 """
 _STRUCTURES = """
@@ -47,6 +51,9 @@ json_each_text json_extract json_extract_path json_extract_path_text json_object
 json_type json_typeof json_valid jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array
 jsonb_build_object jsonb_each jsonb_each_text jsonb_extract_path jsonb_extract_path_text jsonb_insert jsonb_object_keys
 jsonb_path_exists jsonb_path_query jsonb_path_query_array jsonb_path_query_first jsonb_pretty jsonb_set
+json_insert json_patch json_populate_record json_populate_recordset json_quote json_remove json_replace json_strip_nulls
+jsonb_path_match jsonb_populate_record jsonb_populate_recordset int4multirange int8multirange nummultirange
+datemultirange tsmultirange tstzmultirange multirange range_merge trim_array
 jsonb_strip_nulls jsonb_to_record jsonb_to_recordset jsonb_typeof lower_inc lower_inf json_to_record json_to_recordset
 row row_to_json string_to_array to_json to_jsonb unnest upper_inc upper_inf int4range int8range numrange daterange
 tsrange tstzrange isempty excluded

@@ -29,7 +29,6 @@ from scalekit_pool.filters import CURRENT_REQUEST
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.leak_detection import call_sites
 from scalekit_pool.query_api import QueryMethods
-from scalekit_pool.rows import converted
 from scalekit_pool.session_connection import SessionConnection, run_with_schema_retry
 from scalekit_pool.statement_classifier import Statement
 from scalekit_pool.table_usage import normalize_table_name
@@ -174,7 +173,7 @@ class PooledSession(QueryMethods):
         async with self, aclosing(self._stream(bound)) as rows:
             try:
                 async for row in rows:
-                    yield converted(row, bound.processors) if bound.processors else row
+                    yield row if bound.columns is None else bound.columns.convert(row)
             finally:
                 if not bound.statement.is_read_only:
                     self.writes.add(bound.statement.tables.written)

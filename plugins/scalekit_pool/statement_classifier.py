@@ -27,7 +27,12 @@ _TOKEN = re.compile(
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"[^\W\d][\w$]*")
 _CALL = re.compile(r"(?:([\w$]+|\")\s*\.\s*)?([^\W\d][\w$]*|\")\s*\(")
-_COLUMN_LIST = re.compile(r"\bINTO\s+[\w.\"$]+(?:\s+AS\s+\w+)?\s*\(", re.IGNORECASE)
+_NAME_LIST = re.compile(
+    r"""\bINTO\s+[\w.$"]+(?:\s+AS\s+\w+)?\s*\(|\bAS\s+[\w$"]+\s*\(|\bFETCH\s+(?:FIRST|NEXT)\s*\("""
+    r"""|(?<=[\s,])[\w$"]+\s*\([\w$",\s]*\)\s*AS\s+(?:NOT\s+)?(?:MATERIALIZED\s+)?\(\s*(?=SELECT\b)""",
+    re.IGNORECASE,
+)
+"""A bracket after a name that calls no function: the columns of INSERT, of an alias, or of a WITH query."""
 _INSERT_INTO = re.compile(r"(^|[()])\s*(INSERT|MERGE|REPLACE)(\s+OR\s+\w+)?\s+INTO\b", re.IGNORECASE)
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
@@ -179,7 +184,7 @@ def _first_word(code: str, words: list[str]) -> str:
 
 
 def _calls_only_safe_functions(code: str) -> bool:
-    without_lists = _COLUMN_LIST.sub("INTO (", code)
+    without_lists = _NAME_LIST.sub("AS (", code)
     return all(
         name.lower() in SAFE_FUNCTIONS and schema.lower() in ("", "pg_catalog")
         for schema, name in _CALL.findall(without_lists)

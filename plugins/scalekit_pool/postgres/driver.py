@@ -61,6 +61,11 @@ _TEST_WRITE = "CREATE TEMPORARY TABLE scalekit_probe ON COMMIT DROP AS SELECT re
 
 _DROPPED_OBJECT = re.compile(r"cache lookup failed for|with OID \d+ does not exist")
 
+_CHANGE = re.compile(
+    r"\b(?:INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO)\b|(?<!\bFOR\s)(?<!\bKEY\s)\bUPDATE\b", re.IGNORECASE
+)
+"""A part of statements that cannot have a cursor."""
+
 _cursors = itertools.count(1)
 
 
@@ -101,7 +106,13 @@ class PostgresDriver:
     async def stream(
         self, connection: RawConnection, sql: str, arguments: Arguments
     ) -> AsyncGenerator[Sequence[Row], None]:
-        """Yield rows through a server-side cursor; outside a transaction the server computes all rows first."""
+        """Yield rows through a server-side cursor; outside a transaction the server computes all rows first.
+
+        The rows that a write returns are fetched at once.
+        """
+        if _CHANGE.search(sql):
+            yield await self.fetch_all(connection, sql, arguments)
+            return
         name = f"scalekit_{next(_cursors)}"
         lasting = "" if connection.is_in_transaction() else " WITH HOLD"
         await self.fetch_all(connection, f"DECLARE {name} NO SCROLL CURSOR{lasting} FOR {sql}", arguments)

@@ -14,6 +14,7 @@ import aiosqlite
 
 from scalekit import split_url
 from scalekit_pool.connections.driver import Value, quoted
+from scalekit_pool.sqlite.dialect import create_functions
 from scalekit_pool.sqlite.file_health import FileId, file_id_of
 
 logger = logging.getLogger("scalekit.pool")
@@ -99,6 +100,7 @@ class SqliteConnector:
             connection.row_factory = SqliteRow
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+            await connection._execute(create_functions, connection._conn)  # type: ignore[no-untyped-call] # private
             await self._set_up(connection)
             self._settings = await connection._execute(_settings, connection._conn)  # type: ignore[no-untyped-call] # private
         except BaseException:
