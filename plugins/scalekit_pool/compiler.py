@@ -10,19 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement, Executable
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import ValuesBase
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.util import LRUCache
 
 from scalekit import ReadOnlyError
 from scalekit.contracts import TableObserver, Values
-from scalekit_pool.column_defaults import DefaultContext, needs_statement
 from scalekit_pool.connections.driver import Arguments, Driver, Untyped
-from scalekit_pool.rows import ColumnMatch, Convert, ResultColumns
+from scalekit_pool.expression_plan import (
+    DefaultContext,
+    Expansion,
+    ExpressionPlan,
+    check_names,
+    needs_statement,
+    ordered,
+)
+from scalekit_pool.rows import Convert, ResultColumns
 from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.write_tracking import NullTableObserver
@@ -41,29 +46,14 @@ class BoundStatement(NamedTuple):
     columns: ResultColumns | None = None
 
 
-class _Plan:
-    """The parts of a compiled expression that are reused for each call."""
-
-    __slots__ = ("bind", "columns", "compiled", "has_defaults", "is_expanded", "names", "statement")
-
-    def __init__(self, compiled: SQLCompiler, statement: Statement, columns: ResultColumns | None) -> None:
-        self.compiled: Untyped = compiled
-        self.statement = statement
-        self.columns = columns
-        self.names = tuple(compiled.positiontup or ())
-        self.bind: Mapping[str, Untyped] = dict(compiled._bind_processors)
-        self.has_defaults = bool(compiled.insert_prefetch or compiled.update_prefetch)
-        self.is_expanded = bool(compiled.post_compile_params or compiled.literal_execute_params)
-
-
 class ExpressionCompiler:
     """Compiles expressions for one dialect."""
 
     def __init__(self, dialect: Dialect, parser: StatementParser) -> None:
         self._dialect = dialect
         self._parser = parser
-        self._plans: LRUCache[Untyped, _Plan] = LRUCache(MAX_COMPILED)
-        self._expanded_statements: LRUCache[str, Statement] = LRUCache(MAX_COMPILED)
+        self._plans: LRUCache[Untyped, ExpressionPlan] = LRUCache(MAX_COMPILED)
+        self._expansions: LRUCache[Untyped, Expansion] = LRUCache(MAX_COMPILED)
 
     def compile(self, query: ClauseElement, values: Values | None) -> BoundStatement:
         """Return *query* bound to *values*."""
@@ -87,10 +77,8 @@ class ExpressionCompiler:
         if plan.has_defaults:
             DefaultContext(self._dialect, plan.compiled, arguments).set_defaults()
         if plan.is_expanded:
-            return self._expanded(plan, arguments)
-        bind = plan.bind
-        ordered = [bind[name](arguments[name]) if name in bind else arguments[name] for name in plan.names]
-        return BoundStatement(plan.statement, ordered, plan.columns)
+            return self._expand(plan, arguments)
+        return BoundStatement(plan.statement, ordered(plan.names, plan.bind, arguments), plan.columns)
 
     def _compile_ddl(self, query: ExecutableDDLElement, values: Values | None) -> BoundStatement:
         """Return a DDL statement such as CREATE TABLE; these are rare, and not cached."""
@@ -102,16 +90,18 @@ class ExpressionCompiler:
         """Return for each of *columns* the function that converts a value for the driver, or None."""
         return [column.type._cached_bind_processor(self._dialect) for column in columns]
 
-    def _plan(self, expression: Untyped, key: Untyped, names: tuple[str, ...]) -> _Plan:
+    def _plan(self, expression: Untyped, key: Untyped, names: tuple[str, ...]) -> ExpressionPlan:
         """Compile *expression*, which receives values with *names*, and cache it when it has a *key*."""
         compiled = self._compile(expression, key, names)
         if needs_statement(compiled):
             inline = expression.inline()
             compiled = self._compile(inline, key and inline._generate_cache_key(), names)
         if isinstance(expression, ValuesBase):
-            _check_names(compiled, names)
-        plan = _Plan(compiled, self._parser.parse_native(compiled.string), self._columns(compiled))
-        if key is not None:
+            check_names(compiled, names)
+        plan = ExpressionPlan(compiled, self._parser.parse_native(compiled.string), self._dialect)
+        if key is None:
+            plan.has_stable_text = False
+        else:
             self._plans[key[0], names] = plan
         return plan
 
@@ -120,32 +110,19 @@ class ExpressionCompiler:
             self._dialect, cache_key=key, column_keys=list(names), for_executemany=False, schema_translate_map=None
         )
 
-    def _columns(self, compiled: SQLCompiler) -> ResultColumns | None:
-        """Return the columns that SQLAlchemy knows, or None."""
-        if not compiled._result_columns:
-            return None
-        columns: list[tuple[str, Convert | None]] = []
-        aliases: list[tuple[str, Convert | None]] = []
-        for name, _, objects, kind in compiled._result_columns:
-            process = kind._cached_result_processor(self._dialect, None)
-            columns.append((name, process))
-            aliases.extend((each, process) for each in objects if isinstance(each, str))
-        match = _column_match(compiled)
-        return ResultColumns(columns, match, aliases if compiled._loose_column_name_matching else ())
-
-    def _expanded(self, plan: _Plan, arguments: Untyped) -> BoundStatement:
+    def _expand(self, plan: ExpressionPlan, values: Untyped) -> BoundStatement:
         """Return *plan* with a placeholder for each value of a list, and with literal values in its text."""
-        state = plan.compiled._process_parameters_for_postcompile(arguments)
-        statement = self._expanded_statements.get(state.statement)
-        if statement is None:
-            statement = self._parser.parse_native(state.statement, plan.statement.tables)
-            self._expanded_statements[state.statement] = statement
-        parameters = {**arguments, **state.additional_parameters}
+        shape = plan.shape(values)
+        expansion = None if shape is None else self._expansions.get((plan, shape))
+        if expansion is not None:
+            return BoundStatement(expansion.statement, expansion.arguments(values), plan.columns)
+        state = plan.compiled._process_parameters_for_postcompile(values)
+        statement = self._parser.parse_native(state.statement, plan.statement.tables)
         bind: Mapping[str, Untyped] = {**plan.bind, **state.processors}
-        ordered = [
-            bind[name](parameters[name]) if name in bind else parameters[name] for name in state.positiontup or ()
-        ]
-        return BoundStatement(statement, ordered, plan.columns)
+        if shape is not None:
+            lists = {name: state.parameter_expansion[name] for name in plan.lists}
+            self._expansions[plan, shape] = Expansion(statement, tuple(state.positiontup), bind, lists)
+        return BoundStatement(statement, ordered(state.positiontup, bind, state.parameters), plan.columns)
 
 
 class StatementCompiler:
@@ -237,18 +214,3 @@ def _executable(query: object) -> Untyped:
     kind = type(query).__name__
     remedy = f"wrap this {kind} in select()" if isinstance(query, ClauseElement) else f"got {kind}"
     raise TypeError(f"a query must be SQL text or a SQLAlchemy statement: {remedy}")
-
-
-def _check_names(compiled: SQLCompiler, names: Sequence[str]) -> None:
-    """Raise CompileError for *names* of values that are neither columns nor parameters of the statement."""
-    known = {key for bind, name in compiled.bind_names.items() for key in (bind.key, name)}
-    if unknown := [name for name in names if name not in known]:
-        raise CompileError(f"Unconsumed column names: {', '.join(unknown)}")
-
-
-def _column_match(compiled: SQLCompiler) -> ColumnMatch:
-    if compiled._textual_ordered_columns:
-        return ColumnMatch.TEXT_PLACE
-    if compiled._ordered_columns:
-        return ColumnMatch.PLACE
-    return ColumnMatch.TEXT_AMONG_COLUMNS if compiled._ad_hoc_textual else ColumnMatch.NAME

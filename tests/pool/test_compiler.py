@@ -25,7 +25,7 @@ async def test_the_same_query_is_compiled_once(database: PooledDatabase) -> None
         await database.execute(sa.insert(ITEMS), {"id": number, "name": f"n{number}"})
     expressions = database.compiler.expressions
     assert len(expressions._plans) == 3
-    assert len(expressions._expanded_statements) == 1
+    assert len(expressions._expansions) == 1
 
 
 async def test_a_list_of_any_length_is_bound(database: PooledDatabase) -> None:
