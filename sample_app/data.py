@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -11,6 +12,7 @@ from sample_app.cache_policy import SHARED_HEADERS, TTL, purge
 from sample_app.events import ITEM_ADDED, ItemAdded
 from sample_app.live import publish_item
 from sample_app.metrics import ITEM_VALUES, ITEMS_ADDED, NEWEST_ITEM
+from sample_app.tables import items
 from sample_app.validation import NO_NUL, parse_body
 from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.http.problem import ProblemResponse
@@ -18,10 +20,10 @@ from scalekit_cache import cached
 
 logger = structlog.get_logger("sample_app")
 
-NEWEST = "SELECT id, name, value FROM items ORDER BY id DESC LIMIT 100"
+NEWEST = select(items).order_by(items.c.id.desc()).limit(100)
 MAX_VALUE = 1e15
 """Limit of the absolute value of an item, so that sums of values are finite."""
-ADD = "INSERT INTO items (name, value) VALUES (:name, :value) RETURNING id"
+ADD = items.insert().returning(items.c.id)
 
 
 class NewItem(BaseModel):

@@ -1,8 +1,9 @@
-"""The tables of the service, which `migrations` create."""
+"""The tables of the service, which `migrations` create: items for Core, users and profiles as models of the ORM."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, MetaData, Table, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 metadata = MetaData()
 
@@ -14,18 +15,29 @@ items = Table(
     Column("value", Float, nullable=False),
 )
 
-users = Table(
-    "users",
-    metadata,
-    Column("id", BigInteger, primary_key=True),
-    Column("email", Text, nullable=False, unique=True),
-    Column("active", Boolean, nullable=False),
-)
 
-profiles = Table(
-    "profiles",
-    metadata,
-    Column("user_id", BigInteger, ForeignKey(users.c.id), primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("avatar", Text),
-)
+class Model(DeclarativeBase):
+    """The base of all models."""
+
+    metadata = metadata
+
+
+class User(Model):
+    """A user."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    email: Mapped[str] = mapped_column(Text, unique=True)
+    active: Mapped[bool]
+    profile: Mapped[Profile | None] = relationship(lazy="raise")
+
+
+class Profile(Model):
+    """The name and the picture of a user."""
+
+    __tablename__ = "profiles"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id), primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    avatar: Mapped[str | None] = mapped_column(Text)
