@@ -96,7 +96,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         self._instrumentation = instrumentation
         self._sessions: TaskSessions = {}
         self._session_options = session_options
-        self._new_session: Callable[[], AsyncSession] | None = None
+        self._new_session: Callable[..., AsyncSession] | None = None
         self._batcher = InsertBatcher(self._insert_batch)
 
     @property
@@ -150,13 +150,13 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         """Return a session on a connection of *pool*, until the first write of *readers*, that belongs to no task."""
         return PooledSession(self.compiler, pool, self._instrumentation, None, readers)
 
-    def sessions(self) -> AsyncSession:
-        """Return a new session of SQLAlchemy's ORM, to be used as a context manager."""
+    def sessions(self, **options: Value) -> AsyncSession:
+        """Return a new session of SQLAlchemy's ORM with *options* of its class, to be used as a context manager."""
         if self._new_session is None:
             from scalekit_pool.orm.sessions import create_sessions
 
             self._new_session = create_sessions(self, self._session_options)
-        return self._new_session()
+        return self._new_session(**options)
 
     async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on a pooled connection, or on the session of the current task.

@@ -42,6 +42,7 @@ class SessionConnection:
         if self.pooled is not None:
             self._previous = self.pooled
         self.pooled, self._source = pooled, pool
+        pool.hold(pooled)
 
     async def switch_to(self, pool: ConnectionPool[RawConnection]) -> None:
         """Use a connection of *pool* instead, and release the current one unless a cursor is open on it."""
@@ -64,6 +65,7 @@ class SessionConnection:
         """Release the connection, to be reset when it is dirty."""
         for pooled, pool in ((self.pooled, self._source), (self._previous, self.readers)):
             if pooled is not None:
+                pool.unhold(pooled)
                 (pool.reset_and_release if self.is_dirty else pool.release)(pooled)
         self.pooled = self._previous = None
         self.is_dirty = self._may_write = False

@@ -63,6 +63,7 @@ class Transaction:
         self._options = options
         self._session: TransactionSession | None = None
         self._savepoint = ""
+        self._prepared = ""
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -106,6 +107,14 @@ class Transaction:
         self._session = session
         return self
 
+    async def prepare(self, work: Callable[[Driver, RawConnection], Awaitable[None]], identifier: str) -> None:
+        """Prepare to commit by *work*; commit or rollback then ends the prepared transaction *identifier*, a literal.
+
+        Raise when the transaction was rolled back instead.
+        """
+        await self._active_session().control(work, "PREPARE TRANSACTION")
+        self._prepared = identifier
+
     async def commit(self) -> None:
         """Commit; raise when the transaction was rolled back instead."""
         session = self._active_session()
@@ -116,6 +125,8 @@ class Transaction:
         try:
             if self._savepoint:
                 await self._run_on_savepoint(session, "RELEASE SAVEPOINT")
+            elif self._prepared:
+                await self._end_prepared(session, "COMMIT PREPARED")
             else:
                 await session.control(lambda driver, raw: driver.commit(raw), "COMMIT")
         except BaseException:
@@ -148,16 +159,20 @@ class Transaction:
                 await session.writes.report_rolled_back()
 
     async def _undo(self, session: TransactionSession) -> None:
-        if session.discards_connection:
+        if session.discards_connection and not self._prepared:
             session.leave(dirty=True)
             return
         try:
             if self._savepoint:
                 await self._run_on_savepoint(session, "ROLLBACK TO SAVEPOINT")
+            elif self._prepared:
+                await self._end_prepared(session, "ROLLBACK PREPARED")
             else:
                 await session.control(lambda driver, raw: driver.rollback(raw), "ROLLBACK")
         except Exception:
             session.leave(dirty=True)
+            if self._prepared:  # it outlives the connection
+                raise
         except BaseException:
             session.leave(dirty=True)
             raise
@@ -167,6 +182,10 @@ class Transaction:
     async def _run_on_savepoint(self, session: TransactionSession, operation: str) -> None:
         sql = f"{operation} {self._savepoint}"
         await session.control(lambda driver, raw: driver.run(raw, sql), operation)  # names of savepoints do not recur
+
+    async def _end_prepared(self, session: TransactionSession, operation: str) -> None:
+        sql = f"{operation} {self._prepared}"
+        await session.control(lambda driver, raw: driver.run(raw, sql), operation)
 
     def _active_session(self) -> TransactionSession:
         session = self._session

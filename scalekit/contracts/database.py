@@ -137,8 +137,11 @@ class Database(Statements, Protocol):
         """
         ...
 
-    def sessions(self) -> AsyncSession:
-        """Return a new session of SQLAlchemy's ORM: ``async with database.sessions() as session:``."""
+    def sessions(self, **options: Any) -> AsyncSession:
+        """Return a new session of SQLAlchemy's ORM: ``async with database.sessions() as session:``.
+
+        *options* are those of its class, such as ``expire_on_commit`` or ``twophase``.
+        """
         ...
 
 

@@ -38,6 +38,7 @@ class ConnectionPool(Generic[C]):
             target, connector, limits, observer, hand_out=self._hand_out, missing_connections=self._missing_connections
         )
         self._observer = observer
+        self._holders: dict[PooledConnection[C], asyncio.Task[object] | None] = {}
         self._is_open = connector.is_open
         self._idle: deque[PooledConnection[C]] = deque()
         self._waiters: deque[asyncio.Future[PooledConnection[C]]] = deque()
@@ -92,17 +93,30 @@ class ConnectionPool(Generic[C]):
         return None
 
     async def acquire(self) -> PooledConnection[C]:
-        """Return a connection; raise Unavailable after ``acquire_timeout``, or at once when too many tasks wait."""
+        """Return a connection.
+
+        Raise Unavailable after ``acquire_timeout``, or at once when too many tasks wait, and RuntimeError when the task
+        would wait for itself.
+        """
         pooled = self.acquire_nowait()
         if pooled is not None:
             return pooled
         if not self._open:
             raise Unavailable(f"the connection pool of {self.target} is not open")
+        self._check_own_connections()
         if len(self._waiters) >= max(self.limits.max_waiting, self.supplier.openable):
             self._observer.refused("full")
             reason = f"{len(self._waiters)} requests wait for a connection to {self.target} already"
             raise Unavailable(f"{reason}: {self._exhausted_reason()}")
         return await self._wait()
+
+    def hold(self, pooled: PooledConnection[C]) -> None:
+        """Record that the current task holds *pooled* for several statements, until ``unhold``."""
+        self._holders[pooled] = asyncio.current_task()
+
+    def unhold(self, pooled: PooledConnection[C]) -> None:
+        """Record that no task holds *pooled* any more."""
+        self._holders.pop(pooled, None)
 
     def release(self, pooled: PooledConnection[C]) -> None:
         """Take back a connection whose session is unchanged."""
@@ -134,6 +148,15 @@ class ConnectionPool(Generic[C]):
         if now - self._invalidated_at >= MAINTENANCE_INTERVAL:
             self._invalidated_at = now
             self.invalidate_all()
+
+    def _check_own_connections(self) -> None:
+        """Raise RuntimeError when the current task holds every connection that it could wait for."""
+        task, most = asyncio.current_task(), self.limits.max_size
+        if len(self._holders) >= most and all(holder is task for holder in self._holders.values()):
+            raise RuntimeError(
+                f"this task would wait for itself: it already holds {most} of {most} connections to {self.target}; "
+                f"commit or close its session, or end its transaction, first"
+            )
 
     async def _wait(self) -> PooledConnection[C]:
         waiter: asyncio.Future[PooledConnection[C]] = self._loop.create_future()

@@ -8,9 +8,9 @@ pool until its end. So a session that only reads sends neither BEGIN nor ROLLBAC
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import cast
+from typing import ParamSpec, cast
 
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from scalekit.contracts import Database, ReadRoute, ReadRouter
@@ -20,6 +20,8 @@ from scalekit_pool.database import PooledDatabase
 from scalekit_pool.orm.statement_cache import StatementCache
 from scalekit_pool.session import PooledSession
 from scalekit_pool.transaction import Transaction
+
+P = ParamSpec("P")
 
 AUTOCOMMIT = "autocommit"
 """The isolation level without transactions; a connection of the pool is held until commit or rollback all the same."""
@@ -95,11 +97,7 @@ class DbapiCursor:
 
     def _run(self, operation: Operation[T], sql: str, arguments: Arguments) -> T:
         connection = self._connection
-        try:
-            return await_(connection.run(operation, sql, arguments, self))
-        except Exception as error:
-            connection.raise_dbapi_error(error)
-            raise
+        return connection.wait(connection.run, operation, sql, arguments, self)
 
 
 CursorFactory = Callable[["DbapiConnection", bool], DbapiCursor]
@@ -124,8 +122,10 @@ class DbapiConnection:
         self.isolation: str | None = None
         self.readonly = self.deferrable = False
         self.server: str | None = None
-        self.raise_dbapi_error = raise_dbapi_error
-        self._database = database
+        self.is_busy = False
+        self.database = database
+        self._is_closed = False
+        self._raise_dbapi_error = raise_dbapi_error
         self._statements = statements
         self._find_router = find_router
         self._new_cursor = new_cursor
@@ -136,7 +136,7 @@ class DbapiConnection:
     @property
     def driver(self) -> Untyped:
         """The driver of the database."""
-        return self._database.driver
+        return self.database.driver
 
     @property
     def driver_connection(self) -> RawConnection:
@@ -157,32 +157,34 @@ class DbapiConnection:
     def commit(self) -> None:
         """Commit, and release the connection of the pool."""
         self._route = None
-        if self._session is not None:
-            self._await(self._commit)
+        if self._session is not None or self.is_busy:
+            self.wait(self._commit)
 
     def rollback(self) -> None:
         """Roll back, and release the connection of the pool; outside a greenlet the pool does so in the background."""
         self._route = None
-        if self._session is None:
-            return
-        if in_greenlet():
-            self._await(self._rollback)
-        else:
+        if self.is_busy or not in_greenlet():
             self.terminate()
+        elif self._session is not None:
+            self.wait(self._rollback)
 
     def close(self) -> None:
         """Roll back."""
         self.rollback()
 
     def terminate(self) -> None:
-        """Release the connection of the pool, which rolls back in the background; never waits."""
+        """Release the connection of the pool, which rolls back in the background; never waits.
+
+        A statement that another task runs meanwhile fails, and this object is not used again.
+        """
+        self._is_closed = self.is_busy
         session, self._session, self._transaction = self._session, None, None
         if session is not None:
             session.abandon()
 
     def control(self, sql: str, operation: str) -> None:
         """Run *sql*, a statement on a savepoint, within the transaction; *operation* describes it in spans."""
-        self._await(partial(self._control, sql, operation))
+        self.wait(self._control, sql, operation)
 
     async def run(self, operation: Operation[T], sql: str, arguments: Arguments, cursor: DbapiCursor) -> T:
         """Run *sql* by *operation* inside the transaction, or outside of one if it only reads."""
@@ -193,7 +195,7 @@ class DbapiConnection:
             if statement.is_read_only and not (self.isolation or self.readonly or cursor.server_side):
                 return await self._read(operation, bound, cursor.server or self.server)
             session = await self.begin()
-        self._database.compiler.observer.read(statement.tables.read)
+        self.database.compiler.observer.read(statement.tables.read)
         return await session.run(operation, bound)
 
     def command(self, work: Callable[[RawConnection], Awaitable[T]], sql: str) -> T:
@@ -201,31 +203,47 @@ class DbapiConnection:
         session = self._session
         if session is None:
             raise RuntimeError(f"the transaction of this cursor has ended: {sql}")
+        return self.wait(session.command, lambda _, raw: work(raw), sql)
+
+    def wait(self, work: Callable[P, Awaitable[T]], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Return the result of *work*; raise the error of the DBAPI that its error means, or its own.
+
+        Raise InvalidRequestError when another task uses the session, or has closed it.
+        """
+        if self.is_busy or self._is_closed:
+            what = "runs a statement in" if self.is_busy else "was closed by"
+            raise InvalidRequestError(f"this session {what} another task: use a session of its own in each task")
+        self.is_busy = True
         try:
-            return await_(session.command(lambda _, raw: work(raw), sql))
+            return await_(work(*arguments, **keywords))
         except Exception as error:
-            self.raise_dbapi_error(error)
+            self._raise_dbapi_error(error)
             raise
+        finally:
+            self.is_busy = False
 
     async def begin(self) -> PooledSession:
         """Return the session of the transaction, which begins unless it has begun already."""
         if self._session is not None:
             return self._session
-        driver = self._database.driver
+        driver = self.database.driver
         if self.isolation == AUTOCOMMIT:
-            session = self._database.detached_session(driver.writers, driver.readers)
+            session = self.database.detached_session(driver.writers, driver.readers)
             await session.enter()
         else:
-            session = self._database.detached_session(driver.readers if self.readonly else driver.writers)
+            session = self.database.detached_session(driver.readers if self.readonly else driver.writers)
             self._transaction = await session.transaction(
                 isolation=self.isolation, readonly=self.readonly, deferrable=self.deferrable
             )
+        if self._is_closed:
+            session.abandon()
+            raise InvalidRequestError("this session was closed by another task: use a session of its own in each task")
         self._session = session
         return session
 
     async def _read(self, operation: Operation[T], bound: BoundStatement, server: str | None) -> T:
         """Run *bound*, which only reads, on a replica or the primary."""
-        primary = self._database
+        primary = self.database
         if self._route is None and server != "primary" and (router := self._find_router()) is not None:
             self._route = router.route()
         if self._route is None or server == "primary":
@@ -261,10 +279,3 @@ class DbapiConnection:
         session, transaction = self._session, self._transaction
         self._session = self._transaction = None
         return session, transaction
-
-    def _await(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await_(work())
-        except Exception as error:
-            self.raise_dbapi_error(error)
-            raise

@@ -83,4 +83,7 @@ class PooledDialect(DefaultDialect):
     def _control(self, connection: Connection, operation: str, name: str) -> None:
         savepoint = self.identifier_preparer.quote(name)
         dbapi: DbapiConnection = connection.connection.dbapi_connection  # type: ignore[assignment] # our pool's
-        dbapi.control(f"{operation} {savepoint}", operation)
+        try:
+            dbapi.control(f"{operation} {savepoint}", operation)
+        except BaseException as error:
+            connection._handle_dbapi_exception(error, None, None, None, None)

@@ -45,7 +45,8 @@ class EnginePool(Pool):
         return self._idle.pop() if self._idle else self._create_connection()
 
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
-        if len(self._idle) < MAX_IDLE:
+        connection: Untyped = record.dbapi_connection
+        if len(self._idle) < MAX_IDLE and not (connection is not None and connection.is_busy):
             self._idle.append(record)
         else:
             record.close()

@@ -11,9 +11,9 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg, PGExecutio
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, Value
 from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
-from scalekit_pool.orm.dialect import PooledDialect
 from scalekit_pool.orm.execution import PooledExecutionContext
 from scalekit_pool.orm.prepared_statements import PreparedStatements, describe
+from scalekit_pool.orm.two_phase import TwoPhaseDialect
 
 CHUNK = 100
 """Rows that a server-side cursor fetches at once, at least."""
@@ -114,7 +114,7 @@ class PostgresExecutionContext(PooledExecutionContext, PGExecutionContext_asyncp
     """The execution of one statement."""
 
 
-class PooledPostgresDialect(PooledDialect, _DIALECT):  # type: ignore[misc] # base from an untyped call
+class PooledPostgresDialect(TwoPhaseDialect, _DIALECT):  # type: ignore[misc] # base from an untyped call
     """PostgreSQL; JSON arrives as text, since our connections set no JSON codec."""
 
     driver = "scalekit"

@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import ClassVar
 
+from sqlalchemy import Connection
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite, SQLiteExecutionContext_aiosqlite
+from sqlalchemy.exc import InvalidRequestError
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, Value
 from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
@@ -47,6 +49,10 @@ class PooledSqliteDialect(PooledDialect, _DIALECT):  # type: ignore[misc] # base
     supports_statement_cache = True
     execution_ctx_cls = SqliteExecutionContext
     isolation_levels: ClassVar = {"SERIALIZABLE": None, "AUTOCOMMIT": AUTOCOMMIT}
+
+    def do_begin_twophase(self, connection: Connection, xid: str) -> None:
+        """Raise InvalidRequestError."""
+        raise InvalidRequestError("SQLite has no two-phase commit: use a session without twophase")
 
 
 def _fetch(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> tuple[list[Value], Value, int, int | None]:

@@ -79,7 +79,7 @@ async def test_sessions_wait_for_connections_within_the_limits_of_the_pool(url: 
         async with database.sessions() as other:
             other.add(Author(name="carl"))
             with pytest.raises(Unavailable, match="acquire_timeout"):
-                await other.flush()
+                await asyncio.create_task(other.flush())
         await session.commit()
         async with database.sessions() as other, other.begin():
             other.add(Author(name="carl"))
