@@ -11,7 +11,7 @@ from tests.bench import calls, overload, preload, reads, requests, scrape, throu
 from tests.bench import propagation_delay as propagation_delay
 from tests.bench import startup as startup
 from tests.bench.inprocess import Case
-from tests.bench.operations import broadcast, database, queue, redis, tokens
+from tests.bench.operations import broadcast, database, orm, queue, redis, tokens
 from tests.bench.row import HEAD, Row, write
 from tests.production import NEEDED
 from tests.servers import missing
@@ -53,6 +53,7 @@ PARTS = [
     Part(["stack"], NEEDED, lambda options: preload.measure(max(1, options.rounds // 8))),
     Part(["metrics"], [], lambda options: scrape.measure(options.rounds)),
     Part(["pool"], ["postgres"], lambda options: database.measure(options.rounds // 2)),
+    Part(["pool"], ["postgres"], lambda options: orm.measure(options.rounds // 2)),
     Part(["replica"], ["postgres"], lambda options: reads.measure(options.rounds)),
     Part(["jwt"], [], lambda options: tokens.measure(options.rounds // 2)),
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),

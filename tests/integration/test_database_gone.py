@@ -17,6 +17,74 @@ from tests.tools import WrkResult, wrk
 
 pytestmark = pytest.mark.needs("postgres")
 
+STATEMENTS = """\
+from scalekit.contracts import DATABASE
+
+
+async def number_of_entries(request):
+    return await DATABASE(request).fetch_val("SELECT count(*) FROM entries")
+
+
+async def add_entry(request, text):
+    database = DATABASE(request)
+    async with database.transaction():
+        await database.execute("INSERT INTO entries (text) VALUES (:text)", {"text": text})
+        await database.fetch_val("SELECT pg_sleep(0.002)")
+        await database.execute("UPDATE counters SET value = value + 1")
+
+
+async def hold_connection(request, released):
+    async with DATABASE(request).transaction():
+        await DATABASE(request).fetch_val("SELECT 1")
+        await released.wait()
+
+
+async def sleep(request):
+    async with DATABASE(request).transaction():
+        await DATABASE(request).fetch_val("SELECT pg_sleep(0.01)")
+"""
+SESSIONS = """\
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from scalekit.contracts import SESSION
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Entry(Model):
+    __tablename__ = "entries"
+    text: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Counter(Model):
+    __tablename__ = "counters"
+    value: Mapped[int] = mapped_column(primary_key=True)
+
+
+async def number_of_entries(request):
+    return await SESSION(request).scalar(select(func.count()).select_from(Entry))
+
+
+async def add_entry(request, text):
+    session = SESSION(request)
+    session.add(Entry(text=text))
+    await session.flush()
+    await session.scalar(select(func.pg_sleep(0.002)))
+    await session.execute(update(Counter).values(value=Counter.value + 1))
+    await session.commit()
+
+
+async def hold_connection(request, released):
+    await SESSION(request).execute(select(1), execution_options={"isolation_level": "SERIALIZABLE"})
+    await released.wait()
+
+
+async def sleep(request):
+    await SESSION(request).scalar(select(func.pg_sleep(0.01)))
+"""
 APPLICATION = """\
 import asyncio
 import random
@@ -25,28 +93,22 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from scalekit.contracts import DATABASE
+from store import add_entry, hold_connection, number_of_entries, sleep
 
 released = asyncio.Event()
 
 
 async def count(request):
-    return JSONResponse(await DATABASE(request).fetch_val("SELECT count(*) FROM entries"))
+    return JSONResponse(await number_of_entries(request))
 
 
 async def add(request):
-    database = DATABASE(request)
-    async with database.transaction():
-        await database.execute("INSERT INTO entries (text) VALUES (:text)", {"text": request.path_params["text"]})
-        await database.fetch_val("SELECT pg_sleep(0.002)")
-        await database.execute("UPDATE counters SET value = value + 1")
+    await add_entry(request, request.path_params["text"])
     return PlainTextResponse("added", 201)
 
 
 async def hold(request):
-    async with DATABASE(request).transaction():
-        await DATABASE(request).fetch_val("SELECT 1")
-        await released.wait()
+    await hold_connection(request, released)
     return PlainTextResponse("held")
 
 
@@ -57,8 +119,8 @@ async def release(request):
 
 async def hurry(request):
     try:
-        async with asyncio.timeout(random.random() / 200), DATABASE(request).transaction():
-            await DATABASE(request).fetch_val("SELECT pg_sleep(0.01)")
+        async with asyncio.timeout(random.random() / 200):
+            await sleep(request)
     except TimeoutError:
         return PlainTextResponse("cut")
     return PlainTextResponse("done", 500)
@@ -112,9 +174,15 @@ def postgres() -> Iterator[Postgres]:
         yield running
 
 
+@pytest.fixture(params=[STATEMENTS, SESSIONS], ids=["statements", "sessions"])
+def code(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the application, which uses the database by statements of DATABASE or by SESSION."""
+    return {"service": APPLICATION, "store": request.param}
+
+
 @pytest.fixture
-def service(postgres: Postgres) -> Iterator[Service]:
-    with Service(table(postgres.url), {"service": APPLICATION}) as running:
+def service(postgres: Postgres, code: dict[str, str]) -> Iterator[Service]:
+    with Service(table(postgres.url), code) as running:
         yield running
 
 
@@ -173,9 +241,9 @@ def test_a_bare_application_gets_its_503_from_the_host(postgres: Postgres) -> No
         assert_tells_only_the_log(service, body, postgres)
 
 
-def test_a_service_starts_without_its_database_and_connects_later(postgres: Postgres) -> None:
+def test_a_service_starts_without_its_database_and_connects_later(postgres: Postgres, code: dict[str, str]) -> None:
     postgres.kill()
-    unready = Service(table(postgres.url), {"service": APPLICATION})
+    unready = Service(table(postgres.url), code)
     unready.is_ready = lambda: ask(unready, "/health/live")[0] == 200  # type: ignore[method-assign]
     with unready as service:
         assert ask(service, "/health/ready")[0] == 503
@@ -185,10 +253,10 @@ def test_a_service_starts_without_its_database_and_connects_later(postgres: Post
         assert ask(service, "/count")[0] == 200
 
 
-def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgres) -> None:
+def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgres, code: dict[str, str]) -> None:
     limits = "max_size = 1\nmax_waiting = 0"
     toml = table(postgres.url, limits, check_interval="1h")  # a check would use the connection, too
-    with Service(toml, {"service": APPLICATION}) as service, ThreadPoolExecutor(1) as client:
+    with Service(toml, code) as service, ThreadPoolExecutor(1) as client:
         holding = client.submit(ask, service, "/hold")
         wait_for("the connection to be in use", lambda: gauge(service, "scalekit_pool_in_use") == 1)
         status, body, retry = ask(service, "/count")
@@ -199,9 +267,13 @@ def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgre
 
 def test_no_interrupted_transaction_is_reported_as_committed(postgres: Postgres, service: Service) -> None:
     results: list[int] = []
+    retries: list[str | None] = []
 
     def add(client: int) -> None:
-        results.extend(ask(service, f"/add/{client}-{number}", "POST")[0] for number in range(30))
+        for number in range(30):
+            status, _, retry = ask(service, f"/add/{client}-{number}", "POST")
+            results.append(status)
+            retries.append(retry)
 
     with ThreadPoolExecutor(8) as clients:
         done = [clients.submit(add, client) for client in range(8)]
@@ -212,6 +284,9 @@ def test_no_interrupted_transaction_is_reported_as_committed(postgres: Postgres,
         for each in done:
             each.result()
     assert set(results) == {201, 503}
+    assert set(retries) == {None, "1"}
+    assert ask(service, "/add/last", "POST")[0] == 201
+    results.append(201)
     entries, counted = (
         int(postgres.sql("SELECT count(*) FROM entries")),
         int(postgres.sql("SELECT value FROM counters")),
@@ -239,7 +314,7 @@ def test_ten_thousand_aborted_requests_leave_every_connection_idle(service: Serv
 @pytest.mark.needs("wrk")
 def test_a_rolling_restart_of_four_workers_under_load_fails_no_query(postgres: Postgres) -> None:
     toml = table(postgres.url) + "[server]\nworkers = 4\n"
-    with Service(toml, {"service": APPLICATION}) as service:
+    with Service(toml, {"service": APPLICATION, "store": STATEMENTS}) as service:
         service.signal(signal.SIGHUP)
         result = wrk(f"{service.url}/count", connections=32, seconds=3)
         assert failed(result) == 0, result.report

@@ -1,4 +1,4 @@
-"""A shop that writes its stock to DATABASE and reads it from READS, and clients that return their tokens."""
+"""A shop whose stock is used by statements or by ORM sessions, and clients that return their tokens."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -16,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from scalekit import create_app
 from scalekit.asgi_client import ReceivedResponse
-from scalekit.contracts import DATABASE, READS
+from scalekit.contracts import DATABASE, READS, SESSION
 from scalekit.host import Host
 from scalekit.testing import request, running
 
@@ -26,6 +28,16 @@ WRITE = "INSERT INTO stock (id, amount) VALUES (:id, :amount) ON CONFLICT (id) D
 READ = "SELECT amount FROM stock WHERE id = :id"
 
 Value = TypeVar("Value")
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Stock(Model):
+    __tablename__ = "stock"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    amount: Mapped[int]
 
 
 async def put(request: Request) -> Response:
@@ -40,8 +52,27 @@ async def get(request: Request) -> Response:
     return PlainTextResponse(str(await READS(request).fetch_val(READ, {"id": int(request.path_params["id"])})))
 
 
+async def put_object(request: Request) -> Response:
+    """Write the amount in a session, and return the amount that the same session reads."""
+    session = SESSION(request)
+    await session.merge(Stock(id=int(request.path_params["id"]), amount=int(request.query_params["amount"])))
+    await session.commit()
+    return await get_object(request)
+
+
+async def get_object(request: Request) -> Response:
+    """Return the amount that a session reads."""
+    query = select(Stock.amount).where(Stock.id == int(request.path_params["id"]))
+    return PlainTextResponse(str(await SESSION(request).scalar(query)))
+
+
 def routes() -> list[Route]:
-    return [Route("/stock/{id}", put, methods=["PUT"]), Route("/stock/{id}", get)]
+    return [
+        Route("/stock/{id}", put, methods=["PUT"]),
+        Route("/stock/{id}", get),
+        Route("/objects/{id}", put_object, methods=["PUT"]),
+        Route("/objects/{id}", get_object),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +115,12 @@ async def shop(
 
 
 class Client:
-    """A client of random *instances*, which returns its token as a cookie or a header."""
+    """A client of random *instances*, which returns its token as a cookie or a header, and uses the stock at *path*."""
 
-    def __init__(self, instances: Sequence[Instance], cookies: bool = True) -> None:
+    def __init__(self, instances: Sequence[Instance], cookies: bool = True, path: str = "/stock") -> None:
         self.instances = instances
         self.cookies = cookies
+        self.path = path
         self.headers: dict[str, str] = {}
 
     async def send(self, target: str, method: str = "GET") -> ReceivedResponse:
@@ -99,10 +131,10 @@ class Client:
         return response
 
     async def write(self, item: int, amount: int) -> ReceivedResponse:
-        return await self.send(f"/stock/{item}?amount={amount}", "PUT")
+        return await self.send(f"{self.path}/{item}?amount={amount}", "PUT")
 
     async def read(self, item: int) -> ReceivedResponse:
-        return await self.send(f"/stock/{item}")
+        return await self.send(f"{self.path}/{item}")
 
 
 async def wait_until(description: str, condition: Callable[[], Any], limit: float = 60.0) -> Any:

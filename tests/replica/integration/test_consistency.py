@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 SECONDS = float(os.environ.get("REPLICA_SECONDS", "6"))
 """How long the load lasts; longer finds more."""
 CLIENTS = 50
+EITHER = pytest.mark.parametrize("path", ["/stock", "/objects"], ids=["statements", "sessions"])
 
 
 async def write_and_read_back(client: Client, item: int, ends: float) -> int:
@@ -41,16 +42,27 @@ async def read_others(client: Client, ends: float) -> None:
         await asyncio.sleep(0.002)
 
 
-def clients_of(instances: Sequence[Instance], number: int) -> list[Client]:
-    return [Client(instances, cookies=bool(place % 2)) for place in range(number)]
+def clients_of(instances: Sequence[Instance], number: int, path: str) -> list[Client]:
+    return [Client(instances, cookies=bool(place % 2), path=path) for place in range(number)]
 
 
-async def test_no_read_is_stale_while_replicas_replay_two_seconds_late(slow_cluster: Cluster) -> None:
+async def pause_and_resume(cluster: Cluster, ends: float) -> None:
+    """Pause the replay of one replica or both for a moment, again and again."""
+    while asyncio.get_running_loop().time() < ends:
+        paused = random.sample(cluster.replicas, random.randrange(1, 3))
+        for command in ("pause", "resume"):
+            for replica in paused:
+                await asyncio.to_thread(replica.sql, f"SELECT pg_wal_replay_{command}()")
+            await asyncio.sleep(random.random() / 2)
+
+
+@EITHER
+async def test_no_read_is_stale_while_replicas_replay_two_seconds_late(slow_cluster: Cluster, path: str) -> None:
     pool = {"url": slow_cluster.primary.url, "max_size": 10}
     replica = {"urls": slow_cluster.urls}
     async with shop(pool, replica) as first, shop(pool, replica) as second:
         ends = asyncio.get_running_loop().time() + SECONDS
-        writers = clients_of([first, second], CLIENTS)
+        writers = clients_of([first, second], CLIENTS, path)
         async with asyncio.TaskGroup() as tasks:
             for item, client in enumerate(writers):
                 tasks.create_task(write_and_read_back(client, item, ends))
@@ -58,13 +70,35 @@ async def test_no_read_is_stale_while_replicas_replay_two_seconds_late(slow_clus
             assert (await instance.metric("fallbacks_total"))["behind"] > 0
 
 
-async def test_no_read_is_stale_on_replicas_without_lag_which_serve_most_reads(shared_cluster: Cluster) -> None:
+@EITHER
+async def test_no_read_is_stale_while_replay_is_paused_and_resumed(shared_cluster: Cluster, path: str) -> None:
     pool = {"url": shared_cluster.primary.url, "max_size": 10}
     replica = {"urls": shared_cluster.urls}
     async with shop(pool, replica) as first, shop(pool, replica) as second:
         ends = asyncio.get_running_loop().time() + SECONDS
         async with asyncio.TaskGroup() as tasks:
-            for item, client in enumerate(clients_of([first, second], CLIENTS)):
+            pausing = tasks.create_task(pause_and_resume(shared_cluster, ends))
+            writers = [
+                tasks.create_task(write_and_read_back(client, item, ends))
+                for item, client in enumerate(clients_of([first, second], CLIENTS, path))
+            ]
+        assert pausing.done()
+        print(sum(writer.result() for writer in writers), "amounts were read back")
+        for instance in (first, second):
+            assert (await instance.metric("fallbacks_total"))["behind"] > 0
+            assert min((await instance.metric("reads_total")).values()) > 0
+
+
+@EITHER
+async def test_no_read_is_stale_on_replicas_without_lag_which_serve_most_reads(
+    shared_cluster: Cluster, path: str
+) -> None:
+    pool = {"url": shared_cluster.primary.url, "max_size": 10}
+    replica = {"urls": shared_cluster.urls}
+    async with shop(pool, replica) as first, shop(pool, replica) as second:
+        ends = asyncio.get_running_loop().time() + SECONDS
+        async with asyncio.TaskGroup() as tasks:
+            for item, client in enumerate(clients_of([first, second], CLIENTS, path)):
                 if item % 5:
                     tasks.create_task(read_others(client, ends))
                 else:

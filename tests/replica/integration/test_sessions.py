@@ -9,28 +9,17 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from scalekit.contracts import CONSISTENCY, DATABASE, SESSION, Consistency, Database
 from tests.replica.conftest import Cluster
-from tests.replica.shop import Client, Instance, shop, wait_until
+from tests.replica.shop import Client, Instance, Stock, shop, wait_until
 
 pytestmark = [pytest.mark.needs("postgres"), pytest.mark.anyio]
 
 SERVER = select(func.inet_server_port())
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Stock(Base):
-    __tablename__ = "stock"
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    amount: Mapped[int]
 
 
 async def put(request: Request) -> Response:

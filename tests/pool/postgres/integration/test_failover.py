@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
@@ -40,6 +42,18 @@ class Pair:
         self.new.sql("SELECT pg_promote()")
 
 
+class Model(DeclarativeBase):
+    pass
+
+
+class Order(Model):
+    __tablename__ = "orders"
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+Write = Callable[[PooledDatabase, int], Awaitable[bool]]
+
+
 def address(server: Postgres) -> str:
     return f"postgresql://app@{HOST}:{server.port}/postgres"
 
@@ -60,9 +74,22 @@ async def put(database: PooledDatabase, number: int) -> bool:
     return True
 
 
-async def until_written(database: PooledDatabase) -> None:
+async def put_object(database: PooledDatabase, number: int) -> bool:
+    try:
+        async with database.sessions() as session:
+            session.add(Order(number=number))
+            await session.commit()
+    except (Unavailable, TimeoutError):
+        return False
+    return True
+
+
+EITHER = pytest.mark.parametrize("write", [put, put_object], ids=["statements", "sessions"])
+
+
+async def until_written(database: PooledDatabase, write: Write = put) -> None:
     async with asyncio.timeout(LIMIT):
-        while not await put(database, 0):
+        while not await write(database, 0):
             await asyncio.sleep(0.01)
 
 
@@ -97,19 +124,22 @@ async def relay() -> AsyncGenerator[tuple[int, Callable[[Postgres], None]], None
         yield port, lambda to: target.append(to.port)
 
 
-async def test_an_old_primary_that_comes_back_is_not_written_to(pair: Pair, caplog: pytest.LogCaptureFixture) -> None:
+@EITHER
+async def test_an_old_primary_that_comes_back_is_not_written_to(
+    pair: Pair, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     telemetry = Telemetry(1000)
     async with opened(*pair.urls, telemetry=telemetry, max_size=8, acquire_timeout="2s") as database:
-        await until_written(database)
+        await until_written(database, write)
         await asyncio.to_thread(pair.old.kill)
         await asyncio.to_thread(pair.promote)
-        await until_written(database)
+        await until_written(database, write)
         await asyncio.to_thread(pair.old.start)
         for number in range(1, 201):
             if number % 10 == 0:
                 database.driver.writers.invalidate_all()
-            await asyncio.gather(*(put(database, number) for _ in range(4)))
+            await asyncio.gather(*(write(database, number) for _ in range(4)))
         assert orders(pair.old) == "0"
         assert int(orders(pair.new)) > 700
         await wait_until(lambda: bool(database.driver.server_problems), LIMIT)
@@ -131,13 +161,27 @@ async def write_until_cut(database: PooledDatabase, pair: Pair) -> None:
             await database.fetch_val("SELECT pg_sleep(0.05)")
 
 
-async def test_connections_to_a_replaced_primary_are_terminated(pair: Pair) -> None:
+async def flush_until_cut(database: PooledDatabase, pair: Pair) -> None:
+    async with asyncio.timeout(LIMIT), database.sessions() as session:
+        session.add(Order(number=1))
+        await session.flush()
+        await asyncio.to_thread(pair.promote)
+        while True:
+            await session.scalar(select(func.pg_sleep(0.05)))
+
+
+@pytest.mark.parametrize(
+    ("write", "write_until"), [(put, write_until_cut), (put_object, flush_until_cut)], ids=["statements", "sessions"]
+)
+async def test_connections_to_a_replaced_primary_are_terminated(
+    pair: Pair, write: Write, write_until: Callable[[PooledDatabase, Pair], Awaitable[None]]
+) -> None:
     async with opened(*pair.urls, max_size=4) as database:
-        await until_written(database)
+        await until_written(database, write)
         with pytest.raises(Unavailable, match="lost"):
-            await write_until_cut(database, pair)
-        await until_written(database)
-        assert await put(database, 2)
+            await write_until(database, pair)
+        await until_written(database, write)
+        assert await write(database, 2)
         assert (orders(pair.old), orders(pair.new)) == ("0", "1")
 
 
