@@ -65,8 +65,8 @@ class Lowered(sa.types.UserDefinedType[str]):
     def bind_expression(self, bindvalue: Any) -> Any:
         return sa.func.lower(bindvalue, type_=self)
 
-    def column_expression(self, column: Any) -> Any:
-        return sa.func.upper(column, type_=self)
+    def column_expression(self, colexpr: Any) -> Any:
+        return sa.func.upper(colexpr, type_=self)
 
 
 class Point(sa.types.UserDefinedType[Any]):
