@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 from time import perf_counter
 
 from scalekit.telemetry import span
@@ -59,7 +60,8 @@ class ReplayWaiter:
     def _start_polling(self) -> None:
         for replica in self._replicas:
             if replica not in self._polls and replica.is_ready():
-                self._polls[replica] = asyncio.create_task(self._poll(replica))
+                # The polls are for all reads: they belong to no request, neither its trace nor its query budget.
+                self._polls[replica] = asyncio.create_task(self._poll(replica), context=Context())
 
     async def _poll(self, replica: Replica) -> None:
         """Poll *replica* while reads wait; the lag monitor handles its failures."""
