@@ -12,7 +12,7 @@ from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from scalekit import ScalekitError, mask_passwords
-from scalekit_queue.amqp.connection import Broker
+from scalekit_queue.amqp.connection import Broker, close_connection
 from scalekit_queue.amqp.consumer import envelope_of
 from scalekit_queue.amqp.frames import basic_properties
 from scalekit_queue.amqp.topology import QueueTopology
@@ -41,7 +41,7 @@ async def open_amqp_admin(config: QueueConfig) -> AsyncGenerator[AmqpAdmin, None
         delays = {consumer.name: consumer.retry for consumer in config.load()}
         yield AmqpAdmin(connection, QueueTopology(config.prefix), delays)
     finally:
-        await connection.close()
+        await close_connection(connection)
 
 
 class AmqpAdmin:
@@ -139,7 +139,8 @@ class AmqpAdmin:
             yield channel
         finally:
             if not channel.is_closed:
-                await channel.close()
+                async with asyncio.timeout(RPC_TIMEOUT):
+                    await channel.close()
 
     async def _count(self, queue: str) -> int:
         try:

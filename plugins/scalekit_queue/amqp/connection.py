@@ -98,7 +98,7 @@ class BrokerConnection:
                 await connection.connect()
             await self._serve(connection)
         finally:
-            await _close(connection)
+            await close_connection(connection)
 
     def _record_failure(self, error: Exception) -> None:
         cause = f"{self._broker.address}: {mask_passwords(str(error)) or type(error).__name__}"
@@ -108,7 +108,8 @@ class BrokerConnection:
         self.last_error = f"{self._role}: {cause}"
 
 
-async def _close(connection: AbstractConnection) -> None:
+async def close_connection(connection: AbstractConnection) -> None:
+    """Close *connection*, giving up after CLOSE_TIMEOUT seconds without a reply."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await connection.close()
@@ -117,7 +118,10 @@ async def _close(connection: AbstractConnection) -> None:
 
 
 async def wait_first(*awaitables: Awaitable[object]) -> None:
-    """Wait until one of *awaitables* ends, cancel the others, and raise the exception of the first."""
+    """Wait until one of *awaitables* ends, cancel the others, and raise the exception of the first.
+
+    Those that wait for a broker that does not respond have CLOSE_TIMEOUT seconds, and then end with their connection.
+    """
     tasks = [asyncio.ensure_future(each) for each in awaitables]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -126,7 +130,11 @@ async def wait_first(*awaitables: Awaitable[object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled():
-                task.exception()  # retrieved, so that asyncio does not warn about it
+            task.add_done_callback(_retrieve_exception)
+        await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+
+
+def _retrieve_exception(task: asyncio.Future[object]) -> None:
+    """Retrieve the exception, so that asyncio does not warn about it."""
+    if not task.cancelled():
+        task.exception()

@@ -7,6 +7,7 @@ supports them.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from math import ceil, log10
 from typing import Any
@@ -130,4 +131,5 @@ async def _declare(connection: AbstractConnection, queue: str, arguments: dict[s
         pass  # the queue exists with other arguments: declared by an older version, or by hand
     finally:
         if not channel.is_closed:
-            await channel.close()
+            async with asyncio.timeout(DECLARE_TIMEOUT):
+                await channel.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from time import time
 from typing import Any
@@ -12,8 +13,9 @@ from scalekit import ConfigError
 from scalekit.contracts import QUEUE
 from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import ScalekitError
+from scalekit_queue.amqp import connection
 from tests.processes import HOST, free_ports
-from tests.queue.harness import open_queue_admin, serving, wait_dead_letters, wait_until
+from tests.queue.harness import LIMIT, open_queue_admin, serving, wait_dead_letters, wait_until
 from tests.servers import RabbitMQ, find
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("rabbitmq", "openssl")]
@@ -21,11 +23,12 @@ Table = dict[str, Any]
 TLS_FILES = {"ca_file": "ca.pem", "cert_file": "cert.pem", "key_file": "cert.key"}
 
 
-class TlsRabbitMQ(RabbitMQ):
-    """Listens with mutual TLS too."""
+class OldRabbitMQ(RabbitMQ):
+    """Listens with mutual TLS too; has quorum queues disabled, like a broker upgraded from a version before them."""
 
     def prepare(self) -> None:
         super().prepare()
+        self.box.environment["RABBITMQ_FEATURE_FLAGS"] = "implicit_default_bindings"
         (self.tls,) = free_ports(1)
         # Erlang accepts a self-signed certificate only as a certificate authority.
         self._certify("ca", "/CN=authority")
@@ -56,21 +59,13 @@ class TlsRabbitMQ(RabbitMQ):
         }
 
 
-class ClassicRabbitMQ(RabbitMQ):
-    """Has quorum queues disabled, like a broker upgraded from a version before them."""
-
-    def prepare(self) -> None:
-        super().prepare()
-        self.box.environment["RABBITMQ_FEATURE_FLAGS"] = "implicit_default_bindings"
-
-
 @pytest.fixture(scope="module")
-def secured() -> Iterator[TlsRabbitMQ]:
-    with TlsRabbitMQ() as server:
+def secured() -> Iterator[OldRabbitMQ]:
+    with OldRabbitMQ() as server:
         yield server
 
 
-async def test_messages_are_published_and_consumed_over_mutual_tls(secured: TlsRabbitMQ) -> None:
+async def test_messages_are_published_and_consumed_over_mutual_tls(secured: OldRabbitMQ) -> None:
     consumers = Consumers()
     seen: list[int] = []
 
@@ -91,7 +86,7 @@ async def test_messages_are_published_and_consumed_over_mutual_tls(secured: TlsR
 @pytest.mark.usefixtures("no_start_wait")
 @pytest.mark.parametrize("missing", [("ca_file",), ("cert_file", "key_file")])
 async def test_publishing_fails_when_a_certificate_is_missing(
-    secured: TlsRabbitMQ, missing: tuple[str, ...], caplog: pytest.LogCaptureFixture
+    secured: OldRabbitMQ, missing: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     tls = {key: secured.path(file) for key, file in TLS_FILES.items() if key not in missing}
     table = {**secured.table(), "tls": tls}
@@ -107,13 +102,13 @@ async def test_publishing_fails_when_a_certificate_is_missing(
             pass
 
 
-async def test_an_invalid_certificate_file_fails_the_start(secured: TlsRabbitMQ) -> None:
+async def test_an_invalid_certificate_file_fails_the_start(secured: OldRabbitMQ) -> None:
     with pytest.raises(ConfigError, match=f"TLS to the broker: cannot load {__file__}: "):
         async with serving({"url": secured.table()["url"], "tls": {"ca_file": __file__}}):
             pass
 
 
-async def test_classic_queues_are_declared_when_quorum_queues_are_disabled() -> None:
+async def test_classic_queues_are_declared_when_quorum_queues_are_disabled(secured: OldRabbitMQ) -> None:
     consumers = Consumers()
     seen: list[tuple[str, int, float]] = []
 
@@ -123,20 +118,45 @@ async def test_classic_queues_are_declared_when_quorum_queues_are_disabled() -> 
         if message.body == "bad":
             raise ValueError
 
-    with ClassicRabbitMQ() as server:
-        table = {"url": server.url}
-        async with serving(table, consumers) as host:
-            queue = host.context.get(QUEUE)
-            await queue.publish("data.created", "bad", timeout="30s")
-            began = time()
-            await queue.publish("data.created", "later", delay="500ms")
-            await wait_until(lambda: len(seen) == 3)
-            (letter,) = await wait_dead_letters(table, "data.created", 1)
-        kinds = dict(line.split() for line in server.ctl("list_queues", "name", "type").splitlines()[1:])
-        async with open_queue_admin(table) as admin:
-            assert await admin.replay("data.created", [letter.id], 1) == 1
-            assert (await admin.depth("data.created")).ready == 1
+    table = {"url": secured.url, "prefix": "classic."}
+    async with serving(table, consumers) as host:
+        queue = host.context.get(QUEUE)
+        await queue.publish("data.created", "bad", timeout="30s")
+        began = time()
+        await queue.publish("data.created", "later", delay="500ms")
+        await wait_until(lambda: len(seen) == 3)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
+    kinds = dict(line.split() for line in secured.ctl("list_queues", "name", "type").splitlines()[1:])
+    async with open_queue_admin(table) as admin:
+        assert await admin.replay("data.created", [letter.id], 1) == 1
+        assert (await admin.depth("data.created")).ready == 1
     assert [(body, attempt) for body, attempt, _ in seen if body == "bad"] == [("bad", 1), ("bad", 2)]
     assert next(at for body, _, at in seen if body == "later") - began >= 0.5
     assert set(kinds.values()) == {"classic"}
-    assert {"data.created", "data.created.dead"} <= set(kinds)
+    assert {"classic.data.created", "classic.data.created.dead"} <= set(kinds)
+
+
+async def test_a_task_that_waits_for_a_hanging_broker_does_not_prevent_the_reconnection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "CLOSE_TIMEOUT", 0.01)
+    is_closed = asyncio.Event()
+
+    async def close_channel() -> None:
+        try:
+            await asyncio.sleep(LIMIT)
+        finally:
+            await is_closed.wait()
+            raise ConnectionError("closed")
+
+    async def miss_heartbeats() -> None:
+        await asyncio.sleep(0)
+        raise connection.ConnectionLost("the broker missed its heartbeats")
+
+    closing = asyncio.ensure_future(close_channel())
+    with pytest.raises(connection.ConnectionLost):
+        await connection.wait_first(closing, miss_heartbeats())
+    assert not closing.done()
+    is_closed.set()
+    await asyncio.wait([closing])
+    assert isinstance(closing.exception(), ConnectionError)
