@@ -41,11 +41,11 @@ coverage: $(VENV)/developing
 fuzz: $(VENV)/developing
 	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
+# mypy and pyright use one core each.
 check: $(VENV)/developing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy
-	@$(BIN)/pyright
+	@$(BIN)/mypy & mypy=$$!; $(BIN)/pyright; pyright=$$?; wait $$mypy && exit $$pyright
 
 bench: $(VENV)/developing
 	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
