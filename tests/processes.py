@@ -258,14 +258,22 @@ class Box:
 
     def kill(self, process: Process) -> None:
         """Kill the process and its descendants (kill -9) and wait until they have exited."""
-        pids = self.pause(process)
+        pids = self._halt(process)
         for pid in pids:
             _send(pid, signal.SIGKILL)
         process.wait()
         wait_for(f"the end of {pids}", lambda: not any(map(alive, pids)))
 
-    def pause(self, process: Process) -> list[int]:
-        """Pause the process and its descendants: connections stay open without replies."""
+    def pause(self, process: Process) -> None:
+        """Pause the process and its descendants: connections stay open without replies.
+
+        One thread receives the signal, and until the kernel schedules it, the others may run on: wait for all.
+        """
+        pids = self._halt(process)
+        wait_for(f"the stop of {pids}", lambda: all(map(_stands_still, pids)))
+
+    def _halt(self, process: Process) -> list[int]:
+        """Send the signal to stop to the process and its descendants, and return their ids."""
         if process.poll() is not None:
             return []
         # The parent first, so that it starts no more children.
@@ -323,6 +331,15 @@ class Box:
 def _tied_to_this_process(command: tuple[object, ...], death_signal: signal.Signals) -> list[str]:
     # setpriv becomes the command: the process id stays.
     return ["setpriv", f"--pdeathsig={death_signal.name.removeprefix('SIG')}", *map(str, command)]
+
+
+def _stands_still(pid: int) -> bool:
+    """Return whether all threads of the process are stopped or have ended."""
+    try:
+        threads = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        return not alive(pid)
+    return all(line.rpartition(")")[2].split()[0] in "TtXZ" for line in threads)
 
 
 def _tail(path: Path, size: int = 2000) -> str:

@@ -700,7 +700,8 @@ class RabbitMQ(Server):
 
     def ctl(self, *words: object) -> str:
         """Return the output of a rabbitmqctl command such as `list_queues`."""
-        return self.box.run(find("rabbitmqctl"), "--quiet", *words).stdout.strip()
+        # Its virtual machine takes a second of CPU to start: a minute, where many processes share a core.
+        return self.box.run(find("rabbitmqctl"), "--quiet", *words, limit=self.start_limit).stdout.strip()
 
     def flush(self) -> None:
         """Wait until new queues are on disk, up to 2 s; a broker killed earlier loses them."""

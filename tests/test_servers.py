@@ -212,7 +212,6 @@ def test_rabbitmq_keeps_what_it_confirmed() -> None:
         rabbit.flush()
         rabbit.kill()
         rabbit.start()
-        assert rabbit.ctl("list_queues", "name", "messages", "--no-table-headers").split() == ["jobs", "1"]
         with Amqp(rabbit.port) as client:
             assert client.get() == b"hello"
 

@@ -111,7 +111,7 @@ def read(query: bytes, names_in_key: frozenset[bytes] | None) -> dict[str, list[
     return found
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(queries, st.data(), key_names, st.booleans())
 def test_two_queries_with_one_key_have_the_same_parameters(
     query: list[bytes], data: st.DataObject, names_in_key: frozenset[bytes] | None, is_sorted: bool

@@ -39,10 +39,10 @@ ALSO = (
     "td-has-header",
 )
 """Rules that axe has off by default, beside those of WCAG 2.1 A and AA and of best practice."""
-AXE = f"""axe.run(document, {{
-    resultTypes: ["violations"], rules: {json.dumps({rule: {"enabled": True} for rule in ALSO})}
-}}).then(found =>
+RUN = """axe.run(document, {{resultTypes: ["violations"], {options}}}).then(found =>
     JSON.stringify(found.violations.map(each => [each.id, each.nodes.map(node => node.html).slice(0, 3)])))"""
+AXE = RUN.format(options=f"rules: {json.dumps({rule: {'enabled': True} for rule in ALSO})}")
+AXE_COLORS = RUN.format(options='runOnly: {type: "tag", values: ["cat.color"]}')
 KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}
 """Code and text of a key."""
 
@@ -70,6 +70,8 @@ class Chromium:
         self._connection = self._stack.enter_context(connect(url, max_size=MAX_MESSAGE, proxy=None, ping_interval=None))
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        # Else the end of its load counts as that of the next page.
+        wait_for("the first page", lambda: self.evaluate("document.readyState") == "complete")
         return self
 
     def __exit__(
@@ -129,6 +131,11 @@ class Chromium:
         """Return the violations of accessibility that axe finds in the page."""
         self.evaluate(Path(find("axe.min.js")).read_text())
         found: list[Any] = json.loads(self.evaluate(AXE))
+        return found
+
+    def violations_of_colors(self) -> list[Any]:
+        """Return those of the rules on colors, in a page in which :meth:`violations` has run."""
+        found: list[Any] = json.loads(self.evaluate(AXE_COLORS))
         return found
 
     def _receive(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from litestar import Litestar, get
 from litestar.params import FromPath
@@ -316,7 +316,8 @@ async def test_open_websockets_and_their_exceptions() -> None:
 STEPS = st.lists(st.sampled_from(["start", "part", "end", "read", "raise", "cancel"]), max_size=6)
 
 
-@given(plans=st.lists(STEPS, min_size=1, max_size=5))
+@settings(max_examples=25)  # each with an application of its own, and up to 20 requests
+@given(plans=st.lists(STEPS, min_size=1, max_size=20))
 def test_any_sequence_of_steps_is_counted_once_and_leaves_nothing_in_flight(plans: list[list[str]]) -> None:
     async def follows(scope: Scope, receive: Receive, send: Send) -> None:
         messages: dict[str, Message] = {

@@ -23,6 +23,15 @@ def shared_rabbitmq() -> Iterator[RabbitMQ]:
         yield server
 
 
+@pytest.fixture
+def broker(shared_rabbitmq: RabbitMQ) -> Iterator[RabbitMQ]:
+    """Return the shared broker for a test that kills, pauses or blocks it; the next test finds it running."""
+    yield shared_rabbitmq
+    shared_rabbitmq.resume()
+    if shared_rabbitmq.process.poll() is not None:
+        shared_rabbitmq.start()
+
+
 @pytest.fixture(scope="session")
 def shared_postgres() -> Iterator[Postgres]:
     with Postgres() as server:

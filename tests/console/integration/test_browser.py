@@ -109,7 +109,7 @@ def scalekit_pages(context):
         ConsolePage("live", "Live", render_live, actions=acts, live=True),
     ]
 '''
-WIDTHS, THEMES = (1400, 390), ("light", "dark")
+WIDTHS = (1400, 390)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def load(service: Service) -> Iterator[None]:
 
     def send() -> None:
         number = 0
-        while not ended.wait(0.005):
+        while not ended.wait(0.02):
             number += 1
             try:
                 urlopen(f"{service.url}/{number % 50}").read()
@@ -168,12 +168,13 @@ def test_every_page_is_accessible_and_fits_in_both_themes(service: Service, brow
         if path in ("/-/index", "/-/hostile"):
             continue
         for width in WIDTHS:
-            for theme in THEMES:
-                browser.show(width, theme)
-                browser.open(service.url + path)
-                assert browser.violations() == [], (path, width, theme)
-                assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
-                assert browser.errors == [], (path, width, theme)
+            browser.show(width, "light")
+            browser.open(service.url + path)
+            assert browser.violations() == [], (path, width)
+            assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            browser.show(width, "dark")  # themes differ in colors only
+            assert browser.violations_of_colors() == [], (path, width)
+            assert browser.errors == [], (path, width)
 
 
 @pytest.mark.needs("chromium", "axe")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -23,13 +23,6 @@ from tests.servers import RabbitMQ
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("rabbitmq")]
 Table = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RabbitMQ]:
-    """Return a broker that tests may kill, pause or block."""
-    with RabbitMQ() as server:
-        yield server
 
 
 class ConsumingApplication:
@@ -145,9 +138,9 @@ def _lose_frames(raw: Any) -> Any:
     return lose
 
 
-async def test_a_hanging_broker_is_detected_by_its_missing_heartbeats(rabbitmq_table: Table, server: RabbitMQ) -> None:
-    async with running_application({**rabbitmq_table, "url": server.url, "heartbeat": "1s"}) as application:
-        server.pause()
+async def test_a_hanging_broker_is_detected_by_its_missing_heartbeats(rabbitmq_table: Table, broker: RabbitMQ) -> None:
+    async with running_application({**rabbitmq_table, "url": broker.url, "heartbeat": "1s"}) as application:
+        broker.pause()
         try:
             began = monotonic()
             with pytest.raises(PublishFailed) as failed:
@@ -157,23 +150,23 @@ async def test_a_hanging_broker_is_detected_by_its_missing_heartbeats(rabbitmq_t
             assert monotonic() - began < LIMIT
             await application.wait_health(bool)
         finally:
-            server.resume()
+            broker.resume()
         await application.publishes_and_consumes()
         await application.wait_health(lambda error: not error)
 
 
 async def test_the_transport_reconnects_to_a_restarted_broker_and_publish_reports_whether_it_was_sent(
-    rabbitmq_table: Table, server: RabbitMQ, caplog: pytest.LogCaptureFixture
+    rabbitmq_table: Table, broker: RabbitMQ, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running_application({**rabbitmq_table, "url": server.url}) as application:
-        await asyncio.to_thread(server.flush)
-        await asyncio.to_thread(server.kill)
+    async with running_application({**rabbitmq_table, "url": broker.url}) as application:
+        await asyncio.to_thread(broker.flush)
+        await asyncio.to_thread(broker.kill)
         await application.wait_health(bool)
         with pytest.raises(PublishFailed) as failed:
             await application.queue.publish("data.created", 78, timeout="300ms")
         assert not failed.value.maybe_sent
         waiting = asyncio.create_task(application.queue.publish("data.created", 79, timeout=LIMIT))
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(broker.start)
         await waiting
         await wait_until(lambda: 79 in application.seen)
         assert 78 not in application.seen
@@ -182,18 +175,20 @@ async def test_the_transport_reconnects_to_a_restarted_broker_and_publish_report
 
 
 async def test_a_broker_short_of_memory_blocks_the_publisher_and_not_the_consumer(
-    rabbitmq_table: Table, server: RabbitMQ
+    rabbitmq_table: Table, broker: RabbitMQ
 ) -> None:
-    async with running_application({**rabbitmq_table, "url": server.url}) as application:
-        await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.00001")
-        async with asyncio.timeout(LIMIT):
-            while True:  # the broker blocks a connection at its next publish
-                try:
-                    await application.queue.publish("data.created", 80, timeout="300ms")
-                except PublishFailed:
-                    break
-        await application.wait_health(lambda error: "blocked" in error)
-        await asyncio.to_thread(server.ctl, "set_vm_memory_high_watermark", "0.4")
+    async with running_application({**rabbitmq_table, "url": broker.url}) as application:
+        await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "0.00001")
+        try:
+            async with asyncio.timeout(LIMIT):
+                while True:  # the broker blocks a connection at its next publish
+                    try:
+                        await application.queue.publish("data.created", 80, timeout="300ms")
+                    except PublishFailed:
+                        break
+            await application.wait_health(lambda error: "blocked" in error)
+        finally:
+            await asyncio.to_thread(broker.ctl, "set_vm_memory_high_watermark", "0.4")
         await application.publishes_and_consumes()
         await application.wait_health(lambda error: not error)
 
@@ -267,27 +262,27 @@ async def cancelled(queue: Queue, number: int) -> None:
 
 
 async def test_the_first_publish_after_an_outage_succeeds_after_many_timeouts(
-    rabbitmq_table: Table, server: RabbitMQ
+    rabbitmq_table: Table, broker: RabbitMQ
 ) -> None:
-    async with running_application({**rabbitmq_table, "url": server.url}) as application:
-        server.pause()
+    async with running_application({**rabbitmq_table, "url": broker.url}) as application:
+        broker.pause()
         try:
             calls = [application.queue.publish("other", number, timeout="500ms") for number in range(2600)]
             failures = await asyncio.gather(*calls, return_exceptions=True)
         finally:
-            server.resume()
+            broker.resume()
         assert all(isinstance(each, PublishFailed) for each in failures)
         await application.publishes_and_consumes()
 
 
 async def test_an_outage_at_the_start_and_the_reconnection_are_each_logged_once(
-    server: RabbitMQ, caplog: pytest.LogCaptureFixture
+    broker: RabbitMQ, caplog: pytest.LogCaptureFixture
 ) -> None:
     lost, restored = "publisher: no connection to RabbitMQ", "publisher: reconnected to RabbitMQ"
-    await asyncio.to_thread(server.kill)
-    async with serving({"url": server.url}):
+    await asyncio.to_thread(broker.kill)
+    async with serving({"url": broker.url}):
         await wait_until(lambda: lost in caplog.text)
-        await asyncio.to_thread(server.start)  # takes seconds and many attempts
+        await asyncio.to_thread(broker.start)  # takes seconds and many attempts
         await wait_until(lambda: restored in caplog.text)
     assert (caplog.text.count(lost), caplog.text.count(restored)) == (1, 1)
     assert "creating transport" not in caplog.text
