@@ -7,7 +7,7 @@ pool until its end. So a session that only reads sends neither BEGIN nor ROLLBAC
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import ParamSpec, cast
 
 from sqlalchemy.exc import InvalidRequestError
@@ -15,8 +15,9 @@ from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from scalekit.contracts import Database, ReadRoute, ReadRouter
 from scalekit_pool.compiler import BoundStatement
-from scalekit_pool.connections.driver import Arguments, Operation, RawConnection, T, Untyped, Value
+from scalekit_pool.connections.driver import Arguments, Operation, RawConnection, T, Untyped
 from scalekit_pool.database import PooledDatabase
+from scalekit_pool.orm.cursor import DbapiCursor
 from scalekit_pool.orm.statement_cache import StatementCache
 from scalekit_pool.session import PooledSession
 from scalekit_pool.transaction import Transaction
@@ -28,76 +29,6 @@ AUTOCOMMIT = "autocommit"
 
 RouterLookup = Callable[[], ReadRouter | None]
 """Returns the router of the replicas, if there are any now."""
-
-
-class DbapiCursor:
-    """Runs statements on *connection*, and has the rows of the last one; a subclass knows the driver.
-
-    *server* is the server that the statement asks for, ``primary`` or ``replica``, and None without a wish. *template*
-    is the text that the statement was expanded from, by its number of values or rows, else empty.
-    """
-
-    server_side = False
-    lastrowid: int | None = None
-
-    def __init__(self, connection: DbapiConnection) -> None:
-        self.arraysize = 1
-        self.rowcount = -1
-        self.description: Sequence[tuple[Value, ...]] | None = None
-        self.server: str | None = None
-        self.template = ""
-        self._connection = connection
-        self._rows: Sequence[Value] = ()
-        self._position = 0
-
-    async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
-        """Run *sql* on *raw*; set description, rowcount and lastrowid, and return the rows."""
-        raise NotImplementedError
-
-    async def fetch_many(self, raw: RawConnection, sql: str, arguments: Arguments) -> None:
-        """Run *sql* on *raw* once for each of *arguments*; set rowcount where the driver returns it."""
-        raise NotImplementedError
-
-    def execute(self, operation: str, parameters: Arguments | None = None) -> None:
-        """Run *operation*, and fetch its rows."""
-        self._rows, self._position = self._run(self.fetch, operation, parameters or ()), 0
-
-    def executemany(self, operation: str, seq_of_parameters: Sequence[Arguments]) -> None:
-        """Run *operation* once for each of *seq_of_parameters*."""
-        self._rows, self.description = (), None
-        self._run(self.fetch_many, operation, seq_of_parameters)
-
-    def fetchone(self) -> Value:
-        """Return the next row, or None."""
-        position = self._position
-        if position >= len(self._rows):
-            return None
-        self._position = position + 1
-        return self._rows[position]
-
-    def fetchmany(self, size: int | None = None) -> Sequence[Value]:
-        """Return the next *size* rows."""
-        position = self._position
-        rows = self._rows[position : position + (self.arraysize if size is None else size)]
-        self._position = position + len(rows)
-        return rows
-
-    def fetchall(self) -> Sequence[Value]:
-        """Return the remaining rows."""
-        rows = self._rows[self._position :] if self._position else self._rows
-        self._rows, self._position = (), 0
-        return rows
-
-    def close(self) -> None:
-        """Discard the rows."""
-        self._rows = ()
-
-    async def _async_soft_close(self) -> None:
-        """Do nothing: no cursor of the driver is open."""
-
-    def _run(self, operation: Operation[T], sql: str, arguments: Arguments) -> T:
-        connection = self._connection
-        return connection.wait(connection.run, operation, sql, arguments, self)
 
 
 CursorFactory = Callable[["DbapiConnection", bool], DbapiCursor]
@@ -123,6 +54,7 @@ class DbapiConnection:
         self.readonly = self.deferrable = False
         self.server: str | None = None
         self.is_busy = False
+        self._streams: set[DbapiCursor] = set()
         self.database = database
         self._is_closed = False
         self._raise_dbapi_error = raise_dbapi_error
@@ -157,12 +89,14 @@ class DbapiConnection:
     def commit(self) -> None:
         """Commit, and release the connection of the pool."""
         self._route = None
+        self._close_streams()
         if self._session is not None or self.is_busy:
             self.wait(self._commit)
 
     def rollback(self) -> None:
         """Roll back, and release the connection of the pool; outside a greenlet the pool does so in the background."""
         self._route = None
+        self._close_streams()
         if self.is_busy or not in_greenlet():
             self.terminate()
         elif self._session is not None:
@@ -178,6 +112,7 @@ class DbapiConnection:
         A statement that another task runs meanwhile fails, and this object is not used again.
         """
         self._is_closed = self.is_busy
+        self._close_streams()
         session, self._session, self._transaction = self._session, None, None
         if session is not None:
             session.abandon()
@@ -194,7 +129,8 @@ class DbapiConnection:
         if session is None:
             if statement.is_read_only and not (self.isolation or self.readonly or cursor.server_side):
                 return await self._read(operation, bound, cursor.server or self.server)
-            session = await self.begin()
+            is_apart = cursor.reads_apart and statement.is_read_only and not self.isolation
+            session = await (self._hold(cursor) if is_apart else self.begin())
         self.database.compiler.observer.read(statement.tables.read)
         return await session.run(operation, bound)
 
@@ -240,6 +176,22 @@ class DbapiConnection:
             raise InvalidRequestError("this session was closed by another task: use a session of its own in each task")
         self._session = session
         return session
+
+    def forget(self, cursor: DbapiCursor) -> None:
+        """Record that *cursor* has released the connection of its own."""
+        self._streams.discard(cursor)
+
+    async def _hold(self, cursor: DbapiCursor) -> PooledSession:
+        """Return a connection for *cursor* alone, which it holds until it is closed."""
+        session = self.database.detached_session(self.driver.readers)
+        await session.enter()
+        cursor.held = session
+        self._streams.add(cursor)
+        return session
+
+    def _close_streams(self) -> None:
+        while self._streams:
+            self._streams.pop().close()
 
     async def _read(self, operation: Operation[T], bound: BoundStatement, server: str | None) -> T:
         """Run *bound*, which only reads, on a replica or the primary."""

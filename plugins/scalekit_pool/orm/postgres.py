@@ -10,13 +10,12 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg, PGExecutionContext_asyncpg
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, Value
-from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
+from scalekit_pool.orm.cursor import DbapiCursor
+from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection
 from scalekit_pool.orm.execution import PooledExecutionContext
 from scalekit_pool.orm.prepared_statements import PreparedStatements, describe
+from scalekit_pool.orm.server_cursor import ServerCursor
 from scalekit_pool.orm.two_phase import TwoPhaseDialect
-
-CHUNK = 100
-"""Rows that a server-side cursor fetches at once, at least."""
 
 _ROWCOUNT = re.compile(rb"(?:SELECT|UPDATE|DELETE|MERGE|INSERT \d+) (\d+)")
 _DIALECT: Untyped = PGDialect_asyncpg
@@ -44,10 +43,9 @@ class PostgresCursor(DbapiCursor):
         await raw.executemany(sql, arguments, timeout=self._connection.driver.timeout)
 
 
-class PostgresServerCursor(PostgresCursor):
+class PostgresServerCursor(ServerCursor, PostgresCursor):
     """A server-side cursor, open until its transaction ends."""
 
-    server_side = True
     _portal: Untyped = None
     _sql = ""
 
@@ -58,31 +56,12 @@ class PostgresServerCursor(PostgresCursor):
         self.description = describe(self._portal._state)
         return []
 
-    def fetchone(self) -> Value:
-        """Return the next row, or None."""
-        return next(iter(self.fetchmany(1)), None)
-
-    def fetchmany(self, size: int | None = None) -> Sequence[Value]:
-        """Return the next *size* rows."""
-        wanted = self.arraysize if size is None else size
-        if len(self._rows) - self._position < wanted:
-            rows = self._fetch_next(max(wanted, CHUNK))
-            self._rows, self._position = [*self._rows[self._position :], *rows], 0
-        return super().fetchmany(wanted)
-
-    def fetchall(self) -> Sequence[Value]:
-        """Return the remaining rows."""
-        rows = [*super().fetchall()]
-        while found := self._fetch_next(CHUNK):
-            rows += found
-        return rows
-
     def close(self) -> None:
         """Discard the rows."""
         super().close()
         self._portal = None
 
-    def _fetch_next(self, size: int) -> Sequence[Value]:
+    def fetch_next(self, size: int) -> Sequence[Value]:
         """Return the next *size* rows from the server."""
         portal, timeout = self._portal, self._connection.driver.timeout
         if portal is None:

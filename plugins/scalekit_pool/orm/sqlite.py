@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from sqlalchemy import Connection
@@ -11,9 +12,11 @@ from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite, SQLite
 from sqlalchemy.exc import InvalidRequestError
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Untyped, Value
-from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection, DbapiCursor
+from scalekit_pool.orm.cursor import DbapiCursor
+from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection
 from scalekit_pool.orm.dialect import PooledDialect
 from scalekit_pool.orm.execution import PooledExecutionContext
+from scalekit_pool.orm.server_cursor import ServerCursor
 
 _DIALECT: Untyped = SQLiteDialect_aiosqlite
 
@@ -33,9 +36,45 @@ class SqliteCursor(DbapiCursor):
         self.rowcount = await self._connection.driver.call(raw, _execute_many, sql, arguments)
 
 
+class SqliteServerCursor(ServerCursor, SqliteCursor):
+    """Fetches rows in chunks on a connection of its own; inside a transaction all at once, as others wait for it."""
+
+    reads_apart = True
+    _open: sqlite3.Cursor | None = None
+    _sql = ""
+
+    async def fetch(self, raw: RawConnection, sql: str, arguments: Arguments) -> Sequence[Value]:
+        """Return the first rows, and set description."""
+        if self.held is None:
+            return await SqliteCursor.fetch(self, raw, sql, arguments)
+        self._sql = sql
+        self._open = cursor = await self._connection.driver.call(raw, _open_cursor, sql, arguments)
+        self.description = cursor.description
+        return []
+
+    def fetch_next(self, size: int) -> Sequence[Value]:
+        """Return the next *size* rows of the open cursor."""
+        if self.held is None or self._open is None:
+            return []
+        driver, work = self._connection.driver, partial(_fetch_some, cursor=self._open, size=size)
+        rows: Sequence[Value] = self._connection.wait(
+            self.held.command, lambda _, raw: driver.call(raw, work), self._sql
+        )
+        if len(rows) < size:
+            self._open = None
+            self.release(dirty=False)
+        return rows
+
+    def close(self) -> None:
+        """Discard the rows, and release the connection."""
+        self._open = None  # which ends its statement
+        super().close()
+
+
 def new_sqlite_cursor(connection: DbapiConnection, server_side: bool) -> DbapiCursor:
-    """Return a new cursor, which fetches all rows at once: an open one would hold the only writer connection."""
-    return SqliteCursor(connection)
+    """Return a new cursor; in memory one without chunks, which would hold the only connection."""
+    in_memory = connection.driver.readers is connection.driver.writers
+    return SqliteServerCursor(connection) if server_side and not in_memory else SqliteCursor(connection)
 
 
 class SqliteExecutionContext(PooledExecutionContext, SQLiteExecutionContext_aiosqlite):
@@ -61,6 +100,16 @@ def _fetch(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> tuple[lis
     cursor.execute(sql, arguments)
     rows = cursor.fetchall() if cursor.description else []
     return rows, cursor.description, cursor.rowcount, cursor.lastrowid
+
+
+def _open_cursor(raw: sqlite3.Connection, sql: str, arguments: Arguments) -> sqlite3.Cursor:
+    cursor = raw.cursor()
+    cursor.row_factory = None
+    return cursor.execute(sql, arguments)
+
+
+def _fetch_some(raw: sqlite3.Connection, cursor: sqlite3.Cursor, size: int) -> list[Value]:
+    return cursor.fetchmany(size)
 
 
 def _execute_many(raw: sqlite3.Connection, sql: str, arguments: Sequence[Arguments]) -> int:
