@@ -32,7 +32,7 @@ def log_leak(pool: str, threshold: float, request: RequestInfo | None, acquired_
 
 
 def call_sites(depth: int) -> list[CallSite]:
-    """Return the stack from *depth* frames up, innermost first, without frames of this plugin and the event loop.
+    """Return the stack from *depth* frames up, innermost first, without frames of the pool, event loop and SQLAlchemy.
 
     Code objects and line numbers cost little to record; they are formatted only when a leak is logged.
     """
@@ -41,7 +41,7 @@ def call_sites(depth: int) -> list[CallSite]:
     here = __name__.partition(".")[0]
     while frame is not None and len(sites) < MAX_DEPTH:
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith((here, "asyncio", "uvloop", "contextlib")):
+        if not module.startswith((here, "asyncio", "uvloop", "contextlib", "sqlalchemy.")):
             sites.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment] # outermost: None
     return sites

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import DeclarativeBase
 
 from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
@@ -15,6 +18,32 @@ from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.pool.schema import ITEMS, create
 
 pytestmark = pytest.mark.anyio
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Item(Model):
+    __table__ = ITEMS.to_metadata(Model.metadata)
+
+
+@asynccontextmanager
+async def flushed(database: PooledDatabase) -> AsyncGenerator[None, None]:
+    """Hold the connection of a session that has flushed an object."""
+    async with database.sessions() as session:
+        session.add(Item(id=1, name="a"))
+        await session.flush()
+        yield
+
+
+async def fetch_slowly(database: PooledDatabase, query: str, values: dict[str, str]) -> object:
+    return await database.fetch_val(query, values)
+
+
+async def load_slowly(database: PooledDatabase, query: str, values: dict[str, str]) -> object:
+    async with database.sessions() as session:
+        return await session.scalar(text(query), values)
 
 
 class RequestStub:
@@ -53,8 +82,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[Any]:
     return [record for record in caplog.records if record.name == "scalekit.pool"]
 
 
+@pytest.mark.parametrize("run", [fetch_slowly, load_slowly], ids=["statements", "sessions"])
 async def test_slow_statements_are_logged_without_their_values(
-    database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+    database: PooledDatabase,
+    run: Callable[[PooledDatabase, str, dict[str, str]], Awaitable[object]],
+    telemetry: Telemetry,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     slow = "SELECT CAST(:secret AS VARCHAR(20)) AS a, 'hunter2' AS b FROM pg_sleep(0.03)"
     if database.dialect == "sqlite":
@@ -64,11 +97,12 @@ async def test_slow_statements_are_logged_without_their_values(
         )
     CURRENT_REQUEST.set(RequestStub())
     before = number(telemetry, "slow_queries")  # the statements that created the tables, on a busy machine
-    assert await database.fetch_val(slow, {"secret": "hunter2"}) == "hunter2"
+    assert await run(database, slow, {"secret": "hunter2"}) == "hunter2"
     async with database.connection() as connection:
         await connection.fetch_all(slow, {"secret": "hunter2"})
     statement = database.compiler.parser.parse(slow).fingerprint
-    records = [each for each in warnings(caplog) if getattr(each, "statement", "") == statement]
+    found = {statement, statement.replace("CAST(? AS", "CAST(?::VARCHAR AS")}  # as SQLAlchemy renders it for asyncpg
+    records = [each for each in warnings(caplog) if getattr(each, "statement", "") in found]
     assert len(records) == 2
     for record in records:
         assert record.pool == "primary"
@@ -79,18 +113,29 @@ async def test_slow_statements_are_logged_without_their_values(
     assert number(telemetry, "slow_queries") == before + 2
 
 
+@pytest.mark.parametrize(
+    ("hold", "place"),
+    [
+        (PooledDatabase.transaction, "test_a_leaked_connection_is_logged_with_the_code_that_acquired_it"),
+        (flushed, "flushed"),
+    ],
+    ids=["statements", "sessions"],
+)
 async def test_a_leaked_connection_is_logged_with_the_code_that_acquired_it(
-    database: PooledDatabase, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+    database: PooledDatabase,
+    hold: Callable[[PooledDatabase], AbstractAsyncContextManager[object]],
+    place: str,
+    telemetry: Telemetry,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     CURRENT_REQUEST.set(RequestStub())
-    async with database.transaction():
+    async with hold(database):
         await wait_until(lambda: bool(warnings(caplog)))
     [record] = warnings(caplog)
     assert record.route == "/items/{id}"
     assert record.request_id == "request-7"
-    here = test_a_leaked_connection_is_logged_with_the_code_that_acquired_it
     assert record.acquired_at[0].startswith(f"{__file__}:")
-    assert record.acquired_at[0].endswith(f" in {here.__name__}")
+    assert record.acquired_at[0].endswith(f" in {place}")
     assert "is held longer than 0.02s by /items/{id}; acquired at" in record.getMessage()
     assert not [place for place in record.acquired_at if "/scalekit_pool/" in place or "/asyncio/" in place]
     assert number(telemetry, "leaks") == 1
@@ -137,6 +182,27 @@ async def test_metrics_count_statements_and_rows(database: PooledDatabase, telem
     async with database.transaction():
         assert number(telemetry, "in_use") == 1
         assert number(telemetry, "idle") == database.driver.writers.supplier.size - 1
+
+
+async def test_metrics_count_statements_and_rows_of_sessions(database: PooledDatabase, telemetry: Telemetry) -> None:
+    async with database.sessions() as session:
+        assert await session.scalar(select(Item)) is None  # and the queries of the dialect about the server
+        await session.rollback()
+        rows, statements = number(telemetry, "rows"), observed(telemetry, "query_duration_seconds")
+        session.add_all([Item(id=n, name=f"n{n}") for n in range(250)])
+        await session.commit()
+        assert number(telemetry, "rows") == rows
+        inserted = observed(telemetry, "query_duration_seconds") - statements
+        assert inserted < 10, "statements of many rows"
+        assert len((await session.scalars(select(Item))).all()) == 250
+        await session.execute(update(Item).values(price=1))
+        assert number(telemetry, "in_use") == 1
+        await session.commit()
+        assert number(telemetry, "rows") == rows + 250
+        assert observed(telemetry, "query_duration_seconds") - statements - inserted == 2
+        with pytest.raises(Exception, match="absent"):
+            await session.execute(text("SELECT * FROM absent"))
+        assert number(telemetry, "errors", "statement") == 1
 
 
 async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemetry) -> None:

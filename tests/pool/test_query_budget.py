@@ -1,4 +1,4 @@
-"""Requests that repeat a statement are found, and no others: twenty handlers, of which ten do."""
+"""Requests that repeat a statement are found, and no others: handlers, of which some do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
@@ -33,6 +34,18 @@ pytestmark = pytest.mark.anyio
 
 ITEMS = sqlalchemy.table("items", sqlalchemy.column("id"), sqlalchemy.column("name"))
 ONE = "SELECT name FROM items WHERE id = :id"
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Item(Model):
+    __tablename__ = "items"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
 Handler = Callable[[Database], Awaitable[object]]
 
 repeating: list[Handler] = []
@@ -109,6 +122,41 @@ async def streams(database: Database) -> None:
     for number in range(11):
         async for _ in database.iterate(ONE, {"id": number}):
             pass
+
+
+@repeats
+async def objects_one_by_one(database: Database) -> None:
+    async with database.sessions() as session:
+        for number in range(11):
+            await session.get(Item, number)
+
+
+@repeats
+async def in_one_session(database: Database) -> None:
+    async with database.sessions() as session:
+        for number in range(11):
+            session.add(Item(id=1000 + number, name="x"))
+            await session.flush()
+
+
+@repeats
+async def lists_of_any_length_in_a_session(database: Database) -> None:
+    async with database.sessions() as session:
+        for number in range(1, 12):
+            await session.scalars(sqlalchemy.select(Item).where(Item.id.in_(list(range(number)))))
+
+
+@is_fine
+async def many_objects_in_one_flush(database: Database) -> None:
+    async with database.sessions() as session:
+        session.add_all(Item(id=1000 + number, name="x") for number in range(50))
+        await session.flush()
+
+
+@is_fine
+async def one_list_in_a_session(database: Database) -> None:
+    async with database.sessions() as session:
+        await session.scalars(sqlalchemy.select(Item).where(Item.id.in_(list(range(50)))))
 
 
 @is_fine

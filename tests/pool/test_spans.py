@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
@@ -16,6 +18,16 @@ from tests.recorded_spans import recorded_spans
 pytestmark = pytest.mark.anyio
 
 CREATE = "CREATE TABLE goods (id int, name text)"
+
+
+class Model(DeclarativeBase):
+    pass
+
+
+class Article(Model):
+    __tablename__ = "goods"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
 
 
 @pytest.fixture
@@ -69,6 +81,32 @@ async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase, ur
     rows = [each.attributes["db.response.returned_rows"] for each in spans.all() if each.name == "SELECT goods"]
     assert rows == [1, 1, 3]
     assert all(type(each) is int for each in rows)
+
+
+async def test_statements_of_sessions_are_recorded(goods: PooledDatabase, url: str) -> None:
+    async with goods.sessions() as session:
+        await session.scalar(select(Article.id))  # and the queries of the dialect about the server
+    with recorded_spans() as spans:
+        async with goods.sessions() as session:
+            await session.scalars(select(Article))
+            session.add(Article(id=7, name="secret"))
+            await session.flush()
+            async with session.begin_nested():
+                await session.get(Article, 99)
+            await session.commit()
+    names = ["SELECT goods", "BEGIN", "INSERT goods", "SAVEPOINT", "SELECT goods", "RELEASE", "COMMIT"]
+    assert [each.name for each in spans.all() if each.name != "pool wait"] == names
+    selected = next(each for each in spans.all() if each.name == "SELECT goods")
+    assert "secret" not in str([each.attributes for each in spans.all()])
+    assert selected.attributes == {
+        "db.system.name": "postgresql" if "postgresql" in url else "sqlite",
+        "db.query.text": "SELECT goods.id, goods.name \nFROM goods",
+        "db.query.summary": "SELECT goods",
+        "db.operation.name": "SELECT",
+        "db.collection.name": "goods",
+        "db.response.returned_rows": 3,
+        "scalekit.pool": "primary",
+    }
 
 
 async def test_a_stream_is_one_span(goods: PooledDatabase) -> None:
