@@ -7,7 +7,8 @@ pool until its end. So a session that only reads sends neither BEGIN nor ROLLBAC
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import ParamSpec, cast
 
 from sqlalchemy.exc import InvalidRequestError
@@ -64,6 +65,7 @@ class DbapiConnection:
         self._session: PooledSession | None = None
         self._transaction: Transaction | None = None
         self._route: ReadRoute | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def driver(self) -> Untyped:
@@ -96,10 +98,11 @@ class DbapiConnection:
     def rollback(self) -> None:
         """Roll back, and release the connection of the pool; outside a greenlet the pool does so in the background."""
         self._route = None
-        self._close_streams()
         if self.is_busy or not in_greenlet():
             self.terminate()
-        elif self._session is not None:
+            return
+        self._close_streams()
+        if self._session is not None:
             self.wait(self._rollback)
 
     def close(self) -> None:
@@ -112,10 +115,15 @@ class DbapiConnection:
         A statement that another task runs meanwhile fails, and this object is not used again.
         """
         self._is_closed = self.is_busy
-        self._close_streams()
-        session, self._session, self._transaction = self._session, None, None
-        if session is not None:
-            session.abandon()
+        streams, self._streams = self._streams, set()
+        session, _ = self._end()
+        loop = self._loop
+        if loop is None or not (session or streams):
+            return
+        if asyncio._get_running_loop() is loop:
+            _abandon(session, streams)
+        elif not loop.is_closed():  # the garbage collector may run in any thread
+            loop.call_soon_threadsafe(_abandon, session, streams)
 
     def control(self, sql: str, operation: str) -> None:
         """Run *sql*, a statement on a savepoint, within the transaction; *operation* describes it in spans."""
@@ -174,7 +182,7 @@ class DbapiConnection:
         if self._is_closed:
             session.abandon()
             raise InvalidRequestError("this session was closed by another task: use a session of its own in each task")
-        self._session = session
+        self._session, self._loop = session, asyncio.get_running_loop()
         return session
 
     def forget(self, cursor: DbapiCursor) -> None:
@@ -185,7 +193,7 @@ class DbapiConnection:
         """Return a connection for *cursor* alone, which it holds until it is closed."""
         session = self.database.detached_session(self.driver.readers)
         await session.enter()
-        cursor.held = session
+        cursor.held, self._loop = session, asyncio.get_running_loop()
         self._streams.add(cursor)
         return session
 
@@ -231,3 +239,10 @@ class DbapiConnection:
         session, transaction = self._session, self._transaction
         self._session = self._transaction = None
         return session, transaction
+
+
+def _abandon(session: PooledSession | None, streams: Iterable[DbapiCursor]) -> None:
+    for cursor in streams:
+        cursor.close()
+    if session is not None:
+        session.abandon()
