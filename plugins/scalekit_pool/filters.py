@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
+from sqlalchemy.exc import IllegalStateChangeError
 from starlette.requests import HTTPConnection
 
 from scalekit import TRACE_CONTEXT, Exchange, Filter, ResourceError, WebSocketExchange
@@ -12,6 +14,8 @@ from scalekit.contracts import Database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+
+logger = logging.getLogger("scalekit.pool")
 
 SCOPE_KEY = "scalekit.pool"
 """The key of the ASGI scope that holds the :class:`ExchangeInfo`."""
@@ -85,7 +89,7 @@ class RequestInfoFilter(Filter):
         if info is not None:
             info.has_ended = True
             if info.session is not None:
-                info.session.sync_session.close()  # without waiting: the pool rolls back in the background
+                _close(info.session, info)
 
     def on_close(self, exchange: WebSocketExchange, error: BaseException | None) -> None:
         """Close the session."""
@@ -100,6 +104,19 @@ def session_of(database: Database, connection: HTTPConnection) -> AsyncSession:
     if info.session is None:
         info.session = database.sessions()
     return info.session
+
+
+def _close(session: AsyncSession, info: ExchangeInfo) -> None:
+    """Close *session* without waiting: the pool rolls back in the background."""
+    try:
+        session.sync_session.close()
+    except IllegalStateChangeError:  # the commit, or the rollback, releases the connection
+        logger.warning(
+            "%s ended while another task commits its session, or rolls it back: await that task, or use"
+            " DATABASE.sessions() in it",
+            info.route,
+            extra=with_request_id({}, info),
+        )
 
 
 def with_request_id(extra: dict[str, object], request: RequestInfo | None) -> dict[str, object]:
