@@ -26,7 +26,7 @@ async def fill(session: AsyncSession, rows: int) -> None:
     await session.commit()
 
 
-async def test_many_rows_are_read_in_bounded_memory(database: PooledDatabase) -> None:
+async def test_many_rows_are_read_in_bounded_memory(database: PooledDatabase, url: str) -> None:
     async with company(database) as session:
         await fill(session, ROWS)
         tracemalloc.start()
@@ -39,7 +39,7 @@ async def test_many_rows_are_read_in_bounded_memory(database: PooledDatabase) ->
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-        if database.driver.readers is not database.driver.writers or database.dialect == "postgresql":
+        if "memory" not in url:  # where the rows of the only connection are fetched at once
             assert peak < 1_000_000
 
 
@@ -86,7 +86,7 @@ async def test_a_session_writes_while_it_streams(url: str) -> None:
                 await session.flush()
         await session.commit()
         assert [*(await session.scalars(select(Account.id).where(Account.balance == 9)))] == [250, 500, 750, 1000]
-        assert all_released(database) or database.dialect == "sqlite"
+        assert all_released(database)
 
 
 async def test_an_error_releases_the_connection_of_a_stream(database: PooledDatabase) -> None:

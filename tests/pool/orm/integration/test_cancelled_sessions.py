@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from scalekit_pool.database import PooledDatabase
@@ -40,6 +42,19 @@ async def roll_back(session: AsyncSession) -> None:
 async def nest(session: AsyncSession) -> None:
     async with session.begin(), session.begin_nested():
         session.add(Manager(name="carl", budget=1))
+
+
+async def test_a_session_that_is_never_closed_is_released_from_any_thread(database: PooledDatabase) -> None:
+    async with company(database):
+        session = database.sessions()
+        await session.execute(text("UPDATE accounts SET balance = 1"))
+        assert not all_released(database)
+        del session
+        with pytest.warns(SAWarning, match="garbage collector"):
+            await asyncio.to_thread(gc.collect)
+        await wait_until_released(database)
+        async with database.sessions() as other:
+            assert await other.scalar(select(Account.balance)) == 100
 
 
 @pytest.mark.parametrize("work", [read, stream, commit, roll_back, nest])
