@@ -96,8 +96,9 @@ async def _sqlite_session(raw_connection: aiosqlite.Connection) -> AsyncGenerato
     try:
         yield
     finally:
-        await raw_connection.rollback()
-        await raw_connection.execute_fetchall(f"PRAGMA foreign_keys = {foreign_keys:d}")
+        if raw_connection._connection is not None:  # SQLAlchemy closes it when its first statement is cancelled
+            await raw_connection.rollback()
+            await raw_connection.execute_fetchall(f"PRAGMA foreign_keys = {foreign_keys:d}")
 
 
 @asynccontextmanager

@@ -32,6 +32,10 @@ _NOT_USED = (
     "as the env.py that `scalekit pool alembic init` makes"
 )
 
+_REMEDY = "fix it and migrate again"
+_CODE_ERRORS = (SyntaxError, ImportError, AttributeError, NameError, TypeError)
+"""Mistakes in the code of a revision, or of ``env.py``; no message of theirs contains a value of a row."""
+
 _LIBRARIES = tuple(
     {*(sysconfig.get_paths()[kind] for kind in ("stdlib", "purelib", "platlib")), str(Path(__file__).parent)}
 )
@@ -131,20 +135,30 @@ def _run(connection: Connection, config: Config, work: Callable[[Config], T], wa
 
 
 def translate_errors(work: Callable[[], T]) -> T:
-    """Return the result of *work*; raise MigrationError for errors of Alembic and of the database."""
+    """Return the result of *work*; raise MigrationError for errors of Alembic, the database and the revisions."""
     try:
         return work()
     except CommandError as error:
         raise MigrationError(f"alembic: {error}") from error
     except DBAPIError as error:
-        raise MigrationError(f"{_place(error)}: {_message(error)}; fix it and migrate again") from error
+        raise MigrationError(f"{_place(error) or 'alembic'}: {_message(error)}; {_REMEDY}") from error
+    except _CODE_ERRORS as error:
+        if place := _place(error):
+            raise MigrationError(f"{place}: {type(error).__name__}: {_text(error)}; {_REMEDY}") from error
+        raise
 
 
 def _place(error: Exception) -> str:
     """Return file and line of the migration that raised *error*: the innermost code that belongs to no library."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(("<", *_LIBRARIES))]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else "alembic"
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
+
+
+def _text(error: Exception) -> str:
+    return error.msg if isinstance(error, SyntaxError) else str(error)
 
 
 def _message(error: DBAPIError) -> str:

@@ -5,7 +5,9 @@ import signal
 import subprocess
 from asyncio.subprocess import PIPE
 from os import listdir
+from pathlib import Path
 
+import aiosqlite
 import pytest
 
 from scalekit_pool.migrations.alembic_connection import LOCK_FILE_SUFFIX, alembic_connection
@@ -93,3 +95,15 @@ async def test_statements_outside_of_transactions_do_not_wait_for_workers_that_w
     project.revision("r2", f"with op.get_context().autocommit_block(): {index}")
     applied = await asyncio.gather(project.upgrade(), project.upgrade(), project.upgrade())
     assert sorted(name for each in applied for name in each) == ["r1", "r2"]
+
+
+async def test_a_connection_that_sqlalchemy_has_closed_hides_no_error(tmp_path: Path) -> None:
+    raw_connection = await aiosqlite.connect(tmp_path / "data.db")
+
+    async def migrate() -> None:
+        async with alembic_connection("sqlite", raw_connection, LIMIT, exclusive=True):
+            await raw_connection.close()  # as SQLAlchemy does when its first statement is cancelled
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await migrate()

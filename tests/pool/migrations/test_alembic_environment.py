@@ -47,6 +47,25 @@ async def test_an_environment_that_ignores_the_connection_is_refused(project: Al
     assert not (project.folder / "other.db").exists()
 
 
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("op.add_colum('users')", r"r1\.py:8: AttributeError: module 'alembic\.op' has no attribute 'add_colum'"),
+        ("import absent_module", r"r1\.py:8: ModuleNotFoundError: No module named 'absent_module'"),
+        ("(", r"r1\.py:8: SyntaxError: '\(' was never closed"),
+    ],
+)
+async def test_a_mistake_in_the_code_of_a_revision_is_named_with_its_line(
+    project: AlembicProject, code: str, error: str
+) -> None:
+    project.revision("r1", code)
+    with pytest.raises(MigrationError, match=f"{error}; fix it and migrate again$"):
+        await project.upgrade()
+    project.last = None
+    project.revision("r1", USERS)
+    assert await project.upgrade() == ["r1"]
+
+
 async def test_a_cancelled_migration_ends_at_once_and_leaves_nothing(project: AlembicProject) -> None:
     project.revision("r1", f"{USERS}; op.execute({ENDLESS[project.target.dialect]!r})")
     task = asyncio.create_task(project.upgrade())
