@@ -175,6 +175,8 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         began = perf_counter()
         try:
             result = await operation(pooled.connection, statement.sql, bound.arguments)
+            if statement.changes_schema:
+                await self.driver.schema_changed(pooled.connection)
         except BaseException as error:
             failure = self._release_after_error(error, pool, pooled, bound)
             if failure is Failure.SCHEMA_CHANGED or (failure in RETRYABLE_READ_FAILURES and statement.is_read_only):

@@ -77,7 +77,7 @@ async def run_with_schema_retry(
     """Run *bound*; after a schema change run it again, unless it was executed or its transaction was rolled back."""
     statement = bound.statement
     try:
-        return await operation(connection, statement.sql, bound.arguments)
+        result = await operation(connection, statement.sql, bound.arguments)
     except Exception as error:
         failure = driver.classify_error(error, connection)
         if failure not in SCHEMA_CHANGES:
@@ -85,4 +85,7 @@ async def run_with_schema_retry(
         await driver.reload_schema(connection)
         if in_transaction or (failure is Failure.RESULT_CHANGED and not statement.is_read_only):
             raise
-    return await operation(connection, statement.sql, bound.arguments)
+        result = await operation(connection, statement.sql, bound.arguments)
+    if statement.changes_schema:
+        await driver.schema_changed(connection)
+    return result

@@ -36,6 +36,7 @@ _NAME_LIST = re.compile(
 _INSERT_INTO = re.compile(r"(^|[()])\s*(INSERT|MERGE|REPLACE)(\s+OR\s+\w+)?\s+INTO\b", re.IGNORECASE)
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
+_SCHEMA_CHANGES = frozenset({"ALTER", "CREATE", "DROP", "CALL", "DO"})
 _LOCKS = frozenset({"SHARE", "UPDATE"})
 
 
@@ -43,8 +44,9 @@ _LOCKS = frozenset({"SHARE", "UPDATE"})
 class Statement:
     """SQL text for the driver, with the names of its positional parameters.
 
-    *is_read_only* means that it changes no data, *leaves_session_clean* that it changes no session state. *tables* are
-    found only when there is a table observer. *fingerprint* is equal for statements that differ in values only.
+    *is_read_only* means that it changes no data, *leaves_session_clean* that it changes no session state, and
+    *changes_schema* that results of prepared statements may have other types. *tables* are found only when there is a
+    table observer. *fingerprint* is equal for statements that differ in values only.
     """
 
     sql: str
@@ -53,6 +55,7 @@ class Statement:
     leaves_session_clean: bool
     tables: TableUsage = UNKNOWN_TABLES
     fingerprint: str = ""
+    changes_schema: bool = False
 
     def arguments(self, values: Values | None) -> Arguments:
         """Return *values* in parameter order; raise ValueError naming missing and unknown parameters."""
@@ -135,7 +138,7 @@ class StatementParser:
                 self._find_tables(sql) if self._find_tables is not None and leaves_session_clean else UNKNOWN_TABLES
             )
         clean = leaves_session_clean and self._trust_safe_functions
-        return Statement(sql, names, is_read_only, clean, tables, fingerprint_of(sql))
+        return Statement(sql, names, is_read_only, clean, tables, fingerprint_of(sql), changes_schema(code))
 
     def _place_of(self, name: str, names: list[str]) -> str:
         """Return the placeholder of *name*; with numbered placeholders, each name has one however often it occurs."""
@@ -162,6 +165,13 @@ def classify(code: str) -> tuple[bool, bool]:
     is_read_only = first in _READS and only_safe_calls and not changes and not into and not locks
     leaves_session_clean = only_safe_calls and not into_new and first in (_READS | _CHANGES)
     return is_read_only, leaves_session_clean
+
+
+def changes_schema(code: str) -> bool:
+    """Return whether *code*, a statement without literals and comments, may change tables or types."""
+    words = [word.upper() for word in _WORD.findall(code)]
+    may_change = ";" in code.strip().rstrip(";") or (bool(words) and words[0] not in _READS | _CHANGES)
+    return may_change and not _SCHEMA_CHANGES.isdisjoint(words)
 
 
 def _end_of_comment(text: str, start: int) -> int:

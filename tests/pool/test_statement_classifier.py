@@ -209,6 +209,25 @@ def test_a_statement_is_classified_by_its_text(text: str, classify: tuple[bool, 
     assert not StatementParser("$", trust_safe_functions=False).parse(text).leaves_session_clean
 
 
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("CREATE TABLE t (a int)", True),
+        ("alter table t add b int", True),
+        ("/* note */ DROP TYPE mood", True),
+        ("SELECT 1; DROP TABLE t", True),
+        ("DO $$ BEGIN ALTER TABLE t ADD b int; END $$", True),
+        ("CALL change()", True),
+        ("SELECT 'DROP TABLE t'", False),
+        ("INSERT INTO t (create) VALUES (1)", False),
+        ("SET search_path = a", False),
+        ("", False),
+    ],
+)
+def test_a_statement_may_change_the_schema(text: str, changes: bool) -> None:
+    assert StatementParser("$").parse(text).changes_schema == changes
+
+
 def test_the_statement_cache_is_bounded() -> None:
     reader = StatementParser("$")
     first = reader.parse("SELECT 0")

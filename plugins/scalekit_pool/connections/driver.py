@@ -184,6 +184,10 @@ class Driver(Protocol):
         """Return why *connection*, which refused a write, takes none."""
         ...
 
+    async def schema_changed(self, connection: RawConnection) -> None:
+        """Let all connections forget what they have cached, since a statement on *connection* changed the schema."""
+        ...
+
     async def reload_schema(self, connection: RawConnection) -> None:
         """Clear the types and statements that *connection* has cached."""
         ...

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection, Pool
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.engine.interfaces import IsolationLevel
+from sqlalchemy.exc import ArgumentError
 
 from scalekit_pool.connections.driver import RawConnection, Untyped
 from scalekit_pool.filters import CURRENT_REQUEST
@@ -24,6 +25,13 @@ class PooledDialect(DefaultDialect):
     has_terminate = True
     isolation_levels: ClassVar[Mapping[IsolationLevel, str | None]]
 
+    def get_dialect_pool_class(self, url: URL) -> type[Pool]:
+        """Raise ArgumentError: an engine that is created by its URL alone has no connections."""
+        raise ArgumentError(
+            f"{self.name}+{self.driver} runs on the connections of the plugin pool: use SESSION(request), "
+            f"or database.sessions() outside of requests, instead of an engine of {url.render_as_string()}"
+        )
+
     def initialize(self, connection: Connection) -> None:
         """Query the version and the default schema once, for no request in particular."""
         token = CURRENT_REQUEST.set(None)
@@ -34,6 +42,10 @@ class PooledDialect(DefaultDialect):
 
     def on_connect(self) -> None:
         """Do nothing: the connections are shared with other users of the pool."""
+
+    def do_ping(self, dbapi_connection: Untyped) -> bool:
+        """Return True after a query."""
+        return DefaultDialect.do_ping(self, dbapi_connection)
 
     def is_disconnect(self, e: object, connection: object, cursor: object) -> bool:
         """Return False: the pool replaces lost connections, and the application gets Unavailable."""
@@ -50,10 +62,6 @@ class PooledDialect(DefaultDialect):
     def get_isolation_level_values(self, dbapi_conn: Untyped) -> list[IsolationLevel]:
         """Return the names of the isolation levels."""
         return list(self.isolation_levels)
-
-    def get_default_isolation_level(self, dbapi_conn: Untyped) -> IsolationLevel:
-        """Return the isolation level of a new connection."""
-        return next(level for level, name in self.isolation_levels.items() if name is None)
 
     def get_isolation_level(self, dbapi_connection: Untyped) -> IsolationLevel:
         """Return the isolation level of *dbapi_connection*."""

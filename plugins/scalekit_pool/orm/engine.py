@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import Pool
@@ -54,19 +55,18 @@ class EnginePool(Pool):
 
 def create_engine(database: PooledDatabase, find_router: RouterLookup) -> AsyncEngine:
     """Return an engine on the connections of *database*, which reads by the router that *find_router* returns."""
+    pool = EnginePool(connection_factory(database, find_router))
+    return create_async_engine(f"{database.dialect}+scalekit://", pool=pool, hide_parameters=True)
+
+
+def connection_factory(database: PooledDatabase, find_router: RouterLookup) -> Callable[[], DbapiConnection]:
+    """Return the function that SQLAlchemy calls for a new connection; it does no I/O."""
     statements = StatementCache(database.compiler.parser)
     if database.dialect == "sqlite":
-        from scalekit_pool.orm.sqlite import new_sqlite_cursor as new_cursor
+        from scalekit_pool.orm.sqlite import new_sqlite_cursor, raise_sqlite_error
 
-        def raise_dbapi_error(error: Exception) -> None:
-            """Do nothing: the errors of sqlite3 are those of its DBAPI."""
-    else:
-        from scalekit_pool.orm.postgres import new_postgres_cursor as new_cursor
-        from scalekit_pool.orm.postgres import raise_postgres_error
+        return partial(DbapiConnection, database, statements, find_router, new_sqlite_cursor, raise_sqlite_error)
+    from scalekit_pool.orm.postgres import PooledPostgresDialect, new_postgres_cursor, raise_postgres_error
 
-        def raise_dbapi_error(error: Exception) -> None:
-            raise_postgres_error(engine.dialect.dbapi, error)
-
-    connect = partial(DbapiConnection, database, statements, find_router, new_cursor, raise_dbapi_error)
-    engine = create_async_engine(f"{database.dialect}+scalekit://", pool=EnginePool(connect), hide_parameters=True)
-    return engine
+    raise_error = partial(raise_postgres_error, PooledPostgresDialect.import_dbapi())
+    return partial(DbapiConnection, database, statements, find_router, new_postgres_cursor, raise_error)

@@ -77,6 +77,10 @@ def new_sqlite_cursor(connection: DbapiConnection, server_side: bool) -> DbapiCu
     return SqliteServerCursor(connection) if server_side and not in_memory else SqliteCursor(connection)
 
 
+def raise_sqlite_error(error: Exception) -> None:
+    """Do nothing: the errors of sqlite3 are those of its DBAPI."""
+
+
 class SqliteExecutionContext(PooledExecutionContext, SQLiteExecutionContext_aiosqlite):
     """The execution of one statement."""
 

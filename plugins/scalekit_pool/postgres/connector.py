@@ -39,6 +39,8 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg: u
     """A connection that records whether type codecs were set, which no reset undoes."""
 
     has_default_codecs = True
+    changed_schema = False  # in its open transaction
+    schema_version = 0
     timeline = 0
     prepared: Untyped = None  # the prepared statements of ORM sessions, once there are any
 

@@ -81,6 +81,7 @@ class PostgresDriver:
         self.read_only = read_only
         self.write_doubt: Failure | None = None
         self._begun_read_only: WeakSet[RawConnection] = WeakSet()
+        self._schema_version = 0
         connector = PostgresConnector(addresses, options, read_only, observer.stale)
         self._timelines = connector.timelines
         self.readers: ConnectionPool[RawConnection] = ConnectionPool(target, connector, options.limits, observer)
@@ -133,17 +134,30 @@ class PostgresDriver:
             self._begun_read_only.add(connection)
         else:
             self._begun_read_only.discard(connection)
+        if connection.schema_version != self._schema_version:  # a stale statement would fail the transaction
+            await self.reload_schema(connection)
         await self.run(connection, _begin(**options))
 
     async def commit(self, connection: RawConnection) -> None:
         """Commit; raise RolledBack when a statement had failed, since PostgreSQL then rolls back without an error."""
-        status = await connection.execute("COMMIT", timeout=self.timeout)
+        try:
+            status = await connection.execute("COMMIT", timeout=self.timeout)
+        finally:
+            self._end_schema_change(connection)
         if status != "COMMIT":
             raise RolledBack("the transaction was rolled back, because a statement in it failed")
 
     async def rollback(self, connection: RawConnection) -> None:
         """Roll back."""
-        await self.run(connection, "ROLLBACK")
+        try:
+            await self.run(connection, "ROLLBACK")
+        finally:
+            self._end_schema_change(connection)
+
+    def _end_schema_change(self, connection: RawConnection) -> None:
+        """Count the change of the schema again: until now others have prepared statements by the previous schema."""
+        self._schema_version += connection.changed_schema
+        connection.changed_schema = False
 
     async def run(self, connection: RawConnection, sql: str) -> None:
         """Run *sql*, which may be several statements."""
@@ -179,8 +193,15 @@ class PostgresDriver:
             return f"its {_READ_ONLY_SETTING}"
         return f"it is a standby, or its {_READ_ONLY_SETTING}"
 
+    async def schema_changed(self, connection: RawConnection) -> None:
+        """Clear the caches of *connection* now, and those of the others when they begin a transaction."""
+        self._schema_version += 1
+        connection.changed_schema = connection.is_in_transaction()
+        await self.reload_schema(connection)
+
     async def reload_schema(self, connection: RawConnection) -> None:
         """Clear the types and statements that *connection* has cached."""
+        connection.schema_version = self._schema_version
         await connection.reload_schema_state()
 
     async def write_refusal(self, connection: RawConnection, write_doubt: Failure | None) -> WriteRefusal | None:

@@ -160,6 +160,9 @@ class SqliteDriver:
         """Return why *connection*, which refused a write, takes none."""
         return "the file or its folder is read-only for this user"
 
+    async def schema_changed(self, connection: aiosqlite.Connection) -> None:
+        """Do nothing: SQLite detects schema changes itself."""
+
     async def reload_schema(self, connection: aiosqlite.Connection) -> None:
         """Do nothing: SQLite detects schema changes itself."""
 

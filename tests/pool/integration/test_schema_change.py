@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -26,6 +27,7 @@ MAKE = (
 QUERIES: dict[str, tuple[str, dict[str, Any] | None]] = {
     "parameter": ("SELECT count(*) FROM things WHERE mood = :mood", {"mood": "glad"}),
     "cast": ("SELECT CAST(:mood AS mood)", {"mood": "glad"}),
+    "all": ("SELECT * FROM things", None),
     "result": ("SELECT mood, moods, pair FROM things", None),
     "array": ("SELECT count(*) FROM things WHERE mood = ANY(CAST(:moods AS mood[]))", {"moods": ["glad"]}),
     "composite": ("SELECT CAST(:pair AS pair)", {"pair": (2, "y")}),
@@ -153,3 +155,42 @@ async def test_columns_that_change_during_a_transaction(database: PooledDatabase
             refused += 1
     assert refused <= CONNECTIONS
     assert len((await database.fetch_all(query))[0]) == 4
+
+
+async def find(database: PooledDatabase, name: str) -> set[int]:
+    """Return the numbers of columns that concurrent transactions, one on each connection, find by a query."""
+    begun = asyncio.Barrier(CONNECTIONS)
+
+    async def count() -> int:
+        async with database.transaction():
+            await begun.wait()
+            return len((await database.fetch_all(*QUERIES[name]))[0])
+
+    return {*await asyncio.gather(*(count() for _ in range(CONNECTIONS)))}
+
+
+async def test_a_change_of_the_schema_by_this_process_fails_no_transaction(database: PooledDatabase) -> None:
+    assert await find(database, "all") == {3}
+    await database.execute("ALTER TABLE things ADD COLUMN more int")
+    await wait_until_released(database)
+    assert await find(database, "all") == {4}
+    async with database.transaction(force_rollback=True):
+        await database.execute("ALTER TABLE things ADD COLUMN again int")
+        assert len((await database.fetch_all(*QUERIES["all"]))[0]) == 5
+    await wait_until_released(database)
+    assert await find(database, "all") == {4}
+
+
+async def test_statements_that_are_prepared_while_the_schema_changes_fail_no_transaction(
+    database: PooledDatabase,
+) -> None:
+    async def cast() -> None:
+        async with database.transaction():
+            assert await database.fetch_val(*QUERIES["cast"]) == "glad"
+
+    async with database.transaction():
+        for statement in MAKE:
+            await database.execute(statement)
+        await asyncio.create_task(cast())  # by the previous schema, as the change is not committed
+    await wait_until_released(database)
+    assert await find(database, "cast") == {1}

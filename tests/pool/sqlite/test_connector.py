@@ -1,4 +1,4 @@
-"""A SQLite connection whose opening is cancelled is closed."""
+"""A SQLite connection has functions that SQLite lacks; one whose opening is cancelled is closed."""
 
 from __future__ import annotations
 
@@ -51,3 +51,12 @@ async def test_a_connection_whose_opening_is_cancelled_is_closed(
         await outcome.close()  # otherwise its thread outlives the tests
     assert isinstance(outcome, asyncio.CancelledError)
     assert (Slow.made, Slow.closed) == (1, 1)
+
+
+async def test_operators_of_sqlalchemy_have_their_functions(tmp_path: Path) -> None:
+    path = f"{tmp_path}/test.db"
+    connector = SqliteConnector(uri_of(path, ""), path, False, 1.0)
+    connection = await connector.open()
+    rows = await connection.execute_fetchall("SELECT 'abc' REGEXP '^a', 'abc' REGEXP '^b', NULL REGEXP 'a', floor(1.5)")
+    assert [tuple(row) for row in rows] == [(1, 0, None, 1)]
+    await connector.close(connection)
