@@ -78,7 +78,8 @@ async def add_entry(request, text):
 
 
 async def hold_connection(request, released):
-    await SESSION(request).execute(select(1), execution_options={"isolation_level": "SERIALIZABLE"})
+    await SESSION(request).connection(execution_options={"isolation_level": "SERIALIZABLE"})
+    await SESSION(request).execute(select(1))
     await released.wait()
 
 
@@ -95,7 +96,15 @@ from starlette.routing import Route
 
 from store import add_entry, hold_connection, number_of_entries, sleep
 
-released = asyncio.Event()
+class Release(asyncio.Event):
+    is_awaited = False
+
+    async def wait(self):
+        self.is_awaited = True
+        return await super().wait()
+
+
+released = Release()
 
 
 async def count(request):
@@ -110,6 +119,10 @@ async def add(request):
 async def hold(request):
     await hold_connection(request, released)
     return PlainTextResponse("held")
+
+
+async def held(request):
+    return JSONResponse(released.is_awaited)
 
 
 async def release(request):
@@ -135,6 +148,7 @@ app = Starlette(
         Route("/count", count),
         Route("/add/{text}", add, methods=["POST"]),
         Route("/hold", hold),
+        Route("/held", held),
         Route("/release", release),
         Route("/hello", hello),
         Route("/hurry", hurry),
@@ -257,8 +271,9 @@ def test_requests_above_the_waiting_limit_are_rejected_at_once(postgres: Postgre
     limits = "max_size = 1\nmax_waiting = 0"
     toml = table(postgres.url, limits, check_interval="1h")  # a check would use the connection, too
     with Service(toml, code) as service, ThreadPoolExecutor(1) as client:
+        wait_for("the end of the first check", lambda: gauge(service, "scalekit_pool_idle") == 1)
         holding = client.submit(ask, service, "/hold")
-        wait_for("the connection to be in use", lambda: gauge(service, "scalekit_pool_in_use") == 1)
+        wait_for("the connection to be held", lambda: ask(service, "/held")[1] == "true")
         status, body, retry = ask(service, "/count")
         assert ask(service, "/release")[0] == 200
         assert (status, retry) == (503, "1"), body
