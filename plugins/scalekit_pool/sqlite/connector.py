@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sqlite3
 from collections.abc import Mapping
-from math import floor
 from pathlib import Path
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary, WeakSet
@@ -100,8 +98,6 @@ class SqliteConnector:
             await connection
             self.files[connection] = file_id_of(self._path)
             connection.row_factory = SqliteRow
-            await connection.create_function("regexp", 2, _regexp, deterministic=True)
-            await connection.create_function("floor", 1, floor, deterministic=True)  # optional in SQLite
             if not self._read_only:
                 await connection.execute_fetchall("PRAGMA journal_mode = WAL")
             await connection._execute(create_functions, connection._conn)  # type: ignore[no-untyped-call] # private
@@ -164,11 +160,6 @@ class MemoryConnector(SqliteConnector):
             await super().reset(connection)
         except sqlite3.Error as error:
             logger.warning("cannot reset the session of the in-memory database: %s", error)
-
-
-def _regexp(pattern: str, text: str | None) -> bool | None:
-    """Return whether *text* matches, for the operator REGEXP, which has no function of SQLite's own."""
-    return None if text is None else re.search(pattern, text) is not None
 
 
 def uri_of(file: str, options: str) -> str:
