@@ -23,6 +23,8 @@ end
 """
 SHORT = APPLICATION.replace("max-age=600", "max-age=1")
 """Its responses expire soon, so that there are hits, misses and writes all the time."""
+STORE_TIMEOUT = "50ms"
+"""Of requests that wait for a server that hangs."""
 SECONDS = 4
 """Minimum duration of the load in seconds: twice the TTL of responses."""
 
@@ -50,7 +52,7 @@ def check_no_request_failed(result: WrkResult) -> None:
 def test_no_request_fails_while_redis_is_killed_and_restarted(tmp_path: Path) -> None:
     with (
         Redis() as server,
-        Service(toml(server.url, 2), {"service": SHORT}) as service,
+        Service(toml(server.url, 2, STORE_TIMEOUT), {"service": SHORT}) as service,
         load(service, tmp_path) as report,
     ):
         wait_for("the store to be used", lambda: keys(server) > 100)
@@ -65,7 +67,7 @@ def test_no_request_fails_while_redis_is_killed_and_restarted(tmp_path: Path) ->
 def test_no_request_fails_while_redis_hangs_and_resumes(tmp_path: Path) -> None:
     with (
         Redis() as server,
-        Service(toml(server.url, 2), {"service": SHORT}) as service,
+        Service(toml(server.url, 2, STORE_TIMEOUT), {"service": SHORT}) as service,
         load(service, tmp_path) as report,
     ):
         wait_for("the store to be used", lambda: keys(server) > 100)
@@ -79,7 +81,7 @@ def test_no_request_fails_while_redis_hangs_and_resumes(tmp_path: Path) -> None:
 
 @pytest.mark.needs("redis", "wrk")
 def test_no_request_fails_while_redis_hangs(tmp_path: Path) -> None:
-    with Redis() as server, Service(toml(server.url, 2), {"service": SHORT}) as service:
+    with Redis() as server, Service(toml(server.url, 2, STORE_TIMEOUT), {"service": SHORT}) as service:
         wait_for("the store to be used", lambda: get(service, "/before").status_code == 200 and keys(server) > 0)
         server.pause()
         try:
@@ -95,7 +97,10 @@ def test_no_request_fails_while_redis_hangs(tmp_path: Path) -> None:
 def test_no_request_fails_while_a_master_of_a_cluster_is_killed(tmp_path: Path) -> None:
     with RedisCluster() as cluster:
         url = "redis-cluster://" + ",".join(f"{HOST}:{node.port}" for node in cluster.nodes)
-        with Service(toml(url, 2), {"service": SHORT}) as service, load(service, tmp_path) as report:
+        with (
+            Service(toml(url, 2, STORE_TIMEOUT), {"service": SHORT}) as service,
+            load(service, tmp_path) as report,
+        ):
             victim = cluster.owner("x")
             wait_for("the store to be used", lambda: keys(victim) > 30)
             victim.kill()
