@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scalekit import Duration, PositiveDuration, Secret, Table, Url
+from scalekit import Duration, PositiveDuration, Secret, Table, TextPattern, Url
 from scalekit_pool.connections.driver import DriverOptions
 from scalekit_pool.connections.lifecycle import PoolLimits
 
@@ -79,7 +79,7 @@ class PoolConfig(Table):
     query_budget: QueryBudgetField = QueryBudgetConfig()
     """How many statements a request may run; more are reported once per route, with the line of code. A number is the
     limit of all statements."""
-    session_class: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = "sqlalchemy.ext.asyncio:AsyncSession"
+    session_class: Annotated[str, TextPattern(r"^[\w.]+:\w+$", "module:Class")] = "sqlalchemy.ext.asyncio:AsyncSession"
     """The class of ORM sessions: SQLAlchemy's AsyncSession, or a subclass such as SQLModel's."""
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     """TLS of connections to PostgreSQL, as libpq's sslmode."""

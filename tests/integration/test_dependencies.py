@@ -8,6 +8,7 @@ import pkgutil
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -19,6 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from scalekit import Key, create_app
+from scalekit.context import RequestKey
 from scalekit.contracts import DATABASE
 from scalekit.testing import request, running
 from scalekit_jwt import RequireToken
@@ -71,6 +73,10 @@ async def blocked_threads() -> AsyncGenerator[None]:
         limiter.total_tokens = before
 
 
+def returned(value: object, connection: HTTPConnection) -> object:
+    return value
+
+
 async def test_every_key_is_resolved_while_all_threads_are_busy() -> None:
     app = FastAPI()
     all_keys = keys()
@@ -91,7 +97,11 @@ async def test_every_key_is_resolved_while_all_threads_are_busy() -> None:
     async with running(host) as state:
         for value, key in zip(values, all_keys.values(), strict=True):
             host.context.withdraw(key)
-            host.context.provide(key, value)
+            if isinstance(key, RequestKey):
+                source: Key[Any] = key.source
+                host.context.provide(source, partial(returned, value))
+            else:
+                host.context.provide(key, value)
         async with blocked_threads(), asyncio.timeout(60):
             for number, name in enumerate(all_keys):
                 assert (await request(host, f"/{number}", state=state)).body == b"true", name
