@@ -88,7 +88,7 @@ async def test_each_request_has_one_session(url: str) -> None:
         assert (await request(host, "/authors/anna", method="POST", state=state)).body == b"1"
         assert (await request(host, "/authors", state=state)).body == b'["anna"]'
         assert (await request(host, "/same", state=state)).body == b"true"
-        assert all_released(database)
+        await wait_until_released(database)
 
 
 @pytest.mark.parametrize("end", ["response", "error", "never"])

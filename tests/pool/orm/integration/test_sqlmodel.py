@@ -16,7 +16,7 @@ from scalekit import create_app
 from scalekit.contracts import DATABASE, SESSION
 from scalekit.testing import request, running
 from scalekit_pool.database import PooledDatabase
-from tests.pool.harness import all_released, opened
+from tests.pool.harness import opened, wait_until_released
 
 pytestmark = pytest.mark.anyio
 
@@ -77,4 +77,4 @@ async def test_a_request_gets_a_session_of_sqlmodel(url: str) -> None:
         sent = await request(host, "/heroes", method="POST", body=b'{"name": "anna"}', headers=headers, state=state)
         assert json.loads(sent.body) == {"id": 1, "name": "anna"}
         assert json.loads((await request(host, "/heroes", state=state)).body) == [{"id": 1, "name": "anna"}]
-        assert all_released(database)
+        await wait_until_released(database)
