@@ -4,6 +4,7 @@ from starlette.middleware import Middleware
 
 from scalekit.app import create_app
 from scalekit.app_loader import describe_error
+from scalekit.background_task import background_task
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.field_types import HostName, Method, Origin, PositiveDuration, PositiveSize, check_origin
@@ -31,9 +32,9 @@ from scalekit.http.content_codings import choose_coding
 from scalekit.http.exchange import Exchange
 from scalekit.http.filter import LATER, Decision, Filter, Pending
 from scalekit.http.header_index import HeaderNames
-from scalekit.http.json_body import read_json_object
 from scalekit.http.operator_access import OperatorAccess, PageAccess
 from scalekit.http.problem import ProblemError, ProblemResponse, send_problem
+from scalekit.http.request_body import read_body, read_json_object
 from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEADER
 from scalekit.http.request_line import route_path, with_head
 from scalekit.http.response import LocalResponse, local_problem, local_response
@@ -134,6 +135,7 @@ __all__ = [
     "UrlParts",
     "WebSocketExchange",
     "WorkerHub",
+    "background_task",
     "call_operator_page",
     "case_insensitive_match",
     "check_origin",
@@ -153,6 +155,7 @@ __all__ = [
     "parse_trace_context",
     "path_variants",
     "print_table",
+    "read_body",
     "read_json_object",
     "related_exceptions",
     "route_path",

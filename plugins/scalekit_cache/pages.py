@@ -27,7 +27,7 @@ from scalekit_cache.cache_status import NotStored
 from scalekit_cache.config import CacheConfig
 from scalekit_cache.filters import CacheFilter
 from scalekit_cache.metrics import OUTCOMES
-from scalekit_cache.not_stored import EXPLANATIONS
+from scalekit_cache.not_stored_reasons import EXPLANATIONS
 from scalekit_cache.stored_blocks import lookup_blocks, stored_in_memory
 from scalekit_cache.stored_counts import count_local, route_blocks, tag_blocks
 

@@ -11,7 +11,7 @@ from scalekit_cache.cache_status import STORED, Headers, NotStored, append_cache
 from scalekit_cache.freshness import Freshness
 from scalekit_cache.http_cache import HttpCache
 from scalekit_cache.leader import LeaderStream, discard, send_all
-from scalekit_cache.not_stored import record_not_stored
+from scalekit_cache.not_stored_reasons import record_not_stored
 from scalekit_cache.policies import CachePolicy
 from scalekit_cache.request import NO_FIELDS, CacheRequest
 from scalekit_cache.single_flight import Flight

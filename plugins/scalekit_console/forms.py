@@ -9,6 +9,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from scalekit import read_body
 from scalekit.pages import PageAction
 
 MAX_BODY = 16_384
@@ -22,7 +23,7 @@ MAX_VALUE = 1_000
 
 async def read_form(request: Request) -> dict[str, str]:
     """Return the fields of a form; raises HTTPException when there are too many."""
-    body = await read_body(request)
+    body = await read_body(request, MAX_BODY)
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
@@ -31,7 +32,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 async def read_json(request: Request) -> dict[str, str]:
     """Return the members of a JSON object of texts; raises HTTPException when it is none."""
-    body = await read_body(request)
+    body = await read_body(request, MAX_BODY)
     try:
         found = orjson.loads(body or b"{}")
     except ValueError:
@@ -39,16 +40,6 @@ async def read_json(request: Request) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise HTTPException(400, 'expected a JSON object of texts, such as {"tag": "products"}')
     return found
-
-
-async def read_body(request: Request) -> bytes:
-    """Return the body of *request*; raises HTTPException when it is longer than MAX_BODY."""
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"expected a body of {MAX_BODY} bytes at most")
-    return body
 
 
 def check_values(action: PageAction, values: Mapping[str, str]) -> dict[str, str]:

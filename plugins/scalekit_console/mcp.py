@@ -13,11 +13,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from scalekit import ProblemResponse
+from scalekit import ProblemResponse, read_body
 from scalekit.pages import ConsolePage
 from scalekit_console.access import foreign_origin
 from scalekit_console.console import ConsoleServer, blocks_as_json
-from scalekit_console.forms import MAX_FIELDS, MAX_VALUE, read_body
+from scalekit_console.forms import MAX_BODY, MAX_FIELDS, MAX_VALUE
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18")
 """Supported versions, the latest first."""
@@ -50,7 +50,7 @@ class McpServer:
             return refusal
         identifier: Any = None
         try:
-            message = _parse(await read_body(request))
+            message = _parse(await read_body(request, MAX_BODY))
             if "id" not in message or not message.keys().isdisjoint({"result", "error"}):
                 return Response(status_code=202)  # a notification, or a response
             identifier = _identifier(message["id"])

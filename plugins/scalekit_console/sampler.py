@@ -6,11 +6,11 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
-from scalekit import rss
+from scalekit import background_task, rss
 from scalekit_console.request_sampler import RequestSampler
 
 TICK = 0.1
@@ -42,15 +42,9 @@ class WorkerSampler:
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
         self._groups: dict[int, list[Any]] = {}
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Take samples inside the block."""
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return a context manager inside which samples are taken."""
+        return background_task(self._run(), "console samples")
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from time import monotonic
 
-from scalekit import Unavailable
+from scalekit import Unavailable, background_task
 from scalekit_redis import Redis, RedisUnavailable, ReplyError
 
 logger = logging.getLogger("scalekit.ratelimit")
@@ -74,15 +74,9 @@ class CircuitBreaker:
             raise Unavailable(self.persistent_error)
         await self._redis.probe()
 
-    @asynccontextmanager
-    async def run_probes(self) -> AsyncGenerator[None, None]:
-        """Probe Redis, when needed, until the block is left."""
-        task = asyncio.create_task(self._probe_when_needed(), name="scalekit: ratelimit")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    def run_probes(self) -> AbstractAsyncContextManager[None]:
+        """Return a context manager inside which Redis is probed when needed."""
+        return background_task(self._probe_when_needed(), "ratelimit")
 
     async def _probe_when_needed(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import isinf
 from time import monotonic, perf_counter
 
+from scalekit import background_task
 from scalekit.contracts import Database
 from scalekit_replica.replica import Replica
 from scalekit_replica.wal_position import LagEstimator, flush_position
@@ -41,12 +42,8 @@ class LagMonitor:
     async def running(self) -> AsyncGenerator[None, None]:
         """Check all replicas once, then at the interval until left."""
         await self.check_all()
-        task = asyncio.create_task(self._check_repeatedly(), name="scalekit: replica lag monitor")
-        try:
+        async with background_task(self._check_repeatedly(), "replica lag monitor"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def check_all(self) -> None:
         """Query the LSN of the primary, then those of all replicas concurrently, and evaluate their lag."""

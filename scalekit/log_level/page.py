@@ -16,7 +16,7 @@ from starlette.requests import Request
 from scalekit.config.types import Duration
 from scalekit.contracts.log_levels import LogLevels
 from scalekit.contracts.overrides import Override, OverrideChange, OverrideGroup
-from scalekit.http.json_body import read_json_object
+from scalekit.http.request_body import read_json_object
 from scalekit.log_level.overrides import LEVEL_OVERRIDES, LEVELS
 
 logger = logging.getLogger("scalekit")

@@ -19,7 +19,7 @@ from scalekit.host import Host
 from scalekit.telemetry.trace_tree import MAX_VALUE
 from scalekit.testing import request, running
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.not_stored import EXPLANATIONS
+from scalekit_cache.not_stored_reasons import EXPLANATIONS
 from tests.cache.harness import CacheHarness, Origin, Reply, until
 from tests.recorded_spans import recorded_spans
 from tests.tracing.span_receiver import SpanReceiver, attributes, span_receiver

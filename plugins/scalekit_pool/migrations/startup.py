@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from scalekit import Key, Unavailable
+from scalekit import Key, Unavailable, background_task
 from scalekit.contracts import Database
 from scalekit_pool.migrations.files import MigrationError
 
@@ -42,12 +42,8 @@ class StartupMigrations:
             yield
             return
         logger.warning("migrations postponed until the database is reachable: %s", self.error)
-        task = asyncio.create_task(self._apply_later(database), name="scalekit: migrations")
-        try:
+        async with background_task(self._apply_later(database), "migrations"):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _apply(self, database: StartupDatabase) -> bool:
         from scalekit_pool.migrations.source import migrate_database  # loads the drivers

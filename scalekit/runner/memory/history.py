@@ -6,10 +6,10 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
+from scalekit.background_task import background_task
 from scalekit.context import Key
 from scalekit.runner.memory.usage import rss
 
@@ -32,15 +32,9 @@ class MemoryHistory:
         self.interval = interval
         self.samples: deque[MemorySample] = deque(maxlen=SAMPLES)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None, None]:
-        """Take samples inside the block."""
-        task = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Return a context manager inside which samples are taken."""
+        return background_task(self._run(), "memory history")
 
     async def _run(self) -> None:
         while True:

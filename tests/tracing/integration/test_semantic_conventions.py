@@ -130,7 +130,7 @@ SOURCES = [
     *(ROOT / "plugins/scalekit_tracing").glob("*.py"),
     *(ROOT / "plugins/scalekit_tracing/opentelemetry").glob("*.py"),
     ROOT / "plugins/scalekit_tracing/otlp/resource.py",
-    ROOT / "plugins/scalekit_cache/not_stored.py",
+    ROOT / "plugins/scalekit_cache/not_stored_reasons.py",
     ROOT / "plugins/scalekit_pool/query_budget.py",
     ROOT / "scalekit/http/trace_recorder.py",
     ROOT / "scalekit/http/filter_chain.py",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scalekit_cache.cache_status import NotStored
-from scalekit_cache.not_stored import EXPLANATIONS
+from scalekit_cache.not_stored_reasons import EXPLANATIONS
 from tests.host.cli.conftest import Run
 from tests.service import install_plugin
 

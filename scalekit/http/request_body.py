@@ -1,4 +1,4 @@
-"""Read the JSON object that a client of an operator page sends, within bounds."""
+"""Read the bodies of requests within bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 MAX_BODY = 4096
-"""Bytes of a request body."""
+"""Bytes of a JSON object."""
 
 
 async def read_json_object(request: Request, example: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ async def read_json_object(request: Request, example: str) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "expected Content-Type: application/json")
     try:
-        found: Any = orjson.loads(await _read(request))
+        found: Any = orjson.loads(await read_body(request, MAX_BODY))
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -29,10 +29,11 @@ async def read_json_object(request: Request, example: str) -> dict[str, Any]:
     return found
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body of *request*; raises HTTPException when it is longer than *limit* bytes."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MAX_BODY:
-            raise HTTPException(413, f"expected a body of {MAX_BODY} bytes at most")
+        if len(body) > limit:
+            raise HTTPException(413, f"expected a body of {limit} bytes at most")
     return body
