@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
+from sqlalchemy import Table
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import ClauseElement, Executable
@@ -27,6 +29,7 @@ from scalekit_pool.expression_plan import (
     needs_statement,
     ordered,
 )
+from scalekit_pool.insert_defaults import InsertDefaults
 from scalekit_pool.rows import Convert, ResultColumns
 from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
@@ -54,6 +57,7 @@ class ExpressionCompiler:
         self._parser = parser
         self._plans: LRUCache[Untyped, ExpressionPlan] = LRUCache(MAX_COMPILED)
         self._expansions: LRUCache[Untyped, Expansion] = LRUCache(MAX_COMPILED)
+        self._insert_defaults: WeakKeyDictionary[Table, InsertDefaults] = WeakKeyDictionary()
 
     def compile(self, query: ClauseElement, values: Values | None) -> BoundStatement:
         """Return *query* bound to *values*."""
@@ -89,6 +93,15 @@ class ExpressionCompiler:
     def bind_processors(self, columns: Sequence[Untyped]) -> list[Convert | None]:
         """Return for each of *columns* the function that converts a value for the driver, or None."""
         return [column.type._cached_bind_processor(self._dialect) for column in columns]
+
+    def with_defaults(self, table: object, rows: Sequence[Values]) -> Sequence[Values]:
+        """Return *rows* with the defaults of *table* that are evaluated in Python, if it is a SQLAlchemy table."""
+        if not isinstance(table, Table):
+            return rows
+        defaults = self._insert_defaults.get(table)
+        if defaults is None:
+            defaults = self._insert_defaults[table] = InsertDefaults(table, self._dialect)
+        return defaults.fill(table, rows) if defaults else rows
 
     def _plan(self, expression: Untyped, key: Untyped, names: tuple[str, ...]) -> ExpressionPlan:
         """Compile *expression*, which receives values with *names*, and cache it when it has a *key*."""

@@ -224,11 +224,14 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
     async def insert_soon(self, table: Table | str, row: Values) -> Value:
         """Insert *row* together with rows of other tasks; return its primary key, or None if the table has none.
 
-        Inside a transaction the row is inserted at once.
+        Inside ``transaction()`` or ``connection()`` the row is inserted at once, on the same connection. Raise
+        RuntimeError when an ORM session of the task holds every connection that could insert it.
         """
         self.compiler.observer.read(frozenset((normalize_table_name(table_name_of(table).name),)))
-        if self.session().transactions:
+        if asyncio.current_task() in self._sessions:
             return (await self._insert_batch(table, [row]))[0]
+        (row,) = self.compiler.expressions.with_defaults(table, [row])  # in the context of the caller
+        self.driver.writers.check_own_connections()
         began, failure = perf_counter(), ""
         try:
             return await self._batcher.add(table, row)

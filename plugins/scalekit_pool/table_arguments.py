@@ -33,9 +33,21 @@ def primary_key(table: object) -> str | None:
 def to_rows(table: object, rows: Sequence[Values], compiler: ExpressionCompiler) -> tuple[list[str], list[Arguments]]:
     """Return the columns of *rows*, and the values of each row in their order, converted for the driver.
 
-    Raise ValueError, naming the row, when its columns differ from those of the first, and for a column unknown to
-    *table*.
+    Columns with a default in Python are added. Raise ValueError, naming the row, when its columns differ from those of
+    the first, and for a column unknown to *table*.
     """
+    columns, data = list(rows[0]), _read(rows)
+    filled = compiler.with_defaults(table, rows)
+    if filled is not rows:
+        columns, data = list(filled[0]), _read(filled)
+    if not isinstance(table, Table):
+        return columns, data
+    found = [_column(table, name) for name in columns]
+    return [column.name for column in found], _bound(data, compiler.bind_processors(found))
+
+
+def _read(rows: Sequence[Values]) -> list[Arguments]:
+    """Return the values of each row in the order of the columns of the first."""
     columns = list(rows[0])
     if not columns:
         raise ValueError("the rows have no columns; set at least one in each row")
@@ -46,9 +58,7 @@ def to_rows(table: object, rows: Sequence[Values], compiler: ExpressionCompiler)
         data = []
     if not data or set(map(len, rows)) != {len(columns)}:
         _raise_column_mismatch(columns, rows)
-    if not isinstance(table, Table):
-        return columns, data
-    return columns, _bound(data, compiler.bind_processors([_column(table, name) for name in columns]))
+    return data
 
 
 def _raise_column_mismatch(columns: list[str], rows: Sequence[Values]) -> None:

@@ -133,7 +133,8 @@ class Database(Statements, Protocol):
     async def insert_soon(self, table: Any, row: Values) -> Any:
         """Insert *row* in one statement with rows of other tasks; return its primary key, or None without one.
 
-        Each caller receives the error of its own row. Inside a transaction, *row* is inserted at once.
+        Each caller receives the error of its own row. Inside a transaction or ``connection()``, *row* is
+        inserted at once. Raise RuntimeError when an ORM session of the task holds every connection that could do it.
         """
         ...
 

@@ -52,6 +52,27 @@ async def test_rows_inserted_soon_in_a_transaction_are_part_of_it(items: PooledD
     assert await names(items) == []
 
 
+async def test_rows_inserted_soon_on_an_own_connection_are_inserted_at_once(url: str) -> None:
+    async with opened(url, max_size=1) as database:
+        await create(database, ITEMS)
+        async with database.connection() as connection:
+            await connection.execute("DELETE FROM items")  # on SQLite it holds the only writer from now on
+            assert await database.insert_soon(ITEMS, {"id": 1, "name": "a"}) == 1
+        assert await names(database) == ["a"]
+
+
+async def test_a_session_that_holds_the_only_connection_refuses_rows_inserted_soon(url: str) -> None:
+    async with opened(url, max_size=1) as database:
+        await create(database, ITEMS)
+        async with database.sessions() as session:
+            await session.execute(ITEMS.delete())
+            with pytest.raises(RuntimeError, match="already holds 1 of 1 connections"):
+                await database.insert_soon(ITEMS, {"id": 1, "name": "a"})
+            await session.commit()
+            assert await database.insert_soon(ITEMS, {"id": 1, "name": "a"}) == 1
+        assert await names(database) == ["a"]
+
+
 async def test_cancelling_a_waiting_row_does_not_affect_other_rows(items: PooledDatabase) -> None:
     for waits in range(8):
         first = 100 * waits

@@ -103,7 +103,7 @@ class ConnectionPool(Generic[C]):
             return pooled
         if not self._open:
             raise Unavailable(f"the connection pool of {self.target} is not open")
-        self._check_own_connections()
+        self.check_own_connections()
         if len(self._waiters) >= max(self.limits.max_waiting, self.supplier.openable):
             self._observer.refused("full")
             reason = f"{len(self._waiters)} requests wait for a connection to {self.target} already"
@@ -149,7 +149,7 @@ class ConnectionPool(Generic[C]):
             self._invalidated_at = now
             self.invalidate_all()
 
-    def _check_own_connections(self) -> None:
+    def check_own_connections(self) -> None:
         """Raise RuntimeError when the current task holds every connection that it could wait for."""
         task, most = asyncio.current_task(), self.limits.max_size
         if len(self._holders) >= most and all(holder is task for holder in self._holders.values()):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import enum
+import gc
 import uuid
+import weakref
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,11 +14,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
+from scalekit_pool.compiler import ExpressionCompiler, sqlalchemy_dialect
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.postgres.bulk_insert import COPY_THRESHOLD
+from scalekit_pool.statement_classifier import StatementParser
 from tests.pool.conftest import POSTGRES
 from tests.pool.harness import wait_until_released
-from tests.pool.schema import ITEMS, create, names, numbered
+from tests.pool.schema import ITEMS, MADE, create, names, numbered
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +95,60 @@ async def test_an_object_that_is_no_table_is_refused(items: PooledDatabase, tabl
 async def test_columns_may_come_in_any_order(items: PooledDatabase) -> None:
     await items.insert_many(ITEMS, [{"id": 1, "name": "a"}, {"name": "b", "id": 2}])
     assert await names(items) == ["a", "b"]
+
+
+TENANT: ContextVar[str] = ContextVar("tenant")
+DEFAULTS = sa.Table(
+    "accounts",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("full name", sa.String(20), default="nobody", key="name"),
+    sa.Column("state", sa.Enum("NEW", "OLD", name="state", native_enum=False), default="NEW"),
+    sa.Column("tenant", sa.String(20), default=TENANT.get),
+    sa.Column("label", sa.String(50), default=lambda context: context.get_current_parameters()["name"].upper()),
+    sa.Column("made", sa.DateTime, default=sa.func.now()),
+    sa.Column("serial", sa.Integer, sa.Sequence("serials", optional=True)),
+    sa.Column("kind", sa.String(20), server_default="plain"),
+)
+
+
+@pytest.mark.parametrize("count", [1, COPY_THRESHOLD + 1])
+async def test_defaults_of_columns_are_evaluated_for_each_row(database: PooledDatabase, count: int) -> None:
+    await create(database, DEFAULTS)
+    TENANT.set("t1")
+    rows = [{"id": number, "made": MADE, **({"name": "ada"} if number == 0 else {})} for number in range(count)]
+    assert await database.insert_many(DEFAULTS, rows[1:] or rows) == max(1, count - 1)
+    assert await database.insert_soon(DEFAULTS, {"id": 100, "made": MADE, "state": "OLD"}) == 100
+    async with database.transaction():
+        assert await database.insert_soon(DEFAULTS, {"id": 101, "made": MADE}) == 101
+    found = await database.fetch_all(sa.select(DEFAULTS).order_by(DEFAULTS.c.id))
+    name = "nobody" if count > 1 else "ada"
+    first = {"name": name, "state": "NEW", "tenant": "t1", "label": name.upper(), "kind": "plain", "serial": None}
+    assert {key: found[0][DEFAULTS.c[key].name] for key in first} == first
+    assert [row.state for row in found[-2:]] == ["OLD", "NEW"]
+    assert {row.tenant for row in found} == {"t1"}
+
+
+async def test_a_default_that_is_an_sql_expression_must_be_set(database: PooledDatabase) -> None:
+    await create(database, DEFAULTS)
+    TENANT.set("t1")
+    message = "the default of accounts.made is an SQL expression, which bulk inserts do not evaluate: set it in each"
+    with pytest.raises(ValueError, match=message):
+        await database.insert_many(DEFAULTS, [{"id": 1}])
+    with pytest.raises(ValueError, match=message):
+        await database.insert_soon(DEFAULTS, {"id": 1})
+    await database.insert_many("accounts", [{"id": 1}])
+    assert await database.fetch_val("SELECT made FROM accounts") is None
+
+
+def test_the_defaults_of_a_table_do_not_outlive_it() -> None:
+    compiler = ExpressionCompiler(sqlalchemy_dialect("sqlite"), StatementParser("?"))
+    table = sa.Table("t", sa.MetaData(), sa.Column("id", sa.Integer, default=lambda: 1))
+    assert compiler.with_defaults(table, [{}]) == [{"id": 1}]
+    reference = weakref.ref(table)
+    del table
+    gc.collect()
+    assert reference() is None
 
 
 class Mood(enum.Enum):
