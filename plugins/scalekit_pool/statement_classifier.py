@@ -132,6 +132,7 @@ class StatementParser:
         yield text[end:], None
 
     def _statement(self, sql: str, names: tuple[str, ...], code: str, tables: TableUsage | None = None) -> Statement:
+        check_text(sql)
         is_read_only, leaves_session_clean = classify(code)
         if tables is None:
             tables = (
@@ -148,6 +149,19 @@ class StatementParser:
         if name not in names:
             names.append(name)
         return f"{self._placeholder}{names.index(name) + 1}"
+
+
+def check_text(sql: str) -> None:
+    """Raise ValueError when the protocol of a database cannot carry *sql*, which would cost the connection."""
+    place = sql.find("\0")
+    if place < 0 and not sql.isascii():
+        try:
+            sql.encode()
+        except UnicodeEncodeError as error:
+            place = error.start
+    if place >= 0:
+        kind = "NUL" if sql[place] == "\0" else "a lone surrogate"
+        raise ValueError(f"the text of the statement has {kind} at character {place}: remove it, or pass it as a value")
 
 
 def classify(code: str) -> tuple[bool, bool]:

@@ -12,6 +12,7 @@ from scalekit.contracts import Values
 from scalekit_pool.compiler import ExpressionCompiler
 from scalekit_pool.connections.driver import Arguments, TableName, Value
 from scalekit_pool.rows import Convert
+from scalekit_pool.statement_classifier import check_text
 
 
 def table_name_of(table: object) -> TableName:
@@ -41,6 +42,7 @@ def to_rows(table: object, rows: Sequence[Values], compiler: ExpressionCompiler)
     if filled is not rows:
         columns, data = list(filled[0]), _read(filled)
     if not isinstance(table, Table):
+        check_text(" ".join((str(table), *columns)))
         return columns, data
     found = [_column(table, name) for name in columns]
     return [column.name for column in found], _bound(data, compiler.bind_processors(found))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from scalekit_pool.statement_classifier import MAX_CACHED_STATEMENTS, Statement, StatementParser
+from scalekit_pool.statement_classifier import MAX_CACHED_STATEMENTS, Statement, StatementParser, check_text
 
 MAX_CACHED_LENGTH = 20_000
 """Characters of the longest text that is kept."""
@@ -27,6 +27,7 @@ class StatementCache:
         Only the template is parsed then: the lists of IN and the rows of VALUES have many lengths.
         """
         if template and template != sql:
+            check_text(sql)
             return replace(self._parsed(template), sql=sql)
         return self._parsed(sql)
 

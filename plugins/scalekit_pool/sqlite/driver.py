@@ -44,6 +44,8 @@ _TRANSIENT = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, s
 """Errors of opening a file that may pass when retried."""
 _UNOPENABLE = "unable to open database file"
 _READ_ONLY_OPTION = re.compile(r"(?:^|&)(?:mode=ro|immutable=(?:1|true|on|yes))(?:&|$)")
+_STATEMENTS = (sqlite3.Error, OverflowError, UnicodeError)
+"""Errors of a statement and its values."""
 _FAILURES = {
     sqlite3.SQLITE_BUSY: Failure.LOCKED,
     sqlite3.SQLITE_LOCKED: Failure.LOCKED,
@@ -148,7 +150,7 @@ class SqliteDriver:
     def classify_error(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
         """Return the failure that *error*, raised by *connection*, means."""
         if not isinstance(error, sqlite3.OperationalError):
-            return Failure.STATEMENT if isinstance(error, sqlite3.Error) else Failure.UNKNOWN
+            return Failure.STATEMENT if isinstance(error, _STATEMENTS) else Failure.UNKNOWN
         if str(error) == _UNOPENABLE:
             return Failure.UNWRITABLE
         failure = _FAILURES.get(_code(error), Failure.STATEMENT)
