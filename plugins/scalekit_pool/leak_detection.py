@@ -1,4 +1,4 @@
-"""Log connections that are held longer than ``leak_detection_threshold``, with the code that acquired them."""
+"""Log connections that are held longer than ``leak_detection_threshold`` or than the pool, with the code at fault."""
 
 from __future__ import annotations
 
@@ -24,11 +24,30 @@ def log_leak(pool: str, threshold: float, request: RequestInfo | None, acquired_
     The record has the fields ``pool``, ``route``, ``acquired_at`` and ``request_id``.
     """
     route = request.route if request else ""
-    stack = [f"{code.co_filename}:{line} in {code.co_name}" for code, line in acquired_at]
+    stack = _described(acquired_at)
     extra = with_request_id({"pool": pool, "route": route, "acquired_at": stack}, request)
     text = "connection leak? a connection of %s is held longer than %gs%s; acquired at %s"
     where = f" by {route}" if route else ""
     logger.warning(text, pool, threshold, where, " < ".join(stack) or "an unknown place", extra=extra)
+
+
+def log_unreleased(target: str, seconds: float, acquired_at: Sequence[CallSite]) -> None:
+    """Log that a connection to *target*, acquired at *acquired_at*, is closed in use, *seconds* after the stop.
+
+    The record has the fields ``target`` and ``acquired_at``.
+    """
+    stack = _described(acquired_at)
+    logger.warning(
+        "closing a connection to %s that is in use %gs after the stop, which rolls back; acquired at %s",
+        target,
+        seconds,
+        " < ".join(stack) or "an unknown place",
+        extra={"target": target, "acquired_at": stack},
+    )
+
+
+def _described(acquired_at: Sequence[CallSite]) -> list[str]:
+    return [f"{code.co_filename}:{line} in {code.co_name}" for code, line in acquired_at]
 
 
 def call_sites(depth: int) -> list[CallSite]:

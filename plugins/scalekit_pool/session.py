@@ -260,6 +260,7 @@ class PooledSession(QueryMethods):
             await connection.switch_to(self._pool)
 
     def _attach(self, pooled: PooledConnection[RawConnection], pool: ConnectionPool[RawConnection]) -> None:
+        self._connection.acquired_at = call_sites(3)
         self._connection.attach(pooled, pool)
         self._task = asyncio.current_task()
         if self._task is not None and self._task_sessions is not None:
@@ -296,4 +297,4 @@ class PooledSession(QueryMethods):
     def _start_leak_timer(self) -> None:
         threshold, record_leak = self._instrumentation.leak_detection_threshold, self._instrumentation.record_leak
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(threshold, record_leak, CURRENT_REQUEST.get(), call_sites(3))
+        self._timer = loop.call_later(threshold, record_leak, CURRENT_REQUEST.get(), self._connection.acquired_at)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scalekit_pool.compiler import BoundStatement
 from scalekit_pool.connections.driver import SCHEMA_CHANGES, Driver, Failure, Operation, RawConnection, T
 from scalekit_pool.connections.lifecycle import PooledConnection
 from scalekit_pool.connections.pool import ConnectionPool
+from scalekit_pool.leak_detection import CallSite
 
 
 class SessionConnection:
     """A connection of *readers*, replaced by one of *writers* for the first write; both pools may be the same.
 
     The connection *is_dirty* when its session state may have changed: the pool then resets it before its next use.
-    *streams* counts the open cursors.
+    *streams* counts the open cursors. *acquired_at* is the code that uses the session.
     """
 
     def __init__(self, writers: ConnectionPool[RawConnection], readers: ConnectionPool[RawConnection]) -> None:
@@ -21,6 +24,7 @@ class SessionConnection:
         self.pooled: PooledConnection[RawConnection] | None = None
         self.is_dirty = False
         self.streams = 0
+        self.acquired_at: Sequence[CallSite] = ()
         self._source = readers
         self._may_write = False
         self._previous: PooledConnection[RawConnection] | None = None
@@ -42,7 +46,7 @@ class SessionConnection:
         if self.pooled is not None:
             self._previous = self.pooled
         self.pooled, self._source = pooled, pool
-        pool.hold(pooled)
+        pool.hold(pooled, self.acquired_at)
 
     async def switch_to(self, pool: ConnectionPool[RawConnection]) -> None:
         """Use a connection of *pool* instead, and release the current one unless a cursor is open on it."""

@@ -23,6 +23,8 @@ MAX_BACKOFF = 0.5
 """Maximum seconds between two attempts to open a connection: a server that is back is noticed within this time."""
 RESET_TIMEOUT = 5.0
 """Seconds that the reset or the closing of a connection may take."""
+RELEASE_TIMEOUT = 2.0
+"""Seconds that connections in use have at the stop until they are closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class ConnectionSupplier(Generic[C]):
         self._missing_connections = missing_connections
         self._opening: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._open_connections: set[PooledConnection[C]] = set()
+        self._all_closed = asyncio.Event()
         self._stopped = False
         self._warned = False
 
@@ -165,7 +169,12 @@ class ConnectionSupplier(Generic[C]):
             self._spawn(self._open(), self._opening)
 
     def discard(self, pooled: PooledConnection[C], reason: str) -> None:
-        """Close *pooled*, and open another one if it is needed."""
+        """Close *pooled*, and open another one if it is needed; do nothing when it was closed at the stop."""
+        if pooled not in self._open_connections:
+            return
+        self._open_connections.remove(pooled)
+        if not self._open_connections:
+            self._all_closed.set()
         self._observer.closed(reason)
         self._spawn(self._close(pooled), self._closing)
 
@@ -173,12 +182,28 @@ class ConnectionSupplier(Generic[C]):
         """Reset *pooled* in the background and hand it out, or close it when the reset fails."""
         self._spawn(self._reset(pooled), self._closing)
 
-    async def stop(self) -> None:
-        """Open no more connections, and wait until released ones are closed."""
+    async def stop(self, report: Callable[[PooledConnection[C]], None]) -> None:
+        """Open no more connections, and wait until all are closed.
+
+        Those that are in use for longer than RELEASE_TIMEOUT are passed to *report*, and closed.
+        """
         self._stopped = True
         for task in self._opening:
             task.cancel()
         await self._connector.stop()
+        await self._wait_for_releases()
+        for pooled in list(self._open_connections):
+            report(pooled)
+            self.discard(pooled, "stopped")
+        await self._wait_for_tasks()
+
+    async def _wait_for_releases(self) -> None:
+        if self._open_connections:
+            waiting = asyncio.create_task(self._all_closed.wait())
+            await asyncio.wait([waiting], timeout=RELEASE_TIMEOUT)
+            waiting.cancel()
+
+    async def _wait_for_tasks(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + RESET_TIMEOUT
         while tasks := self._opening | self._closing:  # a connection that is being reset is closed only then
@@ -227,7 +252,10 @@ class ConnectionSupplier(Generic[C]):
         self.opened += 1
         self._observer.opened()
         lifetime = self.limits.max_lifetime * random.uniform(0.9, 1.0)  # so that not all expire at once
-        return PooledConnection(connection, asyncio.get_running_loop().time() + lifetime, generation)
+        pooled = PooledConnection(connection, asyncio.get_running_loop().time() + lifetime, generation)
+        self._open_connections.add(pooled)
+        self._all_closed.clear()
+        return pooled
 
     def _warn(self) -> None:
         """Log the last error, once per outage."""

@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from scalekit import Unavailable
 from scalekit_pool.connections.lifecycle import (
+    RELEASE_TIMEOUT,
     ConnectionSupplier,
     DatabaseConnector,
     PooledConnection,
     PoolLimits,
     PoolObserver,
 )
+from scalekit_pool.leak_detection import CallSite, log_unreleased
 
 C = TypeVar("C")
 
 MAINTENANCE_INTERVAL = 1.0
 """Seconds between two closings of idle and expired connections."""
+
+
+class Holder(NamedTuple):
+    """The task that holds a connection for several statements, and the code that acquired it."""
+
+    task: asyncio.Task[object] | None
+    acquired_at: Sequence[CallSite]
 
 
 class ConnectionPool(Generic[C]):
@@ -38,7 +48,7 @@ class ConnectionPool(Generic[C]):
             target, connector, limits, observer, hand_out=self._hand_out, missing_connections=self._missing_connections
         )
         self._observer = observer
-        self._holders: dict[PooledConnection[C], asyncio.Task[object] | None] = {}
+        self._holders: dict[PooledConnection[C], Holder] = {}
         self._is_open = connector.is_open
         self._idle: deque[PooledConnection[C]] = deque()
         self._waiters: deque[asyncio.Future[PooledConnection[C]]] = deque()
@@ -65,7 +75,7 @@ class ConnectionPool(Generic[C]):
         self.supplier.open_missing()
 
     async def stop(self) -> None:
-        """Close all connections; waiting tasks get Unavailable."""
+        """Close all connections, those in use after a deadline; waiting tasks get Unavailable."""
         self._open = False
         if self._maintenance_task is not None:
             self._maintenance_task.cancel()
@@ -75,7 +85,7 @@ class ConnectionPool(Generic[C]):
         self._waiters.clear()
         while self._idle:
             self.supplier.discard(self._idle.popleft(), "stopped")
-        await self.supplier.stop()
+        await self.supplier.stop(self._log_unreleased)
         if self._maintenance_task is not None:
             await asyncio.wait({self._maintenance_task})
 
@@ -110,9 +120,9 @@ class ConnectionPool(Generic[C]):
             raise Unavailable(f"{reason}: {self._exhausted_reason()}")
         return await self._wait()
 
-    def hold(self, pooled: PooledConnection[C]) -> None:
+    def hold(self, pooled: PooledConnection[C], acquired_at: Sequence[CallSite] = ()) -> None:
         """Record that the current task holds *pooled* for several statements, until ``unhold``."""
-        self._holders[pooled] = asyncio.current_task()
+        self._holders[pooled] = Holder(asyncio.current_task(), acquired_at)
 
     def unhold(self, pooled: PooledConnection[C]) -> None:
         """Record that no task holds *pooled* any more."""
@@ -152,11 +162,15 @@ class ConnectionPool(Generic[C]):
     def check_own_connections(self) -> None:
         """Raise RuntimeError when the current task holds every connection that it could wait for."""
         task, most = asyncio.current_task(), self.limits.max_size
-        if len(self._holders) >= most and all(holder is task for holder in self._holders.values()):
+        if len(self._holders) >= most and all(holder.task is task for holder in self._holders.values()):
             raise RuntimeError(
                 f"this task would wait for itself: it already holds {most} of {most} connections to {self.target}; "
                 f"commit or close its session, or end its transaction, first"
             )
+
+    def _log_unreleased(self, pooled: PooledConnection[C]) -> None:
+        holder = self._holders.get(pooled)
+        log_unreleased(self.target, RELEASE_TIMEOUT, holder.acquired_at if holder else ())
 
     async def _wait(self) -> PooledConnection[C]:
         waiter: asyncio.Future[PooledConnection[C]] = self._loop.create_future()

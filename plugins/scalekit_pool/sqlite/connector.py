@@ -124,17 +124,13 @@ class SqliteConnector:
     async def reset(self, connection: aiosqlite.Connection) -> None:
         """Interrupt the running statement and restore the session state; raise when that is not possible."""
         self.in_transaction.discard(connection)
-        ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call] # private
-        try:
-            while not ended.done():
-                connection._conn.interrupt()
-                await asyncio.wait([ended], timeout=INTERRUPT_INTERVAL)
-        finally:
-            ended.cancel()
+        await _interrupt(connection)
         await connection._execute(_restore, connection._conn, self._settings)  # type: ignore[no-untyped-call] # private
 
     async def close(self, connection: aiosqlite.Connection) -> None:
-        """Close *connection*."""
+        """Interrupt the running statement, and close *connection*, which rolls back."""
+        if connection._connection is not None:
+            await _interrupt(connection)
         await connection.close()
 
     async def stop(self) -> None:
@@ -160,6 +156,17 @@ class MemoryConnector(SqliteConnector):
             await super().reset(connection)
         except sqlite3.Error as error:
             logger.warning("cannot reset the session of the in-memory database: %s", error)
+
+
+async def _interrupt(connection: aiosqlite.Connection) -> None:
+    """Interrupt the statements of *connection* until its thread has ended them."""
+    ended = asyncio.ensure_future(connection._execute(bool))  # type: ignore[no-untyped-call] # private
+    try:
+        while not ended.done():
+            connection._conn.interrupt()
+            await asyncio.wait([ended], timeout=INTERRUPT_INTERVAL)
+    finally:
+        ended.cancel()
 
 
 def uri_of(file: str, options: str) -> str:

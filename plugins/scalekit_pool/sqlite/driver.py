@@ -149,6 +149,8 @@ class SqliteDriver:
 
     def classify_error(self, error: BaseException, connection: aiosqlite.Connection) -> Failure:
         """Return the failure that *error*, raised by *connection*, means."""
+        if connection is not None and connection._connection is None:
+            return Failure.DISCONNECTED  # closed at the stop
         if not isinstance(error, sqlite3.OperationalError):
             return Failure.STATEMENT if isinstance(error, _STATEMENTS) else Failure.UNKNOWN
         if str(error) == _UNOPENABLE:

@@ -8,6 +8,7 @@ import pytest
 
 from scalekit import Unavailable
 from scalekit.telemetry import Telemetry
+from scalekit_pool.connections import lifecycle
 from scalekit_pool.connections import pool as pool_module
 from scalekit_pool.connections.lifecycle import PooledConnection, PoolLimits
 from scalekit_pool.connections.pool import ConnectionPool
@@ -249,8 +250,38 @@ async def test_waiting_tasks_are_refused_when_the_pool_stops(make: Any) -> None:
     stopping = asyncio.create_task(pool.stop())
     with pytest.raises(Unavailable, match="has stopped"):
         await waiting
-    await stopping
     pool.release(acquired)
-    await wait_until(lambda: connector.closed == [1])
+    await stopping
+    assert connector.closed == [1]
     with pytest.raises(Unavailable, match="not open"):
         await pool.acquire()
+
+
+async def test_the_stop_waits_for_connections_in_use(make: Any, caplog: pytest.LogCaptureFixture) -> None:
+    connector = FakeConnector()
+    pool = await make(connector, max_size=2)
+    first, second = await acquire_many(pool, 2)
+    stopping = asyncio.create_task(pool.stop())
+    await asyncio.sleep(0)
+    pool.release(first)
+    await wait_until(lambda: connector.closed == [1])
+    pool.reset_and_release(second)
+    await stopping
+    assert sorted(connector.closed) == [1, 2]
+    assert not caplog.messages
+
+
+async def test_connections_that_stay_in_use_are_closed_once(
+    make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lifecycle, "RELEASE_TIMEOUT", 0.01)
+    connector = FakeConnector()
+    pool = await make(connector, max_size=2)
+    acquired = await acquire_many(pool, 2)
+    await pool.stop()
+    assert sorted(connector.closed) == [1, 2]
+    assert [message.partition(" that")[0] for message in caplog.messages] == ["closing a connection to things"] * 2
+    pool.release(acquired[0])
+    pool.reset_and_release(acquired[1])
+    await asyncio.sleep(0)
+    assert (len(connector.closed), pool.supplier.size) == (2, 0)
