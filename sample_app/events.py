@@ -20,6 +20,9 @@ class ItemAdded(BaseModel):
     value: float
 
 
+consumers.publishes(ITEM_ADDED, ItemAdded, "Sent after an item was added.")
+
+
 @consumers.on(ITEM_ADDED, dedupe="1h")
 async def count_item(message: Message[ItemAdded]) -> None:
     """Add the item to the statistics; a redelivered message is not counted again."""

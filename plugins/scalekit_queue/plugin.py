@@ -15,6 +15,7 @@ from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
 from scalekit_queue.activity import ACTIVITY
+from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.pages import queues_page
@@ -96,5 +97,6 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit queue list`, `peek`, `dead`, `replay`, `purge`, `pause`, `resume` and `paused`."""
-    return [*commands(context.config(QueueConfig)), *pause_commands(context)]
+    """Return `scalekit queue list`, `peek`, `dead`, `replay`, `purge`, `pause`, `resume`, `paused` and `asyncapi`."""
+    config = context.config(QueueConfig)
+    return [*commands(config), *pause_commands(context), asyncapi_command(context, config)]

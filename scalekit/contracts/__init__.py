@@ -4,7 +4,15 @@ from scalekit.contracts.advice import ADVISERS, Advice, Adviser
 from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage, SubscriberTooSlow, Subscription
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
-from scalekit.contracts.consumers import Consumer, Consumers, Message, PublishFailed, to_seconds, validate_message_name
+from scalekit.contracts.consumers import (
+    Consumer,
+    Consumers,
+    Message,
+    PublishedMessage,
+    PublishFailed,
+    to_seconds,
+    validate_message_name,
+)
 from scalekit.contracts.content_codings import CODING_NEGOTIATOR, CodingNegotiator
 from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
 from scalekit.contracts.database import (
@@ -101,6 +109,7 @@ __all__ = [
     "OverrideGroup",
     "Overrides",
     "PublishFailed",
+    "PublishedMessage",
     "Queue",
     "ReadRoute",
     "ReadRouter",

@@ -11,7 +11,7 @@ This module evaluates its annotations; so must a module whose handlers use types
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -65,17 +65,41 @@ class Consumer:
     dedupe: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedMessage:
+    """A message that the application publishes, for its documentation."""
+
+    name: str
+    body: TypeAdapter[Any]
+    description: str
+
+
 class Consumers:
     """The consumers of an application, which the file names: ``consumers = "shop.events:consumers"``."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, Consumer] = {}
+        self._published: dict[str, PublishedMessage] = {}
 
     def __iter__(self) -> Iterator[Consumer]:
         return iter(self._by_name.values())
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    @property
+    def published(self) -> Collection[PublishedMessage]:
+        """The messages that the application has declared as published."""
+        return self._published.values()
+
+    def publishes(self, name: str, body: Any = Any, description: str = "") -> None:
+        """Declare that the application publishes messages *name* with bodies of the type *body*, for its AsyncAPI.
+
+        Raises ValueError for an invalid name, and for one that is declared already.
+        """
+        if validate_message_name(name) in self._published:
+            raise ValueError(f"{name!r} is declared twice as published; declare it once, with a type of all its bodies")
+        self._published[name] = PublishedMessage(name, TypeAdapter(body), description)
 
     def on(
         self,
