@@ -150,6 +150,14 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         """Return a session on a connection of *pool*, until the first write of *readers*, that belongs to no task."""
         return PooledSession(self.compiler, pool, self._instrumentation, None, readers)
 
+    async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
+        """Call *on_payload* with the payload of each NOTIFY on *channel* until cancelled; hold a connection meanwhile."""
+        pooled = await self.driver.writers.acquire()
+        try:
+            await self.driver.listen(pooled.connection, channel, on_payload)
+        finally:
+            self.driver.writers.reset_and_release(pooled)
+
     def sessions(self, **options: Value) -> AsyncSession:
         """Return a new session of SQLAlchemy's ORM with *options* of its class, to be used as a context manager."""
         if self._new_session is None:

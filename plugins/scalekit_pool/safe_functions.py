@@ -66,6 +66,8 @@ pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfi
 version last_insert_rowid changes
 """
 
+CLEAN_FUNCTIONS = frozenset({"pg_notify"})
+"""Functions that leave the session unchanged although they are not reads: a replica refuses them."""
 SAFE_FUNCTIONS = frozenset(
     " ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split()
 )

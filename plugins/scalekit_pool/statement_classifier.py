@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scalekit.contracts import Values
 from scalekit_pool.connections.driver import Arguments
 from scalekit_pool.fingerprint import fingerprint_of
-from scalekit_pool.safe_functions import SAFE_FUNCTIONS
+from scalekit_pool.safe_functions import CLEAN_FUNCTIONS, SAFE_FUNCTIONS
 from scalekit_pool.table_usage import UNKNOWN_TABLES, FindTables, TableUsage
 
 MAX_CACHED_STATEMENTS = 1000
@@ -171,13 +171,13 @@ def classify(code: str) -> tuple[bool, bool]:
     if not words or ";" in code:
         return False, False
     first = _first_word(code, words)
-    only_safe_calls = _calls_only_safe_functions(code)
+    calls = _calls(code)
     changes = not _CHANGES.isdisjoint(words)
     into = "INTO" in words
     into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
     locks = "FOR" in words and not _LOCKS.isdisjoint(words)
-    is_read_only = first in _READS and only_safe_calls and not changes and not into and not locks
-    leaves_session_clean = only_safe_calls and not into_new and first in (_READS | _CHANGES)
+    is_read_only = first in _READS and calls <= SAFE_FUNCTIONS and not changes and not into and not locks
+    leaves_session_clean = calls <= SAFE_FUNCTIONS | CLEAN_FUNCTIONS and not into_new and first in (_READS | _CHANGES)
     return is_read_only, leaves_session_clean
 
 
@@ -207,9 +207,10 @@ def _first_word(code: str, words: list[str]) -> str:
     return words[0] if code.lstrip("( \n\t").upper().startswith(words[0]) else ""
 
 
-def _calls_only_safe_functions(code: str) -> bool:
+def _calls(code: str) -> set[str]:
+    """Return the lower-case names of the functions that *code* calls, with their schema unless it is pg_catalog."""
     without_lists = _NAME_LIST.sub("AS (", code)
-    return all(
-        name.lower() in SAFE_FUNCTIONS and schema.lower() in ("", "pg_catalog")
+    return {
+        name.lower() if schema.lower() in ("", "pg_catalog") else f"{schema}.{name}"
         for schema, name in _CALL.findall(without_lists)
-    )
+    }

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from scalekit import Context
 from scalekit.contracts import validate_message_name
 from scalekit_queue.admin import open_admin
 from scalekit_queue.config import QueueConfig
@@ -22,12 +23,13 @@ MAX_BODY_SHOWN = 2000
 """Characters of a body that are printed."""
 
 
-def commands(config: QueueConfig) -> list[click.Command]:
+def commands(context: Context) -> list[click.Command]:
     """Return the commands of the plugin; none of them consumes."""
+    config = context.config(QueueConfig)
 
     def run(work: Callable[[QueueAdmin], Awaitable[T]]) -> T:
         async def once() -> T:
-            async with open_admin(config) as admin:
+            async with open_admin(config, context) as admin:
                 return await work(admin)
 
         return asyncio.run(once())
@@ -53,7 +55,7 @@ def _list(run: Run) -> click.Command:
     @click.command("list")
     @click.argument("names", nargs=-1, callback=_name)
     def command(names: tuple[str, ...]) -> None:
-        """Count the messages named NAMES, by default of every consumer, or of every name in a SQLite queue."""
+        """Count the messages named NAMES, by default of every consumer, or of every name in SQLite and PostgreSQL."""
 
         async def work(admin: QueueAdmin) -> list[QueueDepth]:
             return [await admin.depth(name) for name in names or await admin.names()]

@@ -21,13 +21,22 @@ from scalekit import (
 )
 from scalekit.contracts import Consumers
 
+POOL_DATABASE = "database:"
+"""The URL of the pool's database."""
+
 
 class QueueUrl(Url):
     """The URL of a queue."""
 
-    SCHEMES = ("sqlite", "amqp", "amqps")
-    EXAMPLE = "sqlite:///queue.db or amqp://user@host:5672/"
+    SCHEMES = ("sqlite", "amqp", "amqps", "postgresql", "postgres", "database")
+    EXAMPLE = "sqlite:///queue.db, amqp://user@host:5672/, database: or postgresql://user@host:5432/name"
     __slots__ = ()
+
+    def _check(self) -> None:
+        if self.scheme != "database":
+            super()._check()
+        elif self.reveal() != POOL_DATABASE:
+            raise ValueError(f"the pool's database has no address here; write {POOL_DATABASE}")
 
 
 def _require_file(url: QueueUrl) -> QueueUrl:
@@ -45,7 +54,7 @@ class QueueConfig(Table):
     """The queue's transport, the consumers of the application, and the outbox."""
 
     url: Annotated[QueueUrl, AfterValidator(_require_file)] = QueueUrl("sqlite:///queue.db")
-    """The queue: a SQLite file, or RabbitMQ."""
+    """The queue: a SQLite file, RabbitMQ, the pool's database (``database:``), or another PostgreSQL."""
     consumers: Annotated[str, AfterValidator(_check_consumers)] | None = None
     """The ``Consumers`` of the application, as ``module.path:name``; without it this service only publishes."""
     consume_in: Literal["everywhere", "workers"] = "everywhere"
@@ -53,7 +62,7 @@ class QueueConfig(Table):
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')
     ] = ""
-    """Prefix of the queue names at the broker, for several services on one broker."""
+    """Prefix of the queue names at RabbitMQ and in PostgreSQL, for several services on one server."""
     max_body: PositiveSize = Size("16MiB")
     """Maximum size of a message body, as JSON."""
     max_waiting: Annotated[int, Field(ge=1)] = 10_000
@@ -69,9 +78,9 @@ class QueueConfig(Table):
     synchronous: Literal["normal", "full"] = "normal"
     """SQLite's ``PRAGMA synchronous``: ``normal`` survives a killed process, ``full`` a power failure too."""
     visibility_timeout: PositiveDuration = Duration("15s")
-    """How long a message of a killed process stays invisible in SQLite before it is delivered again."""
+    """How long a message of a killed process stays invisible in SQLite and PostgreSQL before it is delivered again."""
     poll_interval: PositiveDuration = Duration("100ms")
-    """Time between two polls of SQLite by an idle consumer, for messages of other processes."""
+    """Time between two polls of SQLite or PostgreSQL by an idle process, for messages of other processes."""
     outbox: bool = True
     """Create the tables of outbox and inbox in the pool's database, if there is one, and relay the outbox."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
@@ -84,6 +93,18 @@ class QueueConfig(Table):
         if self.tls is not None:
             self.tls.require_scheme("amqps", self.url)
         return self
+
+    @property
+    def uses_pool(self) -> bool:
+        """Whether the messages are in the pool's database."""
+        return self.url.scheme == "database"
+
+    @property
+    def system(self) -> Literal["sqlite", "rabbitmq", "postgresql"]:
+        """The name of the transport."""
+        if self.url.scheme in ("amqp", "amqps"):
+            return "rabbitmq"
+        return "sqlite" if self.url.scheme == "sqlite" else "postgresql"
 
     @property
     def file(self) -> str:

@@ -30,11 +30,12 @@ from scalekit_queue import metrics
 from scalekit_queue.activity import ACTIVITY, new_activity
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.dead_letter_blocks import dead_letter, dead_letter_list
+from scalekit_queue.factory import consumes
 from scalekit_queue.outbox import MAX_COUNTED, Outbox
 from scalekit_queue.pause_page import DEFAULT_PAUSE
 from scalekit_queue.pauses import ConsumerState
 from scalekit_queue.queue_actions import dead_letter_actions, pause_actions, queue_admin
-from scalekit_queue.service import SERVICE, QueueService, consumes
+from scalekit_queue.service import SERVICE, QueueService
 from scalekit_queue.transport import QueueDepth
 
 READ_TIMEOUT = 3.0
@@ -90,15 +91,15 @@ def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
     async def render(view: PageView) -> Sequence[Block]:
         name = view.query.get("queue")
         if name:
-            return await _queue_blocks(config, view, name, redactor)
+            return await _queue_blocks(context, config, view, name, redactor)
         return [
             *_notices(view, own),
             await _summary(context),
-            *await _queues(config, view, consumers),
+            *await _queues(context, config, view, consumers),
             _consumers(view),
         ]
 
-    actions = [*dead_letter_actions(config), *(pause_actions(context, own) if own else [])]
+    actions = [*dead_letter_actions(context, config), *(pause_actions(context, own) if own else [])]
     description = "Messages of every queue, consumers that can be paused, and dead letters that can be replayed."
     return ConsolePage("queues", "Queues", render, collect, actions, description=description)
 
@@ -166,10 +167,10 @@ async def _outbox(outbox: Outbox) -> tuple[int | None, float | None]:
         return None, None
 
 
-async def _queues(config: QueueConfig, view: PageView, consumers: Iterable[str]) -> Sequence[Block]:
+async def _queues(context: Context, config: QueueConfig, view: PageView, consumers: Iterable[str]) -> Sequence[Block]:
     published = {name for each in view.workers.values() for name in each["activity"]}
     try:
-        async with queue_admin(config, READ_TIMEOUT) as admin:
+        async with queue_admin(context, config, READ_TIMEOUT) as admin:
             names = sorted({*consumers, *await admin.names(), *filter(_is_name, published)})
             depths = [await admin.depth(name, _delay_queues(view)) for name in names[:MAX_NAMES]]
     except Unavailable as error:
@@ -232,11 +233,13 @@ def _consumers(view: PageView, only: str = "") -> DataTable:
     return DataTable(CONSUMERS, rows, "Consumers", empty="this service consumes no messages")
 
 
-async def _queue_blocks(config: QueueConfig, view: PageView, name: str, redactor: Redactor) -> Sequence[Block]:
+async def _queue_blocks(
+    context: Context, config: QueueConfig, view: PageView, name: str, redactor: Redactor
+) -> Sequence[Block]:
     if not _is_name(name):
         return [Notice(f"{name!r} is no name of a queue.")]
     try:
-        async with queue_admin(config, READ_TIMEOUT) as admin:
+        async with queue_admin(context, config, READ_TIMEOUT) as admin:
             if message := view.query.get("message"):
                 return await dead_letter(admin, name, message, redactor)
             depth = await admin.depth(name, _delay_queues(view))

@@ -13,8 +13,9 @@ from starlette.responses import Response
 
 from scalekit import Context, Duration, ManagementRoute, PageAccess, ProblemResponse, read_json_object
 from scalekit_queue.config import QueueConfig
+from scalekit_queue.factory import consumes
 from scalekit_queue.pauses import ConsumerPauses
-from scalekit_queue.service import SERVICE, consumes
+from scalekit_queue.service import SERVICE
 
 logger = logging.getLogger("scalekit.queue")
 

@@ -18,10 +18,11 @@ from scalekit_queue.activity import ACTIVITY
 from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
+from scalekit_queue.factory import verify_config
 from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
-from scalekit_queue.service import SERVICE, open_queue_service, verify_config
+from scalekit_queue.service import SERVICE, open_queue_service
 
 
 @hookimpl
@@ -43,7 +44,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             yield
 
     def verify(provided: Container[Key[Any]]) -> None:
-        verify_config(config, context, DATABASE in provided)
+        verify_config(config, context, provided)
 
     async def start() -> None:
         service = context.get(SERVICE)
@@ -99,4 +100,4 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
     """Return `scalekit queue list`, `peek`, `dead`, `replay`, `purge`, `pause`, `resume`, `paused` and `asyncapi`."""
     config = context.config(QueueConfig)
-    return [*commands(config), *pause_commands(context), asyncapi_command(context, config)]
+    return [*commands(context), *pause_commands(context), asyncapi_command(context, config)]

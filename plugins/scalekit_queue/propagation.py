@@ -14,6 +14,8 @@ from scalekit.contracts import CONSISTENCY, CONSISTENCY_HEADER, CONSISTENCY_TOKE
 
 TOKEN_HEADER = CONSISTENCY_HEADER.decode()
 DEADLINE_HEADER = "scalekit-deadline"
+AFTER_COMMIT = "scalekit-after-commit"
+"""Marks a message that was stored in a transaction, whose consistency token is issued when it is delivered."""
 
 
 def context_headers() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The publisher that applications use: encode a body, add context headers, send it or store it in the outbox."""
+"""The publisher that applications use: encode a body, add context headers, send it or store it in a transaction."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from scalekit import Context, encode_json, new_request_id
 from scalekit.contracts import PublishFailed, Statements, to_seconds, validate_message_name
 from scalekit_queue.envelope import RESERVED_PREFIX, Envelope
 from scalekit_queue.metrics import PublishMetrics
-from scalekit_queue.outbox import Outbox
 from scalekit_queue.propagation import consistency_headers, context_headers
 from scalekit_queue.spans import PUBLISH_SPAN, STORE_SPAN, publishing
-from scalekit_queue.transport import Transport
+from scalekit_queue.transport import TransactionalStore, Transport
 
 KEY_PATTERN = re.compile(r"[!-~]{1,128}")
 MAX_HEADERS_LENGTH = 16 * 1024
 
 
 class MessagePublisher:
-    """Publishes through *transport*, or through *outbox* after a transaction commits."""
+    """Publishes through *transport*, or by *store*, such as the outbox, after a transaction commits."""
 
     def __init__(
-        self, transport: Transport, outbox: Outbox | None, max_body: int, metrics: PublishMetrics, context: Context
+        self,
+        transport: Transport,
+        store: TransactionalStore | None,
+        max_body: int,
+        metrics: PublishMetrics,
+        context: Context,
     ) -> None:
         self._transport = transport
-        self._outbox = outbox
+        self._store = store
         self._max_body = max_body
         self._metrics = metrics
         self._context = context
@@ -76,12 +80,12 @@ class MessagePublisher:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
-        """Store a message in the current transaction of *database*; the relay publishes it after the commit."""
-        if self._outbox is None:
+        """Store a message in the current transaction of *database*, so that it is delivered after the commit."""
+        if self._store is None:
             raise RuntimeError("no outbox: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
         envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **context_headers()})
         with publishing(STORE_SPAN, self._transport.system, [envelope]):
-            await self._outbox.store(database, envelope)
+            await self._store.store(database, envelope)
         return envelope.id
 
     async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:

@@ -28,10 +28,10 @@ MESSAGE_FIELD = FormField("message", "Message", required=True)
 
 
 @asynccontextmanager
-async def queue_admin(config: QueueConfig, timeout: float) -> AsyncGenerator[QueueAdmin, None]:
+async def queue_admin(context: Context, config: QueueConfig, timeout: float) -> AsyncGenerator[QueueAdmin, None]:
     """Connect to the queue for at most *timeout* seconds; raise Unavailable when that or its use fails."""
     try:
-        async with asyncio.timeout(timeout), open_admin(config) as admin:
+        async with asyncio.timeout(timeout), open_admin(config, context) as admin:
             yield admin
     except TimeoutError:
         detail = f"the queue does not respond within {timeout:g}s"
@@ -44,22 +44,22 @@ async def queue_admin(config: QueueConfig, timeout: float) -> AsyncGenerator[Que
         raise Unavailable(detail, detail=detail) from error
 
 
-def dead_letter_actions(config: QueueConfig) -> Sequence[PageAction]:
+def dead_letter_actions(context: Context, config: QueueConfig) -> Sequence[PageAction]:
     """Return the actions on dead letters, which do what ``scalekit queue replay`` and ``purge`` do."""
 
     async def replay(values: Mapping[str, str]) -> str:
-        async with queue_admin(config, ACTION_TIMEOUT) as admin:
+        async with queue_admin(context, config, ACTION_TIMEOUT) as admin:
             count = await admin.replay(_queue(values), [values["message"]], MAX_REPLAYED)
         return f"replayed {count} of {values['queue']}"
 
     async def replay_all(values: Mapping[str, str]) -> str:
-        async with queue_admin(config, ACTION_TIMEOUT) as admin:
+        async with queue_admin(context, config, ACTION_TIMEOUT) as admin:
             count = await admin.replay(_queue(values), [], MAX_REPLAYED)
             rest = (await admin.depth(values["queue"])).dead
         return f"replayed {count} of {values['queue']}" + (f"; dead letters: {rest}" if rest else "")
 
     async def delete(values: Mapping[str, str]) -> str:
-        async with queue_admin(config, ACTION_TIMEOUT) as admin:
+        async with queue_admin(context, config, ACTION_TIMEOUT) as admin:
             count = await admin.purge(_queue(values), True, [values["message"]])
         return f"deleted {count} of {values['queue']}"
 

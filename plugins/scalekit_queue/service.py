@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from scalekit import Context, Key, StartError
+from scalekit import Context, Key
 from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner
 from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.factory import consumes, create_transport, inbox_missing
 from scalekit_queue.inbox import Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
 from scalekit_queue.outbox import Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
-from scalekit_queue.schema import QueueSchema
+from scalekit_queue.schema import INBOX, OUTBOX, QueueSchema
 from scalekit_queue.spans import relay_trace
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import Transport
@@ -105,9 +105,18 @@ SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
 async def open_queue_service(config: QueueConfig, context: Context) -> AsyncGenerator[QueueService, None]:
     """Open the queue that *config* describes while inside."""
     metrics = PublishMetrics(context.get(TELEMETRY))
-    transport = new_transport(config, metrics)
+    async with create_transport(config, context, metrics) as transport:
+        service = await _create_service(config, context, transport, metrics)
+        with service.pauses.applied():
+            async with service.open():
+                yield service
+
+
+async def _create_service(
+    config: QueueConfig, context: Context, transport: Transport, metrics: PublishMetrics
+) -> QueueService:
     database = context.get(DATABASE) if config.outbox and context.has(DATABASE) else None
-    schema = None if database is None else QueueSchema(database)
+    schema = None if database is None else QueueSchema(database, *([] if config.uses_pool else [OUTBOX]), INBOX)
     if schema is not None:
         await schema.create_at_start()
     consumers = list(config.load()) if consumes(config, context) else []
@@ -115,62 +124,21 @@ async def open_queue_service(config: QueueConfig, context: Context) -> AsyncGene
     runners = [_runner(each, inboxes.get(each.name), context, transport.system) for each in consumers]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
-
     outbox = None
-    if database is not None and schema is not None:
+    if database is not None and schema is not None and not config.uses_pool:
         send = partial(_relay, context, transport)
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
+    publisher = MessagePublisher(transport, outbox or transport.transactional, config.max_body, metrics, context)
     pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
-    publisher = MessagePublisher(transport, outbox, config.max_body, metrics, context)
-    service = QueueService(
+    return QueueService(
         config, transport, publisher, metrics, pauses=pauses, outbox=outbox, inboxes=list(inboxes.values())
     )
-    with pauses.applied():
-        async with service.open():
-            yield service
-
-
-def new_transport(config: QueueConfig, metrics: PublishMetrics) -> Transport:
-    """Return the transport of the URL's scheme, not yet open."""
-    if config.url.scheme == "sqlite":
-        from scalekit_queue.sqlite.transport import SqliteTransport
-
-        return SqliteTransport(config)
-    from scalekit_queue.amqp.transport import AmqpTransport
-
-    return AmqpTransport(config, metrics)
-
-
-def verify_config(config: QueueConfig, context: Context, has_database: bool) -> None:
-    """Raise ImportError when the client library is missing, and StartError when the configuration cannot work."""
-    if config.url.scheme == "sqlite":
-        importlib.import_module("scalekit_queue.sqlite.transport")
-    else:
-        importlib.import_module("scalekit_queue.amqp.transport")
-        from scalekit_queue.amqp.connection import Broker
-
-        Broker(config)
-    for consumer in config.load() if consumes(config, context) else ():
-        if consumer.dedupe is not None and not (config.outbox and has_database):
-            raise StartError(_no_inbox(consumer))
-
-
-def consumes(config: QueueConfig, context: Context) -> bool:
-    """Return whether this process consumes messages."""
-    return config.consume_in == "everywhere" or context.server.role == "worker"
 
 
 def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox:
     if database is None or schema is None or consumer.dedupe is None:
-        raise StartError(_no_inbox(consumer))
+        raise inbox_missing(consumer)
     return Inbox(database, schema, consumer.name, consumer.dedupe)
-
-
-def _no_inbox(consumer: Consumer) -> str:
-    return (
-        f"the consumer of {consumer.name!r} has dedupe, which needs a database:"
-        " turn on [plugins.pool] and set outbox = true in [plugins.queue]"
-    )
 
 
 async def _relay(

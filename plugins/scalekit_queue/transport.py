@@ -7,8 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from scalekit.contracts import PublishFailed
+from scalekit.contracts import PublishFailed, Statements
 from scalekit_queue.envelope import Envelope
+
+MAX_DELIVERIES = 20
+"""Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
 
 
 class SettlementFailed(Exception):
@@ -45,6 +48,14 @@ class PendingDelivery(Protocol):
 OnDelivery = Callable[[PendingDelivery], None]
 
 
+class TransactionalStore(Protocol):
+    """Stores messages in a transaction of the application's database."""
+
+    async def store(self, database: Statements, envelope: Envelope) -> None:
+        """Insert *envelope* in the current transaction of *database*; it is delivered after the commit."""
+        ...
+
+
 class Transport(Protocol):
     """Sends and delivers messages; *system* is its name in spans, such as ``rabbitmq``."""
 
@@ -58,6 +69,11 @@ class Transport(Protocol):
     @property
     def delay_queues(self) -> Sequence[str]:
         """The queues of delayed messages that this process has used, which the broker cannot list; else empty."""
+        ...
+
+    @property
+    def transactional(self) -> TransactionalStore | None:
+        """The store of messages whose queue is in the application's database; None for any other queue."""
         ...
 
     def open(self) -> AbstractAsyncContextManager[None]:

@@ -130,6 +130,13 @@ class Database(Statements, Protocol):
         """Return a connection that the current task holds inside the block."""
         ...
 
+    async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
+        """Call *on_payload* with the payload of each NOTIFY on *channel* of PostgreSQL, until cancelled.
+
+        Raises Unavailable when the connection is lost; notifications that are sent meanwhile are lost too.
+        """
+        ...
+
     async def insert_soon(self, table: Any, row: Values) -> Any:
         """Insert *row* in one statement with rows of other tasks; return its primary key, or None without one.
 

@@ -1,4 +1,4 @@
-"""Tables of queues for the tests: a SQLite file, and a real RabbitMQ with a queue prefix for each test."""
+"""Tables of queues for the tests: a SQLite file, and RabbitMQ and PostgreSQL with a queue prefix for each test."""
 
 from __future__ import annotations
 
@@ -54,7 +54,20 @@ def sqlite_table(tmp_path: Path) -> dict[str, Any]:
     return {"url": f"sqlite:///{tmp_path}/queue.db", "poll_interval": "20ms", "visibility_timeout": "2s"}
 
 
-@pytest.fixture(params=["sqlite", RABBITMQ])
+@pytest.fixture(scope="session")
+def queue_database(shared_postgres: Postgres) -> str:
+    """Return the URL of a database that no test empties."""
+    shared_postgres.sql("CREATE DATABASE queue")
+    return shared_postgres.url.removesuffix("postgres") + "queue"
+
+
+@pytest.fixture
+def postgresql_table(queue_database: str) -> dict[str, Any]:
+    intervals = {"poll_interval": "20ms", "visibility_timeout": "2s"}
+    return {"url": queue_database, "prefix": f"test{next(_prefixes)}.", **intervals}
+
+
+@pytest.fixture(params=["sqlite", RABBITMQ, POSTGRES])
 def table(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the table of a queue, for each transport."""
     table: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")

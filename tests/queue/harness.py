@@ -33,13 +33,18 @@ def consumers_target(consumers: Consumers) -> str:
     return f"{module.__name__}:consumers"
 
 
+def with_pool(table: dict[str, Any], plugins: dict[str, Any]) -> dict[str, Any]:
+    """Return *plugins*, for a queue in PostgreSQL with the pool, which opens its database."""
+    return {"pool": {"url": "sqlite:///:memory:"}, **plugins} if table["url"].startswith("postgresql") else plugins
+
+
 @asynccontextmanager
 async def serving(
     table: dict[str, Any], consumers: Consumers | None = None, **plugins: dict[str, Any]
 ) -> AsyncGenerator[Host, None]:
     """Run an application with the queue of *table* and the tables of other *plugins*."""
     queue = {**table, "consumers": consumers_target(consumers)} if consumers is not None else table
-    host = create_app({"plugins": {**plugins, "queue": queue}}, app=bare_application)
+    host = create_app({"plugins": {**with_pool(table, plugins), "queue": queue}}, app=bare_application)
     async with running(host):
         yield host
 
@@ -47,7 +52,8 @@ async def serving(
 @asynccontextmanager
 async def open_queue_admin(table: dict[str, Any]) -> AsyncGenerator[QueueAdmin, None]:
     """Connect to the queue as the commands do."""
-    async with open_admin(QueueConfig.model_validate(table, strict=False)) as admin:
+    host = create_app({"plugins": {**with_pool(table, {}), "queue": table}}, app=bare_application)
+    async with open_admin(host.context.config(QueueConfig), host.context) as admin:
         yield admin
 
 

@@ -50,7 +50,9 @@ def test_a_name_has_one_consumer_and_its_handler_is_a_coroutine_function() -> No
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"url": "redis://here"}, "the scheme 'redis' is none of sqlite, amqp, amqps; write sqlite:///"),
+        ({"url": "redis://here"}, "the scheme 'redis' is none of sqlite, amqp, amqps, postgresql"),
+        ({"url": "database://here"}, "the pool's database has no address here; write database:"),
+        ({"url": "database:"}, r"'database:' needs \[plugins\.pool\]; turn it on"),
         ({"url": "sqlite:///:memory:"}, "the URL has no file"),
         ({"url": "amqp:///"}, "the URL has no host"),
         ({"consumers": "nowhere.events:consumers"}, "did not load"),

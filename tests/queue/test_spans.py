@@ -76,7 +76,7 @@ async def test_each_delivery_is_below_its_publisher_and_linked_to_it(table: Tabl
             await wait_until(lambda: len(handled) == 2)
         (published,) = receiver.named("publish sold")
         deliveries = sorted(receiver.named("process sold"), key=lambda span: int(span["startTimeUnixNano"]))
-    system = "sqlite" if "sqlite" in table["url"] else "rabbitmq"
+    system = {"sqlite": "sqlite", "amqp": "rabbitmq", "postgresql": "postgresql"}[table["url"].partition(":")[0]]
     common = {
         "messaging.system": system,
         "messaging.destination.name": "sold",

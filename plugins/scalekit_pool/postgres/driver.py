@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from weakref import WeakSet
 
 import asyncpg
@@ -26,6 +26,7 @@ from scalekit_pool.connections.lifecycle import PoolObserver
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.postgres.bulk_insert import insert
 from scalekit_pool.postgres.connector import PostgresConnector, parse_address
+from scalekit_pool.postgres.notifications import listen
 
 CLIENT_TIMEOUT_SLACK = 1.0
 """Seconds that the client waits beyond the server's statement_timeout."""
@@ -126,6 +127,10 @@ class PostgresDriver:
     ) -> Awaitable[Inserted]:
         """Insert *rows* by the fastest method that satisfies *plan*."""
         return insert(connection, rows, plan, self.timeout)
+
+    async def listen(self, connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
+        """Call *on_payload* with each payload that the server notifies on *channel*, until cancelled."""
+        await listen(connection, channel, on_payload)
 
     async def begin(self, connection: RawConnection, options: TransactionOptions) -> None:
         """Begin a transaction; *options* are isolation, readonly and deferrable."""

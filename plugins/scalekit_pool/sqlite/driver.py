@@ -125,6 +125,10 @@ class SqliteDriver:
         """Insert *rows* with one prepared statement."""
         return self.call(connection, _insert_returning if plan.returning else _insert, rows, plan)
 
+    async def listen(self, connection: SqliteConnection, channel: str, on_payload: Callable[[str], None]) -> None:
+        """Raise NotImplementedError: SQLite sends no notifications."""
+        raise NotImplementedError("SQLite sends no notifications; poll its tables")
+
     async def begin(self, connection: aiosqlite.Connection, options: TransactionOptions) -> None:
         """Begin a transaction; one that may write takes the lock at once, so that it cannot fail halfway."""
         await self.run(connection, "BEGIN" if options.get("readonly") else "BEGIN IMMEDIATE")

@@ -32,6 +32,7 @@ class AmqpTransport:
     """
 
     system = "rabbitmq"
+    transactional = None
 
     def __init__(self, config: QueueConfig, metrics: PublishMetrics) -> None:
         topology = QueueTopology(config.prefix)

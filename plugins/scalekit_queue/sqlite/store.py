@@ -16,10 +16,8 @@ from typing import Any
 import orjson
 
 from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.transport import QueueDepth
+from scalekit_queue.transport import MAX_DELIVERIES, QueueDepth
 
-MAX_DELIVERIES = 20
-"""Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
 MAX_BLOB = 2**31 - 1
 """Bytes that a value of SQLite can have."""
 BUSY_TIMEOUT = 5.0

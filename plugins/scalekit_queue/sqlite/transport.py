@@ -27,6 +27,7 @@ class SqliteTransport:
 
     system = "sqlite"
     delay_queues = ()
+    transactional = None
 
     def __init__(self, config: QueueConfig) -> None:
         self._writer = GroupCommitWriter(MessageStore(config.file, config.synchronous))

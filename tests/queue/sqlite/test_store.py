@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.sqlite.store import MAX_DELIVERIES, MessageStore
-from scalekit_queue.transport import QueueDepth
+from scalekit_queue.sqlite.store import MessageStore
+from scalekit_queue.transport import MAX_DELIVERIES, QueueDepth
 
 
 def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(tmp_path: Path) -> None:

@@ -1,0 +1,45 @@
+"""Receive the notifications of a channel on a connection that is used for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from scalekit import Unavailable
+from scalekit_pool.connections.driver import RawConnection
+
+CHECK_INTERVAL = 10.0
+"""Seconds between two checks whether the connection still works: a server that is gone without a word sends nothing."""
+CHECK_TIMEOUT = 5.0
+"""Seconds in which the server must respond to a check."""
+
+
+async def listen(connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
+    """Call *on_payload* with each payload that the server notifies on *channel*, until cancelled.
+
+    Raises Unavailable when the connection is lost.
+    """
+    lost = asyncio.Event()
+
+    def on_notification(connection: RawConnection, pid: int, channel: str, payload: str) -> None:
+        on_payload(payload)
+
+    def on_termination(connection: RawConnection) -> None:
+        lost.set()
+
+    connection.add_termination_listener(on_termination)
+    try:
+        await connection.add_listener(channel, on_notification)
+        while not await _occurs(lost, CHECK_INTERVAL):
+            await connection.fetchval("SELECT 1", timeout=CHECK_TIMEOUT)
+    finally:
+        connection.remove_termination_listener(on_termination)
+    raise Unavailable(f"the connection that listens on {channel} was lost")
+
+
+async def _occurs(event: asyncio.Event, timeout: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -1,0 +1,68 @@
+"""Create the transport that the URL names, and verify that its plugin, library and file are there."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncGenerator, Container
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from scalekit import Context, Key, StartError
+from scalekit.contracts import DATABASE, Consumer
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.metrics import PublishMetrics
+from scalekit_queue.propagation import committed_headers
+from scalekit_queue.transport import Transport
+
+
+@asynccontextmanager
+async def create_transport(
+    config: QueueConfig, context: Context, metrics: PublishMetrics
+) -> AsyncGenerator[Transport, None]:
+    """Return the transport, not yet open, while its database is open."""
+    if config.system == "sqlite":
+        from scalekit_queue.sqlite.transport import SqliteTransport
+
+        yield SqliteTransport(config)
+    elif config.system == "postgresql":
+        from scalekit_queue.postgres.database import provided_database
+        from scalekit_queue.postgres.transport import PostgresTransport
+
+        async with provided_database(config, context) as database:
+            yield PostgresTransport(config, database, partial(committed_headers, context))
+    else:
+        from scalekit_queue.amqp.transport import AmqpTransport
+
+        yield AmqpTransport(config, metrics)
+
+
+def verify_config(config: QueueConfig, context: Context, provided: Container[Key[Any]]) -> None:
+    """Raise ImportError without the client library, ConfigError or StartError when the configuration cannot work."""
+    if config.system == "sqlite":
+        importlib.import_module("scalekit_queue.sqlite.transport")
+    elif config.system == "postgresql":
+        from scalekit_queue.postgres.database import verify_database
+
+        verify_database(config, provided)
+    else:
+        importlib.import_module("scalekit_queue.amqp.transport")
+        from scalekit_queue.amqp.connection import Broker
+
+        Broker(config)
+    for consumer in config.load() if consumes(config, context) else ():
+        if consumer.dedupe is not None and not (config.outbox and DATABASE in provided):
+            raise inbox_missing(consumer)
+
+
+def consumes(config: QueueConfig, context: Context) -> bool:
+    """Return whether this process consumes messages."""
+    return config.consume_in == "everywhere" or context.server.role == "worker"
+
+
+def inbox_missing(consumer: Consumer) -> StartError:
+    """Return the error of a consumer with dedupe that has no inbox."""
+    return StartError(
+        f"the consumer of {consumer.name!r} has dedupe, which needs a database:"
+        " turn on [plugins.pool] and set outbox = true in [plugins.queue]"
+    )

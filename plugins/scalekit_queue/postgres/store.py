@@ -1,0 +1,209 @@
+"""The message store: the SQL statements on the tables, each for a batch of messages, by the clock of the server.
+
+A process that consumes has a lease, a row with the time at which it expires. A received message belongs to the lease of
+its process: it is delivered to others once the lease has expired, so messages of a killed process are delivered again.
+A delivery tag, which grows with each delivery, identifies the delivery, so that settling an expired one has no effect.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from scalekit.contracts import Database, Row, Statements
+from scalekit_queue.envelope import Envelope
+from scalekit_queue.postgres.tables import IS_HELD, TABLES
+from scalekit_queue.schema import QueueSchema
+
+logger = logging.getLogger("scalekit.queue")
+
+INSERT = """
+INSERT INTO scalekit_queue_messages (name, due, id, published, headers, body)
+SELECT name, now() + delay * interval '1 second', id, published, headers, body
+FROM unnest(CAST(:names AS text[]), CAST(:delays AS float8[]), CAST(:ids AS text[]), CAST(:published AS float8[]),
+  CAST(:headers AS text[]), CAST(:bodies AS bytea[])) AS message (name, delay, id, published, headers, body)
+"""
+RECEIVE = f"""
+WITH ready AS MATERIALIZED (
+  SELECT number FROM scalekit_queue_messages
+  WHERE name = :name AND due <= now() AND NOT ({IS_HELD})
+    AND EXISTS (SELECT 1 FROM scalekit_queue_leases WHERE lease = :lease AND expires > now())
+  ORDER BY due, number LIMIT :limit FOR UPDATE SKIP LOCKED
+)
+UPDATE scalekit_queue_messages AS message SET lease = :lease, tag = tag + 1, unsettled = unsettled + 1
+FROM ready WHERE message.number = ready.number
+RETURNING message.number, tag, unsettled, id, published, headers, body
+"""
+_DELIVERY = "message.number = delivery.number AND message.tag = delivery.tag AND message.lease = :lease"
+_TAGS = "CAST(:numbers AS bigint[]), CAST(:tags AS integer[])"
+_HEADERS = f"unnest({_TAGS}, CAST(:delays AS float8[]), CAST(:headers AS text[]))"
+ACK = f"""
+DELETE FROM scalekit_queue_messages AS message USING unnest({_TAGS}) AS delivery (number, tag)
+WHERE {_DELIVERY} RETURNING message.number
+"""
+RETRY = f"""
+UPDATE scalekit_queue_messages AS message
+SET lease = NULL, unsettled = 0, due = now() + delivery.delay * interval '1 second', headers = delivery.headers
+FROM {_HEADERS} AS delivery (number, tag, delay, headers) WHERE {_DELIVERY} RETURNING message.number
+"""
+DEAD_LETTER = f"""
+WITH dead AS (
+  DELETE FROM scalekit_queue_messages AS message USING {_HEADERS} AS delivery (number, tag, delay, headers)
+  WHERE {_DELIVERY} RETURNING message.number, name, id, published, delivery.headers, body
+), stored AS (
+  INSERT INTO scalekit_queue_dead_letters (name, id, published, headers, body)
+  SELECT name, id, published, headers, body FROM dead ORDER BY number
+)
+SELECT number FROM dead
+"""
+REQUEUE = f"""
+UPDATE scalekit_queue_messages AS message SET lease = NULL, unsettled = unsettled - 1
+FROM unnest({_TAGS}) AS delivery (number, tag) WHERE {_DELIVERY} RETURNING message.number
+"""
+RENEW_LEASE = """
+INSERT INTO scalekit_queue_leases (lease, expires) VALUES (:lease, now() + CAST(:ttl AS float8) * interval '1 second')
+ON CONFLICT (lease) DO UPDATE SET expires = excluded.expires
+"""
+END_LEASE = "DELETE FROM scalekit_queue_leases WHERE lease = :lease"
+# Without SKIP LOCKED two processes that delete each other's lease would wait for each other.
+DELETE_EXPIRED_LEASES = """
+DELETE FROM scalekit_queue_leases WHERE lease IN (
+  SELECT lease FROM scalekit_queue_leases WHERE expires < now() - interval '1 minute' FOR UPDATE SKIP LOCKED
+)
+"""
+FIND_DUE = f"""
+SELECT name FROM unnest(CAST(:names AS text[])) AS subscription (name) WHERE EXISTS (
+  SELECT 1 FROM scalekit_queue_messages AS message
+  WHERE message.name = subscription.name AND due <= now() AND NOT ({IS_HELD})
+)
+"""
+
+
+class DeliveryTag(NamedTuple):
+    """Identifies a delivery: the number of the message, and its deliveries so far."""
+
+    number: int
+    tag: int
+
+
+class Received(NamedTuple):
+    """A received message; *unsettled* is the number of its deliveries since it was last settled, with this one."""
+
+    tag: DeliveryTag
+    unsettled: int
+    envelope: Envelope
+
+
+Settlement = tuple[DeliveryTag, Envelope]
+"""A delivery, and the envelope with its new headers and delay."""
+
+
+class MessageStore:
+    """The messages in *database* whose names begin with *prefix*, as the process with *lease* handles them."""
+
+    def __init__(self, database: Database, prefix: str, lease: int) -> None:
+        self._database = database
+        self._schema = QueueSchema(database, *TABLES)
+        self._prefix = prefix
+        self._lease = lease
+        self.last_error = ""
+
+    async def create_tables(self) -> None:
+        """Create the tables, as soon as the database accepts writes."""
+        await self._schema.create_at_start()
+
+    async def insert(self, envelopes: Sequence[Envelope]) -> None:
+        """Insert *envelopes*."""
+        await self._run(INSERT, self._columns(envelopes))
+
+    async def insert_in_transaction(self, transaction: Statements, envelope: Envelope) -> None:
+        """Insert *envelope* in the current transaction of *transaction*."""
+        await self._schema.create_in_transaction(transaction)
+        await transaction.execute(INSERT, self._columns([envelope]))
+
+    async def receive(self, name: str, limit: int) -> list[Received]:
+        """Return up to *limit* due messages, the oldest first, which then belong to the lease of this process."""
+        values = {"name": self._prefix + name, "lease": self._lease, "limit": limit}
+        rows = await self._run(RECEIVE, values)
+        return [_received(name, row) for row in sorted(rows, key=lambda row: int(row[0]))]
+
+    async def find_due(self, names: Collection[str]) -> list[str]:
+        """Return those of *names* of which messages are due."""
+        rows = await self._run(FIND_DUE, {"names": [self._prefix + name for name in names]})
+        return [row[0].removeprefix(self._prefix) for row in rows]
+
+    async def ack(self, tags: Sequence[DeliveryTag]) -> list[bool]:
+        """Delete messages; return for each, in order, whether its tag had not expired."""
+        return await self._settle(ACK, tags, {})
+
+    async def requeue(self, tags: Sequence[DeliveryTag]) -> list[bool]:
+        """Return messages to the queue unchanged; return for each, in order, whether its tag had not expired."""
+        return await self._settle(REQUEUE, tags, {})
+
+    async def retry(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Make messages due after their delay; return for each, in order, whether its tag had not expired."""
+        return await self._settle(RETRY, [tag for tag, _ in settlements], _changes(settlements))
+
+    async def dead_letter(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Move messages to the dead letters; return for each, in order, whether its tag had not expired."""
+        return await self._settle(DEAD_LETTER, [tag for tag, _ in settlements], _changes(settlements))
+
+    async def renew_lease(self, ttl: float) -> None:
+        """Let the lease of this process expire in *ttl* seconds, and delete those that have expired long ago."""
+        await self._run(RENEW_LEASE, {"lease": self._lease, "ttl": ttl})
+        await self._run(DELETE_EXPIRED_LEASES, {})
+
+    async def end_lease(self) -> None:
+        """Let the lease of this process expire now."""
+        await self._run(END_LEASE, {"lease": self._lease})
+
+    async def _settle(self, sql: str, tags: Sequence[DeliveryTag], changes: dict[str, Any]) -> list[bool]:
+        numbers, counts = [tag.number for tag in tags], [tag.tag for tag in tags]
+        values = {"numbers": numbers, "tags": counts, "lease": self._lease, **changes}
+        settled = {row[0] for row in await self._run(sql, values)}
+        return [number in settled for number in numbers]
+
+    async def _run(self, sql: str, values: dict[str, Any]) -> Sequence[Row]:
+        """Run a statement; record and log why it fails."""
+        try:
+            await self._schema.create()
+            rows = await self._database.fetch_all(sql, values)
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            if reason != self.last_error:
+                logger.warning("the queue's database does not respond as expected, retrying: %s", reason)
+            self.last_error = reason
+            raise
+        self.last_error = ""
+        return rows
+
+    def _columns(self, envelopes: Sequence[Envelope]) -> dict[str, Any]:
+        return {
+            "names": [self._prefix + each.name for each in envelopes],
+            "delays": [each.delay for each in envelopes],
+            "ids": [each.id for each in envelopes],
+            "published": [each.published for each in envelopes],
+            "headers": [encode_headers(each) for each in envelopes],
+            "bodies": [each.body for each in envelopes],
+        }
+
+
+def encode_headers(envelope: Envelope) -> str:
+    """Return the headers of *envelope* as JSON."""
+    return orjson.dumps(envelope.headers).decode()
+
+
+def _changes(settlements: Sequence[Settlement]) -> dict[str, Any]:
+    return {
+        "delays": [envelope.delay for _, envelope in settlements],
+        "headers": [encode_headers(envelope) for _, envelope in settlements],
+    }
+
+
+def _received(name: str, row: Row) -> Received:
+    number, tag, unsettled, identifier, published, headers, body = row
+    envelope = Envelope(name, identifier, body, published, orjson.loads(headers))
+    return Received(DeliveryTag(number, tag), unsettled, envelope)

@@ -1,0 +1,180 @@
+"""The PostgreSQL transport: messages in tables that all processes share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from scalekit.contracts import Database, PublishFailed, Statements
+from scalekit_queue.config import QueueConfig
+from scalekit_queue.envelope import Envelope
+from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
+from scalekit_queue.postgres.notifications import Notifier, listen
+from scalekit_queue.postgres.store import MessageStore
+from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
+from scalekit_queue.propagation import AFTER_COMMIT
+from scalekit_queue.task_group import BackgroundTaskGroup
+from scalekit_queue.transport import OnDelivery
+
+MAX_BATCH_BYTES = 8 * 2**20
+"""Bytes of messages that one statement inserts, unless one call publishes more."""
+ENVELOPE_BYTES = 500
+"""Bytes that a message counts beside its body."""
+STOP_TIMEOUT = 3.0
+"""Seconds to wait for messages that are being received when consuming stops."""
+STATEMENT_TIMEOUT = 5.0
+"""Seconds in which the lease must be renewed or ended, and due messages found."""
+
+
+class PostgresTransport:
+    """Implements :class:`scalekit_queue.transport.Transport` with tables in *database*.
+
+    *committed_headers* returns the header of messages that were stored in a transaction of the same database.
+    """
+
+    system = "postgresql"
+    delay_queues = ()
+
+    def __init__(self, config: QueueConfig, database: Database, committed_headers: CommittedHeaders) -> None:
+        self._config = config
+        self._database = database
+        self._committed_headers = committed_headers
+        self._store = MessageStore(database, config.prefix, int.from_bytes(os.urandom(7)))
+        self._inserts: BatchWriter[Sequence[Envelope], None] = BatchWriter(self._insert, MAX_BATCH_BYTES)
+        self._settlements = SettlementWriters(self._store)
+        self._notifier = Notifier(database, config.prefix)
+        self._subscriptions: dict[str, PostgresSubscription] = {}
+        self._receiving = BackgroundTaskGroup()
+        self._upkeep = BackgroundTaskGroup()
+
+    @property
+    def last_error(self) -> str:
+        """The current error of the database; empty while its statements succeed."""
+        return self._store.last_error
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None, None]:
+        """Create the tables, and poll while inside; the database may be unavailable at the start."""
+        await self._store.create_tables()
+        self._upkeep.start(self._poll())
+        try:
+            yield
+        finally:
+            await self.stop_consuming()
+            await asyncio.gather(self._inserts.close(), self._settlements.close(), self._notifier.close())
+            await self._upkeep.cancel()
+            await self._end_lease()
+
+    async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
+        """Insert *envelopes* in one transaction."""
+        if self._inserts.waiting >= self._config.max_waiting:
+            reason = f"{self._config.max_waiting} messages already wait to be stored (max_waiting)"
+            return [PublishFailed(reason, False)] * len(envelopes)
+        size = sum(len(each.body) + ENVELOPE_BYTES for each in envelopes)
+        operation = self._inserts.submit(envelopes, size)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._inserts.wait(operation)
+        except TimeoutError:
+            reason = self.last_error or "the database does not respond"
+            return [PublishFailed(f"not stored within {timeout:g}s: {reason}", operation.started)] * len(envelopes)
+        names = {each.name for each in envelopes if not each.delay}
+        for name in names & self._subscriptions.keys():
+            self._subscriptions[name].wake()
+        self._notifier.notify(names)
+        return [None] * len(envelopes)
+
+    @property
+    def transactional(self) -> PostgresTransport | None:
+        """The transport itself, when its tables are in the pool's database."""
+        return self if self._config.uses_pool else None
+
+    async def store(self, database: Statements, envelope: Envelope) -> None:
+        """Insert *envelope* in the current transaction of *database*."""
+        envelope.headers[AFTER_COMMIT] = "1"
+        await self._store.insert_in_transaction(database, envelope)
+        if not envelope.delay:
+            self._notifier.notify_after_commit(envelope.name)
+
+    def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
+        """Deliver messages named *name* to *on_delivery* once consuming has started."""
+        self._subscriptions[name] = PostgresSubscription(self._store, self._settlements, name, prefetch, on_delivery)
+
+    def start_consuming(self) -> None:
+        """Start to receive messages for every subscription."""
+        if self._subscriptions:
+            self._upkeep.start(self._renew_lease())
+            self._upkeep.start(listen(self._database, self._wake))
+        for subscription in self._subscriptions.values():
+            self._receiving.start(subscription.run(self._committed_headers))
+
+    async def pause(self, name: str) -> None:
+        """Stop receiving messages named *name*; return when none is being received."""
+        await self._subscriptions[name].pause()
+
+    async def resume(self, name: str) -> None:
+        """Receive messages named *name* again."""
+        self._subscriptions[name].resume()
+
+    async def stop_consuming(self) -> None:
+        """Stop receiving; messages already delivered can still be settled."""
+        for subscription in self._subscriptions.values():
+            subscription.stop()
+        await self._receiving.wait(STOP_TIMEOUT)
+        await self._receiving.cancel()
+
+    async def _insert(self, calls: Sequence[Sequence[Envelope]]) -> list[None]:
+        await self._store.insert([envelope for envelopes in calls for envelope in envelopes])
+        return [None] * len(calls)
+
+    def _wake(self, name: str) -> None:
+        if (subscription := self._subscriptions.get(name.removeprefix(self._config.prefix))) is not None:
+            subscription.wake()
+
+    async def _poll(self) -> None:
+        """Wake the idle subscriptions whose messages are due, at each interval: notifications may be lost."""
+        is_first = True
+        while True:
+            idle = [each.name for each in self._subscriptions.values() if each.is_idle]
+            if idle or is_first or self.last_error:  # a statement that succeeds ends the error
+                for name in await self._find_due(idle):
+                    self._subscriptions[name].wake()
+            is_first = False
+            await asyncio.sleep(self._config.poll_interval)
+
+    async def _find_due(self, names: Sequence[str]) -> Sequence[str]:
+        try:
+            async with asyncio.timeout(STATEMENT_TIMEOUT):
+                return await self._store.find_due(names)
+        except Exception:  # logged by the store
+            await asyncio.sleep(RETRY_DELAY)
+            return []
+
+    async def _renew_lease(self) -> None:
+        ttl = self._config.visibility_timeout
+        is_held = False
+        while True:
+            was_held, is_held = is_held, await self._renew_lease_once(ttl)
+            if is_held and not was_held:
+                for subscription in self._subscriptions.values():
+                    subscription.wake()
+            await asyncio.sleep(ttl / 3 if is_held else RETRY_DELAY)
+
+    async def _renew_lease_once(self, ttl: float) -> bool:
+        try:
+            async with asyncio.timeout(STATEMENT_TIMEOUT):
+                await self._store.renew_lease(ttl)
+        except Exception:  # logged by the store
+            return False
+        return True
+
+    async def _end_lease(self) -> None:
+        """Let other processes receive at once what this one has not settled."""
+        try:
+            async with asyncio.timeout(STATEMENT_TIMEOUT):
+                if self._subscriptions:
+                    await self._store.end_lease()
+        except Exception:  # logged by the store; the lease expires
+            pass
