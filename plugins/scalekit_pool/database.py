@@ -151,7 +151,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         return PooledSession(self.compiler, pool, self._instrumentation, None, readers)
 
     async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
-        """Call *on_payload* with the payload of each NOTIFY on *channel* until cancelled; hold a connection meanwhile."""
+        """Call *on_payload* with the payload of each NOTIFY on *channel* until cancelled, and hold a connection."""
         pooled = await self.driver.writers.acquire()
         try:
             await self.driver.listen(pooled.connection, channel, on_payload)

@@ -35,7 +35,7 @@ def consumers_target(consumers: Consumers) -> str:
 
 def with_pool(table: dict[str, Any], plugins: dict[str, Any]) -> dict[str, Any]:
     """Return *plugins*, for a queue in PostgreSQL with the pool, which opens its database."""
-    return {"pool": {"url": "sqlite:///:memory:"}, **plugins} if table["url"].startswith("postgresql") else plugins
+    return {"pool": {"url": "sqlite:///:memory:"}, **plugins} if "postgresql" in table.get("url", "") else plugins
 
 
 @asynccontextmanager

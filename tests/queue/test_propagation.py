@@ -16,7 +16,7 @@ from scalekit.contracts.consumers import Consumers, Message
 from scalekit.http.request_context import DEADLINE
 from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit.testing import request, running
-from tests.queue.harness import AnyMessage, consumers_target, serving, wait_until
+from tests.queue.harness import AnyMessage, consumers_target, serving, wait_until, with_pool
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
@@ -59,7 +59,8 @@ async def test_the_deadline_of_a_message_is_that_of_the_request_that_published_i
         await send({"type": "http.response.body"})
 
     waits = {"/long": "3600000", "/short": "0"}
-    app = create_app({"plugins": {"queue": {**table, "consumers": consumers_target(consumers)}}}, app=publish)
+    queue = {**table, "consumers": consumers_target(consumers)}
+    app = create_app({"plugins": {**with_pool(table, {}), "queue": queue}}, app=publish)
     async with running(app) as state:
         began = time()
         for path in ("/long", "/none", "/short"):

@@ -54,7 +54,7 @@ class Paused(Supervised):
         lines = "\n".join(f"{key} = {value!r}" for key, value in table.items())
         toml = (
             f'[server]\nworkers = {WORKERS}\ndrain_delay = "100ms"\noperator_networks = ["{HOST}"]\n[plugins.console]\n'
-            f'[plugins.queue]\nconsumers = "service:consumers"\n{lines}\n'
+            f'[plugins.pool]\n[plugins.queue]\nconsumers = "service:consumers"\n{lines}\n'
         )
         super().__init__(toml, {"service": SERVICE})
 
