@@ -152,11 +152,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
 
     async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
         """Call *on_payload* with the payload of each NOTIFY on *channel* until cancelled, and hold a connection."""
-        pooled = await self.driver.writers.acquire()
-        try:
-            await self.driver.listen(pooled.connection, channel, on_payload)
-        finally:
-            self.driver.writers.reset_and_release(pooled)
+        await self.driver.listen(channel, on_payload)
 
     def sessions(self, **options: Value) -> AsyncSession:
         """Return a new session of SQLAlchemy's ORM with *options* of its class, to be used as a context manager."""

@@ -160,7 +160,7 @@ class Driver(Protocol):
         """Insert *rows* inside an open transaction; return their number, or the rows that *plan* returns."""
         ...
 
-    async def listen(self, connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
+    async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
         """Call *on_payload* with each payload that the server notifies on *channel*, until cancelled."""
         ...
 

@@ -128,9 +128,9 @@ class PostgresDriver:
         """Insert *rows* by the fastest method that satisfies *plan*."""
         return insert(connection, rows, plan, self.timeout)
 
-    async def listen(self, connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
+    async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
         """Call *on_payload* with each payload that the server notifies on *channel*, until cancelled."""
-        await listen(connection, channel, on_payload)
+        await listen(self.writers, channel, on_payload)
 
     async def begin(self, connection: RawConnection, options: TransactionOptions) -> None:
         """Begin a transaction; *options* are isolation, readonly and deferrable."""

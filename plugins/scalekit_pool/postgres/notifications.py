@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from scalekit import Unavailable
 from scalekit_pool.connections.driver import RawConnection
+from scalekit_pool.connections.pool import ConnectionPool
 
 CHECK_INTERVAL = 10.0
 """Seconds between two checks whether the connection still works: a server that is gone without a word sends nothing."""
@@ -14,11 +15,19 @@ CHECK_TIMEOUT = 5.0
 """Seconds in which the server must respond to a check."""
 
 
-async def listen(connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
-    """Call *on_payload* with each payload that the server notifies on *channel*, until cancelled.
+async def listen(pool: ConnectionPool[RawConnection], channel: str, on_payload: Callable[[str], None]) -> None:
+    """Call *on_payload* with each payload that is notified on *channel*, until cancelled; hold a connection of *pool*.
 
     Raises Unavailable when the connection is lost.
     """
+    pooled = await pool.acquire()
+    try:
+        await _listen(pooled.connection, channel, on_payload)
+    finally:
+        pool.reset_and_release(pooled)
+
+
+async def _listen(connection: RawConnection, channel: str, on_payload: Callable[[str], None]) -> None:
     lost = asyncio.Event()
 
     def on_notification(connection: RawConnection, pid: int, channel: str, payload: str) -> None:

@@ -125,7 +125,7 @@ class SqliteDriver:
         """Insert *rows* with one prepared statement."""
         return self.call(connection, _insert_returning if plan.returning else _insert, rows, plan)
 
-    async def listen(self, connection: aiosqlite.Connection, channel: str, on_payload: Callable[[str], None]) -> None:
+    async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
         """Raise NotImplementedError: SQLite sends no notifications."""
         raise NotImplementedError("SQLite sends no notifications; poll its tables")
 

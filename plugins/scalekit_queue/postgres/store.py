@@ -97,8 +97,23 @@ class Received(NamedTuple):
     envelope: Envelope
 
 
-Settlement = tuple[DeliveryTag, Envelope]
-"""A delivery, and the envelope with its new headers and delay."""
+class Settlement(NamedTuple):
+    """A delivery, and the delay and the headers, as JSON, that its message gets."""
+
+    tag: DeliveryTag
+    delay: float
+    headers: str
+
+
+class NewMessage(NamedTuple):
+    """The columns of a message to insert."""
+
+    name: str
+    delay: float
+    id: str
+    published: float
+    headers: str
+    body: bytes
 
 
 class MessageStore:
@@ -115,14 +130,19 @@ class MessageStore:
         """Create the tables, as soon as the database accepts writes."""
         await self._schema.create_at_start()
 
-    async def insert(self, envelopes: Sequence[Envelope]) -> None:
-        """Insert *envelopes*."""
-        await self._run(INSERT, self._columns(envelopes))
+    def new_message(self, envelope: Envelope) -> NewMessage:
+        """Return the columns of *envelope*; raise TypeError when its headers cannot be encoded."""
+        name, headers = self._prefix + envelope.name, encode_headers(envelope)
+        return NewMessage(name, envelope.delay, envelope.id, envelope.published, headers, envelope.body)
+
+    async def insert(self, messages: Sequence[NewMessage]) -> None:
+        """Insert *messages*."""
+        await self._run(INSERT, _columns(messages))
 
     async def insert_in_transaction(self, transaction: Statements, envelope: Envelope) -> None:
         """Insert *envelope* in the current transaction of *transaction*."""
         await self._schema.create_in_transaction(transaction)
-        await transaction.execute(INSERT, self._columns([envelope]))
+        await transaction.execute(INSERT, _columns([self.new_message(envelope)]))
 
     async def receive(self, name: str, limit: int) -> list[Received]:
         """Return up to *limit* due messages, the oldest first, which then belong to the lease of this process."""
@@ -145,11 +165,11 @@ class MessageStore:
 
     async def retry(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Make messages due after their delay; return for each, in order, whether its tag had not expired."""
-        return await self._settle(RETRY, [tag for tag, _ in settlements], _changes(settlements))
+        return await self._settle(RETRY, [each.tag for each in settlements], _changes(settlements))
 
     async def dead_letter(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Move messages to the dead letters; return for each, in order, whether its tag had not expired."""
-        return await self._settle(DEAD_LETTER, [tag for tag, _ in settlements], _changes(settlements))
+        return await self._settle(DEAD_LETTER, [each.tag for each in settlements], _changes(settlements))
 
     async def renew_lease(self, ttl: float) -> None:
         """Let the lease of this process expire in *ttl* seconds, and delete those that have expired long ago."""
@@ -180,27 +200,20 @@ class MessageStore:
         self.last_error = ""
         return rows
 
-    def _columns(self, envelopes: Sequence[Envelope]) -> dict[str, Any]:
-        return {
-            "names": [self._prefix + each.name for each in envelopes],
-            "delays": [each.delay for each in envelopes],
-            "ids": [each.id for each in envelopes],
-            "published": [each.published for each in envelopes],
-            "headers": [encode_headers(each) for each in envelopes],
-            "bodies": [each.body for each in envelopes],
-        }
-
 
 def encode_headers(envelope: Envelope) -> str:
     """Return the headers of *envelope* as JSON."""
     return orjson.dumps(envelope.headers).decode()
 
 
+def _columns(messages: Sequence[NewMessage]) -> dict[str, Any]:
+    return dict(
+        zip(("names", "delays", "ids", "published", "headers", "bodies"), zip(*messages, strict=True), strict=True)
+    )
+
+
 def _changes(settlements: Sequence[Settlement]) -> dict[str, Any]:
-    return {
-        "delays": [envelope.delay for _, envelope in settlements],
-        "headers": [encode_headers(envelope) for _, envelope in settlements],
-    }
+    return {"delays": [each.delay for each in settlements], "headers": [each.headers for each in settlements]}
 
 
 def _received(name: str, row: Row) -> Received:

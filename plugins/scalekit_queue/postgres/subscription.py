@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.postgres.batch_writer import BatchWriter
-from scalekit_queue.postgres.store import DeliveryTag, MessageStore, Received, Settlement
+from scalekit_queue.postgres.store import DeliveryTag, MessageStore, Received, Settlement, encode_headers
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
 
@@ -129,7 +129,7 @@ class PostgresSubscription:
             delivery = PostgresDelivery(self, tag, envelope)
             if unsettled > MAX_DELIVERIES:
                 reason = f"delivered {MAX_DELIVERIES} times without being settled"
-                self.writers.dead_letter.submit((tag, envelope.as_dead_letter({REASON: reason})))
+                self.writers.dead_letter.submit(_settlement(tag, envelope.as_dead_letter({REASON: reason})))
                 self.in_flight -= 1
             elif envelope.headers.pop(AFTER_COMMIT, None) is None:
                 self._on_delivery(delivery)
@@ -159,16 +159,20 @@ class PostgresDelivery:
     async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
         """Make the message due after *delay* seconds."""
         retry = self.envelope.as_retry(delay, headers)
-        await self._subscription.settle(self._subscription.writers.retry, (self._tag, retry))
+        await self._subscription.settle(self._subscription.writers.retry, _settlement(self._tag, retry))
 
     async def dead_letter(self, headers: Mapping[str, str]) -> None:
         """Move the message to the dead letters."""
         letter = self.envelope.as_dead_letter(headers)
-        await self._subscription.settle(self._subscription.writers.dead_letter, (self._tag, letter))
+        await self._subscription.settle(self._subscription.writers.dead_letter, _settlement(self._tag, letter))
 
     async def requeue(self) -> None:
         """Return the message to the queue unchanged."""
         await self._subscription.settle(self._subscription.writers.requeue, self._tag)
+
+
+def _settlement(tag: DeliveryTag, envelope: Envelope) -> Settlement:
+    return Settlement(tag, envelope.delay, encode_headers(envelope))
 
 
 async def _or_none(committed_headers: CommittedHeaders) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
 from scalekit_queue.postgres.notifications import Notifier, listen
-from scalekit_queue.postgres.store import MessageStore
+from scalekit_queue.postgres.store import MessageStore, NewMessage
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.task_group import BackgroundTaskGroup
@@ -42,7 +42,7 @@ class PostgresTransport:
         self._database = database
         self._committed_headers = committed_headers
         self._store = MessageStore(database, config.prefix, int.from_bytes(os.urandom(7)))
-        self._inserts: BatchWriter[Sequence[Envelope], None] = BatchWriter(self._insert, MAX_BATCH_BYTES)
+        self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(self._insert, MAX_BATCH_BYTES)
         self._settlements = SettlementWriters(self._store)
         self._notifier = Notifier(database, config.prefix)
         self._subscriptions: dict[str, PostgresSubscription] = {}
@@ -73,7 +73,7 @@ class PostgresTransport:
             reason = f"{self._config.max_waiting} messages already wait to be stored (max_waiting)"
             return [PublishFailed(reason, False)] * len(envelopes)
         size = sum(len(each.body) + ENVELOPE_BYTES for each in envelopes)
-        operation = self._inserts.submit(envelopes, size)
+        operation = self._inserts.submit([self._store.new_message(each) for each in envelopes], size)
         try:
             async with asyncio.timeout(timeout):
                 await self._inserts.wait(operation)
@@ -125,8 +125,8 @@ class PostgresTransport:
         await self._receiving.wait(STOP_TIMEOUT)
         await self._receiving.cancel()
 
-    async def _insert(self, calls: Sequence[Sequence[Envelope]]) -> list[None]:
-        await self._store.insert([envelope for envelopes in calls for envelope in envelopes])
+    async def _insert(self, calls: Sequence[Sequence[NewMessage]]) -> list[None]:
+        await self._store.insert([message for messages in calls for message in messages])
         return [None] * len(calls)
 
     def _wake(self, name: str) -> None:

@@ -1,0 +1,109 @@
+"""Delivery tags, leases and the delivery limit of the message store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from scalekit.contracts import Database
+from scalekit_queue.envelope import Envelope
+from scalekit_queue.postgres.admin import PostgresAdmin
+from scalekit_queue.postgres.store import MessageStore, Settlement
+from scalekit_queue.transport import QueueDepth
+from tests.pool.harness import opened
+
+pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
+NAME = "data.created"
+
+
+@pytest.fixture
+async def database(postgresql_table: dict[str, Any]) -> AsyncGenerator[Database, None]:
+    async with opened(postgresql_table["url"]) as database:
+        yield database
+
+
+@pytest.fixture
+def stores(database: Database, postgresql_table: dict[str, Any]) -> tuple[MessageStore, MessageStore]:
+    """Return the stores of two processes."""
+    return (
+        MessageStore(database, postgresql_table["prefix"], 2**62 + 1),
+        MessageStore(database, postgresql_table["prefix"], 2**62 + 2),
+    )
+
+
+@pytest.fixture
+def admin(database: Database, postgresql_table: dict[str, Any]) -> PostgresAdmin:
+    return PostgresAdmin(database, postgresql_table["prefix"])
+
+
+async def insert(store: MessageStore, *ids: str) -> None:
+    await store.insert([store.new_message(Envelope(NAME, identifier, b"1", 5.0)) for identifier in ids])
+
+
+async def test_messages_of_a_process_whose_lease_has_expired_are_delivered_again_and_settled_once(
+    stores: tuple[MessageStore, MessageStore], admin: PostgresAdmin
+) -> None:
+    killed, other = stores
+    await insert(killed, "one", "two")
+    assert await killed.receive(NAME, 10) == [], "without a lease"
+    await killed.renew_lease(60.0)
+    await other.renew_lease(60.0)
+    ((stale, _, _),) = await killed.receive(NAME, 1)
+    assert [each.envelope.id for each in await other.receive(NAME, 10)] == ["two"]
+    assert await admin.depth(NAME) == QueueDepth(NAME, 0, 0, 2, 0)
+    await killed.renew_lease(-1.0)
+    assert await admin.depth(NAME) == QueueDepth(NAME, 1, 0, 1, 0, 5.0)
+    assert await killed.receive(NAME, 10) == [], "with an expired lease"
+    ((tag, unsettled, envelope),) = await other.receive(NAME, 10)
+    assert (unsettled, envelope.id) == (2, "one")
+    assert await killed.ack([stale]) == [False]
+    assert await killed.retry([Settlement(stale, 0.0, "{}")]) == [False]
+    assert await killed.dead_letter([Settlement(stale, 0.0, "{}")]) == [False]
+    assert await killed.requeue([stale]) == [False]
+    assert await other.ack([stale, tag]) == [True, True], "both have the number of the message that is deleted"
+    assert await other.ack([tag]) == [False]
+    await other.end_lease()
+
+
+async def test_a_message_that_is_requeued_keeps_its_place_and_its_number_of_deliveries(
+    stores: tuple[MessageStore, MessageStore], admin: PostgresAdmin
+) -> None:
+    store, _ = stores
+    await insert(store, "one", "two")
+    await store.renew_lease(60.0)
+    ((tag, _, _),) = await store.receive(NAME, 1)
+    assert await store.requeue([tag]) == [True]
+    assert [each.id for each in await admin.peek(NAME, False, 10)] == ["one", "two"]
+    received = await store.receive(NAME, 10)
+    assert [(each.unsettled, each.envelope.id) for each in received] == [(1, "one"), (1, "two")]
+    assert await store.ack([tag]) == [False], "a tag does not recur"
+    await store.end_lease()
+
+
+async def test_leases_that_expired_long_ago_are_deleted(
+    stores: tuple[MessageStore, MessageStore], database: Database
+) -> None:
+    one, other = stores
+    await one.renew_lease(-120.0)
+    await other.renew_lease(60.0)
+    leases = await database.fetch_all("SELECT lease FROM scalekit_queue_leases WHERE lease > :low", {"low": 2**62})
+    assert [row[0] for row in leases] == [2**62 + 2]
+    await other.end_lease()
+
+
+async def test_receiving_and_settling_grow_no_index_entry_for_each_delivery(
+    stores: tuple[MessageStore, MessageStore], database: Database
+) -> None:
+    store, _ = stores
+    await insert(store, *map(str, range(10)))
+    await store.renew_lease(60.0)
+    received = await store.receive(NAME, 10)
+    await store.requeue([each.tag for each in received])
+    query = "SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_xact_user_tables WHERE relname = 'scalekit_queue_messages'"
+    async with database.transaction(force_rollback=True):
+        assert len(await store.receive(NAME, 10)) == 10
+        ((hot, updates),) = await database.fetch_all(query)
+    assert hot == updates >= 10
+    await store.end_lease()
