@@ -13,6 +13,8 @@ from scalekit.contracts import DATABASE, QUEUE
 from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import StartError
 from scalekit_queue.envelope import REASON
+from scalekit_queue.postgres.database import QUEUE_DATABASE
+from scalekit_queue.postgres.store import MessageStore
 from scalekit_queue.service import SERVICE
 from scalekit_queue.transport import MAX_DELIVERIES
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
@@ -46,19 +48,17 @@ async def test_a_message_stored_in_a_transaction_is_delivered_after_the_commit_w
     async with serving(pool_table, consumers, pool=pool) as host:
         database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
         assert host.context.get(SERVICE).outbox is None
-        with pytest.raises(ConnectionError):
-            async with database.transaction():
-                await queue.publish_after(database, "data.created", 1)
-                raise ConnectionError
+        async with database.transaction(force_rollback=True):
+            await queue.publish_after(database, "data.created", 1)
         async with database.transaction():
             await queue.publish_after(database, "data.created", 2)
             await queue.publish("data.created", 3)
             await wait_until(lambda: seen == [3])
         await wait_until(lambda: seen == [3, 2])
-        with pytest.raises(Exception, match="current transaction is aborted"):
-            async with database.transaction():
-                with pytest.raises(Exception, match="division by zero"):
-                    await database.execute("SELECT 1 / 0")
+        async with database.transaction(force_rollback=True):
+            with pytest.raises(Exception, match="division by zero"):
+                await database.execute("SELECT 1 / 0")
+            with pytest.raises(Exception, match="current transaction is aborted"):
                 await queue.publish_after(database, "data.created", 4)
         await queue.publish("data.created", 5)
         await wait_until(lambda: seen == [3, 2, 5])
@@ -105,6 +105,7 @@ async def test_services_with_different_prefixes_share_a_database(pool_table: Tab
 
 
 async def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(postgresql_table: Table) -> None:
+    prefix = postgresql_table["prefix"]
     consumers = Consumers()
 
     @consumers.on("data.created")
@@ -113,8 +114,8 @@ async def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(postgr
 
     async with serving(postgresql_table) as host:
         await host.context.get(QUEUE).publish("data.created", 1)
-        store = host.context.get(SERVICE)._transport._store  # type: ignore[attr-defined]
-        for _ in range(MAX_DELIVERIES):
+        for lease in range(MAX_DELIVERIES):
+            store = MessageStore(host.context.get(QUEUE_DATABASE), prefix, 2**61 + lease)
             await store.renew_lease(60.0)
             assert len(await store.receive("data.created", 1)) == 1
             await store.end_lease()  # as if its process had been killed
@@ -133,9 +134,8 @@ async def test_messages_that_wait_are_limited_and_those_of_publishers_that_timed
         try:
             for _ in range(2):
                 await asyncio.gather(*(time_out(queue, number) for number in range(3)))
-            waiting = [
-                asyncio.create_task(queue.publish("data.created", number, timeout=LIMIT)) for number in (1, 2, 3)
-            ]
+            publishes = [queue.publish("data.created", number, timeout=LIMIT) for number in (1, 2, 3)]
+            waiting = [asyncio.create_task(publish) for publish in publishes]
             await asyncio.sleep(0)
             with pytest.raises(PublishFailed, match=r"3 messages already wait to be stored \(max_waiting\)"):
                 await queue.publish("data.created", 4)
