@@ -65,10 +65,11 @@ def _schemas(bodies: Mapping[str, TypeAdapter[Any]]) -> tuple[Schemas, Schemas]:
 
 
 def _server(config: QueueConfig) -> dict[str, str]:
-    """Return the server without credentials; for a file it is this machine."""
+    """Return the server without credentials; for a file and for the pool's database it is this machine."""
     parts = config.url.parts
     host = f"[{parts.host}]" if ":" in parts.host else parts.host or "localhost"
-    return {"host": host if parts.port is None else f"{host}:{parts.port}", "protocol": parts.scheme}
+    protocol = config.system if config.uses_pool else parts.scheme
+    return {"host": host if parts.port is None else f"{host}:{parts.port}", "protocol": protocol}
 
 
 def _channel(name: str, schema: Any, prefix: str) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def test_a_message_that_is_published_and_consumed_has_one_channel() -> None:
     ("url", "server"),
     [
         ("sqlite:///queue.db", {"host": "localhost", "protocol": "sqlite"}),
+        ("database:", {"host": "localhost", "protocol": "postgresql"}),
+        ("postgresql://user:secret@database:5432/queue", {"host": "database:5432", "protocol": "postgresql"}),
         ("amqps://user:secret@broker:5671/", {"host": "broker:5671", "protocol": "amqps"}),
         ("amqp://user:secret@[::1]/", {"host": "[::1]", "protocol": "amqp"}),
     ],

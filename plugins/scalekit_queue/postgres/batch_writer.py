@@ -21,7 +21,7 @@ CLOSE_TIMEOUT = 5.0
 
 
 @dataclass(slots=True, eq=False)
-class WriteOperation(Generic[T, R]):
+class BatchItem(Generic[T, R]):
     """An item to write, and the future of its result; *started* once it may have been written."""
 
     item: T
@@ -36,7 +36,7 @@ class BatchWriter(Generic[T, R]):
     def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], max_size: int) -> None:
         self._write = write
         self._max_size = max_size
-        self._waiting: OrderedDict[WriteOperation[T, R], None] = OrderedDict()
+        self._waiting: OrderedDict[BatchItem[T, R], None] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -44,16 +44,16 @@ class BatchWriter(Generic[T, R]):
         """The number of operations that wait."""
         return len(self._waiting)
 
-    def submit(self, item: T, size: int = 1) -> WriteOperation[T, R]:
+    def submit(self, item: T, size: int = 1) -> BatchItem[T, R]:
         """Queue *item*; the future of the operation has its result once it is committed."""
-        operation: WriteOperation[T, R] = WriteOperation(item, size, asyncio.get_running_loop().create_future())
+        operation: BatchItem[T, R] = BatchItem(item, size, asyncio.get_running_loop().create_future())
         self._waiting[operation] = None
         if self._task is None:
             # in a context of its own: the statement belongs to none of the requests whose items it writes
             self._task = asyncio.create_task(self._write_all(), context=Context())
         return operation
 
-    async def wait(self, operation: WriteOperation[T, R]) -> R:
+    async def wait(self, operation: BatchItem[T, R]) -> R:
         """Return the result of *operation* once it is committed; on cancellation it is not written again."""
         try:
             return await operation.future
@@ -80,8 +80,8 @@ class BatchWriter(Generic[T, R]):
         finally:
             self._task = None
 
-    def _next_batch(self) -> list[WriteOperation[T, R]]:
-        batch: list[WriteOperation[T, R]] = []
+    def _next_batch(self) -> list[BatchItem[T, R]]:
+        batch: list[BatchItem[T, R]] = []
         size = 0
         while self._waiting:
             operation = next(iter(self._waiting))
@@ -93,7 +93,7 @@ class BatchWriter(Generic[T, R]):
                 size += operation.size
         return batch
 
-    async def _write_batch(self, batch: Sequence[WriteOperation[T, R]]) -> bool:
+    async def _write_batch(self, batch: Sequence[BatchItem[T, R]]) -> bool:
         """Write *batch*, and return whether that succeeded; operations that failed wait again, in their order."""
         for operation in batch:
             operation.started = True

@@ -82,8 +82,8 @@ SELECT name FROM unnest(CAST(:names AS text[])) AS subscription (name) WHERE EXI
 """
 
 
-class DeliveryTag(NamedTuple):
-    """Identifies a delivery: the number of the message, and its deliveries so far."""
+class DeliveryKey(NamedTuple):
+    """Identifies a delivery: the number of the message, and its delivery tag."""
 
     number: int
     tag: int
@@ -92,7 +92,7 @@ class DeliveryTag(NamedTuple):
 class Received(NamedTuple):
     """A received message; *unsettled* is the number of its deliveries since it was last settled, with this one."""
 
-    tag: DeliveryTag
+    tag: DeliveryKey
     unsettled: int
     envelope: Envelope
 
@@ -100,7 +100,7 @@ class Received(NamedTuple):
 class Settlement(NamedTuple):
     """A delivery, and the delay and the headers, as JSON, that its message gets."""
 
-    tag: DeliveryTag
+    tag: DeliveryKey
     delay: float
     headers: str
 
@@ -116,7 +116,7 @@ class NewMessage(NamedTuple):
     body: bytes
 
 
-class MessageStore:
+class PostgresStore:
     """The messages in *database* whose names begin with *prefix*, as the process with *lease* handles them."""
 
     def __init__(self, database: Database, prefix: str, lease: int) -> None:
@@ -155,11 +155,11 @@ class MessageStore:
         rows = await self._run(FIND_DUE, {"names": [self._prefix + name for name in names]})
         return [row[0].removeprefix(self._prefix) for row in rows]
 
-    async def ack(self, tags: Sequence[DeliveryTag]) -> list[bool]:
+    async def ack(self, tags: Sequence[DeliveryKey]) -> list[bool]:
         """Delete messages; return for each, in order, whether its tag had not expired."""
         return await self._settle(ACK, tags, {})
 
-    async def requeue(self, tags: Sequence[DeliveryTag]) -> list[bool]:
+    async def requeue(self, tags: Sequence[DeliveryKey]) -> list[bool]:
         """Return messages to the queue unchanged; return for each, in order, whether its tag had not expired."""
         return await self._settle(REQUEUE, tags, {})
 
@@ -180,7 +180,7 @@ class MessageStore:
         """Let the lease of this process expire now."""
         await self._run(END_LEASE, {"lease": self._lease})
 
-    async def _settle(self, sql: str, tags: Sequence[DeliveryTag], changes: dict[str, Any]) -> list[bool]:
+    async def _settle(self, sql: str, tags: Sequence[DeliveryKey], changes: dict[str, Any]) -> list[bool]:
         numbers, counts = [tag.number for tag in tags], [tag.tag for tag in tags]
         values = {"numbers": numbers, "tags": counts, "lease": self._lease, **changes}
         settled = {row[0] for row in await self._run(sql, values)}
@@ -219,4 +219,4 @@ def _changes(settlements: Sequence[Settlement]) -> dict[str, Any]:
 def _received(name: str, row: Row) -> Received:
     number, tag, unsettled, identifier, published, headers, body = row
     envelope = Envelope(name, identifier, body, published, orjson.loads(headers))
-    return Received(DeliveryTag(number, tag), unsettled, envelope)
+    return Received(DeliveryKey(number, tag), unsettled, envelope)

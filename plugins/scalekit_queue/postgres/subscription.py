@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.postgres.batch_writer import BatchWriter
-from scalekit_queue.postgres.store import DeliveryTag, MessageStore, Received, Settlement, encode_headers
+from scalekit_queue.postgres.store import DeliveryKey, PostgresStore, Received, Settlement, encode_headers
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
 
@@ -30,9 +30,9 @@ CommittedHeaders = Callable[[], Awaitable[dict[str, str]]]
 class SettlementWriters:
     """Settle deliveries in batches, those of each kind in one statement."""
 
-    def __init__(self, store: MessageStore) -> None:
-        self.ack: BatchWriter[DeliveryTag, bool] = BatchWriter(store.ack, MAX_BATCH)
-        self.requeue: BatchWriter[DeliveryTag, bool] = BatchWriter(store.requeue, MAX_BATCH)
+    def __init__(self, store: PostgresStore) -> None:
+        self.ack: BatchWriter[DeliveryKey, bool] = BatchWriter(store.ack, MAX_BATCH)
+        self.requeue: BatchWriter[DeliveryKey, bool] = BatchWriter(store.requeue, MAX_BATCH)
         self.retry: BatchWriter[Settlement, bool] = BatchWriter(store.retry, MAX_BATCH)
         self.dead_letter: BatchWriter[Settlement, bool] = BatchWriter(store.dead_letter, MAX_BATCH)
 
@@ -45,7 +45,7 @@ class PostgresSubscription:
     """Receives messages named *name* and counts those in flight, at most *prefetch*."""
 
     def __init__(
-        self, store: MessageStore, writers: SettlementWriters, name: str, prefetch: int, on_delivery: OnDelivery
+        self, store: PostgresStore, writers: SettlementWriters, name: str, prefetch: int, on_delivery: OnDelivery
     ) -> None:
         self.name = name
         self.in_flight = 0
@@ -147,7 +147,7 @@ class PostgresDelivery:
     __slots__ = ("_subscription", "_tag", "envelope")
     redelivered = False
 
-    def __init__(self, subscription: PostgresSubscription, tag: DeliveryTag, envelope: Envelope) -> None:
+    def __init__(self, subscription: PostgresSubscription, tag: DeliveryKey, envelope: Envelope) -> None:
         self._subscription = subscription
         self._tag = tag
         self.envelope = envelope
@@ -171,7 +171,7 @@ class PostgresDelivery:
         await self._subscription.settle(self._subscription.writers.requeue, self._tag)
 
 
-def _settlement(tag: DeliveryTag, envelope: Envelope) -> Settlement:
+def _settlement(tag: DeliveryKey, envelope: Envelope) -> Settlement:
     return Settlement(tag, envelope.delay, encode_headers(envelope))
 
 

@@ -12,7 +12,7 @@ from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
 from scalekit_queue.postgres.notifications import Notifier, listen
-from scalekit_queue.postgres.store import MessageStore, NewMessage
+from scalekit_queue.postgres.store import NewMessage, PostgresStore
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.task_group import BackgroundTaskGroup
@@ -41,7 +41,7 @@ class PostgresTransport:
         self._config = config
         self._database = database
         self._committed_headers = committed_headers
-        self._store = MessageStore(database, config.prefix, int.from_bytes(os.urandom(7)))
+        self._store = PostgresStore(database, config.prefix, int.from_bytes(os.urandom(7)))
         self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(self._insert, MAX_BATCH_BYTES)
         self._settlements = SettlementWriters(self._store)
         self._notifier = Notifier(database, config.prefix)

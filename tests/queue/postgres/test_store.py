@@ -10,7 +10,7 @@ import pytest
 from scalekit.contracts import Database
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.admin import PostgresAdmin
-from scalekit_queue.postgres.store import MessageStore, Settlement
+from scalekit_queue.postgres.store import PostgresStore, Settlement
 from scalekit_queue.transport import QueueDepth
 from tests.pool.harness import opened
 
@@ -25,11 +25,11 @@ async def database(postgresql_table: dict[str, Any]) -> AsyncGenerator[Database,
 
 
 @pytest.fixture
-def stores(database: Database, postgresql_table: dict[str, Any]) -> tuple[MessageStore, MessageStore]:
+def stores(database: Database, postgresql_table: dict[str, Any]) -> tuple[PostgresStore, PostgresStore]:
     """Return the stores of two processes."""
     return (
-        MessageStore(database, postgresql_table["prefix"], 2**62 + 1),
-        MessageStore(database, postgresql_table["prefix"], 2**62 + 2),
+        PostgresStore(database, postgresql_table["prefix"], 2**62 + 1),
+        PostgresStore(database, postgresql_table["prefix"], 2**62 + 2),
     )
 
 
@@ -38,12 +38,12 @@ def admin(database: Database, postgresql_table: dict[str, Any]) -> PostgresAdmin
     return PostgresAdmin(database, postgresql_table["prefix"])
 
 
-async def insert(store: MessageStore, *ids: str) -> None:
+async def insert(store: PostgresStore, *ids: str) -> None:
     await store.insert([store.new_message(Envelope(NAME, identifier, b"1", 5.0)) for identifier in ids])
 
 
 async def test_messages_of_a_process_whose_lease_has_expired_are_delivered_again_and_settled_once(
-    stores: tuple[MessageStore, MessageStore], admin: PostgresAdmin
+    stores: tuple[PostgresStore, PostgresStore], admin: PostgresAdmin
 ) -> None:
     killed, other = stores
     await insert(killed, "one", "two")
@@ -68,7 +68,7 @@ async def test_messages_of_a_process_whose_lease_has_expired_are_delivered_again
 
 
 async def test_a_message_that_is_requeued_keeps_its_place_and_its_number_of_deliveries(
-    stores: tuple[MessageStore, MessageStore], admin: PostgresAdmin
+    stores: tuple[PostgresStore, PostgresStore], admin: PostgresAdmin
 ) -> None:
     store, _ = stores
     await insert(store, "one", "two")
@@ -83,7 +83,7 @@ async def test_a_message_that_is_requeued_keeps_its_place_and_its_number_of_deli
 
 
 async def test_leases_that_expired_long_ago_are_deleted(
-    stores: tuple[MessageStore, MessageStore], database: Database
+    stores: tuple[PostgresStore, PostgresStore], database: Database
 ) -> None:
     one, other = stores
     await one.renew_lease(-120.0)
@@ -94,7 +94,7 @@ async def test_leases_that_expired_long_ago_are_deleted(
 
 
 async def test_receiving_and_settling_grow_no_index_entry_for_each_delivery(
-    stores: tuple[MessageStore, MessageStore], database: Database
+    stores: tuple[PostgresStore, PostgresStore], database: Database
 ) -> None:
     store, _ = stores
     await insert(store, *map(str, range(10)))

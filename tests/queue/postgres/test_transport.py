@@ -14,7 +14,7 @@ from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import StartError
 from scalekit_queue.envelope import REASON
 from scalekit_queue.postgres.database import QUEUE_DATABASE
-from scalekit_queue.postgres.store import MessageStore
+from scalekit_queue.postgres.store import PostgresStore
 from scalekit_queue.service import SERVICE
 from scalekit_queue.transport import MAX_DELIVERIES
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
@@ -115,7 +115,7 @@ async def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(postgr
     async with serving(postgresql_table) as host:
         await host.context.get(QUEUE).publish("data.created", 1)
         for lease in range(MAX_DELIVERIES):
-            store = MessageStore(host.context.get(QUEUE_DATABASE), prefix, 2**61 + lease)
+            store = PostgresStore(host.context.get(QUEUE_DATABASE), prefix, 2**61 + lease)
             await store.renew_lease(60.0)
             assert len(await store.receive("data.created", 1)) == 1
             await store.end_lease()  # as if its process had been killed
