@@ -187,21 +187,27 @@ async def test_hostile_statements_break_nothing(visitor: Visitor, sql: str) -> N
 
 @pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
 async def test_connections_waits_and_refusals_are_counted(url: str) -> None:
-    limits: dict[str, Any] = {"max_size": 1, "max_waiting": 1, "acquire_timeout": "100ms"}
+    limits: dict[str, Any] = {"max_size": 1, "max_waiting": 1, "acquire_timeout": "60s"}
     async with visitor_of(url, **limits) as visitor:
-        holding = asyncio.create_task(visitor.get("/hold"))
-        records = visitor.app.context.get(RECORDS)
-        pool, metrics = records.pools["primary"]
-        await wait_until(lambda: pool.supplier.size - pool.idle == 1)
+        pool, metrics = visitor.app.context.get(RECORDS).pools["primary"]
         before = sum(metrics.waits.counts)
-        await asyncio.gather(*(visitor.sql("UPDATE items SET name = 'x'") for _ in range(2)))
+        first = asyncio.create_task(visitor.get("/hold"))
+        await wait_until(lambda: pool.supplier.size - pool.idle == 1)
+        second = asyncio.create_task(visitor.get("/hold"))
+        await wait_until(lambda: pool.waiting == 1)
+        await visitor.sql("UPDATE items SET name = 'x'")  # refused, since as many wait as may
+        first.cancel()
+        await wait_until(lambda: first.done() and pool.waiting == 0)
+        third = asyncio.create_task(visitor.get("/hold"))
+        await wait_until(lambda: pool.waiting == 1)
         page = await visitor.page()
-        holding.cancel()
-        await asyncio.wait([holding])
+        second.cancel()
+        third.cancel()
+        await asyncio.wait([first, second, third])
     (row,) = [row for row in page["Connections"]["rows"] if row[0] == "primary"]
     name, use, in_use, maximum, idle, waiting, waits, p95, refused = row
-    assert (name, use, in_use, maximum, idle, waiting, waits - before, refused) == ("primary", 1.0, 1, 1, 0, 0, 1, 2)
-    assert p95 >= 0.05
+    assert (name, use, in_use, maximum, idle, waiting, waits - before, refused) == ("primary", 1.0, 1, 1, 0, 1, 1, 1)
+    assert p95 > 0
     assert ["1", *row] in page["Connections by worker"]["rows"]
 
 
