@@ -18,7 +18,7 @@ from scalekit.context import Context
 from scalekit.contracts.explainer import REQUEST_EXPLAINER
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES
 from scalekit.contracts.overrides import OVERRIDES
-from scalekit.errors import ConfigError, PluginError, StartError
+from scalekit.errors import PluginError
 from scalekit.health.check import Check
 from scalekit.health.external import external_check
 from scalekit.health.monitor import Monitor
@@ -42,7 +42,6 @@ from scalekit.message_hub import WORKER_HUB, WorkerHub
 from scalekit.operator_pages import operator_pages
 from scalekit.overrides import PROCESS_OVERRIDES, ProcessOverrides
 from scalekit.pages.registry import CONSOLE_PAGES, PageRegistry
-from scalekit.plugins import missing_package
 from scalekit.recorded_warnings import RecordedWarnings
 from scalekit.request_explainer import HostExplainer
 from scalekit.runner.memory import metrics as memory_metrics
@@ -51,9 +50,10 @@ from scalekit.runner.memory.history import MEMORY_HISTORY, MemoryHistory
 from scalekit.runner.workers import metrics as worker_metrics
 from scalekit.runner.workers.worker_queries import WORKER_QUERIES, WorkerQueries
 from scalekit.settings import Settings, load
-from scalekit.start_order import missing_requirements, start_order, with_dependencies
+from scalekit.start_order import start_order, with_dependencies
 from scalekit.telemetry import TELEMETRY, NullTelemetry, Telemetry, catalogue, instruments_in
 from scalekit.telemetry.instruments import AnyInstrument
+from scalekit.verification import Verifications, command_verifications, service_verifications, verify_lifespans
 
 
 def create_app(
@@ -83,17 +83,17 @@ class Prepared:
     order: list[str]
 
 
-def prepare(settings: Settings) -> Prepared:
+def prepare(settings: Settings, verifications: Verifications = command_verifications) -> Prepared:
     """Collect the lifespans of the plugins of *settings* and derive their order.
 
-    Raises ConfigError naming every plugin that cannot start.
+    Raises ConfigError naming every plugin that cannot start by its *verifications*.
     """
     context = settings.context()
     lifespans = settings.plugins.lifespans(context)
     if settings.only:
         lifespans = with_dependencies(lifespans, settings.only)
         settings.plugins.retain(lifespans)
-    _verify(settings, lifespans)
+    verify_lifespans(settings, lifespans, verifications)
     order = start_order(lifespans)
     steps = [_plugin_step(settings, name, lifespans[name]) for name in order]
     budget = series_budget(lifespans)
@@ -126,27 +126,6 @@ def _plugin_pages(settings: Settings, context: Context, queries: WorkerQueries) 
     return registry
 
 
-def _verify(settings: Settings, lifespans: Mapping[str, Lifespan]) -> None:
-    """Raise ConfigError with everything, known without a connection, that keeps a plugin from starting."""
-    document = settings.document
-    for path, message in missing_requirements(lifespans).items():
-        document.report(("plugins", *path), message, path[0])
-    provided = frozenset(key for item in lifespans.values() for key in item.provides)
-    for name, item in lifespans.items():
-        try:
-            if item.verify is not None:
-                item.verify(provided)
-        except ConfigError as error:
-            document.problems += map(document.with_location, error.problems)
-        except StartError as error:
-            document.causes.append(error)
-            document.report(("plugins", name), str(error), name)
-        except ImportError as error:
-            document.causes.append(error)
-            document.report(("plugins", name), missing_package(name, error), name)
-    settings.raise_problems()
-
-
 def _own_metrics(settings: Settings) -> list[AnyInstrument]:
     """Return the metrics of the host, which do not depend on plugins."""
     return [*instruments_in(memory_metrics), *(instruments_in(worker_metrics) if settings.server.workers else ())]
@@ -162,7 +141,7 @@ def build(settings: Settings, target: ASGIApp) -> Host:
 def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> Host:
     add_exception_handlers(target)
     plugins = settings.plugins
-    prepared = prepare(settings)
+    prepared = prepare(settings, service_verifications)
     context = prepared.context
     monitor = Monitor(_checks(settings, plugins.checks(context)), settings.health.check_interval, context.redact)
     if context.has(CONSOLE_PAGES):

@@ -28,7 +28,8 @@ class Lifespan:
     series per metric; without an exporter nothing is recorded. The pages of plugins exist only when one *shows_pages*.
 
     ``scalekit check`` and every start call *verify* with the keys that enabled plugins provide. It connects to no
-    server, and raises ConfigError, StartError or ImportError when the plugin cannot start.
+    server, and raises ConfigError, StartError or ImportError when the plugin cannot start. *verify_service* is called
+    too, but not in commands: it checks what only a service needs, and what a command may be about to make.
     """
 
     run: Run
@@ -42,6 +43,7 @@ class Lifespan:
     outermost: bool = False
     shows_pages: bool = False
     verify: Verify | None = None
+    verify_service: Verify | None = None
     required_by_key: Mapping[AnyKey, str] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from scalekit_pool.config import PoolConfig
 from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.filters import RequestInfoFilter, session_of
 from scalekit_pool.health import check_database, check_servers
-from scalekit_pool.migrations.startup import BY_COMMAND, StartupMigrations
+from scalekit_pool.migrations.startup import BY_COMMAND, StartupMigrations, verify_migrations
 from scalekit_pool.pages.database import database_page
 from scalekit_pool.records import RECORDS, DatabaseRecords
 
@@ -54,8 +54,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             async with migration.apply(database) if applies else nullcontext():
                 yield
 
+    def verify_service(_: object) -> None:
+        if config.migrate_on_start:
+            verify_migrations(config.migrations, config.dialect)
+
     provides = (DATABASE, DATABASES, SESSION.source, MIGRATION)
-    return Lifespan(run, provides=provides, verify=lambda _: verify_driver(config))
+    return Lifespan(run, provides=provides, verify=lambda _: verify_driver(config), verify_service=verify_service)
 
 
 @hookimpl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
-from scalekit_pool.migrations.alembic_environment import AlembicSession, read_config
+from scalekit_pool.migrations.alembic_environment import AlembicSession, read_config, translate_errors
+from scalekit_pool.migrations.files import MigrationError
 from scalekit_pool.migrations.runner import MigrationStatus
 
 
@@ -53,6 +55,27 @@ class AlembicMigrations:
         revisions = await self.read()
         ahead = f"applied by a newer release: {', '.join(revisions.unknown)}" if revisions.unknown else ""
         return MigrationStatus([(name, None) for name in revisions.applied], revisions.pending, ahead)
+
+
+def load_revisions(text: str) -> None:
+    """Load the configuration in *text* and its revisions, and compile ``env.py``, without a connection.
+
+    Raise MigrationError for what would fail at a start.
+    """
+
+    def load() -> None:
+        script = ScriptDirectory.from_config(read_config(text))
+        environment = Path(script.env_py_location)
+        compile(environment.read_bytes(), environment, "exec")
+        deque(script.walk_revisions(), maxlen=0)
+
+    try:
+        translate_errors(load)
+    except OSError as error:
+        raise MigrationError(
+            f"{error.filename}: cannot be read: {error.strerror}: fix it, or make a new environment with "
+            "`scalekit pool alembic init`"
+        ) from error
 
 
 def _upgrade(config: Config) -> list[str]:

@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from scalekit import Key, Unavailable, background_task
+from scalekit import ConfigError, Key, Problem, Unavailable, background_task
 from scalekit.contracts import Database
-from scalekit_pool.migrations.files import MigrationError
+from scalekit_pool.migrations.files import MigrationError, migrations_folder, read_migrations, uses_alembic
 
 logger = logging.getLogger("scalekit.pool")
 
@@ -18,6 +18,19 @@ BY_COMMAND: Key[bool] = Key("migrations by command", plugin="pool")
 """Provided by commands that migrate, or list what is pending, themselves: the start applies nothing then."""
 RETRY_INTERVAL = 0.5
 """Seconds between two attempts while the database is unreachable."""
+
+
+def verify_migrations(migrations: str, dialect: str) -> None:
+    """Raise ConfigError when the files of *migrations* for *dialect* cannot be read or applied at a start."""
+    try:
+        if uses_alembic(migrations):
+            from scalekit_pool.migrations.alembic_revisions import load_revisions  # loads Alembic
+
+            load_revisions(migrations)
+        else:
+            read_migrations(migrations_folder(migrations), dialect)
+    except MigrationError as error:
+        raise ConfigError([Problem(str(error), "plugins.pool.migrations", plugin="pool")]) from error
 
 
 class StartupDatabase(Database, Protocol):
