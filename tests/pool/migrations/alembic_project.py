@@ -98,4 +98,6 @@ async def upgrade(dialect: str, address: str, ini: str, limit: float = LIMIT) ->
 
 if __name__ == "__main__":
     DIALECT, ADDRESS, INI = sys.argv[1:]
+    print("ready", flush=True)
+    sys.stdin.readline()  # processes that start together wait for each other
     print(*asyncio.run(upgrade(DIALECT, ADDRESS, INI)), sep="\n")

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import DEVNULL, PIPE
 from os import listdir
 from pathlib import Path
 
@@ -23,19 +22,28 @@ def project(target: MigratedDatabase) -> AlembicProject:
     return AlembicProject(target)
 
 
+@pytest.mark.process
 async def test_processes_that_start_together_apply_each_revision_once(project: AlembicProject) -> None:
     project.revision("r1", f"op.execute({SLOW[project.target.dialect]!r}); {USERS}")  # so that they overlap
     for number in range(2, 6):
         # Applying a revision twice would fail, or change the sum.
         project.revision(f"r{number}", f"op.execute(\"INSERT INTO users VALUES ({number}, '')\")")
 
-    async def worker() -> list[str]:
-        done = await asyncio.to_thread(subprocess.run, project.process, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split()
+    async def ready() -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(*project.process, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        return process
 
-    applied = await asyncio.gather(worker(), worker())
-    assert sorted(name for each in applied for name in each) == [f"r{number}" for number in range(1, 6)]
+    async def upgraded(process: asyncio.subprocess.Process) -> tuple[list[str], str]:
+        output, errors = await process.communicate(b"\n")
+        return output.decode().split(), errors.decode() if process.returncode else ""
+
+    async with asyncio.timeout(60):
+        processes = await asyncio.gather(ready(), ready())
+        done = await asyncio.gather(*map(upgraded, processes))
+    assert [errors for _, errors in done] == ["", ""]
+    assert sorted(name for applied, _ in done for name in applied) == [f"r{number}" for number in range(1, 6)]
     assert await project.target.rows("SELECT count(*) FROM users") == [(4,)]
 
 
@@ -54,7 +62,7 @@ async def test_the_wait_for_another_worker_ends(project: AlembicProject) -> None
 
 async def test_a_killed_migration_releases_the_lock_and_leaves_nothing(project: AlembicProject) -> None:
     project.revision("r1", f"{USERS}; {ADA}; op.execute({ENDLESS[project.target.dialect]!r})")
-    process = await asyncio.create_subprocess_exec(*project.process, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(*project.process, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
     await project.until_it_migrates()
     process.send_signal(signal.SIGKILL)
     await process.communicate()
