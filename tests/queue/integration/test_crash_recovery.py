@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import QUEUE, Queue
-from tests.processes import Box, Process, wait_for
-from tests.queue.conftest import RABBITMQ
+from tests.processes import Box, wait_for
+from tests.queue.conftest import POSTGRES, RABBITMQ
 from tests.queue.harness import open_queue_admin, serving
+from tests.queue.killed_workers import KilledWorkers
 from tests.servers import Postgres, RabbitMQ
 
 pytestmark = pytest.mark.anyio
@@ -23,66 +25,6 @@ MESSAGES = 6_000
 """Enough for every kill to hit messages in flight; more only take longer."""
 PUBLISHERS = 16
 LIMIT = 240.0
-CONSUMERS = """
-import os
-
-from scalekit.contracts import DATABASE
-from scalekit.contracts.consumers import Consumers, Message
-
-consumers = Consumers()
-seen = os.open(f"seen-{os.getpid()}", os.O_CREAT | os.O_WRONLY)
-
-
-@consumers.on("plain", prefetch=100, concurrency=20)
-async def record(message: Message[int]) -> None:
-    os.write(seen, b"%d\\n" % message.body)
-
-
-@consumers.on("once", prefetch=100, concurrency=4, dedupe="1h", retry=["100ms"] * 9)
-async def write_effect(message: Message[int]) -> None:
-    await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (:number)", {"number": message.body})
-"""
-
-
-class KilledWorkers:
-    """Two processes of ``scalekit run --only queue``, killed in turn."""
-
-    def __init__(self, box: Box, table: dict[str, Any], database: str) -> None:
-        self.box = box
-        self.killed = 0
-        lines = "\n".join(f"{key} = {value!r}" for key, value in table.items())
-        self.box.write("events.py", CONSUMERS)
-        self.box.write(
-            "scalekit.toml",
-            f"[plugins.pool]\nurl = '{database}'\n[plugins.queue]\nconsumers = 'events:consumers'\n{lines}\n",
-        )
-        self.processes = [self._spawn(), self._spawn()]
-
-    def _spawn(self) -> Process:
-        return self.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue")
-
-    async def kill_periodically(self, interval: float, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(interval):
-                    await stop.wait()
-            except TimeoutError:
-                if self._has_seen(self.processes[self.killed % 2]):
-                    await self._kill_next()
-
-    def _has_seen(self, process: Process) -> bool:
-        """Return whether the process has handled a message, which may take longer than the interval between kills."""
-        file = self.box.directory / f"seen-{process.pid}"
-        return file.exists() and file.stat().st_size > 0
-
-    async def _kill_next(self) -> None:
-        index = self.killed % 2
-        await asyncio.to_thread(self.box.kill, self.processes[index])
-        self.processes[index] = await asyncio.to_thread(self._spawn)
-        self.killed += 1
-
-    def seen(self) -> Counter[int]:
-        return Counter(int(line) for file in self.box.directory.glob("seen-*") for line in file.read_text().split())
 
 
 @pytest.fixture
@@ -141,7 +83,7 @@ async def test_no_message_is_lost_and_with_dedupe_each_has_its_effect_once(
             await queue.publish("plain", 0)
             await queue.publish("once", 1)
             await asyncio.to_thread(server.flush)  # a killed broker loses queues that were declared a moment ago
-        workers = KilledWorkers(box, table, shared_postgres.url)
+        workers = KilledWorkers(box, table, {"url": shared_postgres.url})
         all_seen = asyncio.Event()
         killing = [asyncio.create_task(workers.kill_periodically(5.0 if server else 1.0, all_seen))]
         if server is not None:
@@ -168,7 +110,7 @@ async def test_no_message_is_lost_and_with_dedupe_each_has_its_effect_once(
 
 
 PUBLISHER = """
-import asyncio, os, sys
+import asyncio, json, os, sys
 
 from scalekit import create_app
 from scalekit.contracts import QUEUE
@@ -179,7 +121,8 @@ confirmed = os.open("confirmed", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
 
 
 async def main():
-    host = create_app({"plugins": {"queue": {"url": sys.argv[1]}}}, app=bare_application)
+    plugins = {"pool": {"url": "sqlite:///:memory:"}, "queue": json.loads(sys.argv[1])}
+    host = create_app({"plugins": plugins}, app=bare_application)
     async with running(host):
         async def publish(first):
             for number in range(first, 10**9, 8):
@@ -191,12 +134,19 @@ asyncio.run(main())
 """
 
 
-async def test_messages_confirmed_to_a_killed_publisher_are_stored(box: Box, sqlite_table: dict[str, Any]) -> None:
+@pytest.fixture(params=["sqlite", POSTGRES])
+def stored_table(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the table of a queue whose messages the publisher itself writes."""
+    table: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")
+    return table
+
+
+async def test_messages_confirmed_to_a_killed_publisher_are_stored(box: Box, stored_table: dict[str, Any]) -> None:
     box.write("publisher.py", PUBLISHER)
     confirmed = box.directory / "confirmed"
     before = 0
     for _ in range(3):
-        process = box.spawn(sys.executable, "publisher.py", sqlite_table["url"])
+        process = box.spawn(sys.executable, "publisher.py", json.dumps(stored_table))
 
         def has_more(before: int = before) -> bool:
             return confirmed.exists() and confirmed.stat().st_size > before + 20_000
@@ -204,7 +154,7 @@ async def test_messages_confirmed_to_a_killed_publisher_are_stored(box: Box, sql
         await asyncio.to_thread(wait_for, "confirmed messages", has_more, process)
         await asyncio.to_thread(box.kill, process)
         before = confirmed.stat().st_size
-    async with open_queue_admin(sqlite_table) as queue:
+    async with open_queue_admin(stored_table) as queue:
         stored = {each.body.decode().strip('"') for each in await queue.peek("data.created", False, 10**6)}
     reported = confirmed.read_text().split()
     assert len(reported) > 1000
