@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS scalekit_queue_messages (
   id TEXT NOT NULL,
   headers TEXT NOT NULL,
   body BYTEA NOT NULL
-) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
   autovacuum_vacuum_insert_threshold = 100000, autovacuum_vacuum_cost_delay = 0)
 """,
         "CREATE INDEX IF NOT EXISTS scalekit_queue_messages_due ON scalekit_queue_messages (name, due, number)",
