@@ -36,7 +36,9 @@ class Layer(IntEnum):
     CACHE = auto()
     """The response cache: inside AUTHENTICATE, so that a private response never reaches another user."""
     RESOURCES = auto()
-    """Resources of one request, such as its choice of a replica: innermost, next to the application."""
+    """Resources of one request, such as its choice of a replica."""
+    TRANSACTION = auto()
+    """The database transaction of one request: innermost, so that outer filters see its response after the commit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from databases.interfaces import DatabaseBackend
 from sqlalchemy import Table
 
 from scalekit import Unavailable
-from scalekit.contracts import ReadRouter, Row, TableObserver, Values
+from scalekit.contracts import Row, TableObserver, Values
 from scalekit.telemetry import error_type
 from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler, sqlalchemy_dialect
 from scalekit_pool.connections.driver import (
@@ -37,8 +36,10 @@ from scalekit_pool.connections.lifecycle import PooledConnection
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.insert_batcher import InsertBatcher
 from scalekit_pool.instrumentation import StatementInstrumentation
+from scalekit_pool.outer_transaction import OUTER_TRANSACTION, OuterSession, PooledOuterTransaction
 from scalekit_pool.query_api import QueryMethods
 from scalekit_pool.session import PooledSession, TaskSessions
+from scalekit_pool.session_options import DEFAULT_OPTIONS, SessionOptions
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.table_arguments import primary_key, table_name_of
 from scalekit_pool.table_usage import normalize_table_name
@@ -46,14 +47,6 @@ from scalekit_pool.write_tracking import report_failed_statement
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """The options of ORM sessions: their class as ``module:Class``, and a function that returns the current router."""
-
-    session_class: str = "sqlalchemy.ext.asyncio:AsyncSession"
-    find_router: Callable[[], ReadRouter | None] = lambda: None
 
 
 class PoolBackend(DatabaseBackend):
@@ -86,7 +79,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         parser: StatementParser,
         observer: TableObserver | None = None,
         *,
-        session_options: SessionOptions = SessionOptions(),
+        session_options: SessionOptions = DEFAULT_OPTIONS,
     ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
@@ -118,14 +111,20 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         """Return whether *error* means that the database is unreachable or takes no writes, which may pass."""
         return isinstance(error, Unavailable) or self.driver.classify_error(error, None) in OUTAGES
 
+    def outer_transaction(self, *, isolation: str | None = None) -> PooledOuterTransaction:
+        """Return a transaction that every use of this database in the current context joins."""
+        return PooledOuterTransaction(OuterSession(self.compiler, self._instrumentation), isolation)
+
+    def current_outer_transaction(self) -> PooledOuterTransaction | None:
+        """Return the open outer transaction of the current context, or None."""
+        outer = OUTER_TRANSACTION.get()
+        return outer if outer is not None and outer.session.compiler is self.compiler and outer.is_open else None
+
     def session(self) -> PooledSession:
-        """Return the session of the current task, or a new one."""
-        task = asyncio.current_task()
-        task_session = self._sessions.get(task) if task is not None else None
-        driver = self.driver
-        return task_session or PooledSession(
-            self.compiler, driver.writers, self._instrumentation, self._sessions, driver.readers
-        )
+        """Return the session of the outer transaction or of the current task, or a new one."""
+        driver, sessions = self.driver, self._sessions
+        current = self._current_session()
+        return current or PooledSession(self.compiler, driver.writers, self._instrumentation, sessions, driver.readers)
 
     def connection(self) -> PooledSession:  # type: ignore[override] # without a Record
         """Return the session of the current task, to be used as a context manager."""
@@ -160,7 +159,11 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
             from scalekit_pool.orm.sessions import create_sessions
 
             self._new_session = create_sessions(self, self._session_options)
-        return self._new_session(**options)
+        session = self._new_session(**options)
+        outer = self.current_outer_transaction()
+        if outer is not None:
+            outer.orm_sessions.add(session)
+        return session
 
     async def run(self, operation: Operation[T], bound: BoundStatement) -> T:
         """Run *bound* on a pooled connection, or on the session of the current task.
@@ -168,10 +171,10 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         A read is retried once when its connection is lost or its result type has changed, any statement when the schema
         has changed before it was executed.
         """
-        if self._sessions:
-            task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
-            if task_session is not None:
-                return await task_session.run(operation, bound)
+        if self._sessions or OUTER_TRANSACTION.get() is not None:
+            current = self._current_session()
+            if current is not None:
+                return await current.run(operation, bound)
         statement = bound.statement
         self._instrumentation.count_statement(statement.fingerprint)
         pool = self.driver.readers if statement.is_read_only else self.driver.writers
@@ -210,7 +213,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         """
         bound = self.compiler.compile(query, values)
         reads = bound.statement.is_read_only
-        task_session = self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
+        task_session = self._current_session()
         pool = self.driver.readers if reads else self.driver.writers
         if task_session is not None:
             async with aclosing(task_session.stream(bound)) as rows:
@@ -262,6 +265,12 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
                     f"only {len(keys)} of {len(rows)} rows were inserted into {table}: a trigger skipped some"
                 )
         return keys or [None]
+
+    def _current_session(self) -> PooledSession | None:
+        outer = self.current_outer_transaction()
+        if outer is not None:
+            return outer.session
+        return self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
 
     def _release_after_error(
         self,

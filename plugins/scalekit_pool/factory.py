@@ -12,12 +12,13 @@ from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
 from scalekit_pool.connections.driver import Driver, RawConnection
 from scalekit_pool.connections.pool import ConnectionPool
-from scalekit_pool.database import PooledDatabase, SessionOptions
+from scalekit_pool.database import PooledDatabase
 from scalekit_pool.instrumentation import StatementInstrumentation
 from scalekit_pool.metrics import ConnectionMetrics, StatementMetrics
 from scalekit_pool.migrations.files import require_alembic, uses_alembic
 from scalekit_pool.query_budget import QueryBudget, ignore_finding
 from scalekit_pool.records import DatabaseRecords
+from scalekit_pool.session_options import SessionOptions
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.statement_table import StatementTable
 from scalekit_pool.table_usage import FindTables

@@ -96,6 +96,7 @@ class Transaction:
         await (session.enter() if self.read_only else session.enter_to_write())
         try:
             if session.transactions:
+                session.transactions[0].check_inner(options.get("isolation"))
                 self._savepoint = f"scalekit_{next(_savepoints)}"
                 await self._run_on_savepoint(session, "SAVEPOINT")
             else:
@@ -107,11 +108,16 @@ class Transaction:
         self._session = session
         return self
 
+    def check_inner(self, isolation: object) -> None:
+        """Accept a savepoint, whatever its *isolation*: it has that of this transaction."""
+
     async def prepare(self, work: Callable[[Driver, RawConnection], Awaitable[None]], identifier: str) -> None:
         """Prepare to commit by *work*; commit or rollback then ends the prepared transaction *identifier*, a literal.
 
         Raise when the transaction was rolled back instead.
         """
+        if self._savepoint:
+            raise RuntimeError("no two-phase commit inside of another transaction: use a session without twophase")
         await self._active_session().control(work, "PREPARE TRANSACTION")
         self._prepared = identifier
 

@@ -108,6 +108,37 @@ class Session(Statements, Protocol):
         ...
 
 
+class OuterTransaction(Protocol):
+    """A transaction that every use of its database in the current context joins, those of started tasks included.
+
+    Transactions and sessions of the ORM inside of it are savepoints. Leaving its block rolls back, unless committed.
+    """
+
+    async def __aenter__(self) -> OuterTransaction: ...
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> None: ...
+
+    @property
+    def has_open_work(self) -> bool:
+        """Whether a transaction or a session of the ORM inside of it is still open."""
+        ...
+
+    async def fetch_one(self, query: Any, values: Values | None = None) -> Row | None:
+        """Run a statement of the transaction itself, which fails when the statement does; return the first row."""
+        ...
+
+    async def commit(self) -> None:
+        """Commit, after `roll_back_open_work`."""
+        ...
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        ...
+
+    async def roll_back_open_work(self) -> None:
+        """Roll back the transactions inside of it that are still open."""
+        ...
+
+
 class Database(Statements, Protocol):
     """A database behind a pool of connections."""
 
@@ -134,6 +165,13 @@ class Database(Statements, Protocol):
         """Call *on_payload* with the payload of each NOTIFY on *channel* of PostgreSQL, until cancelled.
 
         Raises Unavailable when the connection is lost; notifications that are sent meanwhile are lost too.
+        """
+        ...
+
+    def outer_transaction(self, *, isolation: str | None = None) -> OuterTransaction:
+        """Return a transaction around all that the current context does with the database; *isolation* is PostgreSQL's.
+
+        On PostgreSQL a transaction inside of it cannot have a stronger isolation than it: that raises RuntimeError.
         """
         ...
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, select
+from sqlalchemy import Column, Integer, MetaData, Table, select, text
 
 from scalekit import ReadOnlyError
 from scalekit.contracts import CONSISTENCY, CONSISTENCY_TOKENS, DATABASE, READS, Consistency, Database, Statements
@@ -70,6 +70,15 @@ class TestWithReplicas:
             assert await reads.fetch_val(statement) == primary.port
             assert (await instance.metric("fallbacks_total"))["statement"] == 1
             assert sum((await instance.metric("ejections_total")).values()) == 0
+
+    async def test_reads_in_an_outer_transaction_see_its_uncommitted_writes(self, shared_cluster: Cluster) -> None:
+        read = text("SELECT amount FROM stock WHERE id = 290")
+        async with routed(shared_cluster) as (_, database, reads), database.outer_transaction():
+            await database.execute(WRITE, {"id": 290, "amount": 5})
+            assert await reads.fetch_val(READ, {"id": 290}) == 5
+            async with reads.transaction(readonly=True), database.sessions() as session:
+                assert await reads.fetch_val(READ, {"id": 290}) == 5
+                assert await session.scalar(read) == 5
 
     async def test_a_transaction_reads_one_snapshot_on_one_replica(self, shared_cluster: Cluster) -> None:
         async with routed(shared_cluster) as (_, database, reads):

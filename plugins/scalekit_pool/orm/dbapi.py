@@ -137,7 +137,8 @@ class DbapiConnection:
         if session is None:
             if statement.is_read_only and not (self.isolation or self.readonly or cursor.server_side):
                 return await self._read(operation, bound, cursor.server or self.server)
-            is_apart = cursor.reads_apart and statement.is_read_only and not self.isolation
+            is_joined = self.database.current_outer_transaction() is not None
+            is_apart = cursor.reads_apart and statement.is_read_only and not (self.isolation or is_joined)
             session = await (self._hold(cursor) if is_apart else self.begin())
         self.database.compiler.observer.read(statement.tables.read)
         return await session.run(operation, bound)
@@ -170,12 +171,13 @@ class DbapiConnection:
         """Return the session of the transaction, which begins unless it has begun already."""
         if self._session is not None:
             return self._session
-        driver = self.database.driver
+        driver, outer = self.database.driver, self.database.current_outer_transaction()
         if self.isolation == AUTOCOMMIT:
             session = self.database.detached_session(driver.writers, driver.readers)
             await session.enter()
         else:
-            session = self.database.detached_session(driver.readers if self.readonly else driver.writers)
+            pool = driver.readers if self.readonly else driver.writers
+            session = self.database.detached_session(pool) if outer is None else outer.session
             self._transaction = await session.transaction(
                 isolation=self.isolation, readonly=self.readonly, deferrable=self.deferrable
             )

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction
 
 from scalekit import StartError
-from scalekit_pool.database import PooledDatabase, SessionOptions
+from scalekit_pool.database import PooledDatabase
 from scalekit_pool.orm.engine import create_engine
 from scalekit_pool.orm.execution import SERVER_OPTION, checked_server
+from scalekit_pool.session_options import SessionOptions
 
 
 def create_sessions(database: PooledDatabase, options: SessionOptions) -> async_sessionmaker[AsyncSession]:
