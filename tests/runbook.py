@@ -27,6 +27,7 @@ PLUGINS = {
     "cluster-cache": {"nodes": ["127.0.0.1:6379"]},
     "ratelimit": {**REDIS, "default": "100/s"},
     "queue": {},
+    "idempotency": {"redis_url": "redis://127.0.0.1"},
     "jwt": {"secret": "a secret of the tests, long enough to be one"},
     "discovery": {"services": {"stock": ["http://127.0.0.1:1"]}},
     "pool": {"url": "postgresql://127.0.0.1/shop"},

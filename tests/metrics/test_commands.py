@@ -116,6 +116,7 @@ url = "{redis}"
 default = "1000000/s"
 [plugins.queue]
 consumers = "service:consumers"
+[plugins.idempotency]
 [plugins.jwt]
 secret = "a secret of the tests, long enough to be one"
 [plugins.discovery]

@@ -1,0 +1,114 @@
+"""Execute requests with an Idempotency-Key once, and replay their responses."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from math import ceil
+
+from starlette.types import ASGIApp
+
+from scalekit import Decision, Exchange, Filter, LocalResponse, PathTable, Unavailable, local_problem
+from scalekit_idempotency.config import IdempotencyConfig
+from scalekit_idempotency.execution import Execution, ResponseRules
+from scalekit_idempotency.keyed_request import KeyedRequest, fingerprint_of, parse_key, subject_of_request
+from scalekit_idempotency.metrics import IdempotencyMetrics, Outcome
+from scalekit_idempotency.request_body import BodyTooLarge, ClientDisconnected, read_body, replay_body
+from scalekit_idempotency.stores.contract import IdempotencyStore, KeyInUse, Record
+
+HEADER = b"idempotency-key"
+
+OTHER_REQUEST = "this Idempotency-Key belongs to a request with another method, path, query or body; use a new key"
+NOT_STORED = "the request with this Idempotency-Key was executed, but its response was not stored; do not repeat it"
+IN_USE = "a request with this Idempotency-Key is being executed; repeat the request later"
+MISSING = "this request needs the header Idempotency-Key"
+
+
+class IdempotencyFilter(Filter):
+    """Executes each request with a key once; *store* and *metrics* are set while the plugin runs.
+
+    It is the innermost filter, so that all others see a response only after the transaction is committed.
+    """
+
+    store: IdempotencyStore | None = None
+    metrics: IdempotencyMetrics
+
+    def __init__(self, config: IdempotencyConfig) -> None:
+        self._header = config.subject_header.lower().encode() if config.subject_header else None
+        self.request_headers = (HEADER,) if self._header is None else (HEADER, self._header)
+        self._methods = frozenset(config.methods)
+        entries = [(glob, False) for glob in config.exclude] + [(glob, True) for glob in config.paths]
+        self._paths = PathTable(False, entries)
+        self._required = PathTable(False, [(glob, True) for glob in config.required_paths])
+        self._max_body = config.max_body
+        self._rules = ResponseRules(config.max_response, frozenset(config.unstored_statuses))
+        self._retry_after = {"Retry-After": str(ceil(config.retry_after))}
+
+    def on_request(self, exchange: Exchange) -> Decision:
+        """Take over a request with a key; refuse one without a key where it is required."""
+        if HEADER not in exchange.headers:
+            if self._required.single is False or exchange.scope["method"] not in self._methods:
+                return None
+            is_required = self._required.find(exchange.route_path)
+            return self._refuse(Outcome.INVALID, 400, MISSING) if is_required else None
+        if self.store is None or exchange.scope["method"] not in self._methods:
+            return None
+        if not self._paths.find(exchange.route_path):
+            return None
+        try:
+            key = parse_key(exchange.values(HEADER))
+        except ValueError as error:
+            return self._refuse(Outcome.INVALID, 400, str(error))
+        return partial(self._serve, exchange, self.store, key)
+
+    async def _serve(self, exchange: Exchange, store: IdempotencyStore, key: str, app: ASGIApp) -> None:
+        try:
+            body = await read_body(exchange.receive, self._max_body)
+        except ClientDisconnected:
+            return
+        except BodyTooLarge:
+            detail = f"the body of a request with Idempotency-Key is larger than {self._max_body}"
+            await exchange.respond(self._refuse(Outcome.INVALID, 413, detail))
+            return
+        request = self._keyed_request(exchange, key, body)
+        try:
+            response = await self._execute(exchange, store, request, app, body)
+        except KeyInUse:
+            response = self._refuse(Outcome.CONFLICT, 409, IN_USE, self._retry_after)
+        if response is not None:
+            await exchange.respond(response)
+
+    async def _execute(
+        self, exchange: Exchange, store: IdempotencyStore, request: KeyedRequest, app: ASGIApp, body: bytes
+    ) -> LocalResponse | None:
+        """Run the application, or replay the response; return another response if neither is possible."""
+        async with AsyncExitStack() as stack:
+            try:
+                found = await stack.enter_async_context(store.claim(request))
+            except Unavailable:
+                self.metrics.count_error()
+                raise
+            if not isinstance(found, Record):
+                execution = Execution(found, self._rules, exchange.send)
+                stack.callback(lambda: self.metrics.count(execution.outcome))
+                await execution.run(app, exchange.scope, replay_body(body, exchange.receive))
+                return None
+        if found.fingerprint != request.fingerprint:
+            return self._refuse(Outcome.MISMATCH, 422, OTHER_REQUEST)
+        self.metrics.count(Outcome.REPLAYED)
+        if not found.response.status:
+            return local_problem(409, NOT_STORED)
+        await found.response.replay(exchange.send)
+        return None
+
+    def _keyed_request(self, exchange: Exchange, key: str, body: bytes) -> KeyedRequest:
+        scope, header = exchange.scope, self._header
+        subject = subject_of_request(scope, header, None if header is None else exchange.headers.get(header))
+        return KeyedRequest(key, subject, scope["method"], scope["path"], fingerprint_of(scope, body))
+
+    def _refuse(
+        self, outcome: Outcome, status: int, detail: str, headers: dict[str, str] | None = None
+    ) -> LocalResponse:
+        if self.store is not None:
+            self.metrics.count(outcome)
+        return local_problem(status, detail, headers=headers)

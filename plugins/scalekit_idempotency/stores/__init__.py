@@ -1,0 +1,1 @@
+"""Stores of claimed keys and of the responses to their requests."""

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from scalekit_idempotency.keyed_request import KeyedRequest
+from scalekit_idempotency.recorded_response import NOT_STORED
+from scalekit_idempotency.stores.contract import Record
+from scalekit_idempotency.stores.memory import MemoryIdempotencyStore
+
+pytestmark = pytest.mark.anyio
+
+
+def keyed(key: str) -> KeyedRequest:
+    return KeyedRequest(key, "", "POST", "/", "")
+
+
+async def is_stored(store: MemoryIdempotencyStore, key: str) -> bool:
+    async with store.claim(keyed(key)) as found:
+        return isinstance(found, Record)
+
+
+async def test_the_oldest_record_makes_room() -> None:
+    store = MemoryIdempotencyStore(60, 2)
+    for key in "abac":  # b is the oldest: a was stored again
+        store.put(keyed(key), NOT_STORED)
+    assert [await is_stored(store, key) for key in "abc"] == [True, False, True]
+
+
+async def test_expired_records_are_claimed_again_and_deleted() -> None:
+    store = MemoryIdempotencyStore(-1, 2)
+    store.put(keyed("a"), NOT_STORED)
+    assert not await is_stored(store, "a")
+    assert await store.clean_up() == 0
+    store = MemoryIdempotencyStore(60, 2)
+    store.put(keyed("a"), NOT_STORED)
+    assert await store.clean_up() == 1

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+import pytest
+
+from scalekit_idempotency.keyed_request import request_id
+from tests.idempotency.conftest import DATABASES, MEMORY, STORES, Open
+from tests.idempotency.shop import Shop
+
+pytestmark = pytest.mark.anyio
+
+on_every_store = pytest.mark.parametrize("kind", STORES)
+on_databases = pytest.mark.parametrize("kind", DATABASES)
+in_memory = pytest.mark.parametrize("kind", [MEMORY])
+
+
+@on_every_store
+async def test_a_repeated_request_gets_the_stored_response_and_has_no_effect(shop: Shop) -> None:
+    first = await shop.post("/orders")
+    assert (first.status, first.body, first.header("idempotency-replayed")) == (201, b'{"item":"tea"}', None)
+    again = await shop.post("/orders")
+    assert (again.status, again.body, again.header("idempotency-replayed")) == (201, b'{"item":"tea"}', "true")
+    assert again.header("location") == "/orders/tea"
+    assert again.header("content-type") == "application/json"
+    assert again.header("content-length") == "14"
+    assert await shop.orders() == ["tea"]
+
+
+@on_every_store
+async def test_another_key_another_subject_and_no_key_are_other_requests(open_service: Open) -> None:
+    async with open_service(subject_header="X-API-Key") as shop:
+        for headers in ({}, {"x_api_key": "one"}, {"x_api_key": "two"}):
+            for key in ("a", "b", None):
+                assert (await shop.post("/orders", key, **headers)).header("idempotency-replayed") is None
+        assert await shop.orders() == ["tea"] * 9
+        assert (await shop.post("/orders", "a", x_api_key="one")).header("idempotency-replayed") == "true"
+
+
+@on_every_store
+async def test_a_key_of_another_request_is_refused(shop: Shop) -> None:
+    await shop.post("/orders")
+    for path, body in (("/orders", "coffee"), ("/other", "tea"), ("/orders?fast=1", "tea")):
+        refused = await shop.post(path, body=body)
+        assert refused.status == 422
+        assert "belongs to a request with another method, path, query or body" in orjson.loads(refused.body)["detail"]
+    assert await shop.orders() == ["tea"]
+
+
+@on_every_store
+async def test_a_key_in_use_is_refused_until_its_request_has_ended(open_service: Open) -> None:
+    async with open_service(retry_after="2500ms") as shop, asyncio.TaskGroup() as group:
+        first = group.create_task(shop.post("/wait"))
+        await shop.waiting.wait()
+        refused = await shop.post("/wait")
+        assert (refused.status, refused.header("retry-after")) == (409, "3")
+        assert refused.header("content-type") == "application/problem+json"
+        shop.proceed.set()
+        assert (await first).body == b"done"
+        again = await shop.post("/wait")
+        assert (again.body, again.header("idempotency-replayed")) == (b"done", "true")
+        assert await shop.orders() == ["tea"]
+
+
+@on_databases
+@pytest.mark.parametrize("status", [500, 503, 401, 408, 425, 429])
+async def test_a_request_with_a_transient_status_is_rolled_back_and_may_be_repeated(shop: Shop, status: int) -> None:
+    for _ in range(2):
+        response = await shop.post(f"/status/{status}")
+        assert (response.status, response.body) == (status, b"as asked")
+        assert response.header("idempotency-replayed") is None
+    assert await shop.orders() == []
+
+
+@on_every_store
+async def test_other_client_errors_are_stored(shop: Shop) -> None:
+    for _ in range(2):
+        response = await shop.post("/status/402")
+        assert (response.status, response.body) == (402, b"as asked")
+    assert await shop.orders() == ["tea"]
+
+
+@on_databases
+async def test_a_failed_request_is_rolled_back(shop: Shop) -> None:
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await shop.post("/fail")
+    assert await shop.orders() == []
+    await shop.post("/orders")
+    assert await shop.orders() == ["tea"]
+
+
+@pytest.mark.parametrize("kind", STORES[2:])
+async def test_without_a_database_a_failed_request_may_be_repeated_but_its_writes_stay(shop: Shop) -> None:
+    for _ in range(2):
+        assert (await shop.post("/status/500")).status == 500
+    assert await shop.orders() == ["tea", "tea"]
+
+
+@on_databases
+@pytest.mark.parametrize("path", ["/stream", "/large"])
+async def test_what_cannot_be_stored_is_executed_once(open_service: Open, path: str) -> None:
+    async with open_service(max_response="4000B") as shop:
+        first = await shop.post(path)
+        assert first.status == 200
+        assert len(first.body) == (5000 if path == "/large" else 11)
+        again = await shop.post(path)
+        assert (again.status, again.header("retry-after")) == (409, None)
+        assert "was executed, but its response was not stored" in orjson.loads(again.body)["detail"]
+        assert await shop.orders() == ["tea"]
+
+
+@on_databases
+async def test_a_session_that_is_committed_after_the_response_takes_part(shop: Shop) -> None:
+    assert (await shop.post("/session/commit")).status == 200
+    assert (await shop.post("/session/commit")).header("idempotency-replayed") == "true"
+    assert await shop.orders() == ["tea"]
+    with pytest.raises(RuntimeError, match="on purpose"):
+        await shop.post("/session/fail", "b")
+    assert await shop.orders() == ["tea"]
+    assert (await shop.post("/session/forget", "c")).status == 200
+    assert await shop.orders() == ["tea"]
+
+
+@on_databases
+async def test_a_large_response_before_the_commit_fails(open_service: Open) -> None:
+    async with open_service(max_response="4000B") as shop:
+        with pytest.raises(RuntimeError, match="commit it before the response"):
+            await shop.post("/session/commit?size=5000")
+        assert await shop.orders() == []
+
+
+@on_databases
+async def test_a_failed_commit_is_an_error_and_rolls_back(open_service: Open) -> None:
+    async with open_service() as shop:
+        await shop.post("/orders", "before")
+        await shop.database.execute("DROP TABLE scalekit_idempotency")
+        with pytest.raises(Exception, match="scalekit_idempotency"):
+            await shop.post("/orders")
+        assert await shop.orders() == ["tea"]
+
+
+@on_databases
+async def test_a_request_whose_key_was_committed_meanwhile_is_rolled_back(shop: Shop) -> None:
+    """As when the lock was granted on a snapshot from before the commit of another request."""
+    columns = "(id, key, subject, method, path, fingerprint, status, headers, body, created, expires)"
+    values = f"('{request_id('', 'a')}', 'a', '', 'POST', '/sql', '', 200, '[]', '', 0, 9e9)"
+    response = await shop.post("/sql", body=f"INSERT INTO scalekit_idempotency {columns} VALUES {values}")
+    assert (response.status, response.header("retry-after")) == (409, "1")
+    assert await shop.database.fetch_val("SELECT count(*) FROM scalekit_idempotency") == 0
+
+
+@in_memory
+async def test_methods_and_paths_choose_the_requests(open_service: Open) -> None:
+    async with open_service(methods=["PUT"], paths=["/orders"]) as shop:
+        for method, path in (("POST", "/orders"), ("PUT", "/other"), ("GET", "/orders")):
+            await shop.post(path, method=method)
+            assert (await shop.post(path, method=method)).header("idempotency-replayed") is None
+        await shop.post("/orders", method="PUT")
+        assert (await shop.post("/orders", method="PUT")).header("idempotency-replayed") == "true"
+    async with open_service(create=False, exclude=["/or*"]) as shop:
+        await shop.post("/orders")
+        assert (await shop.post("/orders")).header("idempotency-replayed") is None
+
+
+@in_memory
+async def test_a_key_may_be_required(open_service: Open) -> None:
+    async with open_service(required_paths=["/orders"]) as shop:
+        refused = await shop.post("/orders", None)
+        assert (refused.status, orjson.loads(refused.body)["detail"]) == (
+            400,
+            "this request needs the header Idempotency-Key",
+        )
+        assert (await shop.post("/other", None)).status == 201
+        assert (await shop.post("/orders", None, method="PUT")).status == 201
+        assert (await shop.post("/orders", '"a')).status == 400
+        assert await shop.orders() == ["tea", "tea"]
+
+
+@in_memory
+async def test_a_body_that_is_too_large_is_refused(open_service: Open) -> None:
+    async with open_service(max_body="10B") as shop:
+        assert (await shop.post("/orders", body="x" * 11)).status == 413
+        assert (await shop.post("/orders", body="x" * 10)).status == 201
+        assert (await shop.post("/orders", None, "x" * 11)).status == 201
+
+
+@in_memory
+async def test_cookies_are_not_replayed(shop: Shop) -> None:
+    assert (await shop.post("/orders")).header("set-cookie") == "seen=1"
+    assert (await shop.post("/orders")).header("set-cookie") is None
