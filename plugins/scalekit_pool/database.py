@@ -36,7 +36,7 @@ from scalekit_pool.connections.lifecycle import PooledConnection
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.insert_batcher import InsertBatcher
 from scalekit_pool.instrumentation import StatementInstrumentation
-from scalekit_pool.outer_transaction import OUTER_TRANSACTION, OuterSession, PooledOuterTransaction
+from scalekit_pool.outer_transaction import OUTER_TRANSACTION, OuterTransactions
 from scalekit_pool.query_api import QueryMethods
 from scalekit_pool.session import PooledSession, TaskSessions
 from scalekit_pool.session_options import DEFAULT_OPTIONS, SessionOptions
@@ -66,7 +66,7 @@ class PoolBackend(DatabaseBackend):
             await pool.stop()
 
 
-class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # narrower signatures
+class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # type: ignore[misc] # narrower signatures
     """A database behind a connection pool, open between ``connect`` and ``disconnect``."""
 
     SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:PoolBackend")
@@ -110,15 +110,6 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
     def is_outage(self, error: Exception) -> bool:
         """Return whether *error* means that the database is unreachable or takes no writes, which may pass."""
         return isinstance(error, Unavailable) or self.driver.classify_error(error, None) in OUTAGES
-
-    def outer_transaction(self, *, isolation: str | None = None) -> PooledOuterTransaction:
-        """Return a transaction that every use of this database in the current context joins."""
-        return PooledOuterTransaction(OuterSession(self.compiler, self._instrumentation), isolation)
-
-    def current_outer_transaction(self) -> PooledOuterTransaction | None:
-        """Return the open outer transaction of the current context, or None."""
-        outer = OUTER_TRANSACTION.get()
-        return outer if outer is not None and outer.session.compiler is self.compiler and outer.is_open else None
 
     def session(self) -> PooledSession:
         """Return the session of the outer transaction or of the current task, or a new one."""
@@ -235,7 +226,7 @@ class PooledDatabase(QueryMethods, databases.Database):  # type: ignore[misc] # 
         RuntimeError when an ORM session of the task holds every connection that could insert it.
         """
         self.compiler.observer.read(frozenset((normalize_table_name(table_name_of(table).name),)))
-        if asyncio.current_task() in self._sessions:
+        if self._current_session() is not None:
             return (await self._insert_batch(table, [row]))[0]
         (row,) = self.compiler.expressions.with_defaults(table, [row])  # in the context of the caller
         self.driver.writers.check_own_connections()

@@ -138,3 +138,19 @@ OUTER_TRANSACTION: ContextVar[PooledOuterTransaction | None] = ContextVar(
     "scalekit.pool.outer_transaction", default=None
 )
 """The outer transaction of the current context, which may have ended."""
+
+
+class OuterTransactions:
+    """The methods of a database that begin and find outer transactions."""
+
+    compiler: StatementCompiler
+    _instrumentation: StatementInstrumentation
+
+    def outer_transaction(self, *, isolation: str | None = None) -> PooledOuterTransaction:
+        """Return a transaction that every use of this database in the current context joins."""
+        return PooledOuterTransaction(OuterSession(self.compiler, self._instrumentation), isolation)
+
+    def current_outer_transaction(self) -> PooledOuterTransaction | None:
+        """Return the open outer transaction of the current context, or None."""
+        outer = OUTER_TRANSACTION.get()
+        return outer if outer is not None and outer.session.compiler is self.compiler and outer.is_open else None

@@ -16,23 +16,14 @@ from scalekit.contracts.consumers import (
 from scalekit.contracts.content_codings import CODING_NEGOTIATOR, CodingNegotiator
 from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
 from scalekit.contracts.database import (
-    CONSISTENCY_TOKENS,
     DATABASE,
     DATABASES,
-    READ_ROUTER,
-    READS,
-    REPLICAS,
     SESSION,
     STATEMENT_LOG,
     TABLE_OBSERVER,
-    ConsistencyTokens,
     Database,
     Databases,
     OuterTransaction,
-    ReadRoute,
-    ReadRouter,
-    Replicas,
-    ReplicaState,
     Row,
     Session,
     Statements,
@@ -46,6 +37,17 @@ from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides
 from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
 from scalekit.contracts.overrides import OVERRIDES, Override, OverrideChange, OverrideGroup, Overrides
 from scalekit.contracts.queue import QUEUE, Queue
+from scalekit.contracts.replicas import (
+    CONSISTENCY_TOKENS,
+    READ_ROUTER,
+    READS,
+    REPLICAS,
+    ConsistencyTokens,
+    ReadRoute,
+    ReadRouter,
+    Replicas,
+    ReplicaState,
+)
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens

@@ -1,15 +1,13 @@
-"""Contracts of the database and its read replicas."""
+"""Contracts of the database."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from scalekit.context import Key, RequestKey
-from scalekit.contracts.consistency import Consistency
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -202,38 +200,6 @@ class Databases(Protocol):
         ...
 
 
-class ReadRoute(Protocol):
-    """The reads of one session, which stay on one replica as long as it may serve them."""
-
-    async def read(self, operation: Callable[[Database], Awaitable[T]], *, allow_stale: bool = False) -> T:
-        """Return the result of *operation* on a replica that has replayed the client's writes, else on the primary.
-
-        *operation* may be called again for another server after a failure. With *allow_stale* any replica that serves
-        reads will do.
-        """
-        ...
-
-
-class ReadRouter(Protocol):
-    """Routes the reads of sessions to replicas."""
-
-    def route(self) -> ReadRoute:
-        """Return a new route, for one session."""
-        ...
-
-
-class ConsistencyTokens(Protocol):
-    """Issues and reads signed consistency tokens, which clients, messages and calls propagate."""
-
-    async def issue(self, consistency: Consistency) -> str:
-        """Return the token of *consistency*, empty without a write; sets the position of its writes."""
-        ...
-
-    def read(self, token: str) -> Consistency | None:
-        """Return the consistency in *token*, or None when it is invalid, or expired so that all replicas have it."""
-        ...
-
-
 class TableObserver(Protocol):
     """Observes which tables are read and written; called by the providers of DATABASE, READS and DATABASES."""
 
@@ -250,55 +216,17 @@ class TableObserver(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaState:
-    """The state of a replica in this process; *exclusion_reason* is empty while it serves reads.
-
-    *lag* is an upper bound in seconds, infinite while it is unknown. *reads* is the number of reads that it has served.
-    """
-
-    name: str
-    exclusion_reason: str
-    lag: float
-    lag_bytes: float
-    reads: float
-
-
-class Replicas(Protocol):
-    """The replicas of the database, and the reads that they have served."""
-
-    def states(self) -> Sequence[ReplicaState]:
-        """Return the state of each replica."""
-        ...
-
-    def fallbacks(self) -> Mapping[str, float]:
-        """Return the number of reads that the primary has served instead, by reason."""
-        ...
-
-
 DATABASE: Key[Database] = Key("database", plugin="pool")
 """The primary database."""
 
 SESSION: RequestKey[AsyncSession] = RequestKey("session", plugin="pool")
 """The session of SQLAlchemy's ORM of one request or websocket; closed, and rolled back unless committed, at its end."""
 
-READS: Key[Statements] = Key("reads", plugin="replica")
-"""The database for reads: a replica that has replayed the client's writes, else the primary."""
-
-READ_ROUTER: Key[ReadRouter] = Key("read router", plugin="replica")
-"""Routes the reads of sessions; provided only with replicas."""
-
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
 """Opens the replicas."""
 
-REPLICAS: Key[Replicas] = Key("replicas", plugin="replica")
-"""Provided only with replicas."""
-
 TABLE_OBSERVER: Key[TableObserver] = Key("table observer", plugin="cache")
 """Provided by a plugin that observes tables, before DATABASE is provided."""
-
-CONSISTENCY_TOKENS: Key[ConsistencyTokens] = Key("consistency tokens", plugin="replica")
-"""Provided only with replicas."""
 
 
 STATEMENT_LOG: ContextVar[list[str] | None] = ContextVar("scalekit.statement_log", default=None)
