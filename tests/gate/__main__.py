@@ -22,8 +22,8 @@ from tests.gate.summary import PART, Total, lines
 
 BESIDE = ("-p", "tests.gate.order", "--no-loadscope-reorder", "--dist=loadfile", "--max-worker-restart=0")
 """Ends the run after a crash, which fails the gate: pytest-xdist may otherwise wait forever."""
-PROCESSES = "-n3"
-"""Processes of tests: one more than the cores of a small machine, since tests mostly wait for servers."""
+PROCESSES = "-n4"
+"""Processes of tests: twice the cores of a small machine, since tests wait for servers two thirds of their time."""
 
 
 def lanes() -> list[Lane]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from tests.processes import Box, Process
@@ -46,23 +47,23 @@ class KilledWorkers:
         return self.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue")
 
     async def kill_periodically(self, interval: float, stop: asyncio.Event) -> None:
+        """Kill a process as soon as it has handled a message, and again after *interval* seconds."""
         while not stop.is_set():
-            try:
-                async with asyncio.timeout(interval):
+            busy = next((process for process in self.processes if self._has_seen(process)), None)
+            if busy is not None:
+                await self._replace(busy)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.01 if busy is None else interval):
                     await stop.wait()
-            except TimeoutError:
-                if self._has_seen(self.processes[self.killed % 2]):
-                    await self._kill_next()
 
     def _has_seen(self, process: Process) -> bool:
-        """Return whether the process has handled a message, which may take longer than the interval between kills."""
         file = self.box.directory / f"seen-{process.pid}"
         return file.exists() and file.stat().st_size > 0
 
-    async def _kill_next(self) -> None:
-        index = self.killed % 2
-        await asyncio.to_thread(self.box.kill, self.processes[index])
-        self.processes[index] = await asyncio.to_thread(self._spawn)
+    async def _replace(self, process: Process) -> None:
+        await asyncio.to_thread(self.box.kill, process)
+        self.processes.remove(process)
+        self.processes.append(await asyncio.to_thread(self._spawn))
         self.killed += 1
 
     def seen(self) -> Counter[int]:

@@ -140,7 +140,10 @@ def _shown(service: Service) -> dict[str, Any]:
 
 
 @pytest.mark.anyio
-async def test_allocations_are_traced_when_tracemalloc_is_set() -> None:
+async def test_allocations_are_traced_when_tracemalloc_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "scalekit.runner.workers.worker_queries.QUERY_TIMEOUT", 60.0
+    )  # the process of the tests is large
     server = {"operator_networks": ["127.0.0.1"], "memory": {"tracemalloc": 1}}
     host = create_app({"server": server}, app=bare_application)
     async with running(host) as state:
