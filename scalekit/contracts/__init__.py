@@ -14,6 +14,7 @@ from scalekit.contracts.consumers import (
     validate_message_name,
 )
 from scalekit.contracts.content_codings import CODING_NEGOTIATOR, CodingNegotiator
+from scalekit.contracts.cron import Cron
 from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
 from scalekit.contracts.database import (
     DATABASE,
@@ -48,6 +49,7 @@ from scalekit.contracts.replicas import (
     Replicas,
     ReplicaState,
 )
+from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
@@ -94,8 +96,10 @@ __all__ = [
     "ConsistencyTokens",
     "Consumer",
     "Consumers",
+    "Cron",
     "Database",
     "Databases",
+    "Every",
     "ExplainedRequest",
     "FilterTime",
     "Instance",
@@ -107,7 +111,9 @@ __all__ = [
     "LogLevels",
     "LogLine",
     "Message",
+    "MissedPolicy",
     "OuterTransaction",
+    "OverlapPolicy",
     "Override",
     "OverrideChange",
     "OverrideGroup",
@@ -121,6 +127,8 @@ __all__ = [
     "Replicas",
     "RequestExplainer",
     "Row",
+    "Rule",
+    "Schedule",
     "ServiceClient",
     "Services",
     "Session",
@@ -130,6 +138,7 @@ __all__ = [
     "Subscription",
     "TableObserver",
     "Tables",
+    "Tick",
     "Tokens",
     "Tracer",
     "Values",

@@ -13,17 +13,21 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
+from functools import wraps
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
 from scalekit.config.types import Duration
 from scalekit.context import Context
+from scalekit.contracts.cron import Cron
+from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
 from scalekit.errors import Unavailable
 
 Body = TypeVar("Body")
 Handler = Callable[[Any], Awaitable[None]]
 Decorated = TypeVar("Decorated", bound=Handler)
+ScheduledHandler = TypeVar("ScheduledHandler", bound=Callable[..., Awaitable[None]])
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 MAX_DELAY = 30 * 86400.0
@@ -53,7 +57,7 @@ class Message(Generic[Body]):
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """One handler and its options; times are in seconds."""
+    """One handler and its options; times are in seconds. *schedule* is that of a handler of ticks."""
 
     name: str
     handler: Handler
@@ -63,6 +67,19 @@ class Consumer:
     retry: tuple[float, ...]
     timeout: float
     dedupe: float | None
+    schedule: Schedule | None = None
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """The options of a schedule; *name* is that of the function by default."""
+
+    name: str
+    missed: MissedPolicy
+    overlap: OverlapPolicy
+    jitter: str | float
+    retry: Sequence[str | float]
+    timeout: str | float
+    dedupe: str | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,54 @@ class Consumers:
 
         return decorate
 
+    def every(
+        self, period: str | float, **options: Unpack[ScheduleOptions]
+    ) -> Callable[[ScheduledHandler], ScheduledHandler]:
+        """Run the decorated asynchronous function once for every multiple of *period* since the epoch.
+
+        It runs once over all instances and workers; it takes no argument, or a ``Message[Tick]``. *missed* ticks
+        ``run_once`` (default), ``run_all`` or ``skip``; ticks that *overlap* with the run before ``skip`` (default),
+        ``queue`` or ``allow``; *jitter* delays each by up to that time. *retry*, *timeout* (default 5 minutes) and
+        *dedupe* (default ``"1d"`` with a database) are those of a consumer. Raises ValueError for invalid options.
+        """
+        return self._schedule(Every(period), options)
+
+    def cron(
+        self, expression: str, tz: str = "UTC", **options: Unpack[ScheduleOptions]
+    ) -> Callable[[ScheduledHandler], ScheduledHandler]:
+        """Run the decorated asynchronous function at the times of a cron expression, as ``every`` does.
+
+        Its five fields are minute, hour, day, month and weekday in the time zone *tz*.
+        """
+        return self._schedule(Cron(expression, tz), options)
+
+    def _schedule(self, rule: Rule, options: ScheduleOptions) -> Callable[[ScheduledHandler], ScheduledHandler]:
+        def decorate(function: ScheduledHandler) -> ScheduledHandler:
+            schedule = Schedule(
+                validate_message_name(options.get("name", getattr(function, "__name__", ""))),
+                rule,
+                options.get("missed", "run_once"),
+                options.get("overlap", "skip"),
+                round(to_seconds("jitter", options.get("jitter", 0)) * 1000),
+            )
+            dedupe = options.get("dedupe", "1d")
+            self._add(
+                Consumer(
+                    schedule.name,
+                    _tick_handler(function),
+                    TypeAdapter(_tick_body(function)),
+                    prefetch=10,
+                    concurrency=10,
+                    retry=tuple(to_seconds("retry", delay) for delay in options.get("retry", ("5s", "30s", "5m"))),
+                    timeout=_positive_seconds("timeout", options.get("timeout", "5m")),
+                    dedupe=None if dedupe is None else _positive_seconds("dedupe", dedupe),
+                    schedule=schedule,
+                )
+            )
+            return function
+
+        return decorate
+
     def _add(self, consumer: Consumer) -> None:
         other = self._by_name.get(consumer.name)
         if other is not None:
@@ -181,6 +246,22 @@ def _validate_handler(function: Any) -> Handler:
         raise ValueError(f"{name} must take one argument, the message")
     handler: Handler = function
     return handler
+
+
+def _tick_handler(function: Any) -> Handler:
+    if inspect.iscoroutinefunction(function) and not inspect.signature(function).parameters:
+
+        @wraps(function)
+        async def handler(message: Message[Any]) -> None:
+            await function()
+
+        return handler
+    return _validate_handler(function)
+
+
+def _tick_body(function: Callable[..., Awaitable[None]]) -> Any:
+    body = body_of(function)
+    return Tick if body is Any else body
 
 
 def _place(function: Handler) -> str:
