@@ -20,6 +20,7 @@ from scalekit import (
     did_you_mean,
 )
 from scalekit.contracts import Consumers
+from scalekit_queue.schedules.config import ScheduleConfig
 
 POOL_DATABASE = "database:"
 """The URL of the pool's database."""
@@ -87,11 +88,16 @@ class QueueConfig(Table):
     """Maximum number of messages that the relay publishes in one batch."""
     outbox_interval: PositiveDuration = Duration("1s")
     """Time between two polls of the outbox by an idle relay, for messages of other processes."""
+    schedules: tuple[ScheduleConfig, ...] = ()
+    """Schedules, in addition to those of ``consumers``."""
 
     @model_validator(mode="after")
     def _check_combination(self) -> QueueConfig:
         if self.tls is not None:
             self.tls.require_scheme("amqps", self.url)
+        names = [each.name for each in self.schedules]
+        if duplicates := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"duplicate name of a schedule: {', '.join(duplicates)}; rename one of them")
         return self
 
     @property

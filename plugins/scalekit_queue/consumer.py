@@ -11,7 +11,7 @@ from time import perf_counter, time
 from scalekit import format_traceback
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
-from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK
+from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import PendingDelivery, SettlementFailed
@@ -23,6 +23,10 @@ MAX_STACK_LENGTH = 8000
 """Characters of a stack trace that a dead letter stores: its end, where the error is."""
 
 
+OnEnd = Callable[[Envelope, ConsumeOutcome, float], Awaitable[None]]
+"""Called with each message before it is settled, the outcome, and the duration of the handler in seconds."""
+
+
 class ConsumerRunner:
     """Runs the handler of *consumer* for every delivery, at most ``concurrency`` at a time."""
 
@@ -32,11 +36,13 @@ class ConsumerRunner:
         dispatcher: MessageDispatcher,
         metrics: ConsumerMetrics,
         redact: Callable[[str], str],
+        on_end: OnEnd | None = None,
     ) -> None:
         self.consumer = consumer
         self._dispatcher = dispatcher
         self.metrics = metrics
         self._redact = redact
+        self._on_end = on_end
         self.latest_published = 0.0
         """When the message whose first attempt started last was published, in seconds since the epoch."""
         self._prefetched: deque[PendingDelivery] = deque()
@@ -100,14 +106,20 @@ class ConsumerRunner:
             await self._settle(delivery.requeue, ConsumeOutcome.REQUEUED)
             raise
         except Exception as error:
-            await self._retry_or_dead_letter(delivery, error)
+            await self._retry_or_dead_letter(delivery, error, perf_counter() - started)
         else:
-            await self._settle(delivery.ack, ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE)
+            outcome = ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE
+            await self._end(delivery, outcome, perf_counter() - started)
+            await self._settle(delivery.ack, outcome)
         finally:
             self.metrics.in_flight.dec()
             self.metrics.duration.observe(perf_counter() - started)
 
-    async def _retry_or_dead_letter(self, delivery: PendingDelivery, error: Exception) -> None:
+    async def _end(self, delivery: PendingDelivery, outcome: ConsumeOutcome, seconds: float) -> None:
+        if self._on_end is not None:
+            await self._on_end(delivery.envelope, outcome, seconds)
+
+    async def _retry_or_dead_letter(self, delivery: PendingDelivery, error: Exception, seconds: float) -> None:
         envelope = delivery.envelope
         reason = _reason_label(error)
         failed = f"{time():.3f}"
@@ -117,10 +129,12 @@ class ConsumerRunner:
             delay = delays[envelope.attempt - 1]
             self._log_failure(logging.WARNING, delivery, error, f"next attempt in {delay:g}s")
             self.metrics.retried(reason)
+            await self._end(delivery, ConsumeOutcome.RETRIED, seconds)
             await self._settle(lambda: delivery.retry(delay, first), ConsumeOutcome.RETRIED)
             return
         self._log_failure(logging.ERROR, delivery, error, "moved to the dead letters")
         self.metrics.dead_lettered(reason)
+        await self._end(delivery, ConsumeOutcome.DEAD_LETTERED, seconds)
         headers = {**first, LAST_FAILED: failed, REASON: self._describe(error), STACK: self._stack(error)}
         await self._settle(lambda: delivery.dead_letter(headers), ConsumeOutcome.DEAD_LETTERED)
 

@@ -13,6 +13,7 @@ from scalekit.contracts import DATABASE, Consumer
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.propagation import committed_headers
+from scalekit_queue.schedules.plan import plan_schedules
 from scalekit_queue.transport import Transport
 
 
@@ -50,14 +51,21 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
         from scalekit_queue.amqp.connection import Broker
 
         Broker(config)
+    has_inbox = config.outbox and DATABASE in provided
     for consumer in config.load() if consumes(config, context) else ():
-        if consumer.dedupe is not None and not (config.outbox and DATABASE in provided):
+        if dedupes(consumer, has_inbox) and not has_inbox:
             raise inbox_missing(consumer)
+    plan_schedules(config.load(), config.schedules, has_inbox or config.system != "rabbitmq")
 
 
 def consumes(config: QueueConfig, context: Context) -> bool:
     """Return whether this process consumes messages."""
     return config.consume_in == "everywhere" or context.server.role == "worker"
+
+
+def dedupes(consumer: Consumer, has_inbox: bool) -> bool:
+    """Return whether *consumer* needs an inbox: that of a schedule has one where there is a database."""
+    return consumer.dedupe is not None and (has_inbox or consumer.schedule is None)
 
 
 def inbox_missing(consumer: Consumer) -> StartError:

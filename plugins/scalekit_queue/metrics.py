@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from scalekit.telemetry import Alert, Counter, Gauge, Histogram, Telemetry
+from scalekit.telemetry import Alert, Counter, Gauge, GaugeSeries, Histogram, Telemetry
 
 BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
@@ -70,8 +70,47 @@ RECONNECTS = Counter("scalekit_queue_reconnects", "Connections to RabbitMQ that 
 PAUSED = Gauge(
     "scalekit_queue_paused", "1 while an operator has paused the consumer.", ("name",), multiprocess_mode="max"
 )
+TICKS = Counter(
+    "scalekit_queue_ticks",
+    "Ticks of schedules: published, or dropped because they were missed or overlapped with the run before.",
+    ("schedule", "outcome"),
+)
+TICKS_MISSED = Counter(
+    "scalekit_queue_ticks_missed",
+    "Ticks of schedules that were dropped because no process published them in time.",
+    ("schedule",),
+    alert=Alert(
+        "Ticks of a schedule were missed.",
+        "No process with consumers was running when they were due, or the database did not accept writes. The policy"
+        " `missed` says what happened with them; run the schedule by hand with `scalekit queue schedules trigger`.",
+    ),
+)
+TICKS_FAILED = Counter(
+    "scalekit_queue_ticks_failed",
+    "Ticks of schedules whose handler failed after all retries.",
+    ("schedule",),
+    alert=Alert(
+        "A run of a schedule failed.",
+        "Its message is a dead letter: read the error with `scalekit queue dead`, mend the handler, and run it again"
+        " with `scalekit queue replay`. The schedule continues with its next tick.",
+    ),
+)
+TICK_OVERDUE = Gauge(
+    "scalekit_queue_tick_overdue_seconds",
+    "How long the next tick of a schedule has been due without being published.",
+    ("schedule",),
+    multiprocess_mode="max",
+    alert=Alert(
+        "A tick of a schedule is more than a minute late.",
+        "Either the database, or the file of the queue, does not accept writes, or the run before has not ended and"
+        ' the policy is `overlap = "queue"`: see `scalekit queue schedules`.',
+        threshold=60,
+    ),
+)
 CONSUMER_METRICS = (CONSUMED, IN_FLIGHT, PAUSED, AGE_SECONDS, HANDLER_SECONDS, RETRIES, DEAD_LETTERED)
 """Metrics that only a process with consumers records."""
+SCHEDULE_METRICS = (TICKS, TICKS_MISSED, TICKS_FAILED, TICK_OVERDUE)
+"""Metrics that only a service with schedules records."""
 
 
 class PublishMetrics:
@@ -119,3 +158,35 @@ class ConsumerMetrics:
     def dead_lettered(self, reason: str) -> None:
         """Count a message moved to the dead letters."""
         self._telemetry.series(DEAD_LETTERED, self._name, reason).inc()
+
+
+class ScheduleMetrics:
+    """Records the ticks of schedules."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def overdue(self, schedule: str) -> GaugeSeries:
+        """Return the series of the time for which the next tick of *schedule* has been due."""
+        return self._telemetry.series(TICK_OVERDUE, schedule)
+
+    def published(self, schedule: str, count: int) -> None:
+        """Count published ticks."""
+        self._count(TICKS, count, schedule, "published")
+
+    def missed(self, schedule: str, count: int) -> None:
+        """Count ticks that were dropped because they were missed."""
+        self._count(TICKS, count, schedule, "missed")
+        self._count(TICKS_MISSED, count, schedule)
+
+    def overlapped(self, schedule: str, count: int) -> None:
+        """Count ticks that were dropped because the run before had not ended."""
+        self._count(TICKS, count, schedule, "overlapped")
+
+    def failed(self, schedule: str) -> None:
+        """Count a tick whose handler failed after all retries."""
+        self._count(TICKS_FAILED, 1, schedule)
+
+    def _count(self, counter: Counter, count: int, *labels: str) -> None:
+        if count:
+            self._telemetry.series(counter, *labels).inc(count)

@@ -18,7 +18,7 @@ from scalekit_queue.activity import ACTIVITY
 from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.factory import verify_config
+from scalekit_queue.factory import consumes, verify_config
 from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
@@ -49,6 +49,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     async def start() -> None:
         service = context.get(SERVICE)
         await service.start()
+        if service.scheduler is not None and consumes(config, context):
+            service.run_in_background(service.scheduler.run())
         if context.has(ACTIVITY):
             service.run_in_background(context.get(ACTIVITY).sample_periodically())
 
@@ -63,7 +65,10 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics that this configuration records."""
-    unused = () if context.config(QueueConfig).consumers else metrics.CONSUMER_METRICS
+    config = context.config(QueueConfig)
+    unused = [] if config.consumers else [*metrics.CONSUMER_METRICS]
+    if not (config.schedules or any(each.schedule for each in config.load())):
+        unused += metrics.SCHEDULE_METRICS
     return [each for each in instruments_in(metrics) if each not in unused]
 
 

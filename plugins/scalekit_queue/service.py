@@ -11,16 +11,20 @@ from scalekit import Context, Key
 from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
-from scalekit_queue.consumer import ConsumerRunner
+from scalekit_queue.consumer import ConsumerRunner, OnEnd
 from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.factory import consumes, create_transport, inbox_missing
+from scalekit_queue.factory import consumes, create_transport, dedupes, inbox_missing
 from scalekit_queue.inbox import Inbox, run_cleanup
-from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics
+from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
 from scalekit_queue.outbox import Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
+from scalekit_queue.schedules.database_store import DatabaseScheduleStore
+from scalekit_queue.schedules.plan import plan_schedules
+from scalekit_queue.schedules.scheduler import Scheduler
+from scalekit_queue.schedules.state import ScheduleStore
 from scalekit_queue.schema import INBOX, OUTBOX, QueueSchema
 from scalekit_queue.spans import relay_trace
 from scalekit_queue.task_group import BackgroundTaskGroup
@@ -40,6 +44,7 @@ class QueueService:
         pauses: ConsumerPauses,
         outbox: Outbox | None,
         inboxes: Sequence[Inbox],
+        scheduler: Scheduler | None,
     ) -> None:
         self.publisher = publisher
         self._config = config
@@ -47,6 +52,7 @@ class QueueService:
         self._metrics = metrics
         self.pauses = pauses
         self.outbox = outbox
+        self.scheduler = scheduler
         self._inboxes = inboxes
         self._background = BackgroundTaskGroup()
 
@@ -119,20 +125,41 @@ async def _create_service(
     schema = None if database is None else QueueSchema(database, *([] if config.uses_pool else [OUTBOX]), INBOX)
     if schema is not None:
         await schema.create_at_start()
-    consumers = list(config.load()) if consumes(config, context) else []
-    inboxes = {each.name: _inbox(each, database, schema) for each in consumers if each.dedupe is not None}
-    runners = [_runner(each, inboxes.get(each.name), context, transport.system) for each in consumers]
-    for runner in runners:
-        transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
         send = partial(_relay, context, transport)
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
-    publisher = MessagePublisher(transport, outbox or transport.transactional, config.max_body, metrics, context)
+    scheduler = _new_scheduler(config, context, transport, database, outbox)
+    consumers = list(config.load()) if consumes(config, context) else []
+    inboxes = {each.name: _inbox(each, database, schema) for each in consumers if dedupes(each, database is not None)}
+    on_end = None if scheduler is None else scheduler.record_end
+    runners = [_runner(each, inboxes.get(each.name), context, transport.system, on_end) for each in consumers]
+    for runner in runners:
+        transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
+
     pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
+    publisher = MessagePublisher(transport, outbox or transport.transactional, config.max_body, metrics, context)
     return QueueService(
-        config, transport, publisher, metrics, pauses=pauses, outbox=outbox, inboxes=list(inboxes.values())
+        config,
+        transport,
+        publisher,
+        metrics,
+        pauses=pauses,
+        outbox=outbox,
+        inboxes=list(inboxes.values()),
+        scheduler=scheduler,
     )
+
+
+def _new_scheduler(
+    config: QueueConfig, context: Context, transport: Transport, database: Database | None, outbox: Outbox | None
+) -> Scheduler | None:
+    """Return the scheduler, or None in a service without schedules."""
+    store: ScheduleStore | None = transport.schedule_store()
+    if store is None and database is not None and outbox is not None:
+        store = DatabaseScheduleStore(database, outbox.store)
+    planned = plan_schedules(config.load(), config.schedules, store is not None)
+    return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY))) if planned and store is not None else None
 
 
 def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox:
@@ -148,6 +175,9 @@ async def _relay(
         return await transport.send(envelopes, timeout)
 
 
-def _runner(consumer: Consumer, inbox: Inbox | None, context: Context, system: str) -> ConsumerRunner:
+def _runner(
+    consumer: Consumer, inbox: Inbox | None, context: Context, system: str, on_end: OnEnd | None
+) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
-    return ConsumerRunner(consumer, MessageDispatcher(consumer, inbox, context, system), metrics, context.redact)
+    dispatcher = MessageDispatcher(consumer, inbox, context, system)
+    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end)

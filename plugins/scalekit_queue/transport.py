@@ -9,6 +9,7 @@ from typing import Protocol
 
 from scalekit.contracts import PublishFailed, Statements
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.schedules.state import ScheduleStore
 
 MAX_DELIVERIES = 20
 """Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
@@ -82,6 +83,10 @@ class Transport(Protocol):
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
         """Send *envelopes*; return for each, in order, None once it is stored, or the failure."""
+        ...
+
+    def schedule_store(self) -> ScheduleStore | None:
+        """Return the states of schedules in the transport, or None when they are in the application's database."""
         ...
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:

@@ -32,7 +32,7 @@ CACHED_DAYS = 8
 class Cron:
     """The cron expression *expression* in the time zone *tz*, such as ``0 3 * * 1-5`` in ``Europe/Berlin``.
 
-    Its fields are minute, hour, day of the month, month and weekday, as in Vixie cron; day ``L`` is the last of a month.
+    Its fields are minute, hour, day of the month, month and weekday, as in Vixie cron; the day ``L`` is the last one.
     When the clock is set forward, a time that does not exist is due at the next one that exists; when it is set back, a
     time that occurs twice is due once. Expressions for every hour follow elapsed time instead: they are due in both of
     the repeated hours, and have no tick in the missing one. Raises ValueError with the remedy.

@@ -72,6 +72,9 @@ class AmqpTransport:
     async def _republish(self, envelope: Envelope) -> PublishFailed | None:
         return (await self._publisher.send([envelope], SETTLE_TIMEOUT))[0]
 
+    def schedule_store(self) -> None:
+        """Return None: a broker has no transactions in which a state changes."""
+
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""
         self._consumer.subscribe(name, prefetch, on_delivery)

@@ -15,6 +15,7 @@ from scalekit_queue.postgres.notifications import Notifier, listen
 from scalekit_queue.postgres.store import NewMessage, PostgresStore
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
+from scalekit_queue.schedules.database_store import DatabaseScheduleStore
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import OnDelivery
 
@@ -97,6 +98,10 @@ class PostgresTransport:
         await self._store.insert_in_transaction(database, envelope)
         if not envelope.delay:
             self._notifier.notify_after_commit(envelope.name)
+
+    def schedule_store(self) -> DatabaseScheduleStore:
+        """Return the states of schedules in the same database."""
+        return DatabaseScheduleStore(self._database, self.store)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""

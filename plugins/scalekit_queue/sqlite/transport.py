@@ -14,6 +14,7 @@ from scalekit.contracts import PublishFailed
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
+from scalekit_queue.sqlite.schedule_store import FileScheduleStore
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import OnDelivery, SettlementFailed
@@ -69,9 +70,12 @@ class SqliteTransport:
             return [PublishFailed(f"not stored within {timeout:g}s: {reason}", operation.started)] * len(envelopes)
         except sqlite3.Error as error:
             return [PublishFailed(f"not stored: {error}", False)] * len(envelopes)
-        for subscription in self._subscriptions:
-            subscription.wake()
+        self._wake()
         return [None] * len(envelopes)
+
+    def schedule_store(self) -> FileScheduleStore:
+        """Return the states of schedules in the file."""
+        return FileScheduleStore(self._writer, self._wake)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""
@@ -97,6 +101,10 @@ class SqliteTransport:
     async def stop_consuming(self) -> None:
         """Stop polling; messages already delivered can still be settled."""
         await self._consuming.cancel()
+
+    def _wake(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.wake()
 
     async def _extend_visibility(self) -> None:
         while True:

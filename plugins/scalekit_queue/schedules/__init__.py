@@ -1,0 +1,1 @@
+"""Schedules: ticks that are published once over all instances and workers."""

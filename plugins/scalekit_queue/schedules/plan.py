@@ -1,0 +1,58 @@
+"""The schedules of a service: those of the application's consumers, and those of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from scalekit import StartError, encode_json
+from scalekit.contracts import Consumer
+from scalekit_queue.schedules.config import ScheduleConfig
+from scalekit_queue.schedules.decision import ScheduledMessage
+
+MAX_SCHEDULES = 1000
+MAX_QUEUED = 300.0
+"""Seconds that the message of a tick may wait in the queue before its run counts as lost."""
+
+
+def plan_schedules(
+    consumers: Iterable[Consumer], configured: Iterable[ScheduleConfig], has_transactions: bool
+) -> list[ScheduledMessage]:
+    """Return the schedules of *consumers* and of the file; raises StartError with the remedy for what cannot work.
+
+    *has_transactions* is whether the state of a schedule and a message can be stored in one transaction.
+    """
+    by_name = {each.name: each for each in consumers}
+    planned = {name: _of_code(each) for name, each in by_name.items() if each.schedule is not None}
+    for config in configured:
+        planned[config.name] = _of_file(config, by_name)
+    if planned and not has_transactions:
+        raise StartError(
+            f"the schedule {next(iter(planned))!r} needs a database, in which its ticks are claimed, when the queue is"
+            ' RabbitMQ: turn on [plugins.pool] and set outbox = true, or set url = "sqlite:///queue.db"'
+        )
+    if len(planned) > MAX_SCHEDULES:
+        raise StartError(f"there are {len(planned)} schedules, at most {MAX_SCHEDULES} are allowed; join some")
+    return list(planned.values())
+
+
+def _of_code(consumer: Consumer) -> ScheduledMessage:
+    if consumer.schedule is None:
+        raise ValueError(f"the consumer {consumer.name!r} has no schedule")
+    return ScheduledMessage(consumer.schedule, consumer.name, None, _max_run(consumer))
+
+
+def _of_file(config: ScheduleConfig, consumers: Mapping[str, Consumer]) -> ScheduledMessage:
+    message = config.message or config.name
+    consumer = consumers.get(message)
+    if consumer is None and config.overlap != "allow":
+        raise StartError(
+            f"the schedule {config.name!r} publishes {message!r}, which no consumer of this service handles, so that"
+            ' the end of a run is unknown: set overlap = "allow", or correct message'
+        )
+    body = None if config.body is None else encode_json(config.body)
+    return ScheduledMessage(config.schedule(), message, body, 0 if consumer is None else _max_run(consumer))
+
+
+def _max_run(consumer: Consumer) -> int:
+    attempts = len(consumer.retry) + 1
+    return round((consumer.timeout * attempts + sum(consumer.retry) + MAX_QUEUED) * 1000)
