@@ -117,6 +117,11 @@ class QueueConfig(Table):
         """The path of the SQLite file."""
         return self.url.file
 
+    @property
+    def has_schedules(self) -> bool:
+        """Whether the file or the consumers have a schedule."""
+        return bool(self.schedules) or any(each.schedule is not None for each in self.load())
+
     def load(self) -> Consumers:
         """Return the consumers of the application, none when the key is not set."""
         return Consumers() if self.consumers is None else load_consumers(self.consumers)

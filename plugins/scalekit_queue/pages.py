@@ -35,6 +35,7 @@ from scalekit_queue.outbox import MAX_COUNTED, Outbox
 from scalekit_queue.pause_page import DEFAULT_PAUSE
 from scalekit_queue.pauses import ConsumerState
 from scalekit_queue.queue_actions import dead_letter_actions, pause_actions, queue_admin
+from scalekit_queue.schedule_blocks import schedule_actions, schedule_table
 from scalekit_queue.service import SERVICE, QueueService
 from scalekit_queue.transport import QueueDepth
 
@@ -97,10 +98,12 @@ def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
             await _summary(context),
             *await _queues(context, config, view, consumers),
             _consumers(view),
+            *await schedule_table(context),
         ]
 
     actions = [*dead_letter_actions(context, config), *(pause_actions(context, own) if own else [])]
-    description = "Messages of every queue, consumers that can be paused, and dead letters that can be replayed."
+    actions += schedule_actions(context) if config.has_schedules else []
+    description = "Messages of every queue, consumers, dead letters that can be replayed, and schedules."
     return ConsolePage("queues", "Queues", render, collect, actions, description=description)
 
 

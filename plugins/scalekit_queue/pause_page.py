@@ -84,10 +84,10 @@ async def _change(request: Request, pauses: ConsumerPauses, names: Sequence[str]
         await (pauses.resume(name) if duration is None else pauses.pause(name, duration))
     except TimeoutError:
         raise HTTPException(503, "the supervisor does not respond; try again") from None
-    _audit(request, f"the consumer of {name} " + ("resumed" if duration is None else f"paused for {duration}"))
+    log_change(request, f"the consumer of {name} " + ("resumed" if duration is None else f"paused for {duration}"))
 
 
-def _audit(request: Request, event: str) -> None:
+def log_change(request: Request, event: str) -> None:
     """Log who did what, at a level that the configuration does not hide."""
     client = request.client.host if request.client else "a local socket"
     level = max(logging.WARNING, logger.getEffectiveLevel())

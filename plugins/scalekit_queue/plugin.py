@@ -22,6 +22,8 @@ from scalekit_queue.factory import consumes, verify_config
 from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
+from scalekit_queue.schedule_commands import schedule_commands
+from scalekit_queue.schedule_page import schedule_routes
 from scalekit_queue.service import SERVICE, open_queue_service
 
 
@@ -67,7 +69,7 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics that this configuration records."""
     config = context.config(QueueConfig)
     unused = [] if config.consumers else [*metrics.CONSUMER_METRICS]
-    if not (config.schedules or any(each.schedule for each in config.load())):
+    if not config.has_schedules:
         unused += metrics.SCHEDULE_METRICS
     return [each for each in instruments_in(metrics) if each not in unused]
 
@@ -80,8 +82,8 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 
 @hookimpl
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
-    """Return the operator page of paused consumers."""
-    return pause_routes(context, context.config(QueueConfig))
+    """Return the operator pages of paused consumers and of schedules."""
+    return [*pause_routes(context, context.config(QueueConfig)), *schedule_routes(context)]
 
 
 @hookimpl
@@ -103,6 +105,11 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return `scalekit queue list`, `peek`, `dead`, `replay`, `purge`, `pause`, `resume`, `paused` and `asyncapi`."""
+    """Return the commands of messages, of pauses and of schedules, and `scalekit queue asyncapi`."""
     config = context.config(QueueConfig)
-    return [*commands(context), *pause_commands(context), asyncapi_command(context, config)]
+    return [
+        *commands(context),
+        *pause_commands(context),
+        *schedule_commands(context),
+        asyncapi_command(context, config),
+    ]

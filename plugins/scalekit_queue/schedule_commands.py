@@ -1,0 +1,59 @@
+"""``scalekit queue schedules``, which shows and changes the schedules of the running service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import orjson
+
+from scalekit import Context, call_operator_page, print_table
+from scalekit_queue.schedule_page import DONE, PATH
+
+HELP = {
+    "pause": "Publish no ticks of NAME, in all instances, until it is resumed.",
+    "resume": "Publish the ticks of NAME again, from now on.",
+    "trigger": "Publish a tick of NAME now.",
+}
+
+
+def schedule_commands(context: Context) -> list[click.Command]:
+    """Return the group of commands for the service of *context*."""
+
+    def call(change: dict[str, str] | None, command: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = call_operator_page(context.server, PATH, change, f"queue {command}")["schedules"]
+        return found
+
+    @click.group("schedules", invoke_without_command=True)
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per schedule and line.")
+    @click.pass_context
+    def schedules(ctx: click.Context, as_json: bool) -> None:
+        """List the schedules with their last and next ticks, or pause, resume or trigger one."""
+        if ctx.invoked_subcommand is None:
+            _print(call(None, "schedules"), as_json)
+
+    def add(action: str) -> None:
+        @schedules.command(action, help=HELP[action])
+        @click.argument("name")
+        def change(name: str) -> None:
+            call({"action": action, "schedule": name}, f"schedules {action}")
+            click.echo(f"{DONE[action]} {name}")
+
+    for action in DONE:
+        add(action)
+    return [schedules]
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            click.echo(orjson.dumps(row).decode())
+        return
+    columns = ("name", "rule", "state", "last", "next", "outcome", "duration")
+    print_table(columns, [[_cell(row[column]) for column in columns] for row in rows])
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.3f}s"
+    return "-" if value in (None, "") else value
