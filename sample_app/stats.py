@@ -1,4 +1,4 @@
-"""Statistics of all items, which a consumer updates for each item added."""
+"""Statistics of all items ever added, which a consumer updates for each item added."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ PLUGINS = {
     "cache": REDIS,
     "cluster-cache": {"nodes": ["127.0.0.1:6379"]},
     "ratelimit": {**REDIS, "default": "100/s"},
-    "queue": {},
+    "queue": {"schedules": [{"name": "nightly", "cron": "0 3 * * *", "overlap": "allow"}]},
     "idempotency": {"redis_url": "redis://127.0.0.1"},
     "jwt": {"secret": "a secret of the tests, long enough to be one"},
     "discovery": {"services": {"stock": ["http://127.0.0.1:1"]}},

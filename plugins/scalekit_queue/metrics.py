@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from scalekit.telemetry import Alert, Counter, Gauge, GaugeSeries, Histogram, Telemetry
@@ -72,7 +73,7 @@ PAUSED = Gauge(
 )
 TICKS = Counter(
     "scalekit_queue_ticks",
-    "Ticks of schedules: published, or dropped because they were missed or overlapped with the run before.",
+    "Ticks of schedules: published, or dropped because they overlapped with the run before.",
     ("schedule", "outcome"),
 )
 TICKS_MISSED = Counter(
@@ -83,6 +84,7 @@ TICKS_MISSED = Counter(
         "Ticks of a schedule were missed.",
         "No process with consumers was running when they were due, or the database did not accept writes. The policy"
         " `missed` says what happened with them; run the schedule by hand with `scalekit queue schedules trigger`.",
+        duration="0s",
     ),
 )
 TICKS_FAILED = Counter(
@@ -93,6 +95,7 @@ TICKS_FAILED = Counter(
         "A run of a schedule failed.",
         "Its message is a dead letter: read the error with `scalekit queue dead`, mend the handler, and run it again"
         " with `scalekit queue replay`. The schedule continues with its next tick.",
+        duration="0s",
     ),
 )
 TICK_OVERDUE = Gauge(
@@ -161,10 +164,13 @@ class ConsumerMetrics:
 
 
 class ScheduleMetrics:
-    """Records the ticks of schedules."""
+    """Records the ticks of *schedules*; counters begin at zero, so that rates show the first increase."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    def __init__(self, telemetry: Telemetry, schedules: Iterable[str]) -> None:
         self._telemetry = telemetry
+        for schedule in schedules:
+            telemetry.series(TICKS_MISSED, schedule)
+            telemetry.series(TICKS_FAILED, schedule)
 
     def overdue(self, schedule: str) -> GaugeSeries:
         """Return the series of the time for which the next tick of *schedule* has been due."""
@@ -172,21 +178,16 @@ class ScheduleMetrics:
 
     def published(self, schedule: str, count: int) -> None:
         """Count published ticks."""
-        self._count(TICKS, count, schedule, "published")
+        self._telemetry.series(TICKS, schedule, "published").inc(count)
 
     def missed(self, schedule: str, count: int) -> None:
         """Count ticks that were dropped because they were missed."""
-        self._count(TICKS, count, schedule, "missed")
-        self._count(TICKS_MISSED, count, schedule)
+        self._telemetry.series(TICKS_MISSED, schedule).inc(count)
 
     def overlapped(self, schedule: str, count: int) -> None:
         """Count ticks that were dropped because the run before had not ended."""
-        self._count(TICKS, count, schedule, "overlapped")
+        self._telemetry.series(TICKS, schedule, "overlapped").inc(count)
 
     def failed(self, schedule: str) -> None:
         """Count a tick whose handler failed after all retries."""
-        self._count(TICKS_FAILED, 1, schedule)
-
-    def _count(self, counter: Counter, count: int, *labels: str) -> None:
-        if count:
-            self._telemetry.series(counter, *labels).inc(count)
+        self._telemetry.series(TICKS_FAILED, schedule).inc()

@@ -159,7 +159,9 @@ def _new_scheduler(
     if store is None and database is not None and outbox is not None:
         store = DatabaseScheduleStore(database, outbox.store)
     planned = plan_schedules(config.load(), config.schedules, store is not None)
-    return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY))) if planned and store is not None else None
+    if not planned or store is None:
+        return None
+    return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY), [each.schedule.name for each in planned]))
 
 
 def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox:

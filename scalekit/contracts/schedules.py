@@ -20,7 +20,9 @@ MIN_PERIOD = 100
 MAX_JITTER = 86_400_000
 
 MissedPolicy: TypeAlias = Literal["run_once", "run_all", "skip"]
+"""What happens with ticks that no process has published in time: the last one is published, all are, or none is."""
 OverlapPolicy: TypeAlias = Literal["skip", "queue", "allow"]
+"""What happens with a tick during the run before: it is dropped, published after the run, or published at once."""
 
 
 class Every:
@@ -54,6 +56,7 @@ class Every:
 
 
 Rule: TypeAlias = Every | Cron
+"""When ticks are due."""
 
 
 @dataclass(frozen=True, slots=True)
