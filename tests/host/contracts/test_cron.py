@@ -40,25 +40,23 @@ def ticks(cron: Cron, start: str, count: int) -> list[str]:
 class Search:
     """Finds ticks by looking at the clock of the time zone in every minute."""
 
-    def __init__(self, minutes: set[int], hours: set[int], days: set[int], weekdays: set[int], zone: str) -> None:
+    def __init__(self, minutes: set[int], hours: set[int], days: set[int], weekdays: set[int]) -> None:
         self.minutes, self.hours, self.days, self.weekdays = minutes, hours, days, weekdays
-        self.zone = ZoneInfo(zone)
+        self.one_of_the_days = False
 
     def matches(self, local: datetime) -> bool:
         if local.minute not in self.minutes or local.hour not in self.hours:
             return False
         by_day, by_weekday = local.day in self.days, local.isoweekday() % 7 in self.weekdays
-        if len(self.days) < 31 and len(self.weekdays) < 7:
-            return by_day or by_weekday
-        return by_day and by_weekday
+        return by_day or by_weekday if self.one_of_the_days else by_day and by_weekday
 
-    def ticks(self, after: int, until: int) -> list[int]:
+    def ticks(self, after: int, until: int, zone: ZoneInfo) -> list[int]:
         found = []
         moment = datetime.fromtimestamp(after / 1000, UTC)
-        before = moment.astimezone(self.zone).replace(tzinfo=None)
+        before = moment.astimezone(zone).replace(tzinfo=None)
         for _ in range((until - after) // 60_000):
             moment += MINUTE
-            local = moment.astimezone(self.zone)
+            local = moment.astimezone(zone)
             shown = local.replace(tzinfo=None, fold=0)
             is_due = self.matches(local) and (not local.fold or len(self.hours) == 24)
             missing = before + MINUTE
@@ -111,7 +109,9 @@ def test_ticks_around_clock_changes_are_those_of_a_search(
     cron = Cron(f"{minute[0]} {hour[0]} {day[0]} * {weekday[0]}", zone)
     after = milliseconds(moment) + offset * 60_000
     until = after + length * 60_000
-    expected = Search(minute[1], hour[1], days, weekday[1], zone).ticks(after, until)
+    search = Search(minute[1], hour[1], days, weekday[1])
+    search.one_of_the_days = "*" not in (day[0], weekday[0])
+    expected = search.ticks(after, until, ZoneInfo(zone))
     assert cron.latest(after, until, 10_000) == expected
     assert cron.latest(after, until, 3) == expected[-3:]
     first = cron.next(after)
