@@ -22,8 +22,8 @@ WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 LAST_DAY = 32
 """Stands for the last day of a month, written ``L``."""
 ALL_HOURS = frozenset(range(24))
-MAX_DAYS = 8 * 366
-"""Days in which every expression that is ever due is due: 29 February is missing in years such as 1900."""
+MAX_DAYS = 41 * 366
+"""Days in which every expression that is ever due is due: 29 February is a Sunday once in 28 or 40 years."""
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 CACHED_DAYS = 8

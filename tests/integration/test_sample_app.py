@@ -22,8 +22,10 @@ from starlette.requests import Request
 from sample_app.home import home
 from scalekit import create_app
 from scalekit.asgi_client import State
+from scalekit.contracts import DATABASE
 from scalekit.host import Host
 from scalekit.testing import ReceivedResponse, request, running
+from scalekit_queue.service import SERVICE
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Postgres, Redis, Server, ask
 from tests.tools import k6
@@ -427,3 +429,20 @@ async def test_an_invalid_login_is_rejected(body: bytes, form: bool, status: int
     assert response.status == status
     assert response.header("content-type") == "application/problem+json"
     assert response.header("set-cookie") is None
+
+
+@pytest.mark.usefixtures("empty_database")
+async def test_old_items_are_removed_by_a_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUEUE_URL", f"sqlite:///{tmp_path}/queue.db")
+    monkeypatch.setattr("sample_app.events.KEPT_ITEMS", 3)
+    app = create_app(FILE)
+    async with running(app), asyncio.timeout(60):
+        database, scheduler = app.context.get(DATABASE), app.context.get(SERVICE).scheduler
+        await database.execute(
+            "INSERT INTO items (name, value) VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 4), ('e', 5)"
+        )
+        assert scheduler is not None
+        await scheduler.trigger("trim_items")
+        while await database.fetch_val("SELECT count(*) FROM items") > 3:
+            await asyncio.sleep(0.01)
+        assert await database.fetch_val("SELECT min(id) FROM items") == 3
