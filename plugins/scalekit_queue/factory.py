@@ -55,7 +55,7 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
     for consumer in config.load() if consumes(config, context) else ():
         if dedupes(consumer, has_inbox) and not has_inbox:
             raise inbox_missing(consumer)
-    plan_schedules(config.load(), config.schedules, has_inbox or config.system != "rabbitmq")
+    plan_schedules(config, has_inbox or config.system != "rabbitmq")
 
 
 def consumes(config: QueueConfig, context: Context) -> bool:

@@ -157,8 +157,8 @@ def _new_scheduler(
     """Return the scheduler, or None in a service without schedules."""
     store: ScheduleStore | None = transport.schedule_store()
     if store is None and database is not None and outbox is not None:
-        store = DatabaseScheduleStore(database, outbox.store)
-    planned = plan_schedules(config.load(), config.schedules, store is not None)
+        store = DatabaseScheduleStore(database, outbox.store, config.prefix)
+    planned = plan_schedules(config, store is not None)
     if not planned or store is None:
         return None
     return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY), [each.schedule.name for each in planned]))

@@ -101,7 +101,7 @@ class PostgresTransport:
 
     def schedule_store(self) -> DatabaseScheduleStore:
         """Return the states of schedules in the same database."""
-        return DatabaseScheduleStore(self._database, self.store)
+        return DatabaseScheduleStore(self._database, self.store, self._config.prefix)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""

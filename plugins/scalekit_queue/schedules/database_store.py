@@ -24,30 +24,31 @@ StoreMessage = Callable[[Statements, Envelope], Awaitable[None]]
 class DatabaseScheduleStore:
     """Implements :class:`scalekit_queue.schedules.state.ScheduleStore` with *database*.
 
-    *store_message* stores a message in the current transaction. The clock is that of PostgreSQL, and with SQLite that
-    of this machine.
+    *store_message* stores a message in the current transaction; *prefix* is that of the service. The clock is that of
+    PostgreSQL, and with SQLite that of this machine.
     """
 
-    def __init__(self, database: Database, store_message: StoreMessage) -> None:
+    def __init__(self, database: Database, store_message: StoreMessage, prefix: str) -> None:
         self._database = database
         self._store_message = store_message
+        self._prefix = prefix
         self._schema = QueueSchema(database, SCHEDULES)
 
     async def read(self) -> tuple[int, Mapping[str, ScheduleState]]:
         """Return the time of the database, and the states by name."""
         async with asyncio.timeout(TIMEOUT):
             await self._schema.create()
-            rows = await self._database.fetch_all(_READ)
+            rows = await self._database.fetch_all(_READ, {"prefix": self._prefix})
             return await self._now(), {row[0]: ScheduleState(*row) for row in rows}
 
     async def change(self, name: str, update: Update) -> StateChange:
         """Apply *update* to the state of *name* and store its messages in one transaction."""
         async with asyncio.timeout(TIMEOUT), self._database.transaction():
-            row = await self._database.fetch_one(_LOCK, {"name": name})
+            row = await self._database.fetch_one(_LOCK, {"prefix": self._prefix, "name": name})
             state = ScheduleState(name) if row is None else ScheduleState(*row)
             change = update(state, await self._now())
             if change.state != state:
-                await self._database.execute(_WRITE, change.state.values())
+                await self._database.execute(_WRITE, {"prefix": self._prefix, **change.state.values()})
             for envelope in change.envelopes:
                 await self._store_message(self._database, envelope)
         return change
@@ -55,7 +56,7 @@ class DatabaseScheduleStore:
     async def delete_unseen(self, before: int) -> None:
         """Delete the states that no process has had since *before*."""
         async with asyncio.timeout(TIMEOUT):
-            await self._database.execute(_DELETE, {"before": before})
+            await self._database.execute(_DELETE, {"prefix": self._prefix, "before": before})
 
     async def _now(self) -> int:
         if self._database.dialect == "postgresql":

@@ -29,19 +29,23 @@ DONE, FAILED, RETRIED = "done", "failed", "retried"
 
 @dataclass(frozen=True, slots=True)
 class ScheduledMessage:
-    """A schedule, the name and the body of its messages, and the time after which a run counts as lost."""
+    """A schedule, the name and the body of its messages, and the time after which a run counts as lost.
+
+    *prefix* is that of the service, whose ticks have other ids than those of others that use the same database.
+    """
 
     schedule: Schedule
     message: str
     body: bytes | None
     max_run: int
+    prefix: str = ""
 
     def envelope(self, tick: int, now: int) -> Envelope:
         """Return the message of *tick*, whose id is the same in every process."""
         name = self.schedule.name
         due = datetime.fromtimestamp(tick / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         body = self.body if self.body is not None else orjson.dumps({"schedule": name, "due": due})
-        return Envelope(self.message, f"{name}@{due}", body, now / 1000, {SCHEDULE: name, DUE: str(tick)})
+        return Envelope(self.message, f"{self.prefix}{name}@{due}", body, now / 1000, {SCHEDULE: name, DUE: str(tick)})
 
     def is_running(self, state: ScheduleState, now: int) -> bool:
         """Return whether the message of the tick before is not handled yet."""

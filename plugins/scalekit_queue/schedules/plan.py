@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 from scalekit import StartError, encode_json
 from scalekit.contracts import Consumer
@@ -14,17 +16,33 @@ MAX_QUEUED = 300.0
 """Seconds that the message of a tick may wait in the queue before its run counts as lost."""
 
 
-def plan_schedules(
-    consumers: Iterable[Consumer], configured: Iterable[ScheduleConfig], has_transactions: bool
-) -> list[ScheduledMessage]:
-    """Return the schedules of *consumers* and of the file; raises StartError with the remedy for what cannot work.
+class SchedulesConfig(Protocol):
+    """The part of the configuration that has schedules."""
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the service."""
+        ...
+
+    @property
+    def schedules(self) -> Sequence[ScheduleConfig]:
+        """The schedules of the file."""
+        ...
+
+    def load(self) -> Iterable[Consumer]:
+        """Return the consumers of the application."""
+        ...
+
+
+def plan_schedules(config: SchedulesConfig, has_transactions: bool) -> list[ScheduledMessage]:
+    """Return the schedules of the consumers and of the file; raises StartError with the remedy for what cannot work.
 
     *has_transactions* is whether the state of a schedule and a message can be stored in one transaction.
     """
-    by_name = {each.name: each for each in consumers}
+    by_name = {each.name: each for each in config.load()}
     planned = {name: _of_code(each) for name, each in by_name.items() if each.schedule is not None}
-    for config in configured:
-        planned[config.name] = _of_file(config, by_name)
+    for each in config.schedules:
+        planned[each.name] = _of_file(each, by_name)
     if planned and not has_transactions:
         raise StartError(
             f"the schedule {next(iter(planned))!r} needs a database, in which its ticks are claimed, when the queue is"
@@ -32,7 +50,7 @@ def plan_schedules(
         )
     if len(planned) > MAX_SCHEDULES:
         raise StartError(f"there are {len(planned)} schedules, at most {MAX_SCHEDULES} are allowed; join some")
-    return list(planned.values())
+    return [replace(each, prefix=config.prefix) for each in planned.values()]
 
 
 def _of_code(consumer: Consumer) -> ScheduledMessage:

@@ -13,7 +13,8 @@ from scalekit_queue.envelope import Envelope
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
-  name TEXT NOT NULL PRIMARY KEY,
+  prefix TEXT NOT NULL,
+  name TEXT NOT NULL,
   rule TEXT NOT NULL DEFAULT '',
   last BIGINT NOT NULL DEFAULT -1,
   published BIGINT NOT NULL DEFAULT 0,
@@ -21,20 +22,22 @@ CREATE TABLE IF NOT EXISTS {table} (
   paused BIGINT NOT NULL DEFAULT 0,
   outcome TEXT NOT NULL DEFAULT '',
   duration BIGINT NOT NULL DEFAULT 0,
-  seen BIGINT NOT NULL DEFAULT 0
+  seen BIGINT NOT NULL DEFAULT 0,
+  PRIMARY KEY (prefix, name)
 )
 """
 COLUMNS = "name, rule, last, published, running, paused, outcome, duration, seen"
-READ = f"SELECT {COLUMNS} FROM {{table}}"
+READ = f"SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix"
 # Creates a missing row and locks an existing one, until the end of the transaction, in one statement.
 LOCK = f"""
-INSERT INTO {{table}} (name) VALUES (:name) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING {COLUMNS}
+INSERT INTO {{table}} (prefix, name) VALUES (:prefix, :name)
+ON CONFLICT (prefix, name) DO UPDATE SET name = excluded.name RETURNING {COLUMNS}
 """
 WRITE = """
 UPDATE {table} SET rule = :rule, last = :last, published = :published, running = :running, paused = :paused,
-  outcome = :outcome, duration = :duration, seen = :seen WHERE name = :name
+  outcome = :outcome, duration = :duration, seen = :seen WHERE prefix = :prefix AND name = :name
 """
-DELETE_UNSEEN = "DELETE FROM {table} WHERE seen < :before"
+DELETE_UNSEEN = "DELETE FROM {table} WHERE prefix = :prefix AND seen < :before"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from scalekit_queue.schedules.state import CREATE, DELETE_UNSEEN, LOCK, READ, WR
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
 
 TABLE = "schedules"
+PREFIX = {"prefix": ""}
+"""A file belongs to one service."""
 TIMEOUT = 5.0
 """Seconds within which a transaction must be committed."""
 _CREATE, _READ, _LOCK, _WRITE, _DELETE = (
@@ -51,21 +53,21 @@ class FileScheduleStore:
         self._writer.store.raw.execute(_CREATE)
 
     def _read(self) -> tuple[int, Mapping[str, ScheduleState]]:
-        rows = self._writer.store.raw.execute(_READ).fetchall()
+        rows = self._writer.store.raw.execute(_READ, PREFIX).fetchall()
         return _now(), {row[0]: ScheduleState(*row) for row in rows}
 
     def _change(self, name: str, update: Update) -> StateChange:
         raw = self._writer.store.raw
-        (row,) = raw.execute(_LOCK, {"name": name}).fetchall()
+        (row,) = raw.execute(_LOCK, {**PREFIX, "name": name}).fetchall()
         state = ScheduleState(*row)
         change = update(state, _now())
         if change.state != state:
-            raw.execute(_WRITE, change.state.values())
+            raw.execute(_WRITE, {**PREFIX, **change.state.values()})
         self._writer.store.insert(change.envelopes)
         return change
 
     def _delete_unseen(self, before: int) -> None:
-        self._writer.store.raw.execute(_DELETE, {"before": before})
+        self._writer.store.raw.execute(_DELETE, {**PREFIX, "before": before})
 
 
 def _now() -> int:

@@ -15,11 +15,15 @@ BROKER = pytest.param("broker", marks=pytest.mark.needs("rabbitmq"))
 BROKER_AND_SERVER = pytest.param("server", marks=[pytest.mark.needs("rabbitmq"), *POSTGRES.marks])
 
 
-@pytest.fixture(params=["file", BROKER, BROKER_AND_SERVER])
+@pytest.fixture(params=["file", POSTGRES, BROKER, BROKER_AND_SERVER])
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
-    """Return the tables of queue and pool: a file, RabbitMQ beside SQLite, or RabbitMQ beside PostgreSQL."""
+    """Return the tables of queue and pool: a file, PostgreSQL, RabbitMQ beside SQLite or PostgreSQL."""
     if request.param == "file":
         return {"queue": request.getfixturevalue("sqlite_table")}
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("shared_postgres")
+        postgres.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return {"queue": {"url": "database:", "poll_interval": "50ms"}, "pool": {"url": postgres.url}}
     queue: dict[str, Any] = {**request.getfixturevalue("rabbitmq_table"), "outbox_interval": "50ms"}
     if request.param == "broker":
         return {"queue": queue, "pool": {"url": f"sqlite:///{tmp_path}/test.db"}}

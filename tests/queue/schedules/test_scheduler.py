@@ -59,7 +59,8 @@ async def test_a_handler_runs_at_every_multiple_of_its_period(tables: Tables) ->
     assert not ticks[0].microsecond % 200_000
     first = min(seen, key=lambda message: message.body.due)
     assert first.name == first.body.schedule == "refresh"
-    assert first.id == f"refresh@{first.body.due.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
+    prefix = tables["queue"].get("prefix", "")
+    assert first.id == f"{prefix}refresh@{first.body.due.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
 
 
 async def test_a_handler_may_take_no_message(tables: Tables) -> None:
