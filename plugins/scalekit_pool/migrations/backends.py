@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import asyncpg
 from scalekit_pool.connections.driver import Arguments, RawConnection, Value
 from scalekit_pool.migrations.files import MigrationError
 from scalekit_pool.migrations.runner import MigrationBackend, ScriptError
-from scalekit_pool.migrations.sql_script import line_at, split_statements
+from scalekit_pool.migrations.sql_script import MARKER, line_at, split_statements
 
 if TYPE_CHECKING:
     import aiosqlite
@@ -23,6 +24,10 @@ STATEMENT_TIMEOUT = 3600.0
 """Seconds that one statement, or the wait for another worker's lock, may take."""
 BUSY_INTERVAL = 0.05
 SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement of a worker that died
+
+_BUILDS_INDEX = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*CREATE\b", re.IGNORECASE | re.DOTALL)
+_INVALID_INDEXES = """SELECT indexrelid::regclass::text, relname FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND relkind = 'i'"""
 
 LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
 
@@ -50,11 +55,9 @@ class PostgresMigrations:
     @asynccontextmanager
     async def locked(self) -> AsyncGenerator[None, None]:
         """Run the body in a transaction, under an advisory lock that ends with it."""
-        if self._connection.is_in_transaction():
-            raise MigrationError("a transaction is open on this connection: migrate outside a transaction")
+        self._require_no_transaction()
         try:
-            await self._begin()
-            await self._lock()
+            await self._wait_for_lock(self._begin_locked)
             yield
             await self._commit()
         finally:
@@ -62,6 +65,19 @@ class PostgresMigrations:
                 # Settings that the file changed must not affect the next one.
                 rollback = "ROLLBACK; " if self._connection.is_in_transaction() else ""
                 await self.execute(f"{rollback}RESET ROLE; RESET ALL")
+
+    @asynccontextmanager
+    async def locked_session(self) -> AsyncGenerator[None, None]:
+        """Run the body outside a transaction, under the same advisory lock, which the session holds."""
+        self._require_no_transaction()
+        await self._wait_for_lock(self._lock_session)
+        try:
+            await self.execute(f"SET statement_timeout = '{self._limit + SERVER_TIMEOUT_SLACK:g}s'")
+            yield
+        finally:
+            if not self._connection.is_closed():
+                await self._connection.fetchval("SELECT pg_advisory_unlock($1)", LOCK_ID, timeout=self._limit)
+                await self.execute("RESET ROLE; RESET ALL")
 
     async def has_table(self, name: str) -> bool:
         """Return whether the table *name* exists."""
@@ -77,11 +93,26 @@ class PostgresMigrations:
         """Run the text as one message; raise ScriptError when it fails."""
         try:
             await self._connection.execute(text, timeout=self._limit)
+        except asyncpg.ActiveSQLTransactionError as error:
+            raise ScriptError(f"{_message(error)}: move the statement to a file that begins with {MARKER}") from error
         except asyncpg.PostgresError as error:
             position = getattr(error, "position", None)
             raise ScriptError(_message(error), line_at(text, int(position) - 1) if position else 0) from error
         except TimeoutError as error:
             raise ScriptError(f"not finished within {self._limit:g} s") from error
+
+    async def execute_alone(self, statement: str) -> None:
+        """Run *statement* outside a transaction; raise ScriptError, which names an invalid index that it left."""
+        invalid = await self._invalid_indexes()
+        used = [index for index, name in invalid.items() if _has_name(statement, name)]
+        if used and _BUILDS_INDEX.match(statement):
+            raise ScriptError(f"the index {used[0]} is invalid: run DROP INDEX CONCURRENTLY {used[0]}")
+        try:
+            await self.execute_script(statement)
+        except ScriptError as error:
+            left = [index for index in await self._invalid_indexes() if index not in invalid]
+            remedy = f"it left an invalid index: run DROP INDEX CONCURRENTLY {left[0]}" if left else "fix it"
+            raise ScriptError(f"{error}; {remedy}", error.line) from error
 
     async def fetch_all(self, sql: str) -> Sequence[Sequence[Value]]:
         """Return the rows of a query."""
@@ -93,17 +124,49 @@ class PostgresMigrations:
         await self.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         await self.execute(f"SET LOCAL statement_timeout = '{self._limit + SERVER_TIMEOUT_SLACK:g}s'")
 
-    async def _lock(self) -> None:
+    async def _begin_locked(self) -> bool:
+        """Begin, and return whether this transaction has the lock; else roll back.
+
+        A statement that waits has a snapshot, for which CREATE INDEX CONCURRENTLY of the lock's holder would wait.
+        """
+        await self._begin()
+        if await self._connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK_ID, timeout=self._limit):
+            return True
+        await self.execute("ROLLBACK")
+        return False
+
+    async def _lock_session(self) -> bool:
+        query = "SELECT pg_try_advisory_lock($1)"
+        return bool(await self._connection.fetchval(query, LOCK_ID, timeout=self._limit))
+
+    async def _wait_for_lock(self, try_lock: Callable[[], Awaitable[bool]]) -> None:
         try:
-            await self.execute("SELECT pg_advisory_xact_lock(?)", LOCK_ID)
-        except (TimeoutError, asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:
+            async with asyncio.timeout(self._limit):
+                while not await try_lock():  # noqa: ASYNC110 - another process ends the wait
+                    await asyncio.sleep(BUSY_INTERVAL)
+        except TimeoutError as error:
             raise MigrationError(LOCKED.format(self._limit)) from error
+
+    async def _invalid_indexes(self) -> dict[str, str]:
+        """Return the invalid indexes, as SQL has them, and their names; a build has failed, or is in progress."""
+        if self._connection.is_closed():
+            return {}
+        return dict(await self._connection.fetch(_INVALID_INDEXES, timeout=self._limit))
+
+    def _require_no_transaction(self) -> None:
+        if self._connection.is_in_transaction():
+            raise MigrationError("a transaction is open on this connection: migrate outside a transaction")
 
     async def _commit(self) -> None:
         try:
             await self.execute("COMMIT")
         except asyncpg.IntegrityConstraintViolationError as error:  # a deferred constraint
             raise ScriptError(_message(error)) from error
+
+
+def _has_name(statement: str, name: str) -> bool:
+    """Return whether *statement* contains *name*, in quotes or not."""
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", statement, re.IGNORECASE) is not None
 
 
 def _message(error: Exception) -> str:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from scalekit import ScalekitError, StartError
-from scalekit_pool.migrations.sql_script import find_unsupported
+from scalekit_pool.migrations.sql_script import find_second_statement, find_unsupported, is_outside_transaction
 
 DIALECTS = ("postgresql", "sqlite")
 ALEMBIC_SUFFIXES = (".ini", ".toml")
@@ -27,13 +27,14 @@ class MigrationError(ScalekitError):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file; its *checksum* ignores the kind of line ends."""
+    """One file; its *checksum* ignores the kind of line ends. Without *in_transaction* it has one statement."""
 
     number: int
     name: str
     path: Path
     text: str
     checksum: str
+    in_transaction: bool = True
 
 
 def uses_alembic(migrations: str) -> bool:
@@ -94,10 +95,12 @@ def _read(path: Path, dialect: str) -> Migration | None:
     if match["dialect"] not in (None, dialect):
         return None
     text = _text(path)
-    if problem := find_unsupported(text, dialect):
+    alone = is_outside_transaction(text)
+    if problem := find_unsupported(text, dialect) or (find_second_statement(text, dialect) if alone else None):
         line, remedy = problem
         raise MigrationError(f"{path}:{line}: {remedy}")
-    return Migration(int(match["number"]), match["name"], path, text, sha256(text.encode()).hexdigest())
+    checksum = sha256(text.encode()).hexdigest()
+    return Migration(int(match["number"]), match["name"], path, text, checksum, not alone)
 
 
 def _text(path: Path) -> str:

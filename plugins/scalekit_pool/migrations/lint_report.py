@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from scalekit.contracts import Database
-from scalekit_pool.migrations.files import migrations_folder, read_migrations, uses_alembic
+from scalekit_pool.migrations.files import Migration, migrations_folder, read_migrations, uses_alembic
 from scalekit_pool.migrations.lint.linter import MigrationLinter
 from scalekit_pool.migrations.source import alembic_session, pending_migrations
 
@@ -23,14 +23,20 @@ async def lint_pending(database: Database, migrations: str) -> list[str]:
     excluded = frozenset({"require-lock-timeout"} if has_timeout else ())
     if uses_alembic(migrations):
         return await _lint_revisions(database, migrations, MigrationLinter(False, excluded))
-    linter = MigrationLinter(True, excluded)
     pending = await pending_migrations(database, migrations)
     warnings = []
     for migration in read_migrations(migrations_folder(migrations), database.dialect):
         if migration.name in pending:
-            found = await linter.lint(migration.text)
+            found = await _linter(migration, excluded).lint(migration.text)
             warnings += [each.describe(f"{migration.path}:{each.line}") for each in found]
     return warnings
+
+
+def _linter(migration: Migration, excluded: frozenset[str]) -> MigrationLinter:
+    """Return the linter of *migration*; one statement, outside a transaction, cannot have a lock_timeout before it."""
+    if migration.in_transaction:
+        return MigrationLinter(True, excluded)
+    return MigrationLinter(False, excluded | {"require-lock-timeout"})
 
 
 async def _lint_revisions(database: Database, migrations: str, linter: MigrationLinter) -> list[str]:

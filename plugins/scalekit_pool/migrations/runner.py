@@ -2,7 +2,8 @@
 
 A file and its row in the table ``scalekit_migrations`` are committed in one transaction under a lock: of two workers
 that start together, one applies a file, and the other finds it applied once it has the lock. Nothing is applied while
-files and table contradict each other. A database that is ahead of the files is accepted: a newer release migrated it,
+files and table contradict each other. A file that begins with ``-- no-transaction`` has one statement, and is recorded
+after it. A database that is ahead of the files is accepted: a newer release migrated it,
 and this one may be about to be replaced.
 """
 
@@ -13,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from scalekit_pool.connections.driver import Value
 from scalekit_pool.migrations.files import Migration, MigrationError, read_migrations
@@ -78,6 +79,18 @@ class MigrationBackend(Protocol):
         ...
 
 
+class StatementBackend(MigrationBackend, Protocol):
+    """A backend that runs statements outside a transaction too; files that ask for it are refused for others."""
+
+    def locked_session(self) -> AbstractAsyncContextManager[None]:
+        """Return the lock of ``locked`` as a context manager, without a transaction."""
+        ...
+
+    async def execute_alone(self, statement: str) -> None:
+        """Run *statement* outside a transaction; raise ScriptError, which says what it left behind, and a remedy."""
+        ...
+
+
 async def migrate(session: MigrationBackend, directory: str | Path) -> list[str]:
     """Apply pending migrations and return the names of those applied now.
 
@@ -89,7 +102,11 @@ async def migrate(session: MigrationBackend, directory: str | Path) -> list[str]
         pending_migrations = await _find_pending(session, migrations)
         if not pending_migrations:
             break
-        applied += await _apply_first(session, migrations, pending_migrations[0].path)
+        first = pending_migrations[0]
+        if first.in_transaction:
+            applied += await _apply_first(session, migrations, first.path)
+        else:
+            applied += await _apply_first_alone(cast(StatementBackend, session), migrations, first.path)
     return applied
 
 
@@ -120,7 +137,7 @@ async def _apply_first(session: MigrationBackend, migrations: list[Migration], p
         async with session.locked():
             await session.execute(_CREATE)
             pending_migrations = await _find_pending(session, migrations)
-            if not pending_migrations:
+            if not pending_migrations or not pending_migrations[0].in_transaction:
                 return []
             first = pending_migrations[0]
             path = first.path
@@ -128,9 +145,31 @@ async def _apply_first(session: MigrationBackend, migrations: list[Migration], p
             await session.execute(_RECORD, first.number, first.name, first.checksum)
             await session.execute_script(first.text)
     except ScriptError as error:
-        place = f"{path}:{error.line}" if error.line else str(path)
-        raise MigrationError(f"{place}: {error}; nothing of this file was applied: fix it and migrate again") from error
+        raise MigrationError(
+            f"{_place(path, error)}: {error}; nothing of this file was applied: fix it and migrate again"
+        ) from error
     return [first.name]
+
+
+async def _apply_first_alone(session: StatementBackend, migrations: list[Migration], path: Path) -> list[str]:
+    """Apply the first pending file outside a transaction, as ``_apply_first`` does inside one; then record it."""
+    try:
+        async with session.locked_session():
+            await session.execute(_CREATE)
+            pending_migrations = await _find_pending(session, migrations)
+            if not pending_migrations or pending_migrations[0].in_transaction:
+                return []
+            first = pending_migrations[0]
+            path = first.path
+            await session.execute_alone(first.text)
+            await session.execute(_RECORD, first.number, first.name, first.checksum)
+    except ScriptError as error:
+        raise MigrationError(f"{_place(path, error)}: {error}, and migrate again") from error
+    return [first.name]
+
+
+def _place(path: Path, error: ScriptError) -> str:
+    return f"{path}:{error.line}" if error.line else str(path)
 
 
 async def _find_pending(session: MigrationBackend, migrations: list[Migration]) -> list[Migration]:

@@ -21,6 +21,9 @@ _CONTROL = re.compile(
     r"(?:\A|;)\s*(begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:\w+\s+)?to\b))\b",
     re.IGNORECASE,
 )
+MARKER = "-- no-transaction"
+"""The comment line before the statement of a file that runs outside a transaction, as sqlx has it."""
+_NO_TRANSACTION = re.compile(r"(?:\s|--[^\n]*\n)*?--[ \t]*no-transaction[ \t]*(?:\n|\Z)")
 _COPY = re.compile(r"(?:\A|;)\s*(copy\b[^;]*\bfrom\s+stdin)\b", re.IGNORECASE)
 
 
@@ -42,12 +45,36 @@ def find_unsupported(text: str, dialect: str) -> tuple[int, str] | None:
     if dialect == "sqlite":
         starts = ((line, _CONTROL.match(statement)) for line, statement in split_statements(text))
         return next(((line, _remove_hint(match[1])) for line, match in starts if match), None)
-    bare = _NO_STATEMENT.sub(lambda match: " " + "\n" * match[0].count("\n"), text)
+    bare = _bare(text)
     if control := _CONTROL.search(bare):
         return line_at(bare, control.start(1)), _remove_hint(control[1])
     if copy := _COPY.search(bare):
         return line_at(bare, copy.start(1)), "use INSERT instead of COPY FROM STDIN, as pg_dump --inserts does"
     return None
+
+
+def is_outside_transaction(text: str) -> bool:
+    """Return whether *text* begins with ``-- no-transaction``: its statement runs outside a transaction."""
+    return _NO_TRANSACTION.match(text) is not None
+
+
+def find_second_statement(text: str, dialect: str) -> tuple[int, str] | None:
+    """Return the line of a second statement of *text*, which runs outside a transaction, and the remedy; or None.
+
+    On SQLite every statement is one too many.
+    """
+    if dialect == "sqlite":
+        return 1, "remove -- no-transaction: on SQLite each file runs in a transaction"
+    bare = _bare(text)
+    starts = [match.start(1) for match in re.finditer(r"(?:\A|;)\s*([^\s;])", bare)]
+    if len(starts) < 2:
+        return None
+    return line_at(bare, starts[1]), "move this statement to a file of its own: with -- no-transaction a file has one"
+
+
+def _bare(text: str) -> str:
+    """Return *text* without comments, texts and names in quotes, and with the same lines."""
+    return _NO_STATEMENT.sub(lambda match: " " + "\n" * match[0].count("\n"), text)
 
 
 def _remove_hint(words: str) -> str:

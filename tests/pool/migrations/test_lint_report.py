@@ -44,6 +44,18 @@ async def test_pending_files_are_linted(postgres_target: MigratedDatabase) -> No
     assert await warnings(target.address, folder) == []
 
 
+async def test_a_file_outside_a_transaction_is_linted_as_such(postgres_target: MigratedDatabase) -> None:
+    target = postgres_target
+    target.write("0001_create_users.sql", CREATE)
+    await target.migrate()
+    target.write("0002_index.sql", "-- no-transaction\nCREATE INDEX CONCURRENTLY by_name ON users (name);\n")
+    assert await warnings(target.address, str(target.directory)) == []
+    target.write("0002_index.sql", f"{TIMEOUT}CREATE INDEX by_name ON users (name);\n")
+    (warning,) = await warnings(target.address, str(target.directory))
+    assert "require-concurrent-index-creation" in warning
+    assert "CREATE INDEX CONCURRENTLY in a file of its own that begins with -- no-transaction" in warning
+
+
 async def test_pending_revisions_of_alembic_are_linted(postgres_target: MigratedDatabase) -> None:
     target = postgres_target
     project = AlembicProject(target)

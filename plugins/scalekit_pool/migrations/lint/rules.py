@@ -27,23 +27,24 @@ _RULES = [
     LintRule(
         "require-concurrent-index-creation",
         "blocks writes to the table while the index is built",
-        "create it outside of migrations by CREATE INDEX CONCURRENTLY IF NOT EXISTS before; "
+        "use CREATE INDEX CONCURRENTLY in a file of its own that begins with -- no-transaction; "
         "with Alembic in autocommit_block() with postgresql_concurrently=True",
     ),
     LintRule(
         "require-concurrent-index-deletion",
         "blocks reads and writes until all statements on the table have ended",
-        "use DROP INDEX CONCURRENTLY outside of migrations; with Alembic in autocommit_block()",
+        "use DROP INDEX CONCURRENTLY in a file of its own that begins with -- no-transaction; "
+        "with Alembic in autocommit_block()",
     ),
     LintRule(
         "require-concurrent-reindex",
         "blocks writes to the table while the index is built",
-        "use REINDEX CONCURRENTLY outside of migrations",
+        "use REINDEX CONCURRENTLY in a file of its own that begins with -- no-transaction",
     ),
     LintRule(
         "ban-concurrent-index-creation-in-transaction",
         "CONCURRENTLY fails in a transaction, which each file is",
-        "run it outside of migrations; with Alembic in autocommit_block()",
+        "move it to a file of its own that begins with -- no-transaction; with Alembic in autocommit_block()",
     ),
     LintRule(
         "changing-column-type",

@@ -47,6 +47,18 @@ def test_a_migration_may_take_longer_than_the_statements_of_the_pool(target: Mig
     assert (run.returncode, run.stdout) == (0, "applied 0001_slow\n"), run.stderr
 
 
+def test_warnings_are_errors_with_strict(target: MigratedDatabase) -> None:
+    path = target.write("0001_create_users.sql", f"{USERS}DROP TABLE IF EXISTS people;\n")
+    runs = [scalekit(target, "migrate", "--strict", *options) for options in (["--pending"], [])]
+    if target.dialect == "postgresql":
+        assert [(run.returncode, run.stdout) for run in runs] == [(1, ""), (1, "")]
+        assert all(f"warning: {path}:2: ban-drop-table" in run.stderr for run in runs)
+        assert all("error: --strict: nothing is applied, since there are warnings (2)" in run.stderr for run in runs)
+        path.write_text(f"-- squawk-ignore-file ban-drop-table, require-lock-timeout\n{path.read_text()}")
+        runs = [scalekit(target, "migrate", "--pending"), scalekit(target, "migrate", "--strict")]
+    assert [run.stdout for run in runs] == ["0001_create_users\n", "applied 0001_create_users\n"], runs
+
+
 def test_the_command_warns_of_statements_that_lock(target: MigratedDatabase) -> None:
     path = target.write("0001_create_users.sql", f"{USERS}DROP TABLE IF EXISTS people;\n")
     for options in (["--pending"], []):
