@@ -1,4 +1,4 @@
-"""Minimal blocking clients of Redis and PostgreSQL: one connection per call, and no process."""
+"""Minimal blocking clients of Redis, PostgreSQL and MariaDB: one connection per call, and no process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import BinaryIO
 from tests.processes import HOST
 
 PROTOCOL_3 = 3 << 16
+MARIADB_CAPABILITIES = 0x000B_A201
+"""Protocol 4.1, transactions, several statements and results, and the name of the authentication plugin."""
+MORE_RESULTS = 0x0008
 
 
 class StatementError(OSError):
-    """PostgreSQL rejected a statement or the login."""
+    """The database rejected a statement or the login."""
 
 
 def redis_reply(port: int, *words: object, password: str = "", timeout: float = 10.0) -> str:
@@ -78,6 +81,63 @@ def _columns(row: bytes) -> str:
         offset += 4 + max(0, size)
         columns.append(row[offset - max(0, size) : offset].decode())
     return "|".join(columns)
+
+
+def mariadb_rows(port: int, query: str, timeout: float = 60.0) -> str:
+    """Run statements as the user root without password and return their rows: columns between bars."""
+    login = pack("<IIB23x", MARIADB_CAPABILITIES, 1 << 24, 45) + b"root\0\0mysql_native_password\0"
+    with create_connection((HOST, port), timeout) as connection, connection.makefile("rb") as stream:
+        _packet(stream)
+        connection.sendall(_framed(login, 1))
+        _packet(stream)
+        connection.sendall(_framed(b"\x03" + query.encode(), 0))
+        lines: list[str] = []
+        while _result(stream, lines) & MORE_RESULTS:
+            pass
+    return "\n".join(lines).strip()
+
+
+def _framed(payload: bytes, number: int) -> bytes:
+    return pack("<I", len(payload))[:3] + bytes([number]) + payload
+
+
+def _packet(stream: BinaryIO) -> bytes:
+    (size,) = unpack("<I", _exactly(stream, 4)[:3] + b"\0")
+    payload = _exactly(stream, size)
+    if payload[:1] == b"\xff":
+        raise StatementError(payload[9:].decode())
+    return payload
+
+
+def _result(stream: BinaryIO, lines: list[str]) -> int:
+    """Read one result, add its rows to *lines*, and return the status of the server."""
+    first = _packet(stream)
+    if first[0] == 0:
+        _, offset = _number(first, 1)
+        _, offset = _number(first, offset)
+        return int(unpack("<H", first[offset : offset + 2])[0])
+    for _ in range(first[0] + 1):  # the columns and the end of them
+        _packet(stream)
+    while (row := _packet(stream))[:1] != b"\xfe" or len(row) > 8:
+        lines.append("|".join(_texts(row)))
+    return int(unpack("<H", row[3:5])[0])
+
+
+def _texts(row: bytes) -> Iterator[str]:
+    offset = 0
+    while offset < len(row):
+        size, offset = _number(row, offset)
+        yield row[offset : offset + size].decode()
+        offset += size
+
+
+def _number(data: bytes, offset: int) -> tuple[int, int]:
+    """Return the length-encoded number at *offset*, 0 for NULL, and the offset after it."""
+    first = data[offset]
+    width = {251: 0, 252: 2, 253: 3, 254: 8}.get(first)
+    if width is None:
+        return first, offset + 1
+    return int.from_bytes(data[offset + 1 : offset + 1 + width], "little"), offset + 1 + width
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:

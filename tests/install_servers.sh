@@ -22,6 +22,8 @@ packages() {
 redis-server       redis-server
 postgresql         /usr/lib/postgresql/*/bin/postgres
 rabbitmq-server    /usr/lib/rabbitmq/bin/rabbitmq-server
+mariadb-server-core mariadbd
+mariadb-client-core my_print_defaults
 nginx-light        nginx
 openssl            openssl
 prometheus         prometheus

@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import urlencode
 
-from tests.clients import redis_reply, rows
+from tests.clients import mariadb_rows, redis_reply, rows
 from tests.processes import HOST, Box, ExitedError, Process, family, free_ports, wait_for
 
 # Names for `@pytest.mark.needs(...)`, and the program by which a server is found.
@@ -41,6 +41,7 @@ CATALOGUE = {
     "consul": "consul",
     "haproxy": "haproxy",
     "k6": "k6",
+    "mariadb": "mariadbd",
     "nginx": "nginx",
     "openssl": "openssl",
     "otel-collector": "otel-collector",
@@ -604,6 +605,76 @@ class Replica(Postgres):
         source = ["-h", HOST, "-p", self.primary.port, "-U", "postgres"]
         how = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
         self.box.run(find("pg_basebackup"), *source, "-D", self.data, *how)
+
+
+MARIADB_USERS = """
+FLUSH PRIVILEGES;
+CREATE DATABASE shop CHARACTER SET utf8mb4;
+CREATE OR REPLACE USER root@'127.0.0.1' IDENTIFIED BY '';
+GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
+CREATE USER shop@'127.0.0.1' IDENTIFIED BY 'secret';
+GRANT ALL ON *.* TO shop@'127.0.0.1';
+REVOKE READ ONLY ADMIN, SUPER ON *.* FROM shop@'127.0.0.1';
+"""
+
+
+@cache
+def _new_mariadb() -> Path:
+    """Create the data directory of a new MariaDB once for all servers; a copy takes a tenth of the time."""
+    box = Box("mariadb-data", MariaDB.user)
+    atexit.register(box.close)
+    data = box.directory / "data"
+    how = ["--no-defaults", f"--datadir={data}", "--innodb-log-file-size=4M"]
+    box.run(find("mariadb-install-db"), *how, "--auth-root-authentication-method=normal", "--skip-test-db")
+    box.run(find("mariadbd"), *how, "--bootstrap", text=MARIADB_USERS)
+    return data
+
+
+class MariaDB(Server):
+    """A MariaDB of its own; settings like `max_connections=20` are added to those for tests."""
+
+    name = "mariadb"
+    user = "nobody"
+    settings_for_tests = (
+        f"bind-address={HOST}",
+        "skip-name-resolve",
+        "innodb-flush-log-at-trx-commit=0",
+        "innodb-flush-method=nosync",
+        "innodb-doublewrite=0",
+        "innodb-buffer-pool-size=16M",
+        "innodb-log-file-size=4M",
+        "aria-pagecache-buffer-size=1M",
+        "key-buffer-size=1M",
+        "performance-schema=OFF",
+        "max-connections=200",
+    )
+
+    def __init__(self, *settings: str) -> None:
+        self.settings = settings
+
+    @property
+    def url(self) -> str:
+        return f"mariadb://shop:secret@{HOST}:{self.port}/shop"
+
+    @property
+    def data(self) -> Path:
+        return self.box.directory / "data"
+
+    def prepare(self) -> None:
+        self.box.run("cp", "-a", _new_mariadb(), self.data)
+
+    def command(self) -> list[object]:
+        socket = self.box.directory / "socket"
+        options = [f"--{setting}" for setting in (*self.settings_for_tests, *self.settings)]
+        where = [f"--datadir={self.data}", f"--port={self.port}", f"--socket={socket}"]
+        return [find("mariadbd"), "--no-defaults", *where, *options]
+
+    def is_ready(self) -> bool:
+        return self.sql("SELECT 1") == "1"
+
+    def sql(self, query: str) -> str:
+        """Return the rows of statements of the user root, one per line, columns separated by bars."""
+        return mariadb_rows(self.port, query)
 
 
 class PgBouncer(Server):

@@ -81,11 +81,11 @@ async def _refuse(context: Context, migrations: str) -> int:
 
 
 def _alembic(context: Context, arguments: tuple[str, ...]) -> None:
-    require_alembic()
+    config = context.config(PoolConfig)
+    require_alembic(config.dialect)
     from scalekit_pool.migrations.alembic_command import AlembicCommand
     from scalekit_pool.migrations.source import alembic_session  # loads the drivers
 
-    config = context.config(PoolConfig)
     command = AlembicCommand(arguments, config.migrations if uses_alembic(config.migrations) else "")
     if not command.needs_connection:
         command.run_offline(config.dialect)

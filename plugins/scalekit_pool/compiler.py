@@ -31,7 +31,6 @@ from scalekit_pool.expression_plan import (
 )
 from scalekit_pool.insert_defaults import InsertDefaults
 from scalekit_pool.rows import Convert, ResultColumns
-from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.write_tracking import NullTableObserver
 
@@ -207,15 +206,6 @@ def create_compiler(
     if observer is None:
         return (ReadOnlyCompiler if driver.read_only else StatementCompiler)(driver, parser, expressions)
     return (ObservedReplicaCompiler if driver.read_only else ObservedCompiler)(driver, parser, expressions, observer)
-
-
-def sqlalchemy_dialect(name: str) -> Dialect:
-    """Return SQLAlchemy's dialect for ``sqlite`` or ``postgresql``; SQLite needs no asyncpg."""
-    if name == "sqlite":
-        return sqlite_dialect()
-    from scalekit_pool.postgres.dialect import postgres_dialect
-
-    return postgres_dialect()
 
 
 def _executable(query: object) -> Untyped:

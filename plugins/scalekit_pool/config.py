@@ -11,13 +11,22 @@ from scalekit import Duration, PositiveDuration, Secret, Table, TextPattern, Url
 from scalekit_pool.connections.driver import DriverOptions
 from scalekit_pool.connections.lifecycle import PoolLimits
 
+SCHEMES = ("postgresql", "postgres", "sqlite", "mysql", "mariadb")
+DIALECTS = {"postgres": "postgresql", "mariadb": "mysql"}
+"""The dialects of schemes that are not their names."""
+
 
 class DatabaseUrl(Url):
     """The URL of a database."""
 
-    SCHEMES = ("postgresql", "postgres", "sqlite")
-    EXAMPLE = "postgresql://user@host:5432/name or sqlite:///file.db"
+    SCHEMES = SCHEMES
+    EXAMPLE = "postgresql://user@host:5432/name, mysql://user@host:3306/name or sqlite:///file.db"
     __slots__ = ()
+
+    def _check(self) -> None:
+        super()._check()
+        if self.scheme in ("mysql", "mariadb") and not self.parts.path.strip("/"):
+            raise ValueError("the URL names no database; write mysql://user@host:3306/name")
 
 
 class QueryBudgetConfig(Table):
@@ -45,7 +54,8 @@ class PoolConfig(Table):
     """The database and the limits of its connection pool."""
 
     url: DatabaseUrl = DatabaseUrl("sqlite:///data.db")
-    """The database: ``sqlite:///file.db``, ``sqlite:///:memory:`` or ``postgresql://user:password@host:5432/name``."""
+    """The database: ``sqlite:///file.db``, ``sqlite:///:memory:``, ``postgresql://user:password@host:5432/name``, or
+    ``mysql://user:password@host:3306/name``, or ``mariadb://`` for MariaDB."""
     urls: tuple[DatabaseUrl, ...] = ()
     """Several servers of one PostgreSQL cluster, instead of url; the pool finds the primary among them."""
     password: Secret | None = None
@@ -69,7 +79,7 @@ class PoolConfig(Table):
     statement_timeout: PositiveDuration = Duration("30s")
     """How long a statement may run before it is cancelled."""
     statement_cache_size: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """Prepared statements that each PostgreSQL connection caches; 0 behind pgbouncer in transaction mode."""
+    """Prepared statements that each connection caches, on MySQL 100 at most; 0 behind pgbouncer in transaction mode."""
     reset_session: Literal["when-needed", "always"] = "when-needed"
     """When to reset a session before its next use: after statements that may have changed it, or always."""
     slow_query_threshold: PositiveDuration = Duration("500ms")
@@ -82,7 +92,7 @@ class PoolConfig(Table):
     session_class: Annotated[str, TextPattern(r"^[\w.]+:\w+$", "module:Class")] = "sqlalchemy.ext.asyncio:AsyncSession"
     """The class of ORM sessions: SQLAlchemy's AsyncSession, or a subclass such as SQLModel's."""
     sslmode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    """TLS of connections to PostgreSQL, as libpq's sslmode."""
+    """TLS of connections to PostgreSQL and MySQL, as libpq's sslmode."""
     sslrootcert: str | None = None
     """A PEM file of trusted CA certificates, as libpq's sslrootcert; without it the system's are trusted."""
     migrations: str = "migrations"
@@ -99,8 +109,8 @@ class PoolConfig(Table):
             )
         if self.urls and "url" in self.model_fields_set:
             raise ValueError("url and urls are both set; remove one")
-        if self.urls and any(url.scheme == "sqlite" for url in self.urls):
-            raise ValueError("urls are servers of one PostgreSQL cluster; name a SQLite file in url")
+        if self.urls and any(url.scheme not in ("postgresql", "postgres") for url in self.urls):
+            raise ValueError("urls are servers of one PostgreSQL cluster; name a SQLite file, or a MySQL, in url")
         if self.password is not None and self.password_file is not None:
             raise ValueError("password and password_file are both set; remove one")
         if self.password_file is not None and not isfile(self.password_file):
@@ -116,8 +126,9 @@ class PoolConfig(Table):
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
-        return "sqlite" if self.url.scheme == "sqlite" and not self.urls else "postgresql"
+        """``postgresql``, ``sqlite`` or ``mysql``, which MariaDB is too."""
+        scheme = (self.urls or (self.url,))[0].scheme
+        return DIALECTS.get(scheme, scheme)
 
     @property
     def limits(self) -> PoolLimits:

@@ -19,7 +19,8 @@ from sqlalchemy import Table
 from scalekit import Unavailable
 from scalekit.contracts import Row, TableObserver, Values
 from scalekit.telemetry import error_type
-from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler, sqlalchemy_dialect
+from scalekit_pool.compiler import BoundStatement, ExpressionCompiler, Query, create_compiler
+from scalekit_pool.config import SCHEMES
 from scalekit_pool.connections.driver import (
     OUTAGES,
     RETRYABLE_READ_FAILURES,
@@ -69,7 +70,7 @@ class PoolBackend(DatabaseBackend):
 class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # type: ignore[misc] # narrower signatures
     """A database behind a connection pool, open between ``connect`` and ``disconnect``."""
 
-    SUPPORTED_BACKENDS = dict.fromkeys(("postgresql", "postgres", "sqlite"), f"{__name__}:PoolBackend")
+    SUPPORTED_BACKENDS = dict.fromkeys(SCHEMES, f"{__name__}:PoolBackend")
 
     def __init__(
         self,
@@ -83,9 +84,8 @@ class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # ty
     ) -> None:
         databases.Database.__init__(self, url, driver=driver)
         self.driver = driver
-        self.compiler = create_compiler(
-            driver, parser, ExpressionCompiler(sqlalchemy_dialect(driver.dialect), parser), observer
-        )
+        expressions = ExpressionCompiler(driver.expression_dialect, parser)
+        self.compiler = create_compiler(driver, parser, expressions, observer)
         self._instrumentation = instrumentation
         self._sessions: TaskSessions = {}
         self._session_options = session_options
@@ -94,7 +94,7 @@ class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # ty
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
+        """``postgresql``, ``sqlite`` or ``mysql``, which MariaDB is too."""
         return self.driver.dialect
 
     @property
@@ -241,7 +241,7 @@ class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # ty
             self._instrumentation.record_write()
 
     async def _insert_batch(self, table: Table | str, rows: Sequence[Values]) -> Sequence[Value]:
-        """Insert *rows*; return the primary key of each in order, as RETURNING of PostgreSQL and SQLite yields them.
+        """Insert *rows*; return the primary key of each in order, as RETURNING yields them.
 
         Raise ValueError when a trigger skips some of several rows, since the keys cannot be assigned then.
         """

@@ -1,4 +1,7 @@
-"""Explain a statement without its values, which are not known: the generic plan of PostgreSQL, the plan of SQLite."""
+"""Explain a statement without its values, which are not known.
+
+PostgreSQL has a generic plan and SQLite a plan for any values. MySQL plans for values: it gets 1 for each.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ _ESTIMATE = r"(?P<estimate>(?:\(cost=[\d.]+ rows=\d+ width=\d+\)|: \d+)(?=\n|\Z)
 _PLAN_TOKEN = re.compile(f"{_ESTIMATE}|{TOKEN.pattern}", TOKEN.flags)
 _QUOTED = re.compile(r"[\"'`].*", re.DOTALL)
 _PARAMETERS = "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = $1"
+_MYSQL_READ = re.compile(r"[\s(]*(?:SELECT|WITH)\b", re.IGNORECASE)
 _PRUNED = "Subplans Removed"
 
 
@@ -29,12 +33,14 @@ async def explain(database: PooledDatabase, sql: str) -> str:
 
     The plan has ``?`` for values. Raise TimeoutError, Unavailable, and the driver's errors.
     """
-    plan_of = _postgres_plan if database.dialect == "postgresql" else _sqlite_plan
+    plan_of = _PLANS[database.dialect]
     async with asyncio.timeout(TIMEOUT):
         session = database.detached_session(database.driver.readers)
         await session.enter()
         try:
-            async with session.transaction(readonly=True):
+            # MariaDB explains no write in a read-only transaction.
+            readonly = database.dialect != "mysql" or _MYSQL_READ.match(sql) is not None
+            async with session.transaction(readonly=readonly, force_rollback=True):
                 return await session.command(partial(plan_of, sql=sql))
         finally:
             session.leave(dirty=database.dialect == "postgresql")  # a failure leaves a prepared statement
@@ -43,7 +49,7 @@ async def explain(database: PooledDatabase, sql: str) -> str:
 def reason_of(error: Exception) -> str:
     """Return why the database cannot explain a statement: the message of *error* without values and names."""
     message = str(error.args[0]) if error.args else ""
-    return f"{type(error).__name__}: {_QUOTED.sub('…', without_literals(message))}"
+    return f"{type(error).__name__}: {_QUOTED.sub('…', without_literals(message, 'postgresql'))}"
 
 
 async def _postgres_plan(driver: Driver, connection: RawConnection, sql: str) -> str:
@@ -74,10 +80,23 @@ def plan_without_values(plan: str) -> str:
 
 
 async def _sqlite_plan(driver: Driver, connection: RawConnection, sql: str) -> str:
-    rows = await driver.fetch_all(connection, f"EXPLAIN QUERY PLAN {sql}", [None] * count_placeholders(sql))
+    rows = await driver.fetch_all(connection, f"EXPLAIN QUERY PLAN {sql}", [None] * count_placeholders(sql, "sqlite"))
     depths = {0: 0}
     lines: list[str] = []
     for number, parent, _, detail in rows:
         depths[number] = depths.get(parent, 0) + 1
         lines.append(f"{'  ' * (depths[number] - 1)}{detail}")
     return "\n".join(lines) or "no table is searched"
+
+
+async def _mysql_plan(driver: Driver, connection: RawConnection, sql: str) -> str:
+    """Return one line for each table, without conditions, which would show values."""
+    rows = await driver.fetch_all(connection, f"EXPLAIN {sql}", ["1"] * count_placeholders(sql, "mysql"))
+    return "\n".join(
+        f"{row['select_type']} {row['table'] or 'no table'}: access {row['type']}, key {row['key']}, "
+        f"{row['rows']} rows, {row['Extra']}"
+        for row in rows
+    )
+
+
+_PLANS = {"postgresql": _postgres_plan, "sqlite": _sqlite_plan, "mysql": _mysql_plan}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from importlib.util import find_spec
 
 from scalekit import StartError, split_url
 from scalekit.contracts import ReadRouter, TableObserver
@@ -61,10 +62,10 @@ class DatabaseFactory:
         """
         with ExitStack() as stack:
             driver = self._driver(urls, name, read_only, stack)
-            statements = None if self._records is None else StatementTable(name)
-            instrumentation = self._instrumentation(name, driver.dialect, statements)
+            statements = None if self._records is None else StatementTable(name, driver.dialect)
+            instrumentation = self._instrumentation(name, driver, statements)
             find_tables = None if self._observer is None else _find_tables(driver.dialect)
-            parser = StatementParser(driver.placeholder, self._config.reset_session == "when-needed", find_tables)
+            parser = StatementParser(driver.dialect, self._config.reset_session == "when-needed", find_tables)
             options = self._session_options
             database = PooledDatabase(urls[0], driver, instrumentation, parser, self._observer, session_options=options)
             if self._records is not None and statements is not None:
@@ -75,13 +76,16 @@ class DatabaseFactory:
             finally:
                 await database.disconnect()
 
-    def _instrumentation(self, name: str, system: str, statements: StatementTable | None) -> StatementInstrumentation:
+    def _instrumentation(
+        self, name: str, driver: Driver, statements: StatementTable | None
+    ) -> StatementInstrumentation:
         config, metrics = self._config, StatementMetrics(self._telemetry, name)
         report = ignore_finding if self._records is None else self._records.add_finding
         budget = QueryBudget(config.query_budget, self._telemetry, name, report)
         return StatementInstrumentation(
             name,
-            system,
+            driver.dialect,
+            driver.expression_dialect.name,
             metrics,
             budget,
             slow_query_threshold=config.slow_query_threshold,
@@ -101,13 +105,18 @@ class DatabaseFactory:
         """Return the driver for *urls*, importing only that one; its pools are observed until *stack* is closed."""
         metrics = ConnectionMetrics(self._telemetry, name)
         driver: Driver
-        if split_url(urls[0]).scheme == "sqlite":
+        scheme = split_url(urls[0]).scheme
+        if scheme == "sqlite":
             from scalekit_pool.sqlite.driver import SqliteDriver
 
             readers = ConnectionMetrics(self._telemetry, f"{name}-readers")
             driver = SqliteDriver(urls[0], self._config.driver_options, metrics, readers, read_only)
             if driver.readers is not driver.writers:
                 self._observe(f"{name}-readers", driver.readers, readers, stack)
+        elif scheme in ("mysql", "mariadb"):
+            from scalekit_pool.mysql.driver import MysqlDriver
+
+            driver = MysqlDriver(urls[0], self._config.driver_options, metrics, read_only)
         else:
             from scalekit_pool.postgres.driver import PostgresDriver
 
@@ -126,18 +135,22 @@ class DatabaseFactory:
 def verify_driver(config: PoolConfig) -> None:
     """Raise ImportError without the driver, StartError without Alembic, sslrootcert or session_class."""
     if uses_alembic(config.migrations):
-        require_alembic()
+        require_alembic(config.dialect)
+    if config.dialect == "mysql" and "session_class" in config.model_fields_set:
+        raise StartError("session_class: ORM sessions need PostgreSQL or SQLite; remove it")
     if "session_class" in config.model_fields_set:
         from scalekit_pool.orm.sessions import load_session_class
 
         load_session_class(config.session_class)
-    if split_url(config.addresses[0]).scheme == "sqlite":
+    if config.dialect == "sqlite":
         importlib.import_module("scalekit_pool.sqlite.driver")
         return
-    from scalekit_pool.postgres.connector import ssl_context
-
+    if config.dialect == "mysql" and find_spec("asyncmy") is None:
+        raise StartError("url: MySQL and MariaDB need asyncmy: pip install 'scalekit-asgi[mysql]'")
+    package = "mysql" if config.dialect == "mysql" else "postgres"
+    connector = importlib.import_module(f"scalekit_pool.{package}.connector")
     try:
-        ssl_context(config.driver_options)
+        connector.ssl_context(config.driver_options)
     except OSError as error:
         reason = error.strerror or error
         raise StartError(f"sslrootcert: cannot load {config.sslrootcert}: {reason}; name a PEM file") from None

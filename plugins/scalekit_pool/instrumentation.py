@@ -30,12 +30,14 @@ class SchemaChanged(Unavailable):
 class StatementInstrumentation:
     """Records the statements of the database *name*, which is the label ``pool`` of metrics and log records.
 
-    *system* is ``sqlite`` or ``postgresql``. Both thresholds are in seconds. *statements* counts by fingerprint.
+    *dialect* is ``sqlite``, ``postgresql`` or ``mysql``, *system* its name in spans. Both thresholds are in seconds.
+    *statements* counts by fingerprint.
     """
 
     def __init__(
         self,
         name: str,
+        dialect: str,
         system: str,
         metrics: StatementMetrics,
         budget: QueryBudget,
@@ -46,6 +48,7 @@ class StatementInstrumentation:
     ) -> None:
         self.name = name
         self.system = system
+        self._dialect = dialect
         self.metrics = metrics
         self.count_statement = budget.count
         """Counts a statement, by its fingerprint, before it runs; raises QueryBudgetExceeded where that is due."""
@@ -70,7 +73,7 @@ class StatementInstrumentation:
             self._statements.record(statement, seconds, rows)
         if seconds > self.slow_query_threshold:
             metrics.slow.inc()
-            log_slow_query(self.name, statement.sql, seconds, rows)
+            log_slow_query(self.name, shown_statement(statement.sql, self._dialect), seconds, rows)
         return rows
 
     def record_span(self, sql: str, began: float, rows: int, error: str = "") -> None:
@@ -101,9 +104,11 @@ class StatementInstrumentation:
         if failure is Failure.LOCKED:
             raise Unavailable(f"timed out waiting for a lock of {target}") from error
         if failure is Failure.READ_ONLY:
-            raise ReadOnlyError(f"{target} is read-only, and this statement writes: {shown_statement(sql)}") from error
+            raise ReadOnlyError(
+                f"{target} is read-only, and this statement writes: {shown_statement(sql, self._dialect)}"
+            ) from error
         if failure is Failure.TIMEOUT:
-            raise TimeoutError(f"{target} exceeded statement_timeout: {shown_statement(sql)}") from error
+            raise TimeoutError(f"{target} exceeded statement_timeout: {shown_statement(sql, self._dialect)}") from error
 
     def record_write(self) -> None:
         """Record for read-your-writes consistency that the client of the current request has written."""
@@ -117,13 +122,12 @@ class StatementInstrumentation:
         log_leak(self.name, self.leak_detection_threshold, request, acquired_at)
 
 
-def log_slow_query(pool: str, sql: str, seconds: float, rows: int) -> None:
-    """Log that *sql*, run on *pool*, took *seconds* and returned *rows*, with the id of the current request.
+def log_slow_query(pool: str, statement: str, seconds: float, rows: int) -> None:
+    """Log that *statement*, run on *pool*, took *seconds* and returned *rows*, with the id of the current request.
 
     The record has the fields ``pool``, ``statement``, ``duration_ms``, ``rows`` and ``request_id``. Values are never
     logged, since they may be personal data or secrets.
     """
-    statement = shown_statement(sql)
     extra: dict[str, object] = {
         "pool": pool,
         "statement": statement,

@@ -1,4 +1,4 @@
-"""Rows whose values are converted, and whose columns are named, by SQLAlchemy; all other rows are the driver's own."""
+"""Rows whose values are converted, and whose columns are named, by SQLAlchemy; other rows are made by the driver."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Processor = tuple[int, Convert]
 NamedColumn = tuple[str, Convert | None]
 
 
-class ConvertedRow(Sequence[Value]):
-    """A row with values converted by SQLAlchemy types; *places* are the indexes of the column *names*."""
+class NamedRow(Sequence[Value]):
+    """A row of *values*; *places* are the indexes of the column *names*."""
 
     __slots__ = ("_names", "_places", "_values")
 
-    def __init__(self, values: list[Value], names: Sequence[str], places: Mapping[str, int]) -> None:
+    def __init__(self, values: Sequence[Value], names: Sequence[str], places: Mapping[str, int]) -> None:
         self._values = values
         self._names = names
         self._places = places
@@ -110,7 +110,7 @@ class ResultColumns:
                 if values is None:
                     values = list(row)
                 values[place] = changed
-        return row if values is None else ConvertedRow(values, self._names, self._places)
+        return row if values is None else NamedRow(values, self._names, self._places)
 
     def _resolve(self, found: tuple[str, ...]) -> None:
         """Assign the functions to the columns that were *found*; a text may return other columns next time."""

@@ -1,7 +1,7 @@
 """SQL functions, and keywords that precede a bracket, that change neither data nor session state.
 
-The list holds those of PostgreSQL and SQLite that applications use. A missing function only costs performance: its
-statements do not run on replicas, and the connection is reset afterwards.
+The lists hold those of PostgreSQL and SQLite, and beside them those of MySQL and MariaDB, that applications use. A
+missing function only costs performance: its statements do not run on replicas, and the connection is reset afterwards.
 """
 
 from __future__ import annotations
@@ -66,8 +66,24 @@ pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfi
 version last_insert_rowid changes
 """
 
+_MYSQL = """
+against avg bin bin_to_uuid binary char_length charset coercibility collation compress connection_id conv convert
+convert_tz crc32 curdate current_date current_time current_timestamp curtime database date_add date_format date_sub
+datediff datetime dayname dayofmonth dayofweek dayofyear div duplicate elt enum export_set field find_in_set from_base64
+from_days from_unixtime get_format if index inet6_aton inet6_ntoa inet_aton inet_ntoa insert is_ipv4 is_ipv6 is_uuid
+json_arrayagg json_array_append json_array_insert json_compact json_contains json_contains_path json_depth json_detailed
+json_equals json_exists json_keys json_length json_merge_patch json_merge_preserve json_normalize json_objectagg
+json_overlaps json_query json_search json_table json_unquote json_value key last_day lcase locate longblob longtext
+make_set makedate maketime match mediumint microsecond mid minute month monthname oct ord partition period_add
+period_diff position quarter regexp_instr regexp_replace regexp_substr rlike schema second sec_to_time sha sha1 sha2
+signed space std str_to_date strcmp subdate adddate addtime subtime substring_index sysdate time_format time_to_sec
+timediff timestampadd timestampdiff tinyint to_base64 to_days to_seconds truncate ucase uncompress unsigned
+unix_timestamp user utc_date utc_time utc_timestamp uuid uuid_short uuid_to_bin variance varbinary week weekday
+weekofyear weight_string year yearweek
+"""
+
 CLEAN_FUNCTIONS = frozenset({"pg_notify"})
 """Functions that leave the session unchanged although they are not reads: a replica refuses them."""
-SAFE_FUNCTIONS = frozenset(
-    " ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split()
-)
+_SHARED = frozenset(" ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split())
+SAFE_FUNCTIONS = {"postgresql": _SHARED, "sqlite": _SHARED, "mysql": _SHARED | frozenset(_MYSQL.split())}
+"""The names by dialect."""

@@ -184,10 +184,10 @@ class PooledSession(QueryMethods):
         tables = frozenset((normalize_table_name(plan.table.name),))
         self.compiler.observer.read(tables)
         self.writes.add(tables)
-        sql = f"INSERT INTO {plan.table}, {len(rows)} rows"
+        sql = f"INSERT INTO {plan.table.shown}, {len(rows)} rows"
         began = perf_counter()
         result = await self.command(lambda driver, raw: driver.insert_many(raw, rows, plan), sql)
-        statement = Statement(sql, (), False, False, fingerprint=f"INSERT INTO {plan.table}, ? rows")
+        statement = Statement(sql, (), False, False, fingerprint=f"INSERT INTO {plan.table.shown}, ? rows")
         self._instrumentation.record(statement, began, result)
         return result
 

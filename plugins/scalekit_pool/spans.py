@@ -20,6 +20,9 @@ _TABLE = re.compile(
 _WORD = re.compile(r"\W*(\w+)")
 
 
+_DIALECTS = {"mariadb": "mysql"}
+
+
 class StatementSummary(NamedTuple):
     """The operation of a statement, such as ``SELECT``, its first table, and its text without literal values."""
 
@@ -34,20 +37,20 @@ class StatementSummary(NamedTuple):
 
 
 @lru_cache(256)
-def summarize(sql: str) -> StatementSummary:
+def summarize(sql: str, dialect: str) -> StatementSummary:
     """Return the summary of *sql*; literal values become ``?``, since they may be personal data."""
-    text = without_literals(sql).strip()[:MAX_QUERY_TEXT]
+    text = without_literals(sql, dialect).strip()[:MAX_QUERY_TEXT]
     word, table = _WORD.match(text), _TABLE.search(text)
     operation = word[1].upper() if word else "SQL"
     return StatementSummary(operation, table[1].replace('"', "").replace("`", "") if table else "", text)
 
 
 def _statement_name(system: str, pool: str, sql: str, rows: int) -> str:
-    return summarize(sql).summary
+    return summarize(sql, _DIALECTS.get(system, system)).summary
 
 
 def _statement_attributes(system: str, pool: str, sql: str, rows: int) -> Attributes:
-    summary = summarize(sql)
+    summary = summarize(sql, _DIALECTS.get(system, system))
     attributes: Attributes = {
         "db.system.name": system,
         "db.query.text": summary.text,

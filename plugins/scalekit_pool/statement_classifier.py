@@ -24,6 +24,14 @@ _TOKEN = re.compile(
     r"""|(?P<cast>::+)|(?<![\w:]):(?P<name>[A-Za-z_]\w*)""",
     re.DOTALL,
 )
+_MYSQL_TOKEN = re.compile(
+    r"""(?P<skipped>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`|--(?=\s|\Z)[^\r\n]*|\#[^\r\n]*)"""
+    r"""|(?P<comment>/\*.*?(?:\*/|\Z))|(?P<escaped>\\:)|(?<![\w:]):(?P<name>[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
+_EXECUTED_COMMENT = re.compile(r"/\*M?!")
+_USER_VARIABLE = re.compile(r"(?<!@)@(?!@)")
+"""A variable of MySQL, which lasts as long as the session."""
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"[^\W\d][\w$]*")
 _CALL = re.compile(r"(?:([\w$]+|\")\s*\.\s*)?([^\W\d][\w$]*|\")\s*\(")
@@ -33,11 +41,14 @@ _NAME_LIST = re.compile(
     re.IGNORECASE,
 )
 """A bracket after a name that calls no function: the columns of INSERT, of an alias, or of a WITH query."""
-_INSERT_INTO = re.compile(r"(^|[()])\s*(INSERT|MERGE|REPLACE)(\s+OR\s+\w+)?\s+INTO\b", re.IGNORECASE)
+_INSERT_INTO = re.compile(r"(^|[()])\s*(INSERT|MERGE|REPLACE)(\s+OR\s+\w+|\s+IGNORE)?\s+INTO\b", re.IGNORECASE)
 _READS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "SHOW"})
 _CHANGES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE"})
 _SCHEMA_CHANGES = frozenset({"ALTER", "CREATE", "DROP", "CALL", "DO"})
 _LOCKS = frozenset({"SHARE", "UPDATE"})
+_LOCK_WORDS = frozenset({"FOR", "LOCK"})
+_PLACEHOLDERS = {"postgresql": "$"}
+"""The prefix of numbered placeholders; other dialects have ``?`` for each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +85,16 @@ class Statement:
 
 
 class StatementParser:
-    """Parses statements of one dialect, with a cache.
+    """Parses statements of *dialect*, with a cache.
 
     Without *trust_safe_functions* no statement counts as leaving the session clean. *find_tables* returns the tables of
     a statement that calls only safe functions.
     """
 
-    def __init__(
-        self, placeholder: str, trust_safe_functions: bool = True, find_tables: FindTables | None = None
-    ) -> None:
-        self._placeholder = placeholder
+    def __init__(self, dialect: str, trust_safe_functions: bool = True, find_tables: FindTables | None = None) -> None:
+        self._dialect = dialect
+        self._placeholder = _PLACEHOLDERS.get(dialect, "?")
+        self._token = _MYSQL_TOKEN if dialect == "mysql" else _TOKEN
         self._trust_safe_functions = trust_safe_functions
         self._find_tables = find_tables
         self._statements: dict[str, Statement] = {}
@@ -102,7 +113,7 @@ class StatementParser:
 
         *tables* are its tables, if they are known already.
         """
-        code = "".join(_shadow(piece) if match else piece for piece, match in self._pieces(sql))
+        code = "".join(self._shadow(piece) if match else piece for piece, match in self._pieces(sql))
         return self._statement(sql, (), code, tables)
 
     def _parse(self, text: str) -> Statement:
@@ -118,28 +129,38 @@ class StatementParser:
                 code.append("?")
             else:
                 sql.append(":" if match["escaped"] else piece)
-                code.append(_shadow(piece))
+                code.append(self._shadow(piece))
         return self._statement("".join(sql), tuple(names), "".join(code))
 
     def _pieces(self, text: str) -> Iterator[tuple[str, re.Match[str] | None]]:
         end = 0
-        while match := _TOKEN.search(text, end):
+        while match := self._token.search(text, end):
             yield text[end : match.start()], None
             end = match.end()
-            if match["comment"] and self._placeholder == "$":
+            if match["comment"] and self._dialect == "postgresql":
                 end = _end_of_comment(text, match.start())
             yield text[match.start() : end], match
         yield text[end:], None
 
+    def _shadow(self, piece: str) -> str:
+        """Return the code that replaces *piece*; a quoted name stays visible, since a bracket makes it a call."""
+        if self._dialect == "mysql":
+            return ";" if _EXECUTED_COMMENT.match(piece) else '"' if piece[0] == "`" else " "
+        return '"' if piece[0] in '"`' else " "
+
     def _statement(self, sql: str, names: tuple[str, ...], code: str, tables: TableUsage | None = None) -> Statement:
         check_text(sql)
-        is_read_only, leaves_session_clean = classify(code)
+        is_read_only, leaves_session_clean = classify(code, SAFE_FUNCTIONS[self._dialect])
+        if self._dialect == "mysql" and _USER_VARIABLE.search(code):
+            leaves_session_clean = False
         if tables is None:
             tables = (
                 self._find_tables(sql) if self._find_tables is not None and leaves_session_clean else UNKNOWN_TABLES
             )
         clean = leaves_session_clean and self._trust_safe_functions
-        return Statement(sql, names, is_read_only, clean, tables, fingerprint_of(sql), changes_schema(code))
+        return Statement(
+            sql, names, is_read_only, clean, tables, fingerprint_of(sql, self._dialect), changes_schema(code)
+        )
 
     def _place_of(self, name: str, names: list[str]) -> str:
         """Return the placeholder of *name*; with numbered placeholders, each name has one however often it occurs."""
@@ -164,8 +185,11 @@ def check_text(sql: str) -> None:
         raise ValueError(f"the text of the statement has {kind} at character {place}: remove it, or pass it as a value")
 
 
-def classify(code: str) -> tuple[bool, bool]:
-    """Return whether *code*, a statement without literals and comments, is read-only, and leaves the session clean."""
+def classify(code: str, safe_functions: frozenset[str]) -> tuple[bool, bool]:
+    """Return whether *code*, a statement without literals and comments, is read-only, and leaves the session clean.
+
+    A statement that calls other than *safe_functions* may do anything.
+    """
     code = code.strip().rstrip(";").strip()
     words = [word.upper() for word in _WORD.findall(code)]
     if not words or ";" in code:
@@ -175,9 +199,9 @@ def classify(code: str) -> tuple[bool, bool]:
     changes = not _CHANGES.isdisjoint(words)
     into = "INTO" in words
     into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
-    locks = "FOR" in words and not _LOCKS.isdisjoint(words)
-    is_read_only = first in _READS and calls <= SAFE_FUNCTIONS and not changes and not into and not locks
-    leaves_session_clean = calls <= SAFE_FUNCTIONS | CLEAN_FUNCTIONS and not into_new and first in (_READS | _CHANGES)
+    locks = not _LOCK_WORDS.isdisjoint(words) and not _LOCKS.isdisjoint(words)
+    is_read_only = first in _READS and calls <= safe_functions and not changes and not into and not locks
+    leaves_session_clean = calls <= safe_functions | CLEAN_FUNCTIONS and not into_new and first in (_READS | _CHANGES)
     return is_read_only, leaves_session_clean
 
 
@@ -196,11 +220,6 @@ def _end_of_comment(text: str, start: int) -> int:
         if depth == 0:
             return mark.end()
     return len(text)
-
-
-def _shadow(piece: str) -> str:
-    """Return the code that replaces *piece*; a quoted name stays visible, since a bracket after it makes it a call."""
-    return '"' if piece[0] in '"`' else " "
 
 
 def _first_word(code: str, words: list[str]) -> str:

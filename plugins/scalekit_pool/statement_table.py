@@ -39,10 +39,14 @@ class StatementStatistics:
 
 
 class StatementTable:
-    """The statistics of the database *pool*; *evicted_seconds* is the time of statements that have left the table."""
+    """The statistics of the database *pool* of *dialect*.
 
-    def __init__(self, pool: str) -> None:
+    *evicted_seconds* is the time of statements that have left the table.
+    """
+
+    def __init__(self, pool: str, dialect: str) -> None:
         self.pool = pool
+        self._dialect = dialect
         self.evicted_seconds = 0.0
         self.statements: dict[str, StatementStatistics] = {}
 
@@ -57,7 +61,7 @@ class StatementTable:
 
     def record_failure(self, sql: str, seconds: float) -> None:
         """Count a call of *sql* that failed after *seconds*."""
-        found = self._find(fingerprint_of(sql), sql)
+        found = self._find(fingerprint_of(sql, self._dialect), sql)
         found.count += 1
         found.errors += 1
         found.seconds += seconds

@@ -18,11 +18,11 @@ from scalekit_pool.table_usage import UNKNOWN_TABLES, TableUsage, normalize_tabl
 MAX_STATEMENT_LENGTH = 20_000
 """Characters of a statement that is parsed; parsing a longer one would block the event loop."""
 
-_DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite"}
+_DIALECTS = {"postgresql": "postgres", "sqlite": "sqlite", "mysql": "mysql"}
 _CHANGES = (sql.Insert, sql.Update, sql.Delete)
 _STATEMENTS = (sql.Select, sql.SetOperation, sql.Subquery, sql.Values, *_CHANGES)
 _SYSTEM_PREFIXES = ("pg_", "sqlite_")
-_SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema"})
+_SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "mysql", "performance_schema", "sys"})
 _SIZE_FUNCTIONS = frozenset({"pg_relation_size", "pg_table_size", "pg_total_relation_size"})
 _REPLACE = re.compile(r"\A\s*REPLACE\s+INTO\b", re.IGNORECASE)
 _POSTCOMPILE = re.compile(r"__\[POSTCOMPILE_\S+?(?:~~[^~]*~~REPL~~[^~]*~~)?\]")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from scalekit import Unavailable
+from scalekit import StartError, Unavailable
 from scalekit.contracts import Database, Statements
 
 logger = logging.getLogger("scalekit.queue")
@@ -66,6 +66,11 @@ class QueueSchema:
     """Creates *tables* in *database*, as soon as it accepts writes."""
 
     def __init__(self, database: Database, *tables: TableDefinition) -> None:
+        if database.dialect not in _NUMBER:
+            raise StartError(
+                f"the queue's tables need PostgreSQL or SQLite, and [plugins.pool] has {database.dialect}; "
+                "set outbox = false in [plugins.queue]"
+            )
         self._database = database
         self._tables = tables
         self._lock = asyncio.Lock()

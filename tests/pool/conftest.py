@@ -1,4 +1,4 @@
-"""Databases for the tests of the pool: a SQLite file, SQLite in memory, and an empty PostgreSQL."""
+"""Databases for the tests of the pool: a SQLite file, SQLite in memory, an empty PostgreSQL and an empty MariaDB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, wait_until_released
 from tests.pool.schema import CHILDREN, ITEMS, PARENTS, create
 from tests.pool.table_recorder import Recorder
-from tests.servers import Postgres
+from tests.servers import MariaDB, Postgres
 
 # Much faster than a new database for each test.
 EMPTY = """
@@ -24,7 +24,12 @@ DO $$ DECLARE name text; BEGIN
     GRANT ALL ON SCHEMA public TO public;
 END $$
 """
+EMPTY_MARIADB = "DROP DATABASE shop; CREATE DATABASE shop CHARACTER SET utf8mb4"
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+MARIADB = pytest.param("mariadb", marks=pytest.mark.needs("mariadb"))
+
+ORM = ["file", "memory", POSTGRES]
+"""The databases of ORM sessions."""
 
 Open = Callable[..., AbstractAsyncContextManager[PooledDatabase]]
 
@@ -42,10 +47,28 @@ def postgres_url(shared_postgres: Postgres) -> str:
     return shared_postgres.url
 
 
-@pytest.fixture(params=["file", "memory", POSTGRES])
+@pytest.fixture(scope="session")
+def shared_mariadb() -> Iterator[MariaDB]:
+    with MariaDB("sql-mode=STRICT_TRANS_TABLES,NO_AUTO_VALUE_ON_ZERO") as server:  # a key may be 0, as elsewhere
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(shared_mariadb: MariaDB) -> str:
+    """Return the URL of an empty database."""
+    shared_mariadb.sql(EMPTY_MARIADB)
+    return shared_mariadb.url
+
+
+@pytest.fixture(params=["file", "memory", POSTGRES, MARIADB])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        address: str = request.getfixturevalue("postgres_url")
+    return url_of(request, tmp_path)
+
+
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty database of the kind that the parameter of *request* names."""
+    if request.param in ("postgresql", "mariadb"):
+        address: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mariadb_url")
         return address
     return "sqlite:///:memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/test.db"
 

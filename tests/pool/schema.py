@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.schema import CreateTable
 
 from scalekit_pool.database import PooledDatabase
@@ -43,13 +43,20 @@ CHILDREN = sa.Table(
     sa.Column("parent", sa.ForeignKey("parents.id", deferrable=True, initially="DEFERRED")),
 )
 
+DEFERRED = " DEFERRABLE INITIALLY DEFERRED"
+"""A constraint that MySQL does not have."""
+DUPLICATE = r"(?i)unique|duplicate"
+"""What the errors of duplicate keys say."""
 MADE = datetime(2024, 2, 29, 12, 30, 15)
 
 
 async def create(database: PooledDatabase, *tables: sa.Table) -> None:
-    dialect: Any = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[database.dialect]()
+    dialect: Any = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect, "mysql": mysql.dialect}[
+        database.dialect
+    ]()
     for table in tables:
-        await database.execute(str(CreateTable(table).compile(dialect=dialect)))
+        text = str(CreateTable(table).compile(dialect=dialect))
+        await database.execute(text.replace(DEFERRED, "") if database.dialect == "mysql" else text)
 
 
 async def names(database: Any) -> list[str]:

@@ -86,9 +86,10 @@ async def test_ddl_is_run(database: PooledDatabase) -> None:
             context={"context": "x", "table": "created"},
         )
     )
-    async with database.transaction(force_rollback=True):
-        await database.execute(ddl("DROP VIEW seen"))
-        await database.execute(DropTable(table))
+    if database.dialect != "mysql":  # where DDL commits
+        async with database.transaction(force_rollback=True):
+            await database.execute(ddl("DROP VIEW seen"))
+            await database.execute(DropTable(table))
     await database.execute(sa.insert(table), {"id": 1, "a": "x"})
     assert await database.fetch_val("SELECT a FROM seen") == "100% x"
     await database.execute(ddl("DROP VIEW seen"))

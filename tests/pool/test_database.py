@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_statement_timeout_cancels_the_statement(open_database: Any) -> None:
     async with open_database(statement_timeout="50ms", max_size=1) as database:
-        slow = "SELECT pg_sleep(60), 's3cr3t'"
+        slow = f"SELECT {'SLEEP' if database.dialect == 'mysql' else 'pg_sleep'}(60), 's3cr3t'"
         if database.dialect == "sqlite":
             slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*), 's3cr3t' FROM n"
         with pytest.raises(TimeoutError, match=r"exceeded statement_timeout: .*SELECT") as error:

@@ -45,7 +45,7 @@ async def prepared_statements(database: PooledDatabase) -> list[str]:
 
 
 def sql_of(database: PooledDatabase, text: str) -> str:
-    return StatementParser(database.driver.placeholder).parse(text).sql
+    return StatementParser(database.dialect).parse(text).sql
 
 
 async def test_statements_are_explained_and_not_executed(items: PooledDatabase) -> None:

@@ -193,13 +193,13 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
     ("table", "message"),
     [
         (
-            {"url": "mysql://u@host/name"},
-            "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://",
+            {"url": "oracle://host/name"},
+            "the scheme 'oracle' is none of postgresql, postgres, sqlite, mysql, mariadb; write postgresql://",
         ),
         ({"url": "postgresql:///name"}, "has no host"),
         ({"min_size": 5, "max_size": 4}, "min_size 5 is more than max_size 4"),
         ({"url": "sqlite:///a.db", "urls": ("postgresql://u@h/n",)}, "url and urls are both set"),
-        ({"urls": ("sqlite:///a.db",)}, "name a SQLite file in url"),
+        ({"urls": ("sqlite:///a.db",)}, "name a SQLite file, or a MySQL, in url"),
         ({"password": Secret("x"), "password_file": "pyproject.toml"}, "are both set"),
         ({"password_file": "/absent"}, "file '/absent' not found"),
         ({"sslrootcert": "/absent"}, "sslrootcert: file '/absent' not found"),
@@ -217,7 +217,7 @@ def test_config_errors_name_the_keys(table: dict[str, Any], message: str) -> Non
 
 
 def test_an_error_in_a_url_does_not_show_its_password() -> None:
-    for url in (f"mysql://u:{SECRET}@h/n", f"postgresql://u:{SECRET}@/n"):
+    for url in ("oracle://host/name", f"postgresql://u:{SECRET}@/n"):
         with pytest.raises(ValidationError) as raised:
             PoolConfig(url=url)  # type: ignore[arg-type]
         assert [SECRET in detail["msg"] for detail in raised.value.errors()] == [False]

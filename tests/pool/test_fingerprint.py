@@ -36,7 +36,7 @@ from scalekit_pool.spans import MAX_QUERY_TEXT, summarize
     ],
 )
 def test_a_literal_is_removed(literal: str) -> None:
-    assert without_literals(f"SELECT a FROM t WHERE b = {literal}") == "SELECT a FROM t WHERE b = ?"
+    assert without_literals(f"SELECT a FROM t WHERE b = {literal}", "postgresql") == "SELECT a FROM t WHERE b = ?"
 
 
 @pytest.mark.parametrize(
@@ -47,26 +47,29 @@ def test_a_literal_is_removed(literal: str) -> None:
     ],
 )
 def test_names_and_parameters_are_kept(sql: str) -> None:
-    assert without_literals(sql) == sql
+    assert without_literals(sql, "postgresql") == sql
 
 
 def test_statements_with_different_comments_are_equal() -> None:
-    found = {fingerprint_of(f"SELECT a /* traceparent='00-{n}' */ FROM t -- it's {n}\nWHERE b = 'x'") for n in "ab"}
+    found = {
+        fingerprint_of(f"SELECT a /* traceparent='00-{n}' */ FROM t -- it's {n}\nWHERE b = 'x'", "postgresql")
+        for n in "ab"
+    }
     assert found == {"SELECT a FROM t WHERE b = ?"}
 
 
 def test_a_long_literal_is_removed_before_the_statement_is_cut() -> None:
-    summary = summarize(f"INSERT INTO t VALUES ('{'secret' * MAX_QUERY_TEXT}')")
+    summary = summarize(f"INSERT INTO t VALUES ('{'secret' * MAX_QUERY_TEXT}')", "postgresql")
     assert summary.text == "INSERT INTO t VALUES (?)"
 
 
 def test_the_table_is_not_read_from_a_literal_or_comment() -> None:
-    summary = summarize("/* from alice */ -- from bob\nSELECT 'from carol' FROM items")
+    summary = summarize("/* from alice */ -- from bob\nSELECT 'from carol' FROM items", "postgresql")
     assert (summary.operation, summary.table) == ("SELECT", "items")
     assert summary.text == "SELECT ? FROM items"
 
 
 @given(st.text("ab'$\"\\-/*E01.e? \n", max_size=30))
 def test_a_quoted_text_never_leaves_its_value(prefix: str) -> None:
-    assert "zzz" not in without_literals("'zzz' " + prefix)
-    assert "zzz" not in without_literals("SELECT $q$zzz$q$ " + prefix)
+    assert "zzz" not in without_literals("'zzz' " + prefix, "postgresql")
+    assert "zzz" not in without_literals("SELECT $q$zzz$q$ " + prefix, "postgresql")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 from scalekit import Unavailable
 from scalekit_pool import insert_batcher
 from scalekit_pool.database import PooledDatabase
-from tests.pool.conftest import POSTGRES
+from tests.pool.conftest import ORM, POSTGRES
 from tests.pool.harness import opened, wait_until, wait_until_released
-from tests.pool.schema import ITEMS, create, names, numbered
+from tests.pool.schema import DUPLICATE, ITEMS, create, names, numbered
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ async def test_rows_of_many_tasks_are_batched_and_each_gets_its_key(items: Poole
     results = await asyncio.gather(*(items.insert_soon(ITEMS, row) for row in rows), return_exceptions=True)
     assert results[:300] == list(range(300))
     assert all(isinstance(result, Exception) for result in results[300:])
-    assert "unique" in str(results[300]).lower()
+    assert re.search(DUPLICATE, str(results[300]))
     assert "null" in str(results[301]).lower()
     assert await items.fetch_val("SELECT count(*) FROM items") == 300
 
@@ -61,6 +62,7 @@ async def test_rows_inserted_soon_on_an_own_connection_are_inserted_at_once(url:
         assert await names(database) == ["a"]
 
 
+@pytest.mark.parametrize("url", ORM, indirect=True)
 async def test_a_session_that_holds_the_only_connection_refuses_rows_inserted_soon(url: str) -> None:
     async with opened(url, max_size=1) as database:
         await create(database, ITEMS)
@@ -145,6 +147,7 @@ async def test_pending_rows_are_inserted_before_the_database_closes(url: str) ->
         assert await database.fetch_val("SELECT count(*) FROM items") == 50
 
 
+@pytest.mark.parametrize("url", ["file", "memory", POSTGRES], indirect=True)  # a trigger of MySQL cannot skip a row
 async def test_a_row_skipped_by_a_trigger_has_no_key(items: PooledDatabase) -> None:
     if items.dialect == "postgresql":
         await items.execute(

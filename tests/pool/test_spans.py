@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.spans import summarize
-from tests.pool.conftest import Open
+from tests.pool.conftest import ORM, Open
 from tests.recorded_spans import recorded_spans
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ async def test_a_statement_has_its_text_and_rows_and_no_values(goods: PooledData
     assert text.startswith("SELECT id FROM goods WHERE name = ? AND id >= ")
     assert "secret" not in text
     assert select.attributes == {
-        "db.system.name": "postgresql" if "postgresql" in url else "sqlite",
+        "db.system.name": url.partition(":")[0],
         "db.query.summary": "SELECT goods",
         "db.operation.name": "SELECT",
         "db.collection.name": "goods",
@@ -83,6 +83,7 @@ async def test_each_way_to_run_a_statement_is_recorded(goods: PooledDatabase, ur
     assert all(type(each) is int for each in rows)
 
 
+@pytest.mark.parametrize("url", ORM, indirect=True)
 async def test_statements_of_sessions_are_recorded(goods: PooledDatabase, url: str) -> None:
     async with goods.sessions() as session:
         await session.scalar(select(Article.id))  # and the queries of the dialect about the server
@@ -99,7 +100,7 @@ async def test_statements_of_sessions_are_recorded(goods: PooledDatabase, url: s
     selected = next(each for each in spans.all() if each.name == "SELECT goods")
     assert "secret" not in str([each.attributes for each in spans.all()])
     assert selected.attributes == {
-        "db.system.name": "postgresql" if "postgresql" in url else "sqlite",
+        "db.system.name": url.partition(":")[0],
         "db.query.text": "SELECT goods.id, goods.name \nFROM goods",
         "db.query.summary": "SELECT goods",
         "db.operation.name": "SELECT",
@@ -144,7 +145,7 @@ async def test_a_failed_statement_has_the_type_of_its_error(goods: PooledDatabas
     ],
 )
 def test_summaries(sql: str, summary: str) -> None:
-    assert summarize(sql).summary == summary
+    assert summarize(sql, "postgresql").summary == summary
 
 
 async def test_the_wait_for_a_connection_is_a_span_before_that_of_the_statement(open_database: Open) -> None:

@@ -61,7 +61,7 @@ def expected(parts: list[Piece], numbered: bool) -> tuple[str, tuple[str, ...]]:
 
 @given(pieces(LITERALS))
 def test_parameters_in_literals_are_ignored_on_sqlite(parts: list[Piece]) -> None:
-    statement = StatementParser("?").parse(" ".join(text for text, _ in parts))
+    statement = StatementParser("sqlite").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=False)
     values = {name: number for number, name in enumerate(set(statement.names))}
     assert statement.arguments(values) == [values[name] for name in statement.names]
@@ -69,7 +69,7 @@ def test_parameters_in_literals_are_ignored_on_sqlite(parts: list[Piece]) -> Non
 
 @given(pieces(POSTGRES_LITERALS))
 def test_parameters_in_literals_are_ignored_on_postgresql(parts: list[Piece]) -> None:
-    statement = StatementParser("$").parse(" ".join(text for text, _ in parts))
+    statement = StatementParser("postgresql").parse(" ".join(text for text, _ in parts))
     assert (statement.sql, statement.names) == expected(parts, numbered=True)
 
 
@@ -78,7 +78,7 @@ def test_parameters_in_literals_are_ignored_on_postgresql(parts: list[Piece]) ->
 )
 def test_surrounding_text_does_not_hide_a_write(parts: list[Piece], call: str) -> None:
     around = " ".join(text for text, _ in parts)
-    statement = StatementParser("$").parse(f"SELECT {around} {call}")
+    statement = StatementParser("postgresql").parse(f"SELECT {around} {call}")
     assert not statement.is_read_only
     assert not statement.leaves_session_clean
 
@@ -86,7 +86,7 @@ def test_surrounding_text_does_not_hide_a_write(parts: list[Piece], call: str) -
 @given(POSTGRES_LITERALS, POSTGRES_LITERALS)
 def test_literals_do_not_affect_the_classification(first: str, second: str) -> None:
     if first[0] in "'E$-/" and second[0] in "'E$-/":
-        assert StatementParser("$").parse(f"SELECT {first} , {second}").is_read_only
+        assert StatementParser("postgresql").parse(f"SELECT {first} , {second}").is_read_only
 
 
 READS_PLAIN = (True, True)
@@ -203,13 +203,13 @@ NATURES = {
 
 @pytest.mark.parametrize(("text", "classify"), NATURES.items(), ids=[repr(text) for text in NATURES])
 def test_a_statement_is_classified_by_its_text(text: str, classify: tuple[bool, bool]) -> None:
-    statement = StatementParser("$").parse(text)
+    statement = StatementParser("postgresql").parse(text)
     assert (statement.is_read_only, statement.leaves_session_clean) == classify
     assert (
-        StatementParser("$").parse_native(text).is_read_only,
-        StatementParser("$").parse_native(text).leaves_session_clean,
+        StatementParser("postgresql").parse_native(text).is_read_only,
+        StatementParser("postgresql").parse_native(text).leaves_session_clean,
     ) == classify
-    assert not StatementParser("$", trust_safe_functions=False).parse(text).leaves_session_clean
+    assert not StatementParser("postgresql", trust_safe_functions=False).parse(text).leaves_session_clean
 
 
 @pytest.mark.parametrize(
@@ -228,11 +228,11 @@ def test_a_statement_is_classified_by_its_text(text: str, classify: tuple[bool, 
     ],
 )
 def test_a_statement_may_change_the_schema(text: str, changes: bool) -> None:
-    assert StatementParser("$").parse(text).changes_schema == changes
+    assert StatementParser("postgresql").parse(text).changes_schema == changes
 
 
 def test_the_statement_cache_is_bounded() -> None:
-    reader = StatementParser("$")
+    reader = StatementParser("postgresql")
     first = reader.parse("SELECT 0")
     assert reader.parse("SELECT 0") is first
     for number in range(3000):

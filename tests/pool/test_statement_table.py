@@ -8,11 +8,11 @@ from scalekit_pool.statement_table import MAX_EXPLAINED, MAX_STATEMENTS, MAX_TEX
 
 TEXTS = st.lists(st.characters() | st.sampled_from("\ud800\udfff"), max_size=100).map("".join)
 """Any text; `st.text` has no halves of surrogate pairs."""
-PARSER = StatementParser("$")
+PARSER = StatementParser("postgresql")
 
 
 def table_of(*texts: str) -> StatementTable:
-    table = StatementTable("primary")
+    table = StatementTable("primary", "postgresql")
     for text in texts:
         table.record(PARSER.parse(text), 1.0, 1)
     return table
@@ -29,7 +29,7 @@ def test_statements_that_differ_in_values_are_one() -> None:
 
 
 def test_a_full_table_keeps_the_statements_that_take_most_time_and_the_time_of_all() -> None:
-    table = StatementTable("primary")
+    table = StatementTable("primary", "postgresql")
     for number in range(3 * MAX_STATEMENTS):
         table.record(PARSER.parse(f"SELECT c{number} FROM t"), 100.0 if number % 10 == 0 else 1.0, 1)
     assert len(table.statements) <= MAX_STATEMENTS
@@ -74,7 +74,7 @@ def test_only_queries_and_changes_can_be_explained() -> None:
 
 @given(TEXTS, TEXTS)
 def test_any_text_is_counted_under_an_id_of_its_own(first: str, second: str) -> None:
-    table = StatementTable("primary")
+    table = StatementTable("primary", "postgresql")
     for text in (first, second):
         table.record_failure(text, 1.0)
     found = list(table.statements.values())

@@ -5,7 +5,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalekit_pool.compiler import ExpressionCompiler, sqlalchemy_dialect
+from scalekit_pool.compiler import ExpressionCompiler
+from scalekit_pool.mysql.dialect import mysql_dialect
+from scalekit_pool.postgres.dialect import postgres_dialect
+from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.statement_classifier import Statement, StatementParser
 from scalekit_pool.table_parser import MAX_STATEMENT_LENGTH, TableParser
 from scalekit_pool.table_usage import UNKNOWN_TABLES, TableUsage, normalize_table_name
@@ -16,7 +19,7 @@ PARTS = sa.Table("Parts", METADATA, sa.Column("id", sa.Integer), sa.Column("item
 
 
 def statement(text: str, dialect: str = "sqlite") -> Statement:
-    return StatementParser("?" if dialect == "sqlite" else "$", True, TableParser(dialect).find_tables).parse(text)
+    return StatementParser(dialect, True, TableParser(dialect).find_tables).parse(text)
 
 
 def used(text: str, dialect: str = "sqlite") -> TableUsage:
@@ -139,18 +142,21 @@ def test_the_tables_of_a_read_that_hides_them_are_unknown(text: str) -> None:
 
 def test_a_text_is_parsed_once() -> None:
     parsed_texts: list[str] = []
-    reader = StatementParser("?", True, lambda text: parsed_texts.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
+    reader = StatementParser("sqlite", True, lambda text: parsed_texts.append(text) or UNKNOWN_TABLES)  # type: ignore[func-returns-value]
     for _ in range(3):
         reader.parse("SELECT * FROM a WHERE x = :x")
     assert parsed_texts == ["SELECT * FROM a WHERE x = ?"]
 
 
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+EXPRESSIONS = {"sqlite": sqlite_dialect(), "postgresql": postgres_dialect(), "mysql": mysql_dialect("mysql")}
+
+
+@pytest.mark.parametrize("dialect", EXPRESSIONS)
 def test_the_tables_of_expressions_are_known_however_long_their_lists_are(dialect: str) -> None:
     parsed_texts: list[str] = []
     finder = TableParser(dialect)
-    reader = StatementParser("$", True, lambda text: parsed_texts.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
-    compiler = ExpressionCompiler(sqlalchemy_dialect(dialect), reader)
+    reader = StatementParser("postgresql", True, lambda text: parsed_texts.append(text) or finder.find_tables(text))  # type: ignore[func-returns-value]
+    compiler = ExpressionCompiler(EXPRESSIONS[dialect], reader)
     joined = sa.select(ITEMS).join(PARTS, PARTS.c.item == ITEMS.c.id)
     for length in range(4):
         call = compiler.compile(joined.where(ITEMS.c.id.in_(list(range(length)))), None)

@@ -19,7 +19,7 @@ SYSTEM = ("sqlite_master", "sqlite_schema", "sqlite_temp_master")
 
 
 def statement(text: str, dialect: str = "sqlite") -> Statement:
-    return StatementParser("?" if dialect == "sqlite" else "$", True, TableParser(dialect).find_tables).parse(text)
+    return StatementParser(dialect, True, TableParser(dialect).find_tables).parse(text)
 
 
 def used(text: str, dialect: str = "sqlite") -> TableUsage:
@@ -99,7 +99,7 @@ def sqlite_usage(text: str) -> tuple[set[str], set[str]] | None:
         for name in TABLES:
             connection.execute(f'CREATE TABLE "{name}" (x INTEGER)')
         connection.set_authorizer(note)
-        connection.execute(f"EXPLAIN {text}", (1,) * StatementParser("?").parse(text).sql.count("?"))
+        connection.execute(f"EXPLAIN {text}", (1,) * StatementParser("sqlite").parse(text).sql.count("?"))
     except sqlite3.Error:
         return None
     finally:

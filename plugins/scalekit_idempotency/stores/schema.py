@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from scalekit import Unavailable
+from scalekit import StartError, Unavailable
 from scalekit.contracts import Database
 
 logger = logging.getLogger("scalekit.idempotency")
@@ -38,6 +38,11 @@ class IdempotencySchema:
     """Creates the table in *database*, as soon as it accepts writes."""
 
     def __init__(self, database: Database) -> None:
+        if database.dialect not in _BYTES:
+            raise StartError(
+                f"the table of keys needs PostgreSQL or SQLite, and [plugins.pool] has {database.dialect}; "
+                'set store = "redis" or "memory" in [plugins.idempotency]'
+            )
         self._database = database
         self._lock = asyncio.Lock()
         self._created = False

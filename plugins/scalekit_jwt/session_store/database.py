@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit import Unavailable
+from scalekit import StartError, Unavailable
 from scalekit.contracts import Database, SubjectIdentifier
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, SessionRecord, TokenSession, version_at
 
@@ -66,6 +66,11 @@ class DatabaseSessionStore:
     """Stores sessions in the tables ``scalekit_jwt_*`` of *database*, created on the first successful access."""
 
     def __init__(self, database: Database) -> None:
+        if database.dialect not in _NUMBER:
+            raise StartError(
+                f"sessions need PostgreSQL or SQLite as database, and [plugins.pool] has {database.dialect}; "
+                'set session_store = "redis" or "memory" in [plugins.jwt]'
+            )
         self._database = database
         self._has_tables = False
 

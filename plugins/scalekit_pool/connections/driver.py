@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypedDict, TypeVar
 
+from sqlalchemy.engine.interfaces import Dialect
+
 from scalekit import Secret
 from scalekit.contracts import Row
 from scalekit_pool.connections.lifecycle import PoolLimits
@@ -15,7 +17,7 @@ from scalekit_pool.connections.pool import ConnectionPool
 T = TypeVar("T")
 
 RawConnection: TypeAlias = Any
-"""The driver's own connection: asyncpg's, which has no types, or aiosqlite's."""
+"""The driver's own connection: asyncpg's or asyncmy's, which have no types, or aiosqlite's."""
 Untyped: TypeAlias = Any
 """An object of a library whose methods have no types, such as SQLAlchemy's internal ones."""
 Value: TypeAlias = Any
@@ -105,6 +107,11 @@ class TableName(NamedTuple):
         """Return the name quoted for SQL."""
         return f"{quoted(self.schema)}.{quoted(self.name)}" if self.schema else quoted(self.name)
 
+    @property
+    def shown(self) -> str:
+        """The name as messages and logs show it, which is no SQL."""
+        return f"{self.schema}.{self.name}" if self.schema else self.name
+
 
 class BulkInsert(NamedTuple):
     """The table and columns of an insert, whether to skip duplicates, and which columns to return."""
@@ -124,13 +131,14 @@ class BulkInsert(NamedTuple):
 class Driver(Protocol):
     """Runs statements on connections of one kind; a connection is the driver's own object.
 
-    *write_doubt* is the failure since which the database is not known to take writes, or None.
+    *expression_dialect* is SQLAlchemy's dialect. *write_doubt* is the failure since which the database is not known to
+    take writes, or None.
     """
 
     dialect: str
-    placeholder: str
     read_only: bool
     write_doubt: Failure | None
+    expression_dialect: Dialect
     readers: ConnectionPool[RawConnection]
     writers: ConnectionPool[RawConnection]
 
@@ -143,7 +151,7 @@ class Driver(Protocol):
         ...
 
     def execute(self, connection: RawConnection, sql: str, arguments: Arguments) -> Awaitable[Value]:
-        """Return the first column of the first row, or on SQLite the last row id if there is no row."""
+        """Return the first column of the first row, or on SQLite and MySQL the last row id if there is no row."""
         ...
 
     def execute_many(self, connection: RawConnection, sql: str, arguments: Sequence[Arguments]) -> Awaitable[None]:

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, StaticPool, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from scalekit_pool.connections.driver import RawConnection
-from scalekit_pool.migrations.backends import BUSY_INTERVAL, LOCK_ID, LOCKED
+from scalekit_pool.migrations.backends import BUSY_INTERVAL, LOCK_ID
 from scalekit_pool.migrations.files import MigrationError
+from scalekit_pool.migrations.runner import LOCKED
 
 if TYPE_CHECKING:
     import aiosqlite

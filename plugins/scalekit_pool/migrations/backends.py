@@ -1,4 +1,4 @@
-"""Run migrations on the driver's own connection, of PostgreSQL or SQLite."""
+"""Run migrations on the driver's own connection, of PostgreSQL, SQLite or MySQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Value
-from scalekit_pool.migrations.files import MigrationError
-from scalekit_pool.migrations.runner import MigrationBackend, ScriptError
+from scalekit_pool.migrations.files import Migration, MigrationError
+from scalekit_pool.migrations.runner import LOCKED, RECORD, MigrationBackend, ScriptError
 from scalekit_pool.migrations.sql_script import MARKER, line_at, split_statements
 
 if TYPE_CHECKING:
@@ -29,18 +29,17 @@ _BUILDS_INDEX = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*CREATE\b", re.IGNORECAS
 _INVALID_INDEXES = """SELECT indexrelid::regclass::text, relname FROM pg_index
 JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid AND relkind = 'i'"""
 
-LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
-
 
 def migration_backend(
     dialect: str, raw_connection: RawConnection, limit: float = STATEMENT_TIMEOUT
 ) -> MigrationBackend:
-    """Return the backend for *raw_connection*, asyncpg's or aiosqlite's with ``isolation_level=None``."""
-    return (
-        PostgresMigrations(raw_connection, limit)
-        if dialect == "postgresql"
-        else SqliteMigrations(raw_connection, limit)
-    )
+    """Return the backend for *raw_connection*, asyncpg's, asyncmy's or aiosqlite's with ``isolation_level=None``."""
+    if dialect == "mysql":
+        from scalekit_pool.migrations.mysql_backend import MysqlMigrations
+
+        return MysqlMigrations(raw_connection, limit)
+    backend = PostgresMigrations if dialect == "postgresql" else SqliteMigrations
+    return backend(raw_connection, limit)
 
 
 class PostgresMigrations:
@@ -89,8 +88,13 @@ class PostgresMigrations:
             sql = sql.replace("?", f"${number + 1}", 1)
         await self._connection.execute(sql, *values, timeout=self._limit)
 
-    async def execute_script(self, text: str) -> None:
-        """Run the text as one message; raise ScriptError when it fails."""
+    async def apply(self, migration: Migration) -> None:
+        """Record the file and run it as one message; raise ScriptError when it fails."""
+        # Before the script, which may change the search path.
+        await self.execute(RECORD, migration.number, migration.name, migration.checksum)
+        await self._execute_script(migration.text)
+
+    async def _execute_script(self, text: str) -> None:
         try:
             await self._connection.execute(text, timeout=self._limit)
         except asyncpg.ActiveSQLTransactionError as error:
@@ -108,7 +112,7 @@ class PostgresMigrations:
         if used and _BUILDS_INDEX.match(statement):
             raise ScriptError(f"the index {used[0]} is invalid: run DROP INDEX CONCURRENTLY {used[0]}")
         try:
-            await self.execute_script(statement)
+            await self._execute_script(statement)
         except ScriptError as error:
             left = [index for index in await self._invalid_indexes() if index not in invalid]
             remedy = f"it left an invalid index: run DROP INDEX CONCURRENTLY {left[0]}" if left else "fix it"
@@ -211,9 +215,10 @@ class SqliteMigrations:
         """Run a statement with one ``?`` for each of *values*."""
         await self._run(sql, *values)
 
-    async def execute_script(self, text: str) -> None:
-        """Run the text statement by statement; raise ScriptError when one fails."""
-        for line, statement in split_statements(text):
+    async def apply(self, migration: Migration) -> None:
+        """Record the file and run it statement by statement; raise ScriptError when one fails."""
+        await self.execute(RECORD, migration.number, migration.name, migration.checksum)
+        for line, statement in split_statements(migration.text):
             try:
                 await self._run(statement)
             except sqlite3.Error as error:

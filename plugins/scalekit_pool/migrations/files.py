@@ -12,7 +12,7 @@ from pathlib import Path
 from scalekit import ScalekitError, StartError
 from scalekit_pool.migrations.sql_script import find_second_statement, find_unsupported, is_outside_transaction
 
-DIALECTS = ("postgresql", "sqlite")
+DIALECTS = ("postgresql", "sqlite", "mysql")
 ALEMBIC_SUFFIXES = (".ini", ".toml")
 
 _FILE_NAME = re.compile(
@@ -42,8 +42,10 @@ def uses_alembic(migrations: str) -> bool:
     return migrations.endswith(ALEMBIC_SUFFIXES)
 
 
-def require_alembic() -> None:
-    """Raise StartError when Alembic is not installed."""
+def require_alembic(dialect: str) -> None:
+    """Raise StartError when Alembic is not installed, and for MySQL, where it is not supported yet."""
+    if dialect == "mysql":
+        raise StartError("migrations: Alembic needs PostgreSQL or SQLite here; use numbered SQL files on MySQL")
     if find_spec("alembic") is None:
         raise StartError("migrations of Alembic need it: pip install 'scalekit-asgi[alembic]'")
 
@@ -90,7 +92,7 @@ def _read(path: Path, dialect: str) -> Migration | None:
     if match is None:
         raise MigrationError(
             f"{path}: not a migration file name: name it like 0001_create_users.sql or "
-            "0001_create_users.sqlite.sql (postgresql, sqlite), or move it elsewhere"
+            f"0001_create_users.sqlite.sql ({', '.join(DIALECTS)}), or move it elsewhere"
         )
     if match["dialect"] not in (None, dialect):
         return None

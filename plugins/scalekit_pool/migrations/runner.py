@@ -24,21 +24,30 @@ _CREATE = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
     number BIGINT PRIMARY KEY,
     name TEXT NOT NULL,
     checksum TEXT NOT NULL,
-    applied_at TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP
+    applied_at {{}}
 )"""
-_RECORD = f"INSERT INTO {TABLE} (number, name, checksum) VALUES (?, ?, ?)"
+_APPLIED_AT = {"mysql": "DATETIME NOT NULL DEFAULT (UTC_TIMESTAMP())"}
+_TIMESTAMP = "TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP"
+LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
+INCOMPLETE = "incomplete"
+"""The checksum of a file that is being applied, or was applied in part, to a database that cannot roll it back."""
+RECORD = f"INSERT INTO {TABLE} (number, name, checksum) VALUES (?, ?, ?)"
 _RECORDED = f"SELECT number, name, checksum FROM {TABLE}"
 _HISTORY = f"SELECT name, applied_at FROM {TABLE} ORDER BY number DESC"
 
 Applied = dict[int, tuple[str, str]]
 
 
-class ScriptError(Exception):
-    """The database refused a script: its message, and the line of the statement, or 0 if unknown."""
+NOTHING_APPLIED = "nothing of this file was applied: fix it and migrate again"
 
-    def __init__(self, message: str, line: int = 0) -> None:
+
+class ScriptError(Exception):
+    """The database refused a script: its message, the line of the statement, or 0 if unknown, and the *remedy*."""
+
+    def __init__(self, message: str, line: int = 0, remedy: str = NOTHING_APPLIED) -> None:
         super().__init__(message)
         self.line = line
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +64,14 @@ class MigrationBackend(Protocol):
 
     @property
     def dialect(self) -> str:
-        """``postgresql`` or ``sqlite``."""
+        """``postgresql``, ``sqlite`` or ``mysql``."""
         ...
 
     def locked(self) -> AbstractAsyncContextManager[None]:
-        """Return an exclusive transaction as a context manager; raise ScriptError when it cannot be committed."""
+        """Return a lock as a context manager, a transaction where DDL can be rolled back.
+
+        Raise ScriptError when it cannot be committed.
+        """
         ...
 
     async def has_table(self, name: str) -> bool:
@@ -70,8 +82,8 @@ class MigrationBackend(Protocol):
         """Run a statement with one ``?`` for each of *values*."""
         ...
 
-    async def execute_script(self, text: str) -> None:
-        """Run the statements of *text*; raise ScriptError when one fails."""
+    async def apply(self, migration: Migration) -> None:
+        """Run the statements of *migration* and record it; raise ScriptError when one fails."""
         ...
 
     async def fetch_all(self, sql: str) -> Sequence[Sequence[Value]]:
@@ -127,27 +139,25 @@ async def read_status(session: MigrationBackend, directory: str | Path) -> Migra
 
 
 def _utc(value: Value) -> datetime:
-    """Return *value* of ``applied_at``, which SQLite has as text."""
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value).replace(tzinfo=UTC)
+    """Return *value* of ``applied_at``, which SQLite has as text, and MySQL without a time zone."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 async def _apply_first(session: MigrationBackend, migrations: list[Migration], path: Path) -> list[str]:
     """Apply the first pending file, *path* as known without the lock; none if another worker has applied it."""
     try:
         async with session.locked():
-            await session.execute(_CREATE)
+            await session.execute(_CREATE.format(_APPLIED_AT.get(session.dialect, _TIMESTAMP)))
             pending_migrations = await _find_pending(session, migrations)
             if not pending_migrations or not pending_migrations[0].in_transaction:
                 return []
+            await _check_complete(session, migrations)
             first = pending_migrations[0]
             path = first.path
-            # Before the script, which may change the search path.
-            await session.execute(_RECORD, first.number, first.name, first.checksum)
-            await session.execute_script(first.text)
+            await session.apply(first)
     except ScriptError as error:
-        raise MigrationError(
-            f"{_place(path, error)}: {error}; nothing of this file was applied: fix it and migrate again"
-        ) from error
+        raise MigrationError(f"{_place(path, error)}: {error}; {error.remedy}") from error
     return [first.name]
 
 
@@ -155,14 +165,14 @@ async def _apply_first_alone(session: StatementBackend, migrations: list[Migrati
     """Apply the first pending file outside a transaction, as ``_apply_first`` does inside one; then record it."""
     try:
         async with session.locked_session():
-            await session.execute(_CREATE)
+            await session.execute(_CREATE.format(_TIMESTAMP))
             pending_migrations = await _find_pending(session, migrations)
             if not pending_migrations or pending_migrations[0].in_transaction:
                 return []
             first = pending_migrations[0]
             path = first.path
             await session.execute_alone(first.text)
-            await session.execute(_RECORD, first.number, first.name, first.checksum)
+            await session.execute(RECORD, first.number, first.name, first.checksum)
     except ScriptError as error:
         raise MigrationError(f"{_place(path, error)}: {error}, and migrate again") from error
     return [first.name]
@@ -174,12 +184,23 @@ def _place(path: Path, error: ScriptError) -> str:
 
 async def _find_pending(session: MigrationBackend, migrations: list[Migration]) -> list[Migration]:
     rows = await session.fetch_all(_RECORDED) if await session.has_table(TABLE) else []
-    applied: Applied = {number: (name, checksum) for number, name, checksum in rows}
+    applied: Applied = {number: (name, checksum) for number, name, checksum in rows if checksum != INCOMPLETE}
     _check_unchanged(migrations, applied)
     _check_none_missing(migrations, applied)
     pending_migrations = [migration for migration in migrations if migration.number not in applied]
     _check_order(pending_migrations, migrations, applied)
     return pending_migrations
+
+
+async def _check_complete(session: MigrationBackend, migrations: list[Migration]) -> None:
+    """Raise MigrationError for a file that was applied in part, which only the holder of the lock can tell."""
+    recorded = {number: checksum for number, _, checksum in await session.fetch_all(_RECORDED)}
+    for migration in migrations:
+        if recorded.get(migration.number) == INCOMPLETE:
+            raise MigrationError(
+                f"{migration.path}: was applied in part: undo it, or run the rest by hand, and then delete the row of "
+                f"its number from {TABLE}, or set its checksum to {migration.checksum}"
+            )
 
 
 def _check_unchanged(migrations: list[Migration], applied: Applied) -> None:

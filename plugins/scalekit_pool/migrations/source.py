@@ -55,8 +55,8 @@ async def _status(driver: Driver, raw_connection: RawConnection, migrations: str
 
 
 def alembic_session(dialect: str, raw_connection: RawConnection, limit: float = STATEMENT_TIMEOUT) -> AlembicSession:
-    """Return what runs Alembic on *raw_connection*; raise StartError when Alembic is not installed."""
-    require_alembic()
+    """Return what runs Alembic on *raw_connection*; raise StartError when it is not installed, or cannot be used."""
+    require_alembic(dialect)
     from scalekit_pool.migrations.alembic_environment import AlembicSession
 
     return AlembicSession(dialect, raw_connection, limit)

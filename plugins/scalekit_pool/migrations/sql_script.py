@@ -23,6 +23,10 @@ _CONTROL = re.compile(
 )
 MARKER = "-- no-transaction"
 """The comment line before the statement of a file that runs outside a transaction, as sqlx has it."""
+_WITHOUT_MARKER = {
+    "sqlite": "on SQLite each file runs in a transaction",
+    "mysql": "on MySQL statements that define tables commit anyway",
+}
 _NO_TRANSACTION = re.compile(r"(?:\s|--[^\n]*\n)*?--[ \t]*no-transaction[ \t]*(?:\n|\Z)")
 _COPY = re.compile(r"(?:\A|;)\s*(copy\b[^;]*\bfrom\s+stdin)\b", re.IGNORECASE)
 
@@ -45,6 +49,11 @@ def find_unsupported(text: str, dialect: str) -> tuple[int, str] | None:
     if dialect == "sqlite":
         starts = ((line, _CONTROL.match(statement)) for line, statement in split_statements(text))
         return next(((line, _remove_hint(match[1])) for line, match in starts if match), None)
+    if dialect == "mysql":
+        from scalekit_pool.migrations.mysql_script import split_mysql_statements
+
+        starts = ((line, _CONTROL.match(statement)) for line, statement in split_mysql_statements(text))
+        return next(((line, _remove_hint(match[1])) for line, match in starts if match), None)
     bare = _bare(text)
     if control := _CONTROL.search(bare):
         return line_at(bare, control.start(1)), _remove_hint(control[1])
@@ -61,10 +70,10 @@ def is_outside_transaction(text: str) -> bool:
 def find_second_statement(text: str, dialect: str) -> tuple[int, str] | None:
     """Return the line of a second statement of *text*, which runs outside a transaction, and the remedy; or None.
 
-    On SQLite every statement is one too many.
+    On SQLite and MySQL every statement is one too many.
     """
-    if dialect == "sqlite":
-        return 1, "remove -- no-transaction: on SQLite each file runs in a transaction"
+    if dialect in _WITHOUT_MARKER:
+        return 1, f"remove {MARKER}: {_WITHOUT_MARKER[dialect]}"
     bare = _bare(text)
     starts = [match.start(1) for match in re.finditer(r"(?:\A|;)\s*([^\s;])", bare)]
     if len(starts) < 2:

@@ -61,6 +61,8 @@ def create_engine(database: PooledDatabase, find_router: RouterLookup) -> AsyncE
 
 def connection_factory(database: PooledDatabase, find_router: RouterLookup) -> Callable[[], DbapiConnection]:
     """Return the function that SQLAlchemy calls for a new connection; it does no I/O."""
+    if database.dialect == "mysql":
+        raise NotImplementedError("ORM sessions need PostgreSQL or SQLite; use the methods of the database on MySQL")
     statements = StatementCache(database.compiler.parser)
     if database.dialect == "sqlite":
         from scalekit_pool.orm.sqlite import new_sqlite_cursor, raise_sqlite_error

@@ -5,14 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote
 
 import asyncpg
 
-from scalekit import split_url
 from scalekit_pool.connections.driver import DriverOptions, RawConnection, Untyped, Value, quoted
+from scalekit_pool.connections.server_address import ServerAddress, parse_server_address
 from scalekit_pool.postgres.primary_search import PrimarySearch
 from scalekit_pool.postgres.timelines import StalePrimary, Timelines, read_timeline
 
@@ -60,25 +57,9 @@ class PostgresConnection(asyncpg.Connection):  # type: ignore[misc] # asyncpg: u
         await super().set_builtin_type_codec(*args, **options)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """The address and credentials of one server."""
-
-    host: str
-    port: int
-    user: str | None
-    database: str
-    password: str | None
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
 def parse_address(address: str) -> ServerAddress:
     """Return the server address of the URL *address*."""
-    parts = split_url(address)
-    database = unquote(parts.path.lstrip("/")) or "postgres"
-    return ServerAddress(parts.host, parts.port or 5432, parts.user, database, parts.password or None)
+    return parse_server_address(address, 5432, "postgres")
 
 
 class WrongRole(ConnectionError):
@@ -166,18 +147,11 @@ class PostgresConnector:
             port=address.port,
             user=address.user,
             database=address.database,
-            password=self._password(address),
+            password=address.current_password(self._options),
             record_class=PostgresRow,
             connection_class=PostgresConnection,
             **self._arguments,
         )
-
-    def _password(self, address: ServerAddress) -> str | None:
-        if self._options.password_file is not None:
-            return Path(self._options.password_file).read_text().strip()
-        if self._options.password is not None:
-            return self._options.password.get_secret_value()
-        return address.password
 
     async def _check_role(self, address: ServerAddress, connection: RawConnection) -> None:
         """Raise when the server has the wrong role, which it reports since PostgreSQL 14, or an old timeline."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from weakref import WeakSet
 
 import asyncpg
+from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import (
@@ -26,6 +27,7 @@ from scalekit_pool.connections.lifecycle import PoolObserver
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.postgres.bulk_insert import insert
 from scalekit_pool.postgres.connector import PostgresConnector, parse_address
+from scalekit_pool.postgres.dialect import postgres_dialect
 from scalekit_pool.postgres.notifications import listen
 
 CLIENT_TIMEOUT_SLACK = 1.0
@@ -74,13 +76,13 @@ class PostgresDriver:
     """Runs statements on one PostgreSQL server, or on the primary among several."""
 
     dialect = "postgresql"
-    placeholder = "$"
 
     def __init__(self, urls: Sequence[str], options: DriverOptions, observer: PoolObserver, read_only: bool) -> None:
         addresses = [parse_address(address) for address in urls]
         target = ", ".join(f"{address}/{address.database}" for address in addresses)
         self.read_only = read_only
         self.write_doubt: Failure | None = None
+        self.expression_dialect: Dialect = postgres_dialect()
         self._begun_read_only: WeakSet[RawConnection] = WeakSet()
         self._schema_version = 0
         connector = PostgresConnector(addresses, options, read_only, observer.stale)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import aiosqlite
+from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit import split_url
 from scalekit.contracts import Row
@@ -31,6 +32,7 @@ from scalekit_pool.connections.driver import (
 from scalekit_pool.connections.lifecycle import PoolObserver
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.sqlite.connector import MEMORY, MemoryConnector, SqliteConnector, parse_file, uri_of
+from scalekit_pool.sqlite.dialect import sqlite_dialect
 from scalekit_pool.sqlite.file_health import FileHealth
 
 T = TypeVar("T")
@@ -60,7 +62,6 @@ class SqliteDriver:
     """Runs statements on one file, or on an in-memory database, which has a single connection."""
 
     dialect = "sqlite"
-    placeholder = "?"
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class SqliteDriver:
         limits = options.limits
         self.read_only = read_only
         self.write_doubt: Failure | None = None
+        self.expression_dialect: Dialect = sqlite_dialect()
         file = parse_file(address)
         uri = uri_of(file, split_url(address).query)
         connector = MemoryConnector if file == MEMORY else SqliteConnector

@@ -220,7 +220,7 @@ async def test_a_second_cancellation_during_rollback_leaks_no_connection(items: 
 
 
 async def test_an_abandoned_statement_is_interrupted(items: PooledDatabase) -> None:
-    slow = "SELECT pg_sleep(600)"
+    slow = f"SELECT {'SLEEP' if items.dialect == 'mysql' else 'pg_sleep'}(600)"
     if items.dialect == "sqlite":
         slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     for waits in (0, 1, 2, 50):

@@ -59,9 +59,9 @@ def error_line(result: Result, status: int) -> str:
 
 
 def test_an_unknown_scheme(check: Check) -> None:
-    line = error_line(check(f"url=mysql://root:{PASSWORD}@{HOST}/shop"), 78)
+    line = error_line(check(f"url=oracle://root:{PASSWORD}@{HOST}/shop"), 78)
     assert "plugins.pool.url" in line
-    assert "the scheme 'mysql' is none of postgresql, postgres, sqlite; write postgresql://" in line
+    assert "the scheme 'oracle' is none of postgresql, postgres, sqlite, mysql, mariadb; write postgresql://" in line
 
 
 def test_min_size_above_max_size(check: Check) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.pool.migrations.harness import NUMBERS, MigratedDatabase
-from tests.servers import Postgres
+from tests.servers import MariaDB, Postgres
 
 
 @pytest.fixture(scope="session")
@@ -17,13 +17,38 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    with MariaDB() as server:
+        yield server
+
+
+POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+MARIADB = pytest.param("mysql", marks=pytest.mark.needs("mariadb"))
+
+
+@pytest.fixture(params=["sqlite", POSTGRES])
 def target(request: pytest.FixtureRequest, tmp_path: Path) -> MigratedDatabase:
+    """Return a database that can roll back DDL."""
+    return new_database(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", POSTGRES, MARIADB])
+def any_target(request: pytest.FixtureRequest, tmp_path: Path) -> MigratedDatabase:
+    return new_database(request.param, request, tmp_path)
+
+
+@pytest.fixture
+def mysql_target(request: pytest.FixtureRequest, tmp_path: Path) -> MigratedDatabase:
+    return new_database("mysql", request, tmp_path)
+
+
+def new_database(dialect: str, request: pytest.FixtureRequest, tmp_path: Path) -> MigratedDatabase:
     directory = tmp_path / "migrations"
     directory.mkdir()
-    if request.param == "sqlite":
+    if dialect == "sqlite":
         return MigratedDatabase("sqlite", str(tmp_path / "test.db"), directory)
-    server: Postgres = request.getfixturevalue("postgres")
+    server: Postgres | MariaDB = request.getfixturevalue("postgres" if dialect == "postgresql" else "mariadb")
     name = f"migrations_{next(NUMBERS)}"
     server.sql(f"CREATE DATABASE {name}")
-    return MigratedDatabase("postgresql", server.url.removesuffix("postgres") + name, directory)
+    return MigratedDatabase(dialect, f"{server.url.rpartition('/')[0]}/{name}", directory)

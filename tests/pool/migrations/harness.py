@@ -14,17 +14,29 @@ from typing import Any
 import aiosqlite
 import asyncpg
 
+from scalekit import Duration
+from scalekit_pool.config import PoolConfig
+from scalekit_pool.connections.server_address import parse_server_address
 from scalekit_pool.migrations.backends import STATEMENT_TIMEOUT, migration_backend
 from scalekit_pool.migrations.runner import MigrationBackend, migrate, pending
+from scalekit_pool.mysql.connector import MysqlConnector
 
 
 @asynccontextmanager
 async def connected(dialect: str, address: str, command_timeout: float | None = 0.3) -> AsyncGenerator[Any, None]:
-    """Return the driver's own connection to a SQLite file or a PostgreSQL URL."""
+    """Return the driver's own connection to a SQLite file, a PostgreSQL URL or a MariaDB URL."""
     if dialect == "sqlite":
         async with aiosqlite.connect(address, isolation_level=None, timeout=0.0) as connection:
             await connection.execute_fetchall("PRAGMA foreign_keys = ON")
             yield connection
+    elif dialect == "mysql":
+        options = PoolConfig(statement_timeout=Duration("300ms"), sslmode="disable").driver_options
+        connector = MysqlConnector(parse_server_address(address, 3306), options, False, lambda opened: None)
+        opened = await connector.open()
+        try:
+            yield opened
+        finally:
+            await connector.close(opened)
     else:
         connection = await asyncpg.connect(address, timeout=10, command_timeout=command_timeout)
         try:

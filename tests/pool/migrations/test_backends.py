@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scalekit_pool.migrations.backends import migration_backend
-from scalekit_pool.migrations.files import MigrationError
+from scalekit_pool.migrations.files import Migration, MigrationError
 from scalekit_pool.migrations.runner import migrate
 from tests.pool.migrations.harness import ADA, ENDLESS, NUMBERS, SLOW, USERS, MigratedDatabase, connected
 from tests.servers import Postgres
@@ -33,13 +33,13 @@ async def test_a_cancelled_migration_leaves_nothing_and_a_usable_connection(targ
     target.write("0001_endless.sql", USERS + ENDLESS[target.dialect])
     async with target.session() as session:
         running = asyncio.Event()
-        run = session.execute_script
+        run = session.apply
 
-        async def execute_script(text: str) -> None:
+        async def apply(migration: Migration) -> None:
             running.set()
-            await run(text)
+            await run(migration)
 
-        session.execute_script = execute_script  # type: ignore[method-assign]
+        session.apply = apply  # type: ignore[method-assign]
         task = asyncio.create_task(migrate(session, target.directory))
         await running.wait()
         await target.until_it_runs()

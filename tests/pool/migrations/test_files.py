@@ -19,7 +19,7 @@ def test_files_are_read_by_number_and_others_ignored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["users.sql", "0001.sql", "0001_.sql", "0001_a.SQL", "0001_a.mysql.sql", "0001_a.sql~", "0001-a.sql", "1_ä.sql"],
+    ["users.sql", "0001.sql", "0001_.sql", "0001_a.SQL", "0001_a.oracle.sql", "0001_a.sql~", "0001-a.sql", "1_ä.sql"],
 )
 def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("SELECT 1;")
@@ -27,7 +27,7 @@ def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
         read_migrations(tmp_path, "sqlite")
     assert str(caught.value) == (
         f"{tmp_path / name}: not a migration file name: name it like 0001_create_users.sql or "
-        "0001_create_users.sqlite.sql (postgresql, sqlite), or move it elsewhere"
+        "0001_create_users.sqlite.sql (postgresql, sqlite, mysql), or move it elsewhere"
     )
 
 

@@ -17,32 +17,32 @@ from tests.pool.migrations.harness import ADA, USERS, MigratedDatabase
 pytestmark = pytest.mark.anyio
 
 
-async def test_files_are_applied_by_number_each_once(target: MigratedDatabase) -> None:
-    target.write("0010_add_grace.sql", "INSERT INTO users VALUES (2, 'Grace');")
-    target.write("2_add_ada.sql", ADA)
-    target.write("0001_create_users.sql", USERS)
+async def test_files_are_applied_by_number_each_once(any_target: MigratedDatabase) -> None:
+    any_target.write("0010_add_grace.sql", "INSERT INTO users VALUES (2, 'Grace');")
+    any_target.write("2_add_ada.sql", ADA)
+    any_target.write("0001_create_users.sql", USERS)
     names = ["0001_create_users", "2_add_ada", "0010_add_grace"]
-    assert await target.pending() == names
-    assert not await target.has("scalekit_migrations")
-    assert await target.migrate() == names
-    assert await target.recorded() == names
-    assert await target.migrate() == []
-    assert await target.pending() == []
-    target.write("0011_rename.sql", "UPDATE users SET name = 'Augusta' WHERE id = 1")
-    assert await target.pending() == ["0011_rename"]
-    assert await target.migrate() == ["0011_rename"]
-    assert await target.rows("SELECT name FROM users ORDER BY id") == [("Augusta",), ("Grace",)]
-    [(moment,)] = await target.rows("SELECT count(applied_at) FROM scalekit_migrations")
+    assert await any_target.pending() == names
+    assert not await any_target.has("scalekit_migrations")
+    assert await any_target.migrate() == names
+    assert await any_target.recorded() == names
+    assert await any_target.migrate() == []
+    assert await any_target.pending() == []
+    any_target.write("0011_rename.sql", "UPDATE users SET name = 'Augusta' WHERE id = 1")
+    assert await any_target.pending() == ["0011_rename"]
+    assert await any_target.migrate() == ["0011_rename"]
+    assert await any_target.rows("SELECT name FROM users ORDER BY id") == [("Augusta",), ("Grace",)]
+    [(moment,)] = await any_target.rows("SELECT count(applied_at) FROM scalekit_migrations")
     assert moment == 4
 
 
-async def test_a_file_of_another_dialect_is_ignored(target: MigratedDatabase) -> None:
-    other = "sqlite" if target.dialect == "postgresql" else "postgresql"
-    target.write(f"0001_create_users.{target.dialect}.sql", USERS)
-    target.write(f"0001_create_users.{other}.sql", "not a statement")
-    target.write(f"0002_extend.{other}.sql", "not a statement")
-    target.write("0003_add_ada.sql", ADA)
-    assert await target.migrate() == ["0001_create_users", "0003_add_ada"]
+async def test_a_file_of_another_dialect_is_ignored(any_target: MigratedDatabase) -> None:
+    other = "sqlite" if any_target.dialect == "postgresql" else "postgresql"
+    any_target.write(f"0001_create_users.{any_target.dialect}.sql", USERS)
+    any_target.write(f"0001_create_users.{other}.sql", "not a statement")
+    any_target.write(f"0002_extend.{other}.sql", "not a statement")
+    any_target.write("0003_add_ada.sql", ADA)
+    assert await any_target.migrate() == ["0001_create_users", "0003_add_ada"]
 
 
 async def test_a_failing_statement_rolls_back_its_file_only(target: MigratedDatabase) -> None:
@@ -117,10 +117,10 @@ async def test_processes_that_start_together_apply_each_file_once(target: Migrat
     assert await target.rows("SELECT name FROM users WHERE id = 2") == [("x" + "y" * 10,)]
 
 
-async def test_tasks_that_start_together_apply_each_file_once(target: MigratedDatabase) -> None:
-    target.write("0001_create_users.sql", USERS)
-    target.write("0002_add_ada.sql", ADA)
-    applied = await asyncio.gather(*(target.migrate() for _ in range(5)))
+async def test_tasks_that_start_together_apply_each_file_once(any_target: MigratedDatabase) -> None:
+    any_target.write("0001_create_users.sql", USERS)
+    any_target.write("0002_add_ada.sql", ADA)
+    applied = await asyncio.gather(*(any_target.migrate() for _ in range(5)))
     assert sorted(name for each in applied for name in each) == ["0001_create_users", "0002_add_ada"]
 
 
@@ -131,12 +131,12 @@ async def migration_lock(target: MigratedDatabase) -> AsyncGenerator[Any, None]:
         yield other
 
 
-async def test_migrations_applied_by_another_worker_are_seen_under_the_lock(target: MigratedDatabase) -> None:
-    target.write("0001_create_users.sql", USERS)
-    await target.migrate()
-    target.write("0002_add_ada.sql", ADA)
-    second = read_migrations(target.directory, target.dialect)[1]
-    async with target.session() as session:
+async def test_migrations_applied_by_another_worker_are_seen_under_the_lock(any_target: MigratedDatabase) -> None:
+    any_target.write("0001_create_users.sql", USERS)
+    await any_target.migrate()
+    any_target.write("0002_add_ada.sql", ADA)
+    second = read_migrations(any_target.directory, any_target.dialect)[1]
+    async with any_target.session() as session:
         locking = asyncio.Event()
         waiting = session.locked
 
@@ -145,62 +145,62 @@ async def test_migrations_applied_by_another_worker_are_seen_under_the_lock(targ
             return waiting()
 
         session.locked = locked  # type: ignore[method-assign]
-        async with migration_lock(target) as other:
-            late = asyncio.create_task(migrate(session, target.directory))
+        async with migration_lock(any_target) as other:
+            late = asyncio.create_task(migrate(session, any_target.directory))
             await locking.wait()
             record = "INSERT INTO scalekit_migrations (number, name, checksum) VALUES (?, ?, ?)"
             await other.execute(record, second.number, second.name, second.checksum)
         assert await late == []
 
 
-async def test_the_wait_for_another_worker_ends(target: MigratedDatabase) -> None:
-    target.write("0001_create_users.sql", USERS)
-    async with migration_lock(target):
+async def test_the_wait_for_another_worker_ends(any_target: MigratedDatabase) -> None:
+    any_target.write("0001_create_users.sql", USERS)
+    async with migration_lock(any_target):
         with pytest.raises(MigrationError, match=r"another worker has held the migration lock for 1 s: migrate again"):
-            await target.migrate(limit=1.0)
-    assert await target.migrate() == ["0001_create_users"]
+            await any_target.migrate(limit=1.0)
+    assert await any_target.migrate() == ["0001_create_users"]
 
 
-async def test_a_changed_file_is_refused_and_nothing_else_applied(target: MigratedDatabase) -> None:
-    path = target.write("0001_create_users.sql", USERS)
-    await target.migrate()
-    target.write("0002_add_ada.sql", ADA)
+async def test_a_changed_file_is_refused_and_nothing_else_applied(any_target: MigratedDatabase) -> None:
+    path = any_target.write("0001_create_users.sql", USERS)
+    await any_target.migrate()
+    any_target.write("0002_add_ada.sql", ADA)
     path.write_text(USERS + "-- more")
     message = f"{path}: changed after it was applied: restore it, and put the change into a new file"
     with pytest.raises(MigrationError) as caught:
-        await target.migrate()
+        await any_target.migrate()
     assert str(caught.value) == message
     with pytest.raises(MigrationError, match="changed after it was applied"):
-        await target.pending()
-    assert await target.recorded() == ["0001_create_users"]
+        await any_target.pending()
+    assert await any_target.recorded() == ["0001_create_users"]
     path.write_bytes(b"\xef\xbb\xbf" + USERS.replace("\n", "\r\n").encode())
-    assert await target.migrate() == ["0002_add_ada"]
+    assert await any_target.migrate() == ["0002_add_ada"]
 
 
-async def test_files_that_contradict_what_was_applied_are_refused(target: MigratedDatabase) -> None:
+async def test_files_that_contradict_what_was_applied_are_refused(any_target: MigratedDatabase) -> None:
     for name in ("0002_create_users.sql", "0005_nothing.sql", "0006_nothing.sql"):
-        target.write(name, USERS if "users" in name else "SELECT 1;")
-    await target.migrate()
-    early = target.write("0003_early.sql", ADA)
+        any_target.write(name, USERS if "users" in name else "SELECT 1;")
+    await any_target.migrate()
+    early = any_target.write("0003_early.sql", ADA)
     with pytest.raises(MigrationError) as late:
-        await target.migrate()
+        await any_target.migrate()
     assert str(late.value) == (
         f"{early}: not applied, but the later 0006_nothing was: rename it to the next number, like 0007"
     )
     early.unlink()
-    renamed = (target.directory / "0005_nothing.sql").rename(target.directory / "0005_other.sql")
+    renamed = (any_target.directory / "0005_nothing.sql").rename(any_target.directory / "0005_other.sql")
     with pytest.raises(MigrationError, match=f"{renamed}: number 5 was applied as 0005_nothing: restore that name"):
-        await target.migrate()
+        await any_target.migrate()
     renamed.unlink()
     with pytest.raises(
-        MigrationError, match=f"{target.directory}: 0005_nothing was applied and is missing: restore it"
+        MigrationError, match=f"{any_target.directory}: 0005_nothing was applied and is missing: restore it"
     ):
-        await target.migrate()
+        await any_target.migrate()
 
 
-async def test_a_database_migrated_by_a_newer_release_is_accepted(target: MigratedDatabase) -> None:
-    target.write("0001_create_users.sql", USERS)
-    newer = target.write("0002_add_ada.sql", ADA)
-    await target.migrate()
+async def test_a_database_migrated_by_a_newer_release_is_accepted(any_target: MigratedDatabase) -> None:
+    any_target.write("0001_create_users.sql", USERS)
+    newer = any_target.write("0002_add_ada.sql", ADA)
+    await any_target.migrate()
     newer.unlink()
-    assert await target.migrate() == []
+    assert await any_target.migrate() == []

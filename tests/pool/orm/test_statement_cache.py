@@ -8,7 +8,7 @@ from scalekit_pool.table_parser import TableParser
 
 
 def test_an_expanded_statement_is_classified_by_its_template() -> None:
-    cache = StatementCache(StatementParser("?", find_tables=TableParser("sqlite").find_tables))
+    cache = StatementCache(StatementParser("sqlite", find_tables=TableParser("sqlite").find_tables))
     template = "SELECT a.id FROM a WHERE a.id IN (__[POSTCOMPILE_id_1])"
     for places in ("?", "?, ?"):
         sql = f"SELECT a.id FROM a WHERE a.id IN ({places})"

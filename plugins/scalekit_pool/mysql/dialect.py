@@ -1,0 +1,41 @@
+"""SQLAlchemy's dialect of MySQL and MariaDB, for statements with ``?`` for each value."""
+
+from __future__ import annotations
+
+from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
+from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
+
+from scalekit_pool.connections.driver import Untyped
+
+_Mysql: Untyped = MySQLDialect_asyncmy
+_MariaDB: Untyped = MariaDBDialect
+
+
+class _AdaptsToServer(_Mysql):  # type: ignore[misc] # base without types
+    """A dialect that learns the version of the server without a connection of SQLAlchemy."""
+
+    supports_statement_cache = True
+
+    def adapt(self, version: str) -> None:
+        """Compile for a server of *version*, as its handshake has it."""
+        self.server_version_info = self._parse_server_version(version)
+        initialize = self._initialize_mariadb if self.is_mariadb else self._initialize_mysql
+        initialize(None)
+
+
+class ScalekitMysqlDialect(_AdaptsToServer):
+    """MySQL."""
+
+    supports_statement_cache = True
+
+
+class ScalekitMariaDialect(_MariaDB, _AdaptsToServer):  # type: ignore[misc] # base without types
+    """MariaDB."""
+
+    supports_statement_cache = True
+
+
+def mysql_dialect(scheme: str) -> Untyped:
+    """Return the dialect for a URL of *scheme*, ``mysql`` or ``mariadb``; it never connects."""
+    kind = ScalekitMariaDialect if scheme == "mariadb" else ScalekitMysqlDialect
+    return kind(dbapi=kind.import_dbapi(), paramstyle="qmark")
