@@ -30,7 +30,7 @@ async def count_item(message: Message[ItemAdded]) -> None:
     await message.context.get(DATABASE).execute(COUNT, {"value": message.body.value})
 
 
-@consumers.cron("0 3 * * *")
+@consumers.cron("0 3 * * *", dedupe="1d")
 async def trim_items(message: Message[Tick]) -> None:
     """Delete all but the newest items, every night in one of the workers."""
     await message.context.get(DATABASE).execute(TRIM, {"kept": KEPT_ITEMS})

@@ -53,7 +53,7 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
         Broker(config)
     has_inbox = config.outbox and DATABASE in provided
     for consumer in config.load() if consumes(config, context) else ():
-        if dedupes(consumer, has_inbox) and not has_inbox:
+        if consumer.dedupe is not None and not has_inbox:
             raise inbox_missing(consumer)
     plan_schedules(config, has_inbox or config.system != "rabbitmq")
 
@@ -61,11 +61,6 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
 def consumes(config: QueueConfig, context: Context) -> bool:
     """Return whether this process consumes messages."""
     return config.consume_in == "everywhere" or context.server.role == "worker"
-
-
-def dedupes(consumer: Consumer, has_inbox: bool) -> bool:
-    """Return whether *consumer* needs an inbox: that of a schedule has one where there is a database."""
-    return consumer.dedupe is not None and (has_inbox or consumer.schedule is None)
 
 
 def inbox_missing(consumer: Consumer) -> StartError:

@@ -14,7 +14,7 @@ from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner, OnEnd
 from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.factory import consumes, create_transport, dedupes, inbox_missing
+from scalekit_queue.factory import consumes, create_transport, inbox_missing
 from scalekit_queue.inbox import Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
 from scalekit_queue.outbox import Outbox, run_relay
@@ -131,7 +131,7 @@ async def _create_service(
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
-    inboxes = {each.name: _inbox(each, database, schema) for each in consumers if dedupes(each, database is not None)}
+    inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
     on_end = None if scheduler is None else scheduler.record_end
     runners = [_runner(each, inboxes.get(each.name), context, transport.system, on_end) for each in consumers]
     for runner in runners:
@@ -164,10 +164,19 @@ def _new_scheduler(
     return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY), [each.schedule.name for each in planned]))
 
 
-def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox:
-    if database is None or schema is None or consumer.dedupe is None:
+def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox | None:
+    """Return the inbox of *consumer*, None when it does not deduplicate; by default handlers of schedules do.
+
+    Not with SQLite, where the transaction of a handler keeps all other writers waiting.
+    """
+    window = consumer.dedupe
+    if window is None and database is not None and database.dialect == "postgresql":
+        window = consumer.default_dedupe
+    if window is None:
+        return None
+    if database is None or schema is None:
         raise inbox_missing(consumer)
-    return Inbox(database, schema, consumer.name, consumer.dedupe)
+    return Inbox(database, schema, consumer.name, window)
 
 
 async def _relay(

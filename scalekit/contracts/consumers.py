@@ -31,6 +31,7 @@ ScheduledHandler = TypeVar("ScheduledHandler", bound=Callable[..., Awaitable[Non
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 MAX_DELAY = 30 * 86400.0
+DEFAULT_DEDUPE = 86400.0
 
 
 class PublishFailed(Unavailable):
@@ -57,7 +58,10 @@ class Message(Generic[Body]):
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """One handler and its options; times are in seconds. *schedule* is that of a handler of ticks."""
+    """One handler and its options; times are in seconds. *schedule* is that of a handler of ticks.
+
+    *default_dedupe* applies without *dedupe* where the database is PostgreSQL.
+    """
 
     name: str
     handler: Handler
@@ -68,6 +72,7 @@ class Consumer:
     timeout: float
     dedupe: float | None
     schedule: Schedule | None = None
+    default_dedupe: float | None = None
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -161,7 +166,7 @@ class Consumers:
         It runs once over all instances and workers; it takes no argument, or a ``Message[Tick]``. *missed* ticks
         ``run_once`` (default), ``run_all`` or ``skip``; ticks that *overlap* with the run before ``skip`` (default),
         ``queue`` or ``allow``; *jitter* delays each by up to that time. *retry*, *timeout* (default 5 minutes) and
-        *dedupe* (default ``"1d"`` with a database) are those of a consumer. Raises ValueError for invalid options.
+        *dedupe* (default ``"1d"`` with PostgreSQL) are those of a consumer. Raises ValueError for invalid options.
         """
         return self._schedule(Every(period), options)
 
@@ -183,7 +188,7 @@ class Consumers:
                 options.get("overlap", "skip"),
                 round(to_seconds("jitter", options.get("jitter", 0)) * 1000),
             )
-            dedupe = options.get("dedupe", "1d")
+            dedupe = options.get("dedupe")
             self._add(
                 Consumer(
                     schedule.name,
@@ -195,6 +200,7 @@ class Consumers:
                     timeout=_positive_seconds("timeout", options.get("timeout", "5m")),
                     dedupe=None if dedupe is None else _positive_seconds("dedupe", dedupe),
                     schedule=schedule,
+                    default_dedupe=None if "dedupe" in options else DEFAULT_DEDUPE,
                 )
             )
             return function

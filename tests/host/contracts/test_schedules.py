@@ -83,8 +83,8 @@ def test_schedules_are_consumers_of_their_ticks() -> None:
     first, second = consumers
     rule = Cron("0 3 * * *", "Europe/Berlin")
     assert first.schedule == Schedule("nightly", rule, missed="run_all", overlap="queue", jitter=1000)
-    assert (first.name, first.timeout, first.dedupe) == ("nightly", 3600, 86_400)
-    assert (second.name, second.timeout, second.dedupe, second.retry) == ("other", 300, None, ())
+    assert (first.name, first.timeout, first.dedupe, first.default_dedupe) == ("nightly", 3600, None, 86_400)
+    assert (second.name, second.timeout, second.default_dedupe, second.retry) == ("other", 300, None, ())
     body = b'{"schedule": "other", "due": "2026-11-30T03:00:00.000Z"}'
     assert first.body.validate_json(body).due.isoformat() == "2026-11-30T03:00:00+00:00"
     assert second.body.validate_json(body)["schedule"] == "other"
