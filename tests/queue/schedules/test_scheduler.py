@@ -43,7 +43,7 @@ def scheduler_of(host: Host) -> Scheduler:
 
 async def state_of(host: Host, name: str) -> ScheduleState:
     _, states = await scheduler_of(host).states()
-    return states[name]
+    return states.get(name, ScheduleState(name))
 
 
 async def wait_outcome(host: Host, name: str, outcome: str) -> ScheduleState:
@@ -253,7 +253,8 @@ async def test_handlers_of_schedules_deduplicate_by_default_with_postgresql(
         consumers.every("100ms", name="default")(handler)
         consumers.every("100ms", name="never", dedupe=None)(handler)
         consumers.every("100ms", name="always", dedupe="1h")(handler)
-        async with serve({"queue": sqlite_table, "pool": {"url": url}}, consumers) as host:
+        queue = {**sqlite_table, "url": f"sqlite:///{tmp_path}/{url.partition(':')[0]}.db"}
+        async with serve({"queue": queue, "pool": {"url": url}}, consumers) as host:
             for name in ("default", "never", "always"):
                 await wait_outcome(host, name, "done")
             rows = await host.context.get(DATABASE).fetch_all("SELECT DISTINCT name FROM scalekit_queue_inbox")
