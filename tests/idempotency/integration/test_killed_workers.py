@@ -15,7 +15,9 @@ from tests.workers import supervised, wait_for_new_workers, workers_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
 
-REQUESTS, CLIENTS, WORKERS, KILLS = 3000, 24, 3, 6
+LIMIT = 120.0
+"""Seconds until requests that never get a response fail the test."""
+REQUESTS, CLIENTS, WORKERS, KILLS = 2000, 24, 3, 4
 TOML = """
 [plugins.pool]
 url = "{url}"
@@ -29,7 +31,7 @@ async def test_every_key_has_one_effect_and_a_linearizable_history(shared_postgr
     shared_postgres.sql(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public; {TABLES}")
     with supervised(WORKERS, TOML.format(url=shared_postgres.url), APPLICATION) as service:
         load = Load(service.port, CLIENTS)
-        running = asyncio.create_task(load.run(schedule(REQUESTS)))
+        running = asyncio.create_task(asyncio.wait_for(load.run(schedule(REQUESTS)), LIMIT))
         for number in range(1, KILLS + 1):
             while load.sent < number * REQUESTS // (KILLS + 1) and not running.done():
                 await asyncio.sleep(0.01)
