@@ -8,11 +8,24 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from time import time
 
-from scalekit.contracts import Database
-from scalekit_queue.schema import QueueSchema
+from scalekit.contracts import Database, DatabaseSchema, TableDefinition
 
 logger = logging.getLogger("scalekit.queue")
 
+INBOX_TABLE = TableDefinition(
+    ("scalekit_queue_inbox", "scalekit_queue_inbox_seen"),
+    (
+        """
+CREATE TABLE IF NOT EXISTS scalekit_queue_inbox (
+  name TEXT NOT NULL,
+  id TEXT NOT NULL,
+  seen DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (name, id)
+)
+""",
+        "CREATE INDEX IF NOT EXISTS scalekit_queue_inbox_seen ON scalekit_queue_inbox (name, seen)",
+    ),
+)
 # A row older than the window no longer marks a duplicate; the insert takes it over.
 INSERT_ID = """
 INSERT INTO scalekit_queue_inbox (name, id, seen) VALUES (:name, :id, :now)
@@ -30,7 +43,7 @@ CLEANUP_INTERVAL = 5.0
 class Inbox:
     """The ids of the messages named *name* that were handled within *window* seconds."""
 
-    def __init__(self, database: Database, schema: QueueSchema, name: str, window: float) -> None:
+    def __init__(self, database: Database, schema: DatabaseSchema, name: str, window: float) -> None:
         self._database = database
         self._schema = schema
         self._name = name

@@ -13,13 +13,30 @@ from time import time
 
 import orjson
 
-from scalekit.contracts import Database, PublishFailed, Row, Statements
+from scalekit.contracts import Database, DatabaseSchema, PublishFailed, Row, Statements, TableDefinition
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
-from scalekit_queue.schema import QueueSchema
 
 logger = logging.getLogger("scalekit.queue")
 
+OUTBOX_TABLE = TableDefinition(
+    ("scalekit_queue_outbox",),
+    (
+        """
+CREATE TABLE IF NOT EXISTS scalekit_queue_outbox (
+  number {number},
+  name TEXT NOT NULL,
+  id TEXT NOT NULL,
+  body TEXT NOT NULL,
+  headers TEXT NOT NULL,
+  published DOUBLE PRECISION NOT NULL,
+  delay DOUBLE PRECISION NOT NULL,
+  due DOUBLE PRECISION NOT NULL,
+  claimed DOUBLE PRECISION NOT NULL
+)
+""",
+    ),
+)
 INSERT = """
 INSERT INTO scalekit_queue_outbox (name, id, body, headers, published, delay, due, claimed)
 VALUES (:name, :id, :body, :headers, :published, :delay, 0, 0)
@@ -68,7 +85,7 @@ class Outbox:
     """
 
     def __init__(
-        self, database: Database, schema: QueueSchema, send: Send, committed_headers: Headers, batch: int
+        self, database: Database, schema: DatabaseSchema, send: Send, committed_headers: Headers, batch: int
     ) -> None:
         self._database = database
         self._schema = schema

@@ -8,16 +8,16 @@ from functools import partial
 from typing import Any
 
 from scalekit import Context, Key
-from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, PublishFailed
+from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, DatabaseSchema, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner, OnEnd
 from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.factory import consumes, create_transport, inbox_missing
-from scalekit_queue.inbox import Inbox, run_cleanup
+from scalekit_queue.inbox import INBOX_TABLE, Inbox, run_cleanup
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
-from scalekit_queue.outbox import Outbox, run_relay
+from scalekit_queue.outbox import OUTBOX_TABLE, Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
 from scalekit_queue.publisher import MessagePublisher
@@ -25,10 +25,11 @@ from scalekit_queue.schedules.database_store import DatabaseScheduleStore
 from scalekit_queue.schedules.plan import plan_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
 from scalekit_queue.schedules.state import ScheduleStore
-from scalekit_queue.schema import INBOX, OUTBOX, QueueSchema
 from scalekit_queue.spans import relay_trace
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import Transport
+
+REMEDY = "set outbox = false in [plugins.queue]"
 
 
 class QueueService:
@@ -122,7 +123,8 @@ async def _create_service(
     config: QueueConfig, context: Context, transport: Transport, metrics: PublishMetrics
 ) -> QueueService:
     database = context.get(DATABASE) if config.outbox and context.has(DATABASE) else None
-    schema = None if database is None else QueueSchema(database, *([] if config.uses_pool else [OUTBOX]), INBOX)
+    tables = [INBOX_TABLE] if config.uses_pool else [OUTBOX_TABLE, INBOX_TABLE]
+    schema = None if database is None else DatabaseSchema("queue", database, *tables, remedy=REMEDY)
     if schema is not None:
         await schema.create_at_start()
     outbox = None
@@ -164,7 +166,7 @@ def _new_scheduler(
     return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY), [each.schedule.name for each in planned]))
 
 
-def _inbox(consumer: Consumer, database: Database | None, schema: QueueSchema | None) -> Inbox | None:
+def _inbox(consumer: Consumer, database: Database | None, schema: DatabaseSchema | None) -> Inbox | None:
     """Return the inbox of *consumer*, None when it does not deduplicate; by default handlers of schedules do.
 
     Not with SQLite, where the transaction of a handler keeps all other writers waiting.

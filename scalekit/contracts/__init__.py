@@ -50,6 +50,7 @@ from scalekit.contracts.replicas import (
     ReplicaState,
 )
 from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
+from scalekit.contracts.schema import DatabaseSchema, TableDefinition
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
@@ -98,6 +99,7 @@ __all__ = [
     "Consumers",
     "Cron",
     "Database",
+    "DatabaseSchema",
     "Databases",
     "Every",
     "ExplainedRequest",
@@ -136,6 +138,7 @@ __all__ = [
     "SubjectIdentifier",
     "SubscriberTooSlow",
     "Subscription",
+    "TableDefinition",
     "TableObserver",
     "Tables",
     "Tick",

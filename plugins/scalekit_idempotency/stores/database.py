@@ -6,12 +6,33 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from time import time
 
-from scalekit.contracts import Database, OuterTransaction, Row
+from scalekit.contracts import Database, DatabaseSchema, OuterTransaction, Row, TableDefinition
 from scalekit_idempotency.keyed_request import KeyedRequest
 from scalekit_idempotency.recorded_response import RecordedResponse, decode_headers
 from scalekit_idempotency.stores.contract import Claim, KeyInUse, Record
-from scalekit_idempotency.stores.schema import IdempotencySchema
 
+REMEDY = 'set store = "redis" or "memory" in [plugins.idempotency]'
+TABLE = TableDefinition(
+    ("scalekit_idempotency", "scalekit_idempotency_expires"),
+    (
+        """
+CREATE TABLE IF NOT EXISTS scalekit_idempotency (
+  id TEXT PRIMARY KEY,
+  key TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  method TEXT NOT NULL,
+  path TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  status INTEGER NOT NULL,
+  headers TEXT NOT NULL,
+  body {bytes} NOT NULL,
+  created DOUBLE PRECISION NOT NULL,
+  expires DOUBLE PRECISION NOT NULL
+)
+""",
+        "CREATE INDEX IF NOT EXISTS scalekit_idempotency_expires ON scalekit_idempotency (expires)",
+    ),
+)
 # The lock ends with the transaction, so also with the process. It may be granted after another request has committed,
 # but on the snapshot from before: then the insert below inserts nothing, and the request is rolled back.
 _CLAIM = {
@@ -98,7 +119,7 @@ class DatabaseIdempotencyStore:
 
     def __init__(self, database: Database, ttl: float, max_keys: int, isolation: str) -> None:
         self._database = database
-        self._schema = IdempotencySchema(database)
+        self._schema = DatabaseSchema("idempotency", database, TABLE, remedy=REMEDY)
         self._ttl = ttl
         self._max_keys = max_keys
         self._isolation = isolation

@@ -6,33 +6,56 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
-from scalekit import StartError, Unavailable
-from scalekit.contracts import Database, SubjectIdentifier
+from scalekit import Unavailable
+from scalekit.contracts import Database, DatabaseSchema, SubjectIdentifier, TableDefinition
 from scalekit_jwt.session_store import Revocation, Rotation, RotationOutcome, SessionRecord, TokenSession, version_at
 
 OVERLAP = 1000
 """Revocations that are read again: numbers are assigned before commit, so rows become visible out of order."""
 TIMEOUT = 5.0
 """Seconds that a read or a write may take, including the wait for a connection."""
-LOCK = 0x5CA1E_717
-"""Advisory lock for creating the tables: concurrent CREATE TABLE IF NOT EXISTS fails in PostgreSQL."""
+REMEDY = 'set session_store = "redis" or "memory" in [plugins.jwt]'
+BATCH = 1000
+"""Expired rows that one statement removes."""
+MAX_BATCHES = 50
+"""Statements of one removal for each table; the next removal continues."""
 
-_NUMBER = {"postgresql": "BIGSERIAL PRIMARY KEY", "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT"}
 _TABLES = (
-    """CREATE TABLE IF NOT EXISTS scalekit_jwt_sessions (
+    TableDefinition(
+        ("scalekit_jwt_sessions", "scalekit_jwt_sessions_subject", "scalekit_jwt_sessions_expires"),
+        (
+            """CREATE TABLE IF NOT EXISTS scalekit_jwt_sessions (
         family TEXT PRIMARY KEY, subject TEXT NOT NULL, version BIGINT NOT NULL, jti TEXT NOT NULL,
         previous TEXT NOT NULL, delivered_at DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION NOT NULL,
         created DOUBLE PRECISION NOT NULL)""",
-    "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_subject ON scalekit_jwt_sessions (subject)",
-    "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_expires ON scalekit_jwt_sessions (expires)",
-    "CREATE TABLE IF NOT EXISTS scalekit_jwt_subjects (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS scalekit_jwt_subjects_version ON scalekit_jwt_subjects (version)",
-    """CREATE TABLE IF NOT EXISTS scalekit_jwt_revocations (
+            "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_subject ON scalekit_jwt_sessions (subject)",
+            "CREATE INDEX IF NOT EXISTS scalekit_jwt_sessions_expires ON scalekit_jwt_sessions (expires)",
+        ),
+    ),
+    TableDefinition(
+        ("scalekit_jwt_subjects", "scalekit_jwt_subjects_version"),
+        (
+            "CREATE TABLE IF NOT EXISTS scalekit_jwt_subjects (subject TEXT PRIMARY KEY, version BIGINT NOT NULL)",
+            "CREATE INDEX IF NOT EXISTS scalekit_jwt_subjects_version ON scalekit_jwt_subjects (version)",
+        ),
+    ),
+    TableDefinition(
+        ("scalekit_jwt_revocations", "scalekit_jwt_revocations_expires"),
+        (
+            """CREATE TABLE IF NOT EXISTS scalekit_jwt_revocations (
         number {number}, kind TEXT NOT NULL, issuer TEXT NOT NULL, value TEXT NOT NULL,
         version BIGINT NOT NULL, expires DOUBLE PRECISION NOT NULL)""",
-    "CREATE INDEX IF NOT EXISTS scalekit_jwt_revocations_expires ON scalekit_jwt_revocations (expires)",
-    "CREATE TABLE IF NOT EXISTS scalekit_jwt_proofs (proof TEXT PRIMARY KEY, expires DOUBLE PRECISION NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS scalekit_jwt_proofs_expires ON scalekit_jwt_proofs (expires)",
+            "CREATE INDEX IF NOT EXISTS scalekit_jwt_revocations_expires ON scalekit_jwt_revocations (expires)",
+        ),
+    ),
+    TableDefinition(
+        ("scalekit_jwt_proofs", "scalekit_jwt_proofs_expires"),
+        (
+            """CREATE TABLE IF NOT EXISTS scalekit_jwt_proofs (
+        proof TEXT PRIMARY KEY, expires DOUBLE PRECISION NOT NULL)""",
+            "CREATE INDEX IF NOT EXISTS scalekit_jwt_proofs_expires ON scalekit_jwt_proofs (expires)",
+        ),
+    ),
 )
 _VERSION = "SELECT version FROM scalekit_jwt_subjects WHERE subject = :subject"
 _CREATE = """INSERT INTO scalekit_jwt_sessions (family, subject, version, jti, previous, delivered_at, expires, created)
@@ -51,7 +74,9 @@ _NEXT_VERSION = """INSERT INTO scalekit_jwt_subjects (subject, version) VALUES (
     ON CONFLICT (subject) DO UPDATE SET version = CASE
         WHEN excluded.version > scalekit_jwt_subjects.version THEN excluded.version
         ELSE scalekit_jwt_subjects.version + 1 END RETURNING version"""
-_REMOVE_VERSIONS = "DELETE FROM scalekit_jwt_subjects WHERE version <= :last"
+_REMOVE = """DELETE FROM scalekit_jwt_{table} WHERE {key} IN (
+    SELECT {key} FROM scalekit_jwt_{table} WHERE {column} <= :last ORDER BY {column} LIMIT :limit{skip}) RETURNING 1"""
+_SKIP = {"postgresql": " FOR UPDATE SKIP LOCKED", "sqlite": ""}
 _REVOKE = """INSERT INTO scalekit_jwt_revocations (kind, issuer, value, version, expires)
     VALUES (:kind, :issuer, :value, :version, :expires)"""
 _MARK_PROOF_USED = """INSERT INTO scalekit_jwt_proofs (proof, expires) VALUES (:proof, :expires)
@@ -66,13 +91,8 @@ class DatabaseSessionStore:
     """Stores sessions in the tables ``scalekit_jwt_*`` of *database*, created on the first successful access."""
 
     def __init__(self, database: Database) -> None:
-        if database.dialect not in _NUMBER:
-            raise StartError(
-                f"sessions need PostgreSQL or SQLite as database, and [plugins.pool] has {database.dialect}; "
-                'set session_store = "redis" or "memory" in [plugins.jwt]'
-            )
         self._database = database
-        self._has_tables = False
+        self._schema = DatabaseSchema("jwt", database, *_TABLES, remedy=REMEDY)
 
     async def version_of(self, subject: SubjectIdentifier) -> int:
         """Return the version with which new sessions of *subject* start."""
@@ -152,31 +172,30 @@ class DatabaseSessionStore:
 
     async def remove_expired(self, now: float, oldest: float) -> None:
         """Remove expired sessions, revocations and proofs, and subject versions from before *oldest*."""
-        async with self._connected() as database:
-            for table in ("sessions", "revocations", "proofs"):
-                await database.execute(f"DELETE FROM scalekit_jwt_{table} WHERE expires <= :now", {"now": now})
-            await database.execute(_REMOVE_VERSIONS, {"last": version_at(oldest)})
+        await self._remove("sessions", "family", "expires", now)
+        await self._remove("revocations", "number", "expires", now)
+        await self._remove("proofs", "proof", "expires", now)
+        await self._remove("subjects", "subject", "version", version_at(oldest))
+
+    async def _remove(self, table: str, key: str, column: str, last: float) -> None:
+        """Remove the rows of *table* whose *column* is at most *last*, in batches, so that no statement runs long."""
+        skip = _SKIP[self._database.dialect]  # rows that another process removes, or a late refresh extends
+        statement = _REMOVE.format(table=table, key=key, column=column, skip=skip)
+        for _ in range(MAX_BATCHES):
+            async with self._connected() as database:
+                removed = await database.fetch_all(statement, {"last": last, "limit": BATCH})
+            if len(removed) < BATCH:
+                return
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Database, None]:
         """Yield the database with its tables; raises Unavailable after TIMEOUT seconds."""
         try:
             async with asyncio.timeout(TIMEOUT):
-                if not self._has_tables:
-                    await self._create_tables()
+                await self._schema.create()
                 yield self._database
         except TimeoutError:
             raise Unavailable(f"the database with the sessions timed out after {TIMEOUT} s") from None
-
-    async def _create_tables(self) -> None:
-        """Create the tables, which other workers may create concurrently."""
-        dialect = self._database.dialect
-        async with self._database.transaction():
-            if dialect == "postgresql":
-                await self._database.fetch_val("SELECT pg_advisory_xact_lock(:lock)", {"lock": LOCK})
-            for table in _TABLES:
-                await self._database.execute(table.format(number=_NUMBER[dialect]))
-        self._has_tables = True
 
 
 def _revocation(kind: str, issuer: str, value: str, version: int, until: float) -> dict[str, str | int | float]:

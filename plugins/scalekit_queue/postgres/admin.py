@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 import orjson
 
 from scalekit import Context
-from scalekit.contracts import Database, Row
+from scalekit.contracts import Database, DatabaseSchema, Row
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.database import running_database
 from scalekit_queue.postgres.store import encode_headers
 from scalekit_queue.postgres.tables import IS_HELD, TABLES
-from scalekit_queue.schema import QueueSchema
 from scalekit_queue.transport import QueueDepth
 
 MAX_BODY = 2**30
@@ -77,7 +76,7 @@ DELETE FROM scalekit_queue_dead_letters WHERE number IN (
 async def open_postgres_admin(config: QueueConfig, context: Context) -> AsyncGenerator[PostgresAdmin, None]:
     """Use the database of the running transport, or open it while inside."""
     async with running_database(config, context) as database:
-        await QueueSchema(database, *TABLES).create()
+        await DatabaseSchema("queue", database, *TABLES).create()
         yield PostgresAdmin(database, config.prefix)
 
 

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from scalekit.contracts import Database, Row, Statements
+from scalekit.contracts import Database, DatabaseSchema, Row, Statements
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.tables import IS_HELD, TABLES
-from scalekit_queue.schema import QueueSchema
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -121,7 +120,7 @@ class PostgresStore:
 
     def __init__(self, database: Database, prefix: str, lease: int) -> None:
         self._database = database
-        self._schema = QueueSchema(database, *TABLES)
+        self._schema = DatabaseSchema("queue", database, *TABLES)
         self._prefix = prefix
         self._lease = lease
         self.last_error = ""

@@ -7,7 +7,7 @@ messages. Vacuum starts by the number of dead rows, since the tables are small w
 
 from __future__ import annotations
 
-from scalekit_queue.schema import TableDefinition
+from scalekit.contracts import TableDefinition
 
 MESSAGES = TableDefinition(
     ("scalekit_queue_messages", "scalekit_queue_messages_due"),

@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from time import time
 
-from scalekit.contracts import Database, Statements
+from scalekit.contracts import Database, DatabaseSchema, Statements, TableDefinition
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.schedules.state import CREATE, DELETE_UNSEEN, LOCK, READ, WRITE, ScheduleState, StateChange, Update
-from scalekit_queue.schema import QueueSchema, TableDefinition
 
 TABLE = "scalekit_queue_schedules"
 SCHEDULES = TableDefinition((TABLE,), (CREATE.format(table=TABLE),))
@@ -32,7 +31,7 @@ class DatabaseScheduleStore:
         self._database = database
         self._store_message = store_message
         self._prefix = prefix
-        self._schema = QueueSchema(database, SCHEDULES)
+        self._schema = DatabaseSchema("queue", database, SCHEDULES)
 
     async def read(self) -> tuple[int, Mapping[str, ScheduleState]]:
         """Return the time of the database, and the states by name."""

@@ -15,6 +15,7 @@ from scalekit.errors import Unavailable
 from scalekit_jwt.plugin import COMPONENTS
 from scalekit_jwt.revocations import RevocationPoller
 from scalekit_jwt.session_store import RotationOutcome, SessionStore, TokenSession
+from scalekit_jwt.session_store import database as database_store
 from scalekit_jwt.session_store import memory as memory_store
 from scalekit_jwt.session_store.memory import MemorySessionStore
 from tests.jwt.harness import JwtClient, service
@@ -92,7 +93,8 @@ async def test_versions_increase_even_when_the_clock_goes_back(plugins: Mapping[
         assert len(set(versions)) == 20, "each revocation increases the version"
 
 
-async def test_expired_entries_are_removed(plugins: Mapping[str, Any]) -> None:
+async def test_expired_entries_are_removed(plugins: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_store, "BATCH", 2)
     async with service(plugins=plugins) as client:
         sessions, now = sessions_of(client), time.time()
         for number in range(3):
