@@ -9,6 +9,8 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from scalekit_queue.postgres.statement_status import StatementStatus
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -31,9 +33,13 @@ class BatchItem(Generic[T, R]):
 
 
 class BatchWriter(Generic[T, R]):
-    """Writes items by *write*, one statement at a time, with at most *max_size* of their sizes in sum."""
+    """Writes items by *write*, one statement at a time, with at most *max_size* of their sizes in sum.
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], max_size: int) -> None:
+    *action* describes the statement in errors, such as ``store messages``.
+    """
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], max_size: int, action: str) -> None:
+        self.status = StatementStatus(action)
         self._write = write
         self._max_size = max_size
         self._waiting: OrderedDict[BatchItem[T, R], None] = OrderedDict()
@@ -78,6 +84,7 @@ class BatchWriter(Generic[T, R]):
                 if not await self._write_batch(batch):
                     await asyncio.sleep(RETRY_DELAY)
         finally:
+            self.status.succeeded()  # nothing waits
             self._task = None
 
     def _next_batch(self) -> list[BatchItem[T, R]]:
@@ -100,13 +107,15 @@ class BatchWriter(Generic[T, R]):
         try:
             async with asyncio.timeout(WRITE_TIMEOUT):
                 results = await self._write([operation.item for operation in batch])
-        except Exception:
-            # The store has logged it. Whether the statement was committed may be unknown, so it is repeated.
+        except Exception as error:
+            self.status.failed(error)
+            # Whether the statement was committed may be unknown, so it is repeated.
             for operation in reversed(batch):
                 if not operation.future.done():
                     self._waiting[operation] = None
                     self._waiting.move_to_end(operation, last=False)
             return False
+        self.status.succeeded()
         for operation, result in zip(batch, results, strict=True):
             if not operation.future.done():
                 operation.future.set_result(result)

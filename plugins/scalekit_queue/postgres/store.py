@@ -7,7 +7,6 @@ A delivery tag, which grows with each delivery, identifies the delivery, so that
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +15,6 @@ import orjson
 from scalekit.contracts import Database, DatabaseSchema, Row, Statements
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.tables import IS_HELD, TABLES
-
-logger = logging.getLogger("scalekit.queue")
 
 INSERT = """
 INSERT INTO scalekit_queue_messages (name, due, id, published, headers, body)
@@ -123,7 +120,6 @@ class PostgresStore:
         self._schema = DatabaseSchema("queue", database, *TABLES)
         self._prefix = prefix
         self._lease = lease
-        self.last_error = ""
 
     async def create_tables(self) -> None:
         """Create the tables, as soon as the database accepts writes."""
@@ -186,18 +182,8 @@ class PostgresStore:
         return [number in settled for number in numbers]
 
     async def _run(self, sql: str, values: dict[str, Any]) -> Sequence[Row]:
-        """Run a statement; record and log why it fails."""
-        try:
-            await self._schema.create()
-            rows = await self._database.fetch_all(sql, values)
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            if reason != self.last_error:
-                logger.warning("the queue's database does not respond as expected, retrying: %s", reason)
-            self.last_error = reason
-            raise
-        self.last_error = ""
-        return rows
+        await self._schema.create()
+        return await self._database.fetch_all(sql, values)
 
 
 def encode_headers(envelope: Envelope) -> str:

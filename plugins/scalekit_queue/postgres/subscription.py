@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from scalekit_queue.envelope import REASON, Envelope
 from scalekit_queue.postgres.batch_writer import BatchWriter
+from scalekit_queue.postgres.statement_status import StatementStatus
 from scalekit_queue.postgres.store import DeliveryKey, PostgresStore, Received, Settlement, encode_headers
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
@@ -31,10 +32,17 @@ class SettlementWriters:
     """Settle deliveries in batches, those of each kind in one statement."""
 
     def __init__(self, store: PostgresStore) -> None:
-        self.ack: BatchWriter[DeliveryKey, bool] = BatchWriter(store.ack, MAX_BATCH)
-        self.requeue: BatchWriter[DeliveryKey, bool] = BatchWriter(store.requeue, MAX_BATCH)
-        self.retry: BatchWriter[Settlement, bool] = BatchWriter(store.retry, MAX_BATCH)
-        self.dead_letter: BatchWriter[Settlement, bool] = BatchWriter(store.dead_letter, MAX_BATCH)
+        self.ack: BatchWriter[DeliveryKey, bool] = BatchWriter(store.ack, MAX_BATCH, "delete messages")
+        self.requeue: BatchWriter[DeliveryKey, bool] = BatchWriter(store.requeue, MAX_BATCH, "requeue messages")
+        self.retry: BatchWriter[Settlement, bool] = BatchWriter(store.retry, MAX_BATCH, "postpone messages")
+        self.dead_letter: BatchWriter[Settlement, bool] = BatchWriter(
+            store.dead_letter, MAX_BATCH, "store dead letters"
+        )
+
+    @property
+    def statuses(self) -> Sequence[StatementStatus]:
+        """Whether the statements of each kind succeed."""
+        return [each.status for each in (self.ack, self.requeue, self.retry, self.dead_letter)]
 
     async def close(self) -> None:
         """Settle the deliveries that wait."""
@@ -48,6 +56,7 @@ class PostgresSubscription:
         self, store: PostgresStore, writers: SettlementWriters, name: str, prefetch: int, on_delivery: OnDelivery
     ) -> None:
         self.name = name
+        self.status = StatementStatus("deliver messages")
         self.in_flight = 0
         self.writers = writers
         self._store = store
@@ -100,7 +109,7 @@ class PostgresSubscription:
                 if not await writer.execute(item):
                     raise SettlementFailed("the lease of this process had expired, and it was delivered again")
         except TimeoutError:
-            raise SettlementFailed(f"the database does not respond: {self._store.last_error}") from None
+            raise SettlementFailed(writer.status.last_error or "the database does not respond") from None
 
     @property
     def _has_room(self) -> bool:
@@ -113,10 +122,12 @@ class PostgresSubscription:
             try:
                 async with asyncio.timeout(RECEIVE_TIMEOUT):
                     received = await self._store.receive(self.name, limit)
-            except Exception:  # logged by the store
+            except Exception as error:
+                self.status.failed(error)
                 await asyncio.sleep(RETRY_DELAY)
                 self.wake()
                 return 0
+            self.status.succeeded()
             await self._deliver(received, committed_headers)
             return len(received)
 

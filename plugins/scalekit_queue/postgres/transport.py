@@ -12,6 +12,7 @@ from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
 from scalekit_queue.postgres.notifications import Notifier, listen
+from scalekit_queue.postgres.statement_status import StatementStatus
 from scalekit_queue.postgres.store import NewMessage, PostgresStore
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
@@ -43,8 +44,12 @@ class PostgresTransport:
         self._database = database
         self._committed_headers = committed_headers
         self._store = PostgresStore(database, config.prefix, int.from_bytes(os.urandom(7)))
-        self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(self._insert, MAX_BATCH_BYTES)
+        self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(
+            self._insert, MAX_BATCH_BYTES, "store messages"
+        )
         self._settlements = SettlementWriters(self._store)
+        self._lease = StatementStatus("renew the lease")
+        self._polls = StatementStatus("find due messages")
         self._notifier = Notifier(database, config.prefix)
         self._subscriptions: dict[str, PostgresSubscription] = {}
         self._receiving = BackgroundTaskGroup()
@@ -52,8 +57,10 @@ class PostgresTransport:
 
     @property
     def last_error(self) -> str:
-        """The current error of the database; empty while its statements succeed."""
-        return self._store.last_error
+        """The current errors of the database; empty while its statements succeed."""
+        subscriptions = [each.status for each in self._subscriptions.values()]
+        statuses = [self._inserts.status, *self._settlements.statuses, self._lease, self._polls, *subscriptions]
+        return "; ".join(dict.fromkeys(each.last_error for each in statuses if each.last_error))
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None, None]:
@@ -79,7 +86,7 @@ class PostgresTransport:
             async with asyncio.timeout(timeout):
                 await self._inserts.wait(operation)
         except TimeoutError:
-            reason = self.last_error or "the database does not respond"
+            reason = self._inserts.status.last_error or "the database does not respond"
             return [PublishFailed(f"not stored within {timeout:g}s: {reason}", operation.started)] * len(envelopes)
         names = {each.name for each in envelopes if not each.delay}
         for name in names & self._subscriptions.keys():
@@ -143,7 +150,7 @@ class PostgresTransport:
         is_first = True
         while True:
             idle = [each.name for each in self._subscriptions.values() if each.is_idle]
-            if idle or is_first or self.last_error:  # a statement that succeeds ends the error
+            if idle or is_first or self._polls.last_error:
                 for name in await self._find_due(idle):
                     self._subscriptions[name].wake()
             is_first = False
@@ -152,10 +159,13 @@ class PostgresTransport:
     async def _find_due(self, names: Sequence[str]) -> Sequence[str]:
         try:
             async with asyncio.timeout(STATEMENT_TIMEOUT):
-                return await self._store.find_due(names)
-        except Exception:  # logged by the store
+                due = await self._store.find_due(names)
+        except Exception as error:
+            self._polls.failed(error)
             await asyncio.sleep(RETRY_DELAY)
             return []
+        self._polls.succeeded()
+        return due
 
     async def _renew_lease(self) -> None:
         ttl = self._config.visibility_timeout
@@ -171,8 +181,10 @@ class PostgresTransport:
         try:
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 await self._store.renew_lease(ttl)
-        except Exception:  # logged by the store
+        except Exception as error:
+            self._lease.failed(error)
             return False
+        self._lease.succeeded()
         return True
 
     async def _end_lease(self) -> None:
@@ -181,5 +193,5 @@ class PostgresTransport:
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 if self._subscriptions:
                     await self._store.end_lease()
-        except Exception:  # logged by the store; the lease expires
-            pass
+        except Exception as error:
+            self._lease.failed(error)  # it expires

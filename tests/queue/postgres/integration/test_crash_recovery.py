@@ -19,7 +19,7 @@ from tests.servers import Postgres, Replica
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
 
-MESSAGES = 6_000
+MESSAGES = 4_200
 """Enough for every kill to hit messages in flight."""
 PUBLISHERS = 16
 KILLS = 6
