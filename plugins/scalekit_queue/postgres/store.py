@@ -2,11 +2,12 @@
 
 A process that consumes has a lease, a row with the time at which it expires. A received message belongs to the lease of
 its process: it is delivered to others once the lease has expired, so messages of a killed process are delivered again.
-A delivery tag, which grows with each delivery, identifies the delivery, so that settling an expired one has no effect.
+A delivery tag, which only grows, identifies each delivery, so that settling one after a later delivery has no effect.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ UPDATE scalekit_queue_messages AS message SET lease = :lease, tag = tag + 1, uns
 FROM ready WHERE message.number = ready.number
 RETURNING message.number, tag, unsettled, id, published, headers, body
 """
-_DELIVERY = "message.number = delivery.number AND message.tag = delivery.tag AND message.lease = :lease"
+_DELIVERY = "message.number = delivery.number AND message.tag = delivery.tag AND message.lease IS NOT NULL"
 _TAGS = "CAST(:numbers AS bigint[]), CAST(:tags AS integer[])"
 _HEADERS = f"unnest({_TAGS}, CAST(:delays AS float8[]), CAST(:headers AS text[]))"
 ACK = f"""
@@ -63,7 +64,15 @@ RENEW_LEASE = """
 INSERT INTO scalekit_queue_leases (lease, expires) VALUES (:lease, now() + CAST(:ttl AS float8) * interval '1 second')
 ON CONFLICT (lease) DO UPDATE SET expires = excluded.expires
 """
-END_LEASE = "DELETE FROM scalekit_queue_leases WHERE lease = :lease"
+END_LEASES = "DELETE FROM scalekit_queue_leases WHERE lease = ANY(CAST(:leases AS bigint[]))"
+REPLACE_LEASES = f"""
+WITH ended AS ({END_LEASES}), begun AS (
+  INSERT INTO scalekit_queue_leases (lease, expires)
+  VALUES (:lease, now() + CAST(:ttl AS float8) * interval '1 second')
+)
+UPDATE scalekit_queue_messages AS message SET lease = :lease FROM unnest({_TAGS}) AS delivery (number, tag)
+WHERE {_DELIVERY} AND message.lease = ANY(CAST(:leases AS bigint[]))
+"""
 # Without SKIP LOCKED two processes that delete each other's lease would wait for each other.
 DELETE_EXPIRED_LEASES = """
 DELETE FROM scalekit_queue_leases WHERE lease IN (
@@ -120,6 +129,7 @@ class PostgresStore:
         self._schema = DatabaseSchema("queue", database, *TABLES)
         self._prefix = prefix
         self._lease = lease
+        self._attempted: list[int] = []
 
     async def create_tables(self) -> None:
         """Create the tables, as soon as the database accepts writes."""
@@ -171,19 +181,30 @@ class PostgresStore:
         await self._run(RENEW_LEASE, {"lease": self._lease, "ttl": ttl})
         await self._run(DELETE_EXPIRED_LEASES, {})
 
+    async def replace_lease(self, ttl: float, deliveries: Sequence[DeliveryKey]) -> None:
+        """End the lease and begin another one, to which only *deliveries* belong, for *ttl* seconds."""
+        leases = [self._lease, *self._attempted]
+        lease = new_lease()
+        self._attempted.append(lease)  # if this fails, it may have been begun
+        await self._run(REPLACE_LEASES, {"leases": leases, "lease": lease, "ttl": ttl, **_keys(deliveries)})
+        self._lease, self._attempted = lease, []
+
     async def end_lease(self) -> None:
         """Let the lease of this process expire now."""
-        await self._run(END_LEASE, {"lease": self._lease})
+        await self._run(END_LEASES, {"leases": [self._lease, *self._attempted]})
 
     async def _settle(self, sql: str, tags: Sequence[DeliveryKey], changes: dict[str, Any]) -> list[bool]:
-        numbers, counts = [tag.number for tag in tags], [tag.tag for tag in tags]
-        values = {"numbers": numbers, "tags": counts, "lease": self._lease, **changes}
-        settled = {row[0] for row in await self._run(sql, values)}
-        return [number in settled for number in numbers]
+        settled = {row[0] for row in await self._run(sql, {**_keys(tags), **changes})}
+        return [tag.number in settled for tag in tags]
 
     async def _run(self, sql: str, values: dict[str, Any]) -> Sequence[Row]:
         await self._schema.create()
         return await self._database.fetch_all(sql, values)
+
+
+def new_lease() -> int:
+    """Return the number of a new lease."""
+    return int.from_bytes(os.urandom(7))
 
 
 def encode_headers(envelope: Envelope) -> str:
@@ -195,6 +216,10 @@ def _columns(messages: Sequence[NewMessage]) -> dict[str, Any]:
     return dict(
         zip(("names", "delays", "ids", "published", "headers", "bodies"), zip(*messages, strict=True), strict=True)
     )
+
+
+def _keys(deliveries: Sequence[DeliveryKey]) -> dict[str, Any]:
+    return {"numbers": [each.number for each in deliveries], "tags": [each.tag for each in deliveries]}
 
 
 def _changes(settlements: Sequence[Settlement]) -> dict[str, Any]:

@@ -50,26 +50,29 @@ class SettlementWriters:
 
 
 class PostgresSubscription:
-    """Receives messages named *name* and counts those in flight, at most *prefetch*."""
+    """Receives messages named *name*, at most *prefetch* of them in flight."""
 
     def __init__(
         self, store: PostgresStore, writers: SettlementWriters, name: str, prefetch: int, on_delivery: OnDelivery
     ) -> None:
         self.name = name
         self.status = StatementStatus("deliver messages")
-        self.in_flight = 0
+        self.receiving = asyncio.Lock()
+        self.in_doubt = False
+        """Whether messages may belong to the lease that are not among *unsettled*."""
+        self.unsettled: set[DeliveryKey] = set()
+        self._in_flight = 0
         self.writers = writers
         self._store = store
         self._prefetch = prefetch
         self._on_delivery = on_delivery
         self._paused = self._stopped = False
-        self._receiving = asyncio.Lock()
         self._wake = asyncio.Event()
 
     @property
     def is_idle(self) -> bool:
         """Whether it waits for messages."""
-        return not self._paused and not self._receiving.locked() and self._has_room
+        return not self._paused and not self.receiving.locked() and self._has_room
 
     def wake(self) -> None:
         """Receive messages now, if there is room."""
@@ -79,14 +82,14 @@ class PostgresSubscription:
         """Receive messages whenever woken while at least half of the prefetch is free, until stopped."""
         while not self._stopped:
             self._wake.clear()
-            free = self._prefetch - self.in_flight
+            free = self._prefetch - self._in_flight
             if not self._has_room or await self._receive_unless_paused(free, committed_headers) < free:
                 await self._wake.wait()
 
     async def pause(self) -> None:
         """Receive no more messages; return when none is being received."""
         self._paused = True
-        async with self._receiving:
+        async with self.receiving:
             pass
 
     def resume(self) -> None:
@@ -99,30 +102,36 @@ class PostgresSubscription:
         self._stopped = True
         self.wake()
 
-    async def settle(self, writer: BatchWriter[T, bool], item: T) -> None:
-        """Write *item* by *writer*; raise SettlementFailed when its tag has expired, or after SETTLE_TIMEOUT."""
-        self.in_flight -= 1
+    async def settle(self, writer: BatchWriter[T, bool], item: T, key: DeliveryKey) -> None:
+        """Write *item* by *writer*; raise SettlementFailed when *key* has expired, or after SETTLE_TIMEOUT."""
+        self._in_flight -= 1
         if self._has_room:
             self.wake()
+        is_settled = None
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT):
-                if not await writer.execute(item):
-                    raise SettlementFailed("the lease of this process had expired, and it was delivered again")
+                is_settled = await writer.execute(item)
         except TimeoutError:
             raise SettlementFailed(writer.status.last_error or "the database does not respond") from None
+        finally:
+            self.unsettled.discard(key)
+            self.in_doubt |= is_settled is None
+        if not is_settled:
+            raise SettlementFailed("the lease of this process had expired, and it was delivered again")
 
     @property
     def _has_room(self) -> bool:
-        return (self._prefetch - self.in_flight) * 2 >= self._prefetch
+        return (self._prefetch - self._in_flight) * 2 >= self._prefetch
 
     async def _receive_unless_paused(self, limit: int, committed_headers: CommittedHeaders) -> int:
-        async with self._receiving:
+        async with self.receiving:
             if self._paused:
                 return 0
             try:
                 async with asyncio.timeout(RECEIVE_TIMEOUT):
                     received = await self._store.receive(self.name, limit)
             except Exception as error:
+                self.in_doubt = True
                 self.status.failed(error)
                 await asyncio.sleep(RETRY_DELAY)
                 self.wake()
@@ -132,7 +141,7 @@ class PostgresSubscription:
             return len(received)
 
     async def _deliver(self, received: Sequence[Received], committed_headers: CommittedHeaders) -> None:
-        self.in_flight += len(received)
+        self._in_flight += len(received)
         headers: dict[str, str] | None = {}
         if any(AFTER_COMMIT in each.envelope.headers for each in received):
             headers = await _or_none(committed_headers)
@@ -141,45 +150,49 @@ class PostgresSubscription:
             if unsettled > MAX_DELIVERIES:
                 reason = f"delivered {MAX_DELIVERIES} times without being settled"
                 self.writers.dead_letter.submit(_settlement(tag, envelope.as_dead_letter({REASON: reason})))
-                self.in_flight -= 1
+                self._in_flight -= 1
             elif envelope.headers.pop(AFTER_COMMIT, None) is None:
+                self.unsettled.add(tag)
                 self._on_delivery(delivery)
             elif headers is None:
                 self.writers.requeue.submit(tag)
-                self.in_flight -= 1
+                self._in_flight -= 1
             else:
                 envelope.headers.update(headers)
+                self.unsettled.add(tag)
                 self._on_delivery(delivery)
 
 
 class PostgresDelivery:
     """A message in flight."""
 
-    __slots__ = ("_subscription", "_tag", "envelope")
+    __slots__ = ("_key", "_subscription", "envelope")
     redelivered = False
 
     def __init__(self, subscription: PostgresSubscription, tag: DeliveryKey, envelope: Envelope) -> None:
         self._subscription = subscription
-        self._tag = tag
+        self._key = tag
         self.envelope = envelope
 
     async def ack(self) -> None:
         """Delete the message."""
-        await self._subscription.settle(self._subscription.writers.ack, self._tag)
+        await self._subscription.settle(self._subscription.writers.ack, self._key, self._key)
 
     async def retry(self, delay: float, headers: Mapping[str, str]) -> None:
         """Make the message due after *delay* seconds."""
         retry = self.envelope.as_retry(delay, headers)
-        await self._subscription.settle(self._subscription.writers.retry, _settlement(self._tag, retry))
+        await self._subscription.settle(self._subscription.writers.retry, _settlement(self._key, retry), self._key)
 
     async def dead_letter(self, headers: Mapping[str, str]) -> None:
         """Move the message to the dead letters."""
         letter = self.envelope.as_dead_letter(headers)
-        await self._subscription.settle(self._subscription.writers.dead_letter, _settlement(self._tag, letter))
+        await self._subscription.settle(
+            self._subscription.writers.dead_letter, _settlement(self._key, letter), self._key
+        )
 
     async def requeue(self) -> None:
         """Return the message to the queue unchanged."""
-        await self._subscription.settle(self._subscription.writers.requeue, self._tag)
+        await self._subscription.settle(self._subscription.writers.requeue, self._key, self._key)
 
 
 def _settlement(tag: DeliveryKey, envelope: Envelope) -> Settlement:

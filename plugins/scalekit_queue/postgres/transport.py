@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,9 +10,10 @@ from scalekit.contracts import Database, PublishFailed, Statements
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
+from scalekit_queue.postgres.lease import ProcessLease
 from scalekit_queue.postgres.notifications import Notifier, listen
 from scalekit_queue.postgres.statement_status import StatementStatus
-from scalekit_queue.postgres.store import NewMessage, PostgresStore
+from scalekit_queue.postgres.store import NewMessage, PostgresStore, new_lease
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.schedules.database_store import DatabaseScheduleStore
@@ -27,7 +27,7 @@ ENVELOPE_BYTES = 500
 STOP_TIMEOUT = 3.0
 """Seconds to wait for messages that are being received when consuming stops."""
 STATEMENT_TIMEOUT = 5.0
-"""Seconds in which the lease must be renewed or ended, and due messages found."""
+"""Seconds in which due messages must be found."""
 
 
 class PostgresTransport:
@@ -43,15 +43,15 @@ class PostgresTransport:
         self._config = config
         self._database = database
         self._committed_headers = committed_headers
-        self._store = PostgresStore(database, config.prefix, int.from_bytes(os.urandom(7)))
+        self._store = PostgresStore(database, config.prefix, new_lease())
         self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(
             self._insert, MAX_BATCH_BYTES, "store messages"
         )
         self._settlements = SettlementWriters(self._store)
-        self._lease = StatementStatus("renew the lease")
         self._polls = StatementStatus("find due messages")
         self._notifier = Notifier(database, config.prefix)
         self._subscriptions: dict[str, PostgresSubscription] = {}
+        self._lease = ProcessLease(self._store, config.visibility_timeout, self._subscriptions.values())
         self._receiving = BackgroundTaskGroup()
         self._upkeep = BackgroundTaskGroup()
 
@@ -59,7 +59,7 @@ class PostgresTransport:
     def last_error(self) -> str:
         """The current errors of the database; empty while its statements succeed."""
         subscriptions = [each.status for each in self._subscriptions.values()]
-        statuses = [self._inserts.status, *self._settlements.statuses, self._lease, self._polls, *subscriptions]
+        statuses = [self._inserts.status, *self._settlements.statuses, self._lease.status, self._polls, *subscriptions]
         return "; ".join(dict.fromkeys(each.last_error for each in statuses if each.last_error))
 
     @asynccontextmanager
@@ -73,7 +73,8 @@ class PostgresTransport:
             await self.stop_consuming()
             await asyncio.gather(self._inserts.close(), self._settlements.close(), self._notifier.close())
             await self._upkeep.cancel()
-            await self._end_lease()
+            if self._subscriptions:
+                await self._lease.end()
 
     async def send(self, envelopes: Sequence[Envelope], timeout: float) -> list[PublishFailed | None]:
         """Insert *envelopes* in one transaction."""
@@ -117,7 +118,7 @@ class PostgresTransport:
     def start_consuming(self) -> None:
         """Start to receive messages for every subscription."""
         if self._subscriptions:
-            self._upkeep.start(self._renew_lease())
+            self._upkeep.start(self._lease.run())
             self._upkeep.start(listen(self._database, self._wake))
         for subscription in self._subscriptions.values():
             self._receiving.start(subscription.run(self._committed_headers))
@@ -166,32 +167,3 @@ class PostgresTransport:
             return []
         self._polls.succeeded()
         return due
-
-    async def _renew_lease(self) -> None:
-        ttl = self._config.visibility_timeout
-        is_held = False
-        while True:
-            was_held, is_held = is_held, await self._renew_lease_once(ttl)
-            if is_held and not was_held:
-                for subscription in self._subscriptions.values():
-                    subscription.wake()
-            await asyncio.sleep(ttl / 3 if is_held else RETRY_DELAY)
-
-    async def _renew_lease_once(self, ttl: float) -> bool:
-        try:
-            async with asyncio.timeout(STATEMENT_TIMEOUT):
-                await self._store.renew_lease(ttl)
-        except Exception as error:
-            self._lease.failed(error)
-            return False
-        self._lease.succeeded()
-        return True
-
-    async def _end_lease(self) -> None:
-        """Let other processes receive at once what this one has not settled."""
-        try:
-            async with asyncio.timeout(STATEMENT_TIMEOUT):
-                if self._subscriptions:
-                    await self._store.end_lease()
-        except Exception as error:
-            self._lease.failed(error)  # it expires

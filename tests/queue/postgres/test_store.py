@@ -82,6 +82,27 @@ async def test_a_message_that_is_requeued_keeps_its_place_and_its_number_of_deli
     await store.end_lease()
 
 
+async def test_a_new_lease_takes_over_the_known_deliveries_and_frees_the_others(
+    stores: tuple[PostgresStore, PostgresStore],
+) -> None:
+    store, other = stores
+    await insert(store, "known", "lost")
+    await store.renew_lease(60.0)
+    await other.renew_lease(60.0)
+    known, _lost = await store.receive(NAME, 10)  # the response with the second one is lost
+    assert await other.receive(NAME, 10) == []
+    await store.replace_lease(60.0, [known.tag])
+    ((key, unsettled, envelope),) = await other.receive(NAME, 10)
+    assert (unsettled, envelope.id) == (2, "lost")
+    assert await store.ack([known.tag]) == [True]
+    assert await other.ack([key]) == [True]
+    await insert(store, "next")
+    assert [each.envelope.id for each in await store.receive(NAME, 10)] == ["next"]
+    await store.end_lease()
+    assert [each.envelope.id for each in await other.receive(NAME, 10)] == ["next"]
+    await other.end_lease()
+
+
 async def test_leases_that_expired_long_ago_are_deleted(
     stores: tuple[PostgresStore, PostgresStore], database: Database
 ) -> None:

@@ -14,7 +14,7 @@ from scalekit.contracts.consumers import Consumers, Message, PublishFailed
 from scalekit.errors import StartError
 from scalekit_queue.envelope import REASON
 from scalekit_queue.postgres.database import QUEUE_DATABASE
-from scalekit_queue.postgres.store import PostgresStore
+from scalekit_queue.postgres.store import PostgresStore, Received
 from scalekit_queue.service import SERVICE
 from scalekit_queue.transport import MAX_DELIVERIES
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
@@ -122,6 +122,41 @@ async def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(postgr
     async with serving(postgresql_table, consumers):
         (letter,) = await wait_dead_letters(postgresql_table, "data.created", 1)
     assert letter.headers[REASON] == "delivered 20 times without being settled"
+
+
+async def test_messages_that_a_lost_response_contained_are_delivered_while_others_are_handled(
+    postgresql_table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = Consumers()
+    go = asyncio.Event()
+    seen: list[str] = []
+    lost: list[Received] = []
+    receive = PostgresStore.receive
+
+    async def receive_and_lose(self: PostgresStore, name: str, limit: int) -> list[Received]:
+        received = await receive(self, name, limit)
+        if not received or received[0].envelope.id != "lost" or lost:
+            return received
+        lost.extend(received)
+        raise TimeoutError
+
+    @consumers.on("data.created")
+    async def take(message: AnyMessage) -> None:
+        seen.append(message.id)
+        if message.id == "slow":
+            await go.wait()
+
+    monkeypatch.setattr(PostgresStore, "receive", receive_and_lose)
+    async with serving(postgresql_table, consumers) as host:
+        queue = host.context.get(QUEUE)
+        await queue.publish("data.created", 1, key="slow")
+        await wait_until(lambda: seen == ["slow"])
+        await queue.publish("data.created", 2, key="lost")
+        await wait_until(lambda: seen == ["slow", "lost"])
+        go.set()
+    assert [each.envelope.id for each in lost] == ["lost"]
+    async with open_queue_admin(postgresql_table) as admin:
+        assert await admin.names() == []
 
 
 async def test_messages_that_wait_are_limited_and_those_of_publishers_that_timed_out_do_not_count(
