@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from sqlalchemy import select
@@ -56,11 +59,16 @@ async def add_item(request: Request) -> Response:
     async with database.transaction():
         identifier = await database.execute(ADD, {"name": new.name, "value": new.value})
         await QUEUE(request).publish_after(database, ITEM_ADDED, ItemAdded(id=identifier, value=new.value))
+    item = {"id": identifier, "name": new.name, "value": new.value}
+    await database.on_commit(partial(_announce, request, item))
+    return JSONResponse(item, 201)
+
+
+async def _announce(request: Request, item: dict[str, Any]) -> None:
+    """Show *item* everywhere: with an Idempotency-Key it is committed after the handler, together with the response."""
     await purge(request, "items")
     ITEMS_ADDED(request, "stored").inc()
-    NEWEST_ITEM(request).set(identifier)
-    ITEM_VALUES(request).observe(new.value)
-    logger.info("item added", id=identifier, name=new.name)
-    item = {"id": identifier, "name": new.name, "value": new.value}
+    NEWEST_ITEM(request).set(item["id"])
+    ITEM_VALUES(request).observe(item["value"])
+    logger.info("item added", id=item["id"], name=item["name"])
     await publish_item(request, item)
-    return JSONResponse(item, 201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -59,7 +60,7 @@ async def import_users(request: Request) -> Response:
     named = [(user.id, by_email[user.email]) for user in added]
     session.add_all(Profile(user_id=key, name=user.name, avatar=user.avatar) for key, user in named)
     await session.commit()
-    await purge(request, "users")
+    await DATABASE(request).on_commit(partial(purge, request, "users"))
     return JSONResponse({"added": len(named), "skipped": len(new) - len(named)}, 201)
 
 

@@ -84,6 +84,14 @@ class QueryMethods:
         """Yield rows as they arrive."""
         raise NotImplementedError
 
+    async def on_commit(self, callback: Callable[[], Awaitable[object]]) -> None:
+        """Call *callback* once the transaction of the current task is committed, or at once when there is none."""
+        transactions = self.session().transactions
+        if transactions:
+            transactions[-1].callbacks.append(callback)
+        else:
+            await callback()
+
     def transaction(self, *, force_rollback: bool = False, **options: Any) -> Transaction:
         """Return a transaction of the current task, or a savepoint inside its open transaction."""
         return Transaction(self.session, force_rollback, options)

@@ -64,6 +64,8 @@ class Transaction:
         self._session: TransactionSession | None = None
         self._savepoint = ""
         self._prepared = ""
+        self.callbacks: list[Callable[[], Awaitable[object]]] = []
+        """Called in their order once the outermost transaction is committed."""
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -141,11 +143,15 @@ class Transaction:
             if not self._savepoint:
                 session.writes.report_unknown_outcome()
             raise
-        if not self._savepoint:
-            session.writes.end_pending()
+        if self._savepoint:
+            session.transactions[-1].callbacks += self.callbacks
+            session.leave()
+            return
+        session.writes.end_pending()
         session.leave()
-        if not self._savepoint:
-            await session.writes.report_committed()
+        await session.writes.report_committed()
+        for callback in self.callbacks:
+            await callback()
 
     async def rollback(self) -> None:
         """Roll back.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -163,6 +163,13 @@ class Database(Statements, Protocol):
         """Call *on_payload* with the payload of each NOTIFY on *channel* of PostgreSQL, until cancelled.
 
         Raises Unavailable when the connection is lost; notifications that are sent meanwhile are lost too.
+        """
+        ...
+
+    async def on_commit(self, callback: Callable[[], Awaitable[object]]) -> None:
+        """Call *callback* once the transaction of the current task is committed, or at once when there is none.
+
+        It is called in the task that commits, which raises its error. After a rollback it is not called.
         """
         ...
 

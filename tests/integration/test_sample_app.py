@@ -100,6 +100,20 @@ class Visitor:
 
 
 @pytest.mark.usefixtures("empty_database")
+async def test_an_item_is_added_once_for_each_idempotency_key() -> None:
+    app = create_app(FILE)
+    async with running(app) as state:
+        visitor = await Visitor(app, state).login()
+        assert orjson.loads((await visitor.get("/api/data")).body) == {"items": []}
+        visitor.headers["idempotency-key"] = "1"
+        first, again = [await visitor.post("/api/data", b'{"name": "tea", "value": 3}') for _ in range(2)]
+        assert (first.status, again.status, again.body) == (201, 201, first.body)
+        assert [each.header("idempotency-replayed") for each in (first, again)] == [None, "true"]
+        items = orjson.loads((await visitor.get("/api/data")).body)["items"]
+        assert [item["name"] for item in items] == ["tea"], "the cached list was purged after the commit"
+
+
+@pytest.mark.usefixtures("empty_database")
 async def test_logins_of_one_user_are_limited_over_all_client_addresses() -> None:
     app = create_app(FILE)
 

@@ -190,3 +190,22 @@ async def test_two_phase_commit_is_refused_in_it(postgres: PooledDatabase) -> No
         await put(postgres, "b")
         await outer.commit()
     assert await names(postgres) == ["b"]
+
+
+async def test_callbacks_run_after_the_outer_commit(items: PooledDatabase) -> None:
+    committed: list[list[str]] = []
+
+    async def look() -> None:
+        assert items.current_outer_transaction() is None
+        committed.append(await names(items))
+
+    for commits in (False, True):
+        async with items.outer_transaction() as outer:
+            async with items.transaction():
+                await put(items, "a")
+                await items.on_commit(look)
+            await items.on_commit(look)
+            if commits:
+                assert committed == []
+                await outer.commit()
+    assert committed == [["a"], ["a"]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -239,3 +240,29 @@ async def test_a_session_continues_after_an_interrupted_transaction(items: Poole
             await put(connection, "c")
     await wait_until_released(items)
     assert await names(items) == ["a", "b", "c"]
+
+
+async def test_callbacks_run_in_order_once_all_is_committed(items: PooledDatabase) -> None:
+    called: list[str] = []
+
+    async def call(name: str) -> None:
+        called.append(f"{name} {len(await names(items))}")
+
+    await items.on_commit(partial(call, "at once"))
+    async with items.transaction():
+        await items.on_commit(partial(call, "first"))
+        async with items.transaction():
+            await put(items, "a")
+            await items.on_commit(partial(call, "inner"))
+        with pytest.raises(KeyError):
+            async with items.transaction():
+                await items.on_commit(partial(call, "rolled back"))
+                raise KeyError
+        await items.on_commit(partial(call, "last"))
+        assert called == ["at once 0"]
+    assert called == ["at once 0", "first 1", "inner 1", "last 1"]
+    with pytest.raises(KeyError):
+        async with items.transaction():
+            await items.on_commit(partial(call, "never"))
+            raise KeyError
+    assert len(called) == 4
