@@ -145,7 +145,7 @@ class StatementParser:
     def _shadow(self, piece: str) -> str:
         """Return the code that replaces *piece*; a quoted name stays visible, since a bracket makes it a call."""
         if self._dialect == "mysql":
-            return ";" if _EXECUTED_COMMENT.match(piece) else '"' if piece[0] == "`" else " "
+            return ";." if _EXECUTED_COMMENT.match(piece) else '"' if piece[0] == "`" else " "
         return '"' if piece[0] in '"`' else " "
 
     def _statement(self, sql: str, names: tuple[str, ...], code: str, tables: TableUsage | None = None) -> Statement:

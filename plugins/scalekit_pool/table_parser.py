@@ -53,7 +53,7 @@ def _table_usage(tree: sql.Expr) -> TableUsage:
         return UNKNOWN_TABLES
     tables = [table for table in tree.find_all(sql.Table) if not isinstance(table.this, sql.Func)]
     read = None if _hides_tables(tree) else _names(tables)
-    return TableUsage(read, _names(_target(change) for change in tree.find_all(*_CHANGES)))
+    return TableUsage(read, _names(target for change in tree.find_all(*_CHANGES) for target in _targets(change)))
 
 
 def _hides_tables(tree: sql.Expr) -> bool:
@@ -63,9 +63,12 @@ def _hides_tables(tree: sql.Expr) -> bool:
     return any(each.name.lower() in _SIZE_FUNCTIONS for each in tree.find_all(sql.Anonymous))
 
 
-def _target(change: sql.Expr) -> object:
+def _targets(change: sql.Expr) -> Iterable[object]:
+    """Return the tables that *change* writes; those that MySQL joins may all be."""
     target: object = change.this
-    return target.this if isinstance(target, sql.Schema) else target
+    if isinstance(target, sql.Table) and target.args.get("joins"):
+        return change.find_all(sql.Table)
+    return [target.this if isinstance(target, sql.Schema) else target]
 
 
 def _names(tables: Iterable[object]) -> Tables:

@@ -40,6 +40,33 @@ def test_a_literal_is_removed(literal: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "literal",
+    [
+        "'secret'",
+        "'it''s secret'",
+        r"'it\'s secret'",
+        r"'secret\\'",
+        '"secret"',
+        '"it""s \\" secret"',
+        '"secret',
+        "_utf8mb4'secret'",
+        "N'secret'",
+        "x'5ec2e7'",
+        "0b101",
+        "-1.5e3",
+    ],
+)
+def test_a_literal_of_mysql_is_removed(literal: str) -> None:
+    shown = without_literals(f"SELECT `a`, b FROM t WHERE b = {literal}", "mysql")
+    assert shown.replace("_utf8mb4?", "?") == "SELECT `a`, b FROM t WHERE b = ?"
+
+
+def test_comments_of_mysql_are_removed_unless_they_are_executed() -> None:
+    sql = "SELECT 5--1 # it's secret\n, a -- secret\nFROM t /* secret */ /*!50000 WHERE b = 'secret' */"
+    assert fingerprint_of(sql, "mysql") == "SELECT ?-? , a FROM t /*!? WHERE b = ? */"
+
+
+@pytest.mark.parametrize(
     "sql",
     [
         "SELECT \"it's\", `o'clock` FROM t1 WHERE c2 = :p3",
@@ -73,3 +100,5 @@ def test_the_table_is_not_read_from_a_literal_or_comment() -> None:
 def test_a_quoted_text_never_leaves_its_value(prefix: str) -> None:
     assert "zzz" not in without_literals("'zzz' " + prefix, "postgresql")
     assert "zzz" not in without_literals("SELECT $q$zzz$q$ " + prefix, "postgresql")
+    assert "zzz" not in without_literals("'zzz' " + prefix, "mysql")
+    assert "zzz" not in without_literals('SELECT "zzz" ' + prefix, "mysql")

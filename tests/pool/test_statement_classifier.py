@@ -83,6 +83,23 @@ def test_surrounding_text_does_not_hide_a_write(parts: list[Piece], call: str) -
     assert not statement.leaves_session_clean
 
 
+MYSQL_LITERALS = st.one_of(
+    TEXT.map(lambda text: "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"),
+    TEXT.map(lambda text: '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'),
+    TEXT.map(lambda text: "`" + text.replace("`", "") + "`"),
+    TEXT.map(lambda text: "-- " + text.replace("\n", " ") + "\n"),
+    TEXT.map(lambda text: "#" + text.replace("\n", " ") + "\n"),
+    TEXT.map(lambda text: "/*" + text.replace("*", "").replace("/", "") + "*/"),
+    st.sampled_from(["SELECT", "FROM t", "+", ",", "1", "a.b", "5--1", "@a := 1"]),
+)
+
+
+@given(pieces(MYSQL_LITERALS))
+def test_parameters_in_literals_are_ignored_on_mysql(parts: list[Piece]) -> None:
+    statement = StatementParser("mysql").parse(" ".join(text for text, _ in parts))
+    assert (statement.sql, statement.names) == expected(parts, numbered=False)
+
+
 @given(POSTGRES_LITERALS, POSTGRES_LITERALS)
 def test_literals_do_not_affect_the_classification(first: str, second: str) -> None:
     if first[0] in "'E$-/" and second[0] in "'E$-/":
@@ -238,3 +255,33 @@ def test_the_statement_cache_is_bounded() -> None:
     for number in range(3000):
         reader.parse(f"SELECT {number}")
     assert len(reader._statements) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read_only", "leaves_session_clean"),
+    [
+        ("SELECT IF(a, 1, 2), DATE_FORMAT(b, '%Y'), JSON_EXTRACT(c, '$.a') FROM t", True, True),
+        ("SELECT `a`, \"it's; DELETE FROM t\" FROM t WHERE b = 'it\\'s; DROP TABLE t'", True, True),
+        ("SELECT `mine` (1)", False, False),
+        ("SELECT GET_LOCK('a', 1)", False, False),
+        ("SELECT SLEEP(1)", False, False),
+        ("SELECT LAST_INSERT_ID()", False, False),
+        ("SELECT @a := 1", True, False),
+        ("SELECT @@max_connections", True, True),
+        ("SELECT a FROM t LOCK IN SHARE MODE", False, True),
+        ("SELECT a FROM t FOR SHARE", False, True),
+        ("SELECT a FROM t INTO OUTFILE '/tmp/a'", False, False),
+        ("SELECT 1 /*! INTO OUTFILE '/tmp/a' */", False, False),
+        ("SELECT 1 /*!50000; DELETE FROM t */", False, False),
+        ("SELECT /*+ MAX_EXECUTION_TIME(5) */ 1", True, True),
+        ("INSERT IGNORE INTO t (a) VALUES (1)", False, True),
+        ("INSERT INTO t (a) VALUES (1) ON DUPLICATE KEY UPDATE a = VALUES(a)", False, True),
+        ("REPLACE INTO t VALUES (1)", False, True),
+        ("CALL p()", False, False),
+        ("SET NAMES latin1", False, False),
+        ("LOCK TABLES t READ", False, False),
+    ],
+)
+def test_the_nature_of_mysql_statements(text: str, is_read_only: bool, leaves_session_clean: bool) -> None:
+    statement = StatementParser("mysql").parse(text)
+    assert (statement.is_read_only, statement.leaves_session_clean) == (is_read_only, leaves_session_clean)

@@ -39,24 +39,21 @@ def read(*names: str) -> TableUsage:
     [
         ("SELECT 1", read()),
         ("SELECT * FROM items WHERE id = :id", read("items")),
-        ('SELECT * FROM shop."Items" AS i JOIN parts USING (id)', read("items", "parts")),
+        ("SELECT * FROM shop.Items AS i JOIN parts USING (id)", read("items", "parts")),
         ("SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM c)", read("a", "b", "c")),
         ("SELECT x FROM a UNION SELECT y FROM b INTERSECT SELECT z FROM c", read("a", "b", "c")),
         ("WITH w AS (SELECT * FROM a) SELECT * FROM w", read("a", "w")),
         ("WITH a AS (SELECT * FROM a) SELECT * FROM a", read("a")),
-        ("SELECT 'FROM b', \"c\" FROM a -- , d\n", read("a")),
+        ("SELECT 'FROM b' FROM a -- , d\n", read("a")),
         ("SELECT * FROM a /* , b */", read("a")),
-        ("VALUES (1)", read()),
         ("INSERT INTO a (x) VALUES (:x)", both("a")),
         ("INSERT INTO a SELECT * FROM b", TableUsage(frozenset("ab"), frozenset("a"))),
-        ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = 2 WHERE y IN (SELECT y FROM b)",
-         TableUsage(frozenset("ab"), frozenset("a"))),
         ("UPDATE a SET x = (SELECT y FROM b) WHERE z IN (SELECT z FROM c)",
          TableUsage(frozenset("abc"), frozenset("a"))),
         ("DELETE FROM shop.a WHERE x = 1 RETURNING (SELECT y FROM b)", TableUsage(frozenset("ab"), frozenset("a"))),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mysql"])
 def test_the_tables_of_plain_statements_are_known(text: str, expected: TableUsage, dialect: str) -> None:
     assert used(text, dialect) == expected
 
@@ -67,6 +64,10 @@ def test_the_tables_of_plain_statements_are_known(text: str, expected: TableUsag
         ("WITH d AS (DELETE FROM b RETURNING *) INSERT INTO a TABLE d", TableUsage(frozenset("abd"), frozenset("ab"))),
         ("WITH d AS (DELETE FROM b RETURNING *) SELECT * FROM d, c", TableUsage(frozenset("bcd"), frozenset("b"))),
         ("SELECT * FROM a FOR UPDATE SKIP LOCKED", read("a")),
+        ('SELECT \'FROM b\', "c" FROM shop."Items"', read("items")),
+        ("INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = 2 WHERE y IN (SELECT y FROM b)",
+         TableUsage(frozenset("ab"), frozenset("a"))),
+        ("VALUES (1)", read()),
         ("SELECT * FROM ONLY a, LATERAL (SELECT * FROM b WHERE b.x = a.x) c", read("a", "b")),
         ("SELECT * FROM a, generate_series(1, 2), unnest(:x::text[]) u", read("a")),
         ("DELETE FROM a USING b WHERE a.id = b.id", TableUsage(frozenset("ab"), frozenset("a"))),
@@ -83,6 +84,7 @@ def test_the_tables_of_postgresql_statements_are_known(text: str, expected: Tabl
     ("text", "expected"),
     [
         ("REPLACE INTO a (x) VALUES (1)", both("a")),
+        ("VALUES (1)", read()),
         ("INSERT OR IGNORE INTO [a] (x) VALUES (1)", both("a")),
         ("SELECT * FROM `A`, 'b', \"c\"", read("a", "b", "c")),
         ("SELECT * FROM a /* x /* y */ , b", read("a", "b")),
@@ -90,6 +92,30 @@ def test_the_tables_of_postgresql_statements_are_known(text: str, expected: Tabl
 )
 def test_the_tables_of_sqlite_statements_are_known(text: str, expected: TableUsage) -> None:
     assert used(text, "sqlite") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SELECT \"FROM b\", 'it\\'s FROM c' FROM shop.`Items` # , d", read("items")),
+        ("SELECT * FROM a USE INDEX (i), JSON_TABLE('[]', '$[*]' COLUMNS (x INT PATH '$')) AS t", UNKNOWN_TABLES),
+        ("SELECT * FROM a LOCK IN SHARE MODE", read("a")),
+        ("REPLACE INTO a (x) VALUES (1)", both("a")),
+        ("INSERT IGNORE INTO a SET x = 1", both("a")),
+        ("INSERT INTO a (x) VALUES (1) ON DUPLICATE KEY UPDATE x = VALUES(x)", both("a")),
+        ("INSERT INTO a (x) VALUES (1) RETURNING x", both("a")),
+        ("UPDATE a JOIN b ON a.id = b.id SET b.x = 1", both("a", "b")),
+        ("UPDATE a, b SET b.x = 1 WHERE a.id = b.id", both("a", "b")),
+        ("DELETE b FROM a JOIN b ON a.id = b.id", both("a", "b")),
+        ("DELETE FROM a USING a JOIN b ON a.id = b.id", TableUsage(frozenset("ab"), frozenset("a"))),
+        ("SELECT 1 /*! FROM a */", UNKNOWN_TABLES),
+        ("SELECT 1 /*M!100000 FROM a */", UNKNOWN_TABLES),
+        ("SELECT @a := 1 FROM a", UNKNOWN_TABLES),
+        ("SELECT * FROM performance_schema.threads", TableUsage(None, frozenset())),
+    ],
+)
+def test_the_tables_of_mysql_statements_are_known(text: str, expected: TableUsage) -> None:
+    assert used(text, "mysql") == expected
 
 
 @pytest.mark.parametrize(
