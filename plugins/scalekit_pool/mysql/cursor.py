@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from struct import pack
 
@@ -17,6 +18,9 @@ READ_ONLY_CURSOR = b"\x01"
 """The flag that follows the number of the statement in the command that executes it."""
 CURSOR_EXISTS = 64
 
+_READ = re.compile(r"[\s(]*(?:SELECT|WITH)\b", re.IGNORECASE)
+"""Statements that may have a cursor: MariaDB 10.11 ends with a signal when it opens one for DELETE with RETURNING."""
+
 
 class StatementCursor:
     """The rows of *sql*, which the server keeps and *connection* fetches in chunks."""
@@ -30,7 +34,8 @@ class StatementCursor:
     async def open(self, arguments: Arguments) -> Sequence[Row]:
         """Execute the statement; return the first rows, or all where the server makes no cursor."""
         check_arguments(arguments)
-        if not self._connection._deprecate_eof:  # asyncmy would wait for the end of rows that do not follow
+        # Without the second condition asyncmy would wait for the end of rows that do not follow.
+        if not _READ.match(self._sql) or not self._connection._deprecate_eof:
             return rows_of(await self._connection.execute(self._sql, arguments))
         self._statement = statement = await self._connection.prepare(self._sql)
         header = statement._execute_header

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
+from sqlalchemy.dialects.mysql.base import MySQLCompiler
 from sqlalchemy.dialects.mysql.mariadb import MariaDBDialect
 
 from scalekit_pool.connections.driver import Untyped
 
+_Compiler: Untyped = MySQLCompiler
 _Mysql: Untyped = MySQLDialect_asyncmy
 _MariaDB: Untyped = MariaDBDialect
+
+
+class MysqlCompiler(_Compiler):  # type: ignore[misc] # base without types
+    """Compiles statements that can be prepared."""
+
+    def visit_frame_clause(self, frameclause: Untyped, **kw: Untyped) -> str:
+        """Return the frame of a window, with values in the text: MariaDB has no placeholders there."""
+        text: str = super().visit_frame_clause(frameclause, **{**kw, "literal_execute": True})
+        return text
 
 
 class _AdaptsToServer(_Mysql):  # type: ignore[misc] # base without types
     """A dialect that learns the version of the server without a connection of SQLAlchemy."""
 
     supports_statement_cache = True
+    statement_compiler = MysqlCompiler
 
     def adapt(self, version: str) -> None:
         """Compile for a server of *version*, as its handshake has it."""

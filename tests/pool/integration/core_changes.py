@@ -9,13 +9,14 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.dialects import sqlite
 
 from tests.pool.integration.core_postgres import V
 from tests.pool.integration.core_schema import (
     DEFAULTS,
     KEYED,
+    MARIADB_THINGS,
     NOW,
     POSTGRES_THINGS,
     SEQUENCED,
@@ -188,6 +189,22 @@ SQLITE_CHANGES: dict[str, Callable[[], Any]] = {
     "or replace": lambda: sa.insert(SQLITE_THINGS).prefix_with("OR REPLACE").values(id=1, name="z"),
     "an insert without RETURNING support": lambda: sa.insert(SILENT).values(id=3, name="s"),
 }
+
+
+MARIADB_CHANGES: dict[str, Callable[[], Any]] = {
+    "on duplicate key": lambda: on_duplicate_key(mysql.insert(MARIADB_THINGS)),
+    "ignore": lambda: sa.insert(MARIADB_THINGS).prefix_with("IGNORE").values(id=1, name="z"),
+    "sequences": lambda: sa.insert(SEQUENCED).values(name="s").returning(SEQUENCED.c.id > 0, SEQUENCED.c.other > 0),
+    "a sequence without RETURNING": lambda: sa.insert(SILENT).values(name="s"),
+    "a limited update": lambda: sa.update(MARIADB_THINGS).values(big=5).with_dialect_options(mysql_limit=1),
+}
+
+
+def on_duplicate_key(insert: Any) -> Any:
+    statement = insert.values([{"id": 1, "name": "new", "big": 1}, {"id": 5, "name": None, "big": 2}])
+    return statement.on_duplicate_key_update(
+        name=sa.func.coalesce(statement.inserted.name, "none"), big=insert.table.c.big + statement.inserted.big
+    ).returning(insert.table.c.id, insert.table.c.name, insert.table.c.big, insert.table.c.json)
 
 
 def moved() -> Any:

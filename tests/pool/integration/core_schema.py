@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects import postgresql as pg
 
 
@@ -44,7 +45,7 @@ class Shouted(sa.types.TypeDecorator[datetime]):
 class Listed(sa.types.TypeDecorator[list[str]]):
     """A list in one text; NULL is an empty list."""
 
-    impl = sa.String
+    impl = sa.String(50)
     cache_ok = True
 
     def process_bind_param(self, value: list[str] | None, dialect: Any) -> str | None:
@@ -138,7 +139,7 @@ def things(*extra: sa.Column[Any]) -> sa.Table:
         sa.Column("ratio", sa.Float),
         sa.Column("weight", sa.Numeric(asdecimal=False)),
         sa.Column("exact", sa.Float(asdecimal=True)),
-        sa.Column("local", sa.DateTime),
+        sa.Column("local", sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")),
         sa.Column("day", sa.Date),
         sa.Column("hour", sa.Time),
         sa.Column("span", sa.Interval),
@@ -179,6 +180,7 @@ POSTGRES_THINGS = things(
     sa.Column("letters", pg.DOMAIN("letters", sa.String)),
 )
 SQLITE_THINGS = things()
+MARIADB_THINGS = things()
 SERIALS = count(1)
 
 

@@ -29,6 +29,8 @@ async def test_statements_without_a_cursor_are_streamed_too(maria: PooledDatabas
     assert [row[0] async for row in maria.iterate("SHOW TABLES")] == ["items"]
     insert = "INSERT INTO items (name) VALUES (:a), (:b) RETURNING name"
     assert [row.name async for row in maria.iterate(insert, {"a": "x", "b": "y"})] == ["x", "y"]
+    delete = "DELETE FROM items WHERE id > :n RETURNING name"
+    assert [row.name async for row in maria.iterate(delete, {"n": 0})] == ["x", "y"]
 
 
 async def test_a_stream_that_ends_early_leaves_no_cursor(maria: PooledDatabase) -> None:
