@@ -40,7 +40,7 @@ CLIENT_TIMEOUT_SLACK = 1.0
 _READ_ONLY_OFF = ("0", "OFF")
 _TEST_WRITE = (
     "CREATE TEMPORARY TABLE scalekit_probe (text LONGTEXT) ENGINE = InnoDB",
-    "INSERT INTO scalekit_probe VALUES (REPEAT(MD5(RAND()), 1000))",
+    "INSERT INTO scalekit_probe VALUES (REPEAT(UUID(), 1000))",
     "DROP TEMPORARY TABLE scalekit_probe",
 )
 

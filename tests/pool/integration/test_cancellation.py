@@ -72,7 +72,7 @@ async def check_connections(database: PooledDatabase) -> None:
 
     async def check(session: Any, number: int) -> None:
         async with session:
-            assert await session.fetch_val("SELECT CAST(:n AS INTEGER)", {"n": number}) == number
+            assert await session.fetch_val("SELECT :n + 0", {"n": number}) == number
             raw = session.raw_connection
             assert not (raw.is_in_transaction() if database.dialect == "postgresql" else raw.in_transaction)
 

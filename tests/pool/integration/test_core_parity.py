@@ -43,7 +43,7 @@ ROWS = {"sqlite": ROW, "postgresql": POSTGRES_ROW, "mariadb": ROW}
 
 
 DIFFERENT = [("divisions", MARIADB_THINGS), ("literals of all types", MARIADB_THINGS)]
-"""MariaDB knows the type of a parameter only when it executes: 7 // 2 is a Decimal; asyncmy's engine fails for a time."""
+"""MariaDB knows the type of a parameter at execution only: 7 // 2 is Decimal; asyncmy's engine fails for times."""
 
 
 @pytest.fixture(params=["file", POSTGRES, MARIADB])

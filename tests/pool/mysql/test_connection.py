@@ -35,7 +35,7 @@ HOSTILE: list[str | bytes] = [
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_value_is_stored_as_it_is_in_any_mode(maria: PooledDatabase, mode: str) -> None:
-    await maria.execute("CREATE TABLE stored (place INT, text TEXT CHARACTER SET utf8mb4, bytes BLOB)")
+    await maria.execute("CREATE TABLE kept (place INT, text TEXT CHARACTER SET utf8mb4, bytes BLOB)")
     async with maria.connection() as session:
         await session.execute(f"SET sql_mode = '{mode}'")
         rows: list[dict[str, Any]] = [
@@ -46,14 +46,14 @@ async def test_a_value_is_stored_as_it_is_in_any_mode(maria: PooledDatabase, mod
             }
             for place, value in enumerate(HOSTILE)
         ]
-        await session.execute("INSERT INTO stored VALUES (:place, :text, :bytes)", rows[0])
-        await session.execute_many("INSERT INTO stored VALUES (:place, :text, :bytes)", rows[1:])
-        await session.insert_many("stored", [{**row, "place": row["place"] + 100} for row in rows])
-        for row in await session.fetch_all("SELECT * FROM stored"):
+        await session.execute("INSERT INTO kept VALUES (:place, :text, :bytes)", rows[0])
+        await session.execute_many("INSERT INTO kept VALUES (:place, :text, :bytes)", rows[1:])
+        await session.insert_many("kept", [{**row, "place": row["place"] + 100} for row in rows])
+        for row in await session.fetch_all("SELECT * FROM kept"):
             assert (row.text or row.bytes) == HOSTILE[row.place % 100]
         for place, value in enumerate(HOSTILE):
             column = "text" if isinstance(value, str) else "bytes"
-            found = f"SELECT count(*) FROM stored WHERE {column} = :value AND place = :place"
+            found = f"SELECT count(*) FROM kept WHERE {column} = :value AND place = :place"
             assert await session.fetch_val(found, {"value": value, "place": place}) == 1
     assert await maria.fetch_val("SELECT count(*) FROM items") == 0
 
