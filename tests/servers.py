@@ -638,7 +638,7 @@ class MariaDB(Server):
     settings_for_tests = (
         f"bind-address={HOST}",
         "skip-name-resolve",
-        "innodb-flush-log-at-trx-commit=0",
+        "innodb-flush-log-at-trx-commit=2",  # a commit outlives a killed server
         "innodb-flush-method=nosync",
         "innodb-doublewrite=0",
         "innodb-buffer-pool-size=16M",

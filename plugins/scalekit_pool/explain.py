@@ -91,7 +91,9 @@ async def _sqlite_plan(driver: Driver, connection: RawConnection, sql: str) -> s
 
 async def _mysql_plan(driver: Driver, connection: RawConnection, sql: str) -> str:
     """Return one line for each table, without conditions, which would show values."""
-    rows = await driver.fetch_all(connection, f"EXPLAIN FORMAT=TRADITIONAL {sql}", ["1"] * count_placeholders(sql, "mysql"))
+    rows = await driver.fetch_all(
+        connection, f"EXPLAIN FORMAT=TRADITIONAL {sql}", ["1"] * count_placeholders(sql, "mysql")
+    )
     return "\n".join(
         f"{row['select_type']} {row['table'] or 'no table'}: access {row['type']}, key {row['key']}, "
         f"{row['rows']} rows, {row['Extra']}"

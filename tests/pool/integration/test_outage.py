@@ -1,4 +1,4 @@
-"""PostgreSQL stops, hangs and returns while 32 tasks use it."""
+"""A server stops, hangs and returns while 32 tasks use it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 from scalekit import Unavailable
 from scalekit_pool.database import PooledDatabase
 from tests.pool.harness import opened, wait_until, wait_until_released
-from tests.servers import Postgres
+from tests.servers import MariaDB, Postgres
 
-pytestmark = [pytest.mark.anyio, pytest.mark.needs("postgres")]
+pytestmark = pytest.mark.anyio
 
 TASKS = 32
 ACQUIRE = 1.0
@@ -25,21 +25,28 @@ SLACK = 2.0
 """What the client waits longer than the server's time-out, and a busy machine's delays."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    with Postgres() as server:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(Postgres, id="postgresql", marks=pytest.mark.needs("postgres")),
+        pytest.param(MariaDB, id="mariadb", marks=pytest.mark.needs("mariadb")),
+    ],
+)
+def server(request: pytest.FixtureRequest) -> Iterator[Postgres | MariaDB]:
+    with request.param() as server:
         yield server
 
 
 @pytest.fixture
-async def database(server: Postgres) -> AsyncGenerator[PooledDatabase, None]:
-    server.sql("DROP TABLE IF EXISTS work; CREATE TABLE work (client int, number int)")
+async def database(server: Postgres | MariaDB) -> AsyncGenerator[PooledDatabase, None]:
     options: dict[str, Any] = {
         "acquire_timeout": f"{ACQUIRE}s",
         "statement_timeout": f"{STATEMENT}s",
         "connect_timeout": "500ms",
     }
     async with opened(server.url, max_size=8, **options) as database:
+        await database.execute("DROP TABLE IF EXISTS work")
+        await database.execute("CREATE TABLE work (client int, number int)")
         yield database
 
 
@@ -105,13 +112,13 @@ async def responds(database: PooledDatabase) -> None:
     async with asyncio.timeout(60):
         while True:
             try:
-                await database.execute("INSERT INTO work SELECT 0, 0 WHERE false")
+                await database.execute("DELETE FROM work WHERE 1 = 0")
                 return
             except (Unavailable, TimeoutError):
                 await asyncio.sleep(0.01)
 
 
-async def under_load(database: PooledDatabase, harm: str, heal: str, server: Postgres, enough: int) -> Load:
+async def under_load(database: PooledDatabase, harm: str, heal: str, server: Postgres | MariaDB, enough: int) -> Load:
     load = Load(database)
     async with asyncio.TaskGroup() as group:
         for client in range(TASKS):
@@ -129,21 +136,21 @@ async def under_load(database: PooledDatabase, harm: str, heal: str, server: Pos
     return load
 
 
-async def test_the_pool_reconnects_after_a_kill(server: Postgres, database: PooledDatabase) -> None:
+async def test_the_pool_reconnects_after_a_kill(server: Postgres | MariaDB, database: PooledDatabase) -> None:
     load = await under_load(database, "kill", "start", server, 2 * TASKS)
     assert any(isinstance(error, Unavailable) for error in load.errors)
     assert database.driver.writers.supplier.last_error == ""
 
 
-async def test_the_pool_reconnects_after_a_shutdown(server: Postgres, database: PooledDatabase) -> None:
+async def test_the_pool_reconnects_after_a_shutdown(server: Postgres | MariaDB, database: PooledDatabase) -> None:
     await under_load(database, "stop", "start", server, TASKS)
 
 
-async def test_the_pool_reconnects_after_a_hang(server: Postgres, database: PooledDatabase) -> None:
+async def test_the_pool_reconnects_after_a_hang(server: Postgres | MariaDB, database: PooledDatabase) -> None:
     await under_load(database, "pause", "resume", server, 4 * TASKS)
 
 
-async def test_the_pool_connects_once_the_database_exists(server: Postgres) -> None:
+async def test_the_pool_connects_once_the_database_exists(server: Postgres | MariaDB) -> None:
     await asyncio.to_thread(server.stop)
     try:
         async with opened(server.url, acquire_timeout="10ms") as database:
