@@ -13,10 +13,13 @@ import pytest
 
 from scalekit import create_app
 from scalekit.contracts import Consumers
-from scalekit.testing import ReceivedResponse, request, running
+from scalekit.testing import ReceivedResponse, running
+from scalekit.testing import request as send_request
 from scalekit.testing.conformance import bare_application
 from scalekit_queue.schedule_page import NO_SCHEDULES, PATH
+from tests.queue.conftest import POSTGRES
 from tests.queue.harness import LIMIT, consumers_target
+from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio
 JSON = {"content-type": "application/json", "user-agent": "scalekit queue schedules of ada"}
@@ -24,7 +27,9 @@ Call = Callable[..., Awaitable[ReceivedResponse]]
 
 
 @asynccontextmanager
-async def schedule_page(table: dict[str, Any], *, with_schedule: bool = True) -> AsyncGenerator[Call, None]:
+async def schedule_page(
+    table: dict[str, Any], *, with_schedule: bool = True, pool: dict[str, Any] | None = None
+) -> AsyncGenerator[Call, None]:
     """Yield a function that calls the page of a service with the schedule ``work``, whose runs do not end."""
     consumers = Consumers()
 
@@ -36,7 +41,10 @@ async def schedule_page(table: dict[str, Any], *, with_schedule: bool = True) ->
 
     app = create_app(
         {
-            "plugins": {"queue": {**table, "consumers": consumers_target(consumers), "drain_timeout": "10ms"}},
+            "plugins": {
+                "queue": {**table, "consumers": consumers_target(consumers), "drain_timeout": "10ms"},
+                **({} if pool is None else {"pool": pool}),
+            },
             "server": {"operator_networks": ["127.0.0.1"]},
         },
         app=bare_application,
@@ -45,7 +53,7 @@ async def schedule_page(table: dict[str, Any], *, with_schedule: bool = True) ->
 
         async def call(body: object = None, **more: Any) -> ReceivedResponse:
             content = {} if body is None else {"method": "POST", "body": orjson.dumps(body), "headers": JSON}
-            return await request(app, PATH, state=state, **{**content, **more})
+            return await send_request(app, PATH, state=state, **{**content, **more})
 
         yield call
 
@@ -101,3 +109,18 @@ async def test_strangers_are_refused_and_a_service_without_schedules_has_no_page
         response = await call()
     assert response.status == 404
     assert NO_SCHEDULES.encode() in response.body
+
+
+@pytest.mark.parametrize("store", ["file", POSTGRES])
+async def test_a_process_that_does_not_consume_changes_schedules(
+    store: str, request: pytest.FixtureRequest, sqlite_table: dict[str, Any]
+) -> None:
+    table, pool = sqlite_table, None
+    if store == "postgresql":
+        server: Postgres = request.getfixturevalue("shared_postgres")
+        server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        table, pool = {"url": "database:"}, {"url": server.url}
+    async with schedule_page({**table, "consume_in": "workers"}, pool=pool) as call:
+        assert (await call({"action": "trigger", "schedule": "work"})).status == 200
+        assert (await described(call))["outcome"] == "running"
+        assert (await described(call))["next"] == "", "no process has begun the schedule"

@@ -42,20 +42,25 @@ class DatabaseScheduleStore:
 
     async def change(self, name: str, update: Update) -> StateChange:
         """Apply *update* to the state of *name* and store its messages in one transaction."""
-        async with asyncio.timeout(TIMEOUT), self._database.transaction():
-            row = await self._database.fetch_one(_LOCK, {"prefix": self._prefix, "name": name})
-            state = ScheduleState(name) if row is None else ScheduleState(*row)
-            change = update(state, await self._now())
-            if change.state != state:
-                await self._database.execute(_WRITE, {"prefix": self._prefix, **change.state.values()})
-            for envelope in change.envelopes:
-                await self._store_message(self._database, envelope)
-        return change
+        async with asyncio.timeout(TIMEOUT):
+            await self._schema.create()
+            async with self._database.transaction():
+                return await self._change(name, update)
 
     async def delete_unseen(self, before: int) -> None:
         """Delete the states that no process has had since *before*."""
         async with asyncio.timeout(TIMEOUT):
             await self._database.execute(_DELETE, {"prefix": self._prefix, "before": before})
+
+    async def _change(self, name: str, update: Update) -> StateChange:
+        row = await self._database.fetch_one(_LOCK, {"prefix": self._prefix, "name": name})
+        state = ScheduleState(name) if row is None else ScheduleState(*row)
+        change = update(state, await self._now())
+        if change.state != state:
+            await self._database.execute(_WRITE, {"prefix": self._prefix, **change.state.values()})
+        for envelope in change.envelopes:
+            await self._store_message(self._database, envelope)
+        return change
 
     async def _now(self) -> int:
         if self._database.dialect == "postgresql":

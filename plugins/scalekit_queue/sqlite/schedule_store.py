@@ -30,15 +30,14 @@ class FileScheduleStore:
     async def read(self) -> tuple[int, Mapping[str, ScheduleState]]:
         """Return the time of this machine, and the states by name."""
         async with asyncio.timeout(TIMEOUT):
-            if not self._created:
-                await self._writer.execute(self._create)
-                self._created = True
+            await self._create_once()
             found: tuple[int, Mapping[str, ScheduleState]] = await self._writer.run(self._read)
         return found
 
     async def change(self, name: str, update: Update) -> StateChange:
         """Apply *update* to the state of *name* and insert its messages in one transaction."""
         async with asyncio.timeout(TIMEOUT):
+            await self._create_once()
             change: StateChange = await self._writer.execute(self._change, name, update)
         if change.envelopes:
             self._wake()
@@ -48,6 +47,11 @@ class FileScheduleStore:
         """Delete the states that no process has had since *before*."""
         async with asyncio.timeout(TIMEOUT):
             await self._writer.execute(self._delete_unseen, before)
+
+    async def _create_once(self) -> None:
+        if not self._created:
+            await self._writer.execute(self._create)
+            self._created = True
 
     def _create(self) -> None:
         self._writer.store.raw.execute(_CREATE)

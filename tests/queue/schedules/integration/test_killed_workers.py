@@ -65,7 +65,7 @@ def instances(queue: dict[str, Any], shared_postgres: Postgres) -> Iterator[list
     lines = "\n".join(f"{key} = {value!r}" for key, value in queue.items())
     toml = (
         f'[server]\nworkers = {WORKERS}\npreload = true\ndrain_delay = "100ms"\n[plugins.pool]\n'
-        f"url = '{shared_postgres.url}'\n[plugins.queue]\nconsumers = 'service:consumers'\n{lines}\n"
+        f"url = '{shared_postgres.url}'\nmax_size = 4\n[plugins.queue]\nconsumers = 'service:consumers'\n{lines}\n"
     )
     with ExitStack() as stack:
         yield [stack.enter_context(Supervised(toml, {"service": SERVICE})) for _ in range(2)]
