@@ -7,6 +7,7 @@ from traceback import format_exception
 
 import click
 
+from scalekit.config.database_values import mask_database_values
 from scalekit.config.password_mask import mask_passwords
 
 
@@ -32,9 +33,13 @@ def format_duration(seconds: float) -> str:
 
 def print_error(message: str) -> None:
     """Print *message* to standard error with passwords in addresses masked."""
-    click.echo(f"{click.style('error', fg='red')}: {mask_passwords(message)}", err=True)
+    click.echo(f"{click.style('error', fg='red')}: {_masked(message)}", err=True)
 
 
 def print_traceback(error: BaseException) -> None:
     """Print the traceback of *error* to standard error with passwords in addresses masked."""
-    click.echo(mask_passwords("".join(format_exception(error))), err=True, nl=False)
+    click.echo(_masked("".join(format_exception(error))), err=True, nl=False)
+
+
+def _masked(text: str) -> str:
+    return mask_database_values(mask_passwords(text))

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel
 
+from scalekit.config.database_values import mask_database_values
 from scalekit.config.password_mask import mask_passwords, secret_values
 from scalekit.config.secret_matcher import SecretMatcher
 from scalekit.config.types import Secret
@@ -19,12 +20,12 @@ MIN_KEY_LENGTH = 8
 
 
 def redactor(tables: Iterable[BaseModel]) -> Callable[[str], str]:
-    """Return a function that masks the secrets in *tables* and the passwords of URLs in any text."""
+    """Return a function that masks the secrets in *tables*, passwords of URLs, and values in errors of databases."""
     found = {each for table in tables for each in _secrets(table) if each}
     matcher = SecretMatcher(text for secret in found for text in _spellings(secret))
 
     def redact(text: str) -> str:
-        return mask_passwords(matcher.mask(text))
+        return mask_database_values(mask_passwords(matcher.mask(text)))
 
     return redact
 
