@@ -18,10 +18,11 @@ run: $(VENV)/installed
 	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/scalekit run sample_app/scalekit.toml; exit $$?'; \
 	else exec $(BIN)/scalekit run sample_app/scalekit.toml; fi
 
+# ON=one_database runs the sample with PostgreSQL as its only server.
 production: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
-	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/python -m tests.production; exit $$?'; \
-	else exec $(BIN)/python -m tests.production; fi
+	@if [ -t 0 ]; then bash -c 'set -m; $(BIN)/python -m tests.production $(if $(ON),--on $(ON)); exit $$?'; \
+	else exec $(BIN)/python -m tests.production $(if $(ON),--on $(ON)); fi
 
 # The quick tests without servers, as tests/kinds.py finds them.
 unit: $(VENV)/developing

@@ -1,10 +1,11 @@
-"""The sample application with all its servers on this machine: ``make production``.
+"""The sample application with all its servers on this machine: ``make production``, or with PostgreSQL only.
 
 Every server runs on a free port of the loopback address, in a temporary folder.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import secrets
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.processes import HOST, family, wait_for
 from tests.servers import Consul, Nginx, Postgres, RabbitMQ, Redis, RedisCluster, Server, ask, find, missing
@@ -145,6 +146,39 @@ class Production:
         return self.proxy.url
 
 
+class OneDatabase:
+    """PostgreSQL, one instance of the sample that uses no other server, and one of the inventory.
+
+    *overrides* are keys of the sample's file, as after ``--set``.
+    """
+
+    def __init__(self, *overrides: str) -> None:
+        self.overrides = overrides
+        self._exit = ExitStack()
+
+    def __enter__(self) -> OneDatabase:
+        with ExitStack() as stack:
+            self.database = stack.enter_context(Postgres())
+            self.inventory = stack.enter_context(Instance("inventory.toml", "INVENTORY_PORT", {}))
+            environment = {
+                "DATABASE_URL": self.database.url,
+                "JWT_SECRET": secrets.token_urlsafe(32),
+                "INVENTORY_PORT": str(self.inventory.port),
+            }
+            self.instance = stack.enter_context(Instance("one_database.toml", "PORT", environment, self.overrides))
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        for each in (self.instance, self.inventory):
+            each.process.send_signal(signal.SIGINT)
+        self._exit.__exit__(*error)
+
+    @property
+    def url(self) -> str:
+        return self.instance.url
+
+
 def _enter_all(stack: ExitStack, servers: list[Any]) -> None:
     with ThreadPoolExecutor(len(servers)) as pool:
         started = [pool.submit(stack.enter_context, server) for server in servers]
@@ -156,16 +190,33 @@ def _registered(consul: int, name: str) -> int:
     return ask(consul, "GET", f"/v1/health/service/{name}?passing=1").count('"Checks"')
 
 
+class Setup(NamedTuple):
+    """A way to run the sample: what to start, the servers that must be installed, and their names."""
+
+    start: type[Production | OneDatabase]
+    needed: Sequence[str]
+    servers: str
+
+
+SETUPS = {
+    "all": Setup(Production, NEEDED, "PostgreSQL with a standby, Redis, a Redis Cluster, RabbitMQ, Consul"),
+    "one_database": Setup(OneDatabase, ("postgres",), "PostgreSQL"),
+}
+
+
 def main() -> int:
     """Run until a signal ends it."""
-    if absent := missing(*NEEDED):
+    parser = argparse.ArgumentParser(prog="make production", description=__doc__)
+    parser.add_argument("--on", choices=SETUPS, default="all", help="the servers that the sample uses")
+    setup = SETUPS[parser.parse_args().on]
+    if absent := missing(*setup.needed):
         print(f"not installed: {', '.join(absent)}; run tests/install_servers.sh", file=sys.stderr)
         return 1
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: over.set())
-    print("starting PostgreSQL with a standby, Redis, a Redis Cluster, RabbitMQ, Consul ...", flush=True)
-    with Production() as production:
+    print(f"starting {setup.servers} ...", flush=True)
+    with setup.start() as production:
         print(f"the sample application is on {production.url}", flush=True)
         print(f"try: curl {production.url}/ which shows how to log in", flush=True)
         print("Ctrl-C ends it all", flush=True)

@@ -15,7 +15,7 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import request, running
 from tests.processes import alive, family, wait_for
-from tests.production import NEEDED, Instance
+from tests.production import NEEDED, Instance, OneDatabase
 from tests.servers import ask
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,6 +45,20 @@ async def test_the_inventory_is_called_by_name_in_the_trace_of_the_request(
             unavailable = await request(app, "/api/inventory/2", headers=me, state=state)
             assert unavailable.status == 503
             assert unavailable.header("retry-after") == "1"
+
+
+@pytest.mark.needs("postgres")
+def test_one_database_is_all_that_the_sample_needs() -> None:
+    with OneDatabase() as production, httpx2.Client(base_url=production.url, timeout=60) as client:
+        token = client.post("/auth/login", content=LOGIN).raise_for_status().json()["token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert client.get("/api/inventory/3").raise_for_status().json()["stock"] == 140
+        client.post("/api/data", json={"name": "first", "value": 1}).raise_for_status()
+        wait_for("the sum through the queue", lambda: client.get("/api/stats").json()["items"] == 1)
+        assert json.loads(ask(production.instance.port, "GET", "/health"))["status"] == "healthy"
+        tables = production.database.sql("SELECT relname FROM pg_class WHERE relkind = 'r' ORDER BY relname").split()
+    assert {"scalekit_jwt_sessions", "scalekit_queue_messages", "scalekit_queue_inbox"} <= set(tables)
+    assert "scalekit_queue_outbox" not in tables
 
 
 @pytest.mark.needs(*NEEDED)
