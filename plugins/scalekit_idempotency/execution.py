@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit_idempotency.metrics import Outcome
 from scalekit_idempotency.recorded_response import NOT_STORED, RecordedResponse
-from scalekit_idempotency.stores.contract import Claim
+from scalekit_idempotency.stores.contract import Claim, KeyInUse
 
 EVENT_STREAM = b"text/event-stream"
 
@@ -47,6 +47,7 @@ class Execution:
         self._size = 0
         self._is_complete = self._has_ended = False
         self._failure: BaseException | None = None
+        self.commit_failed = False
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         """Run *app*; raise its error or, when the claim cannot be committed, KeyInUse or the error of the commit.
@@ -102,6 +103,7 @@ class Execution:
             await self._claim.commit(response)
         except BaseException as error:
             self._failure = error
+            self.commit_failed = not isinstance(error, KeyInUse)
             raise
         self.outcome = Outcome.UNSTORED if response is NOT_STORED else Outcome.EXECUTED
         await self._release()

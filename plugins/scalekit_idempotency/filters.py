@@ -8,7 +8,7 @@ from math import ceil
 
 from starlette.types import ASGIApp
 
-from scalekit import Decision, Exchange, Filter, LocalResponse, PathTable, Unavailable, local_problem
+from scalekit import Decision, Exchange, Filter, LocalResponse, PathTable, local_problem
 from scalekit_idempotency.config import IdempotencyConfig
 from scalekit_idempotency.execution import Execution, ResponseRules
 from scalekit_idempotency.keyed_request import KeyedRequest, fingerprint_of, parse_key, subject_of_request
@@ -85,12 +85,13 @@ class IdempotencyFilter(Filter):
         async with AsyncExitStack() as stack:
             try:
                 found = await stack.enter_async_context(store.claim(request))
-            except Unavailable:
-                self.metrics.count_error()
+            except Exception as error:
+                if not isinstance(error, KeyInUse):
+                    self.metrics.count_error()
                 raise
             if not isinstance(found, Record):
                 execution = Execution(found, self._rules, exchange.send)
-                stack.callback(lambda: self.metrics.count(execution.outcome))
+                stack.callback(self._count, execution)
                 await execution.run(app, exchange.scope, replay_body(body, exchange.receive))
                 return None
         if found.fingerprint != request.fingerprint:
@@ -100,6 +101,11 @@ class IdempotencyFilter(Filter):
             return local_problem(409, NOT_STORED)
         await found.response.replay(exchange.send)
         return None
+
+    def _count(self, execution: Execution) -> None:
+        self.metrics.count(execution.outcome)
+        if execution.commit_failed:
+            self.metrics.count_error()
 
     def _keyed_request(self, exchange: Exchange, key: str, body: bytes) -> KeyedRequest:
         scope, header = exchange.scope, self._header

@@ -138,7 +138,7 @@ async def open_shop(url: str, *, create: bool = True, **table: Any) -> AsyncGene
     """Start the service on the database at *url* with *table* of the plugin."""
     app = Starlette(routes=routes())
     pool = {"url": url, **({} if url.startswith("sqlite") else {"sslmode": "disable"})}
-    host = create_app({"plugins": {"pool": pool, "idempotency": table}}, app=app)
+    host = create_app({"plugins": {"metrics": {}, "pool": pool, "idempotency": table}}, app=app)
     async with running(host) as state:
         shop = Shop(host, app, state)
         if create:

@@ -5,7 +5,9 @@ import asyncio
 import orjson
 import pytest
 
+from scalekit.telemetry import TELEMETRY
 from scalekit_idempotency.keyed_request import request_id
+from scalekit_idempotency.metrics import ERRORS, REQUESTS
 from tests.idempotency.conftest import DATABASES, MEMORY, STORES, Open
 from tests.idempotency.shop import Shop
 
@@ -132,13 +134,30 @@ async def test_a_large_response_before_the_commit_fails(open_service: Open) -> N
 
 
 @on_databases
-async def test_a_failed_commit_is_an_error_and_rolls_back(open_service: Open) -> None:
-    async with open_service() as shop:
-        await shop.post("/orders", "before")
-        await shop.database.execute("DROP TABLE scalekit_idempotency")
-        with pytest.raises(Exception, match="scalekit_idempotency"):
-            await shop.post("/orders")
-        assert await shop.orders() == ["tea"]
+async def test_a_failed_claim_or_commit_is_an_error_and_rolls_back(shop: Shop) -> None:
+    errors = shop.host.context.get(TELEMETRY).series(ERRORS)
+    with pytest.raises(Exception, match="scalekit_idempotency"):
+        await shop.post("/sql", body="DROP TABLE scalekit_idempotency")
+    assert errors.value == 1
+    assert (await shop.post("/orders")).status == 201, "the table is still there"
+    await shop.database.execute("DROP TABLE scalekit_idempotency")
+    with pytest.raises(Exception, match="scalekit_idempotency"):
+        await shop.post("/orders")
+    assert errors.value == 2
+    assert await shop.orders() == ["tea"]
+
+
+@on_databases
+async def test_outcomes_are_counted(shop: Shop) -> None:
+    with pytest.raises(RuntimeError):
+        await shop.post("/fail")
+    for path, key in (("/orders", "a"), ("/orders", "a"), ("/other", "a"), ("/stream", "b"), ("/orders", '"')):
+        await shop.post(path, key)
+    with pytest.raises(Exception, match="no_such_table"):
+        await shop.post("/sql", "c", body="SELECT * FROM no_such_table")
+    recorded = shop.host.context.get(TELEMETRY).recorded(REQUESTS)
+    counts = {labels[0]: series.value for labels, series in recorded.items() if series.value}
+    assert counts == {"failed": 2, "executed": 1, "replayed": 1, "mismatch": 1, "unstored": 1, "invalid": 1}
 
 
 @on_databases

@@ -23,7 +23,7 @@ def keyed(key: str) -> KeyedRequest:
 
 def store_of(shop: Shop, *, ttl: float = 60, max_keys: int = 10) -> DatabaseIdempotencyStore:
     """Return a store of its own, as another process has."""
-    return DatabaseIdempotencyStore(shop.database, ttl, max_keys, "read_committed")
+    return DatabaseIdempotencyStore(shop.database, ttl, max_keys, "serializable")
 
 
 async def put(store: DatabaseIdempotencyStore, *keys: str) -> None:
@@ -78,3 +78,9 @@ async def test_another_process_sees_a_key_in_use(shop: Shop) -> None:
                 pass
         await put(other, "b")
     await put(other, "a")
+
+
+@pytest.mark.parametrize("kind", [POSTGRES])
+async def test_the_transaction_has_the_isolation_level(shop: Shop) -> None:
+    async with store_of(shop).claim(keyed("a")):
+        assert await shop.database.fetch_val("SHOW transaction_isolation") == "serializable"
