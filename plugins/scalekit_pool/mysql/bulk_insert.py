@@ -10,8 +10,7 @@ from asyncmy import errors
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import Arguments, BulkInsert, Inserted, TableName, Untyped, Value
 from scalekit_pool.mysql.connection import MysqlConnection
-from scalekit_pool.mysql.result import rows_of
-from scalekit_pool.rows import NamedRow
+from scalekit_pool.mysql.result import row_class, rows_of
 
 MAX_ROWS = 1000
 MAX_PARAMETERS = 65_535
@@ -26,8 +25,12 @@ async def insert(connection: MysqlConnection, rows: Sequence[Arguments], plan: B
     """Insert *rows*; return their number, or the rows that *plan* returns."""
     if plan.returning and (plan.skip_duplicates or not connection.is_mariadb):
         return [row for each in rows for row in await _insert_row(connection, each, plan)]
+    is_plain = not plan.returning and not plan.skip_duplicates
     count, returned = 0, list[Row]()
     for chunk in chunks(rows):
+        if is_plain and await connection.execute_bulk(_insert_values(plan, 1), chunk):
+            count += len(chunk)
+            continue
         result = await _execute(connection, plan, chunk)
         if result is not None:
             count += _inserted(result)
@@ -37,7 +40,7 @@ async def insert(connection: MysqlConnection, rows: Sequence[Arguments], plan: B
 
 def chunks(rows: Sequence[Arguments]) -> Iterator[Sequence[Arguments]]:
     """Yield *rows* in parts that a statement can hold."""
-    limit = max(1, min(MAX_ROWS, MAX_PARAMETERS // len(rows[0])))
+    limit = max(1, min(MAX_ROWS, MAX_PARAMETERS // max(1, len(rows[0]))))
     start = size = 0
     for end, row in enumerate(rows):
         row_size = sum([len(value) for value in row if isinstance(value, str | bytes)])
@@ -50,19 +53,24 @@ def chunks(rows: Sequence[Arguments]) -> Iterator[Sequence[Arguments]]:
 
 async def _execute(connection: MysqlConnection, plan: BulkInsert, rows: Sequence[Arguments]) -> Untyped:
     """Insert *rows* by one statement; return asyncmy's result, None when it is the only row and a duplicate."""
-    places = ", ".join([f"({', '.join('?' * len(plan.columns))})"] * len(rows))
-    sql = f"INSERT INTO {table_text(plan.table)} ({names(plan.columns)}) VALUES {places}"
+    sql = _insert_values(plan, len(rows))
     if plan.skip_duplicates and len(rows) > 1:  # not IGNORE, which accepts wrong values too
         column = quoted(plan.columns[0])
         sql += f" ON DUPLICATE KEY UPDATE {column} = {table_text(plan.table)}.{column}"
     if plan.returning and connection.is_mariadb:
         sql += f" RETURNING {names(plan.returning)}"
     try:
-        return await connection.execute(sql, [value for row in rows for value in row])
+        run = connection.execute if len(rows) == 1 else connection.execute_once
+        return await run(sql, [value for row in rows for value in row])
     except errors.IntegrityError as error:
         if plan.skip_duplicates and len(rows) == 1 and error.args[0] == DUPLICATE_KEY:
             return None
         raise
+
+
+def _insert_values(plan: BulkInsert, count: int) -> str:
+    places = ", ".join([f"({', '.join('?' * len(plan.columns))})"] * count)
+    return f"INSERT INTO {table_text(plan.table)} ({names(plan.columns)}) VALUES {places}"
 
 
 def _inserted(result: Untyped) -> int:
@@ -84,8 +92,7 @@ async def _insert_row(connection: MysqlConnection, row: Arguments, plan: BulkIns
             "that are inserted and a generated key"
         )
     known |= dict.fromkeys(unknown, result.insert_id)
-    places = {name: place for place, name in enumerate(plan.returning)}
-    return [NamedRow([known[name] for name in plan.returning], plan.returning, places)]
+    return [row_class(tuple(plan.returning))([known[name] for name in plan.returning])]
 
 
 def table_text(table: TableName) -> str:

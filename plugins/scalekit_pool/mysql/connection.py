@@ -29,6 +29,8 @@ MAX_STATEMENTS = 100
 _PLAIN_PASSWORD_PLUGINS = (b"mysql_clear_password", b"dialog", b"mysql_old_password")
 _PREPARED = re.compile(r"[\s(]*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\b", re.IGNORECASE)
 """Statements that are prepared without values too, so that both kinds return the same values."""
+_BULK = re.compile(r"\s*(?:INSERT|REPLACE|UPDATE|DELETE)\b(?!.*\bRETURNING\b)", re.IGNORECASE | re.DOTALL)
+"""Statements that MariaDB runs for many rows at once."""
 _COLLECTIONS = (list, tuple, dict, set, frozenset)
 
 
@@ -65,20 +67,47 @@ class MysqlConnection(_Connection):  # type: ignore[misc] # base without types
         """Run *sql* with one ``?`` for each of *arguments*; return asyncmy's result, the first of several."""
         if not arguments and not _PREPARED.match(sql):
             return await self._execute_text(sql)
+        try:
+            return await self._execute_prepared(await self.prepare_cached(sql), arguments)
+        finally:
+            if not self._max_statements:
+                await self.forget_statements()
+
+    async def execute_once(self, sql: str, arguments: Arguments) -> Untyped:
+        """Run *sql* as ``execute`` does, without keeping its prepared statement."""
+        statement = await self._prepare(sql)
+        try:
+            return await self._execute_prepared(statement, arguments)
+        finally:
+            await statement.close()
+
+    async def execute_bulk(self, sql: str, rows: Sequence[Arguments]) -> bool:
+        """Run *sql* once for each of *rows* by one message; return False, without having run it, if that cannot be.
+
+        MySQL has no such message, and each column needs values of one type.
+        """
+        if not self._bulk_supported or not _BULK.match(sql):
+            return False
+        for row in rows:
+            check_arguments(row)
+        statement = await self.prepare_cached(sql)
+        try:
+            await statement.execute_bulk(rows)
+        except ValueError:  # raised before anything is sent
+            return False
+        return True
+
+    async def _execute_prepared(self, statement: Untyped, arguments: Arguments) -> Untyped:
         check_arguments(arguments)
         try:
-            statement = await self.prepare_cached(sql)
             return await statement.execute(arguments)
         except UnicodeEncodeError as error:
-            raise errors.DataError(f"the statement, or a value, is not valid Unicode: {error.reason}") from None
+            raise errors.DataError(f"a value is not valid Unicode: {error.reason}") from None
         except errors.MySQLError:
             raise
         except Exception:
             self.close()  # it may have stopped within the response
             raise
-        finally:
-            if not self._max_statements:
-                await self.forget_statements()
 
     async def prepare_cached(self, sql: str) -> Untyped:
         """Return the prepared statement of *sql*."""

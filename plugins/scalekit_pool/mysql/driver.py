@@ -25,7 +25,7 @@ from scalekit_pool.connections.driver import (
 from scalekit_pool.connections.lifecycle import PoolObserver
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.connections.server_address import parse_server_address
-from scalekit_pool.mysql.bulk_insert import insert
+from scalekit_pool.mysql.bulk_insert import chunks, insert
 from scalekit_pool.mysql.connection import MysqlConnection
 from scalekit_pool.mysql.connector import REFUSALS, MysqlConnector, WrongServer
 from scalekit_pool.mysql.cursor import StatementCursor
@@ -78,8 +78,10 @@ class MysqlDriver:
 
     async def execute_many(self, connection: MysqlConnection, sql: str, arguments: Sequence[Arguments]) -> None:
         """Run *sql* once for each of *arguments*."""
-        for each in arguments:
-            await self._execute(connection, sql, each)
+        for chunk in chunks(arguments):
+            if not await self._call(connection, connection.execute_bulk(sql, chunk)):
+                for each in chunk:
+                    await self._execute(connection, sql, each)
 
     async def stream(
         self, connection: MysqlConnection, sql: str, arguments: Arguments

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
 from struct import pack
+from typing import Any, ClassVar
 
 from asyncmy.constants import FIELD_TYPE
 
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import Untyped, Value
-from scalekit_pool.rows import NamedRow
 
+MAX_CLASSES = 1000
 FLOAT_DIGITS = range(6, 10)
 """Decimal digits that may be needed to tell a FLOAT, of 32 bits, from the next one."""
 
 
-def row_maker(result: Untyped) -> Callable[[Sequence[Value]], Row]:
-    """Return the function that makes a row of the values of one row of *result*."""
-    names = [column[0] for column in result.description]
+class MysqlRow(tuple[Value, ...]):
+    """A row; each sequence of column names has a class of its own, so that a row is made as fast as a tuple."""
+
+    __slots__ = ()
+    _names: ClassVar[Sequence[str]] = ()
+    _places: ClassVar[Mapping[str, int]] = {}
+
+    def __getitem__(self, key: Any) -> Value:
+        return tuple.__getitem__(self, self._places[key] if isinstance(key, str) else key)
+
+    def __getattr__(self, name: str) -> Value:
+        try:
+            return tuple.__getitem__(self, self._places[name])
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        return f"<Row {dict(zip(self._names, self, strict=True))}>"
+
+    def keys(self) -> Sequence[str]:
+        """Return the names of the columns."""
+        return list(self._names)
+
+    @property
+    def _mapping(self) -> Mapping[str, Value]:
+        return dict(zip(self._names, self, strict=True))
+
+
+@lru_cache(MAX_CLASSES)
+def row_class(names: Sequence[str]) -> Callable[[Sequence[Value]], MysqlRow]:
+    """Return the class of rows with the columns *names*, a tuple."""
     places = {name: place for place, name in enumerate(names)}
-    floats = [place for place, column in enumerate(result.description) if column[1] == FIELD_TYPE.FLOAT]
-    if floats:
-        return lambda values: NamedRow(_with_floats(values, floats), names, places)
-    return lambda values: NamedRow(values, names, places)
+    members: dict[str, Any] = {"__slots__": (), "_names": names, "_places": places}
+    members |= {name: property(itemgetter(places[name])) for name in ("count", "index") if name in places}
+    return type("MysqlRow", (MysqlRow,), members)
 
 
 def rows_of(result: Untyped) -> list[Row]:
     """Return the rows of *result*; none for a statement without rows."""
-    return list(map(row_maker(result), result.rows)) if result.rows else []
+    if not result.rows:
+        return []
+    rows, description = result.rows, result.description
+    floats = [place for place, column in enumerate(description) if column[1] == FIELD_TYPE.FLOAT]
+    if floats:
+        rows = [_with_floats(row, floats) for row in rows]
+    return list(map(row_class(tuple([column[0] for column in description])), rows))
 
 
 def value_of(result: Untyped) -> Value:
     """Return the first value of the first row; without rows the key that was generated, else the number of rows."""
     if result.description is None:
         return result.insert_id or result.affected_rows
-    return row_maker(result)(result.rows[0])[0] if result.rows else None
+    rows = rows_of(result)
+    return rows[0][0] if rows else None
 
 
 def _with_floats(values: Sequence[Value], floats: Sequence[int]) -> Sequence[Value]:

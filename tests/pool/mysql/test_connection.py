@@ -153,3 +153,34 @@ async def test_the_password_is_not_sent_without_tls(connection: MysqlConnection)
     for plugin in (b"mysql_clear_password", b"dialog"):
         with pytest.raises(errors.OperationalError, match=r"asks for the password by .*, without TLS"):
             await connection._process_auth(plugin, None)
+
+
+async def test_many_rows_are_sent_at_once_where_the_server_can(maria: PooledDatabase) -> None:
+    insert = "INSERT INTO items (id, name) VALUES (:id, :name)"
+    await maria.execute_many(insert, [{"id": n, "name": None if n % 2 else f"n{n}"} for n in range(1, 2501)])
+    assert await maria.fetch_val("SELECT count(*) FROM items WHERE name = CONCAT('n', id)") == 1250
+    assert await maria.fetch_val("SELECT count(*) FROM items") == 2500
+    async with maria.connection() as session:
+        raw: MysqlConnection = session.raw_connection
+        sql = "UPDATE items SET name = ? WHERE id = ?"
+        assert await raw.execute_bulk(sql, [("a", 1), ("b", 2)])
+        assert not await raw.execute_bulk(sql, [("c", 1), (2.5, 2)]), "types differ"
+        assert not await raw.execute_bulk(sql, [("\ud800", 1)])
+        assert not await raw.execute_bulk("DELETE FROM items WHERE id = ? RETURNING id", [(1,)])
+        assert not await raw.execute_bulk("SELECT ?", [(1,)])
+        with pytest.raises(errors.DataError, match="65 bits"):
+            await raw.execute_bulk(sql, [("c", 2**64)])
+        raw._bulk_supported = False  # as with MySQL
+        assert not await raw.execute_bulk(sql, [("c", 1)])
+    rows: list[dict[str, Any]] = [{"id": 3, "name": "a text"}, {"id": 4, "name": 7}]
+    await maria.execute_many("UPDATE items SET name = :name WHERE id = :id", rows)
+    found = await maria.fetch_all("SELECT name FROM items WHERE id <= 4 ORDER BY id")
+    assert [row.name for row in found] == ["a", "b", "a text", "7"]
+    await maria.execute_many("DELETE FROM items", [{}, {}])
+    assert await maria.fetch_val("SELECT count(*) FROM items") == 0
+
+
+async def test_statements_of_several_rows_are_not_kept(connection: MysqlConnection, maria: PooledDatabase) -> None:
+    kept = len(connection._statements)
+    assert (await connection.execute_once("SELECT ? + 1", [1])).rows == ((2,),)
+    assert len(connection._statements) == kept
