@@ -1,12 +1,16 @@
-"""The commands of a SQLite queue."""
+"""The commands of a queue in SQLite and in PostgreSQL."""
 
 from __future__ import annotations
 
 import json
 import sys
 
+import pytest
+
 from tests import command_line
 from tests.processes import Box
+from tests.queue.conftest import POSTGRES
+from tests.servers import Postgres
 
 PUBLISH = """
 import asyncio
@@ -27,10 +31,20 @@ asyncio.run(main())
 """
 
 
-def test_the_commands_count_list_and_purge_messages() -> None:
+@pytest.fixture(params=["sqlite", POSTGRES])
+def tables(request: pytest.FixtureRequest) -> str:
+    """Return the tables of a queue without messages, for the file."""
+    if request.param == "sqlite":
+        return '[plugins.queue]\nurl = "sqlite:///queue.db"\n'
+    server: Postgres = request.getfixturevalue("shared_postgres")
+    server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return f'[plugins.pool]\nurl = "{server.url}"\n[plugins.queue]\nurl = "database:"\n'
+
+
+def test_the_commands_count_list_and_purge_messages(tables: str) -> None:
     with Box("commands") as box:
         box.write("publish.py", PUBLISH)
-        box.write("scalekit.toml", '[plugins.queue]\nurl = "sqlite:///queue.db"\n')
+        box.write("scalekit.toml", tables)
         box.run(sys.executable, "publish.py")
 
         def scalekit(*words: str) -> str:

@@ -17,6 +17,7 @@ from scalekit.contracts import DATABASE, QUEUE, READS
 from scalekit.contracts.consumers import Consumers, Message
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.processes import Box, wait_for
+from tests.queue.conftest import POSTGRES, RABBITMQ
 from tests.queue.harness import LIMIT, open_queue_admin, serving, wait_until
 from tests.servers import Postgres, Replica
 
@@ -200,8 +201,17 @@ async def messages(table: Table) -> list[str]:
         return [json.loads(each.body) for each in await queue.peek("data.created", False, 10_000)]
 
 
+@pytest.fixture(params=["sqlite", RABBITMQ, POSTGRES, pytest.param("database:", marks=pytest.mark.needs("postgres"))])
+def any_table(request: pytest.FixtureRequest) -> Table:
+    """Return the table of a queue, for each transport and for the pool's database."""
+    if request.param == "database:":
+        return {"url": "database:"}
+    table: Table = request.getfixturevalue(f"{request.param}_table")
+    return table
+
+
 @pytest.mark.needs("postgres")
-async def test_a_handler_reads_the_writes_of_the_transaction_that_stored_its_message(table: Table) -> None:
+async def test_a_handler_reads_the_writes_of_the_transaction_that_stored_its_message(any_table: Table) -> None:
     consumers = Consumers()
     seen: dict[int, int] = {}
 
@@ -214,7 +224,7 @@ async def test_a_handler_reads_the_writes_of_the_transaction_that_stored_its_mes
         primary.sql("CREATE TABLE items (number integer)")
         with primary.replica("one") as replica:
             await asyncio.to_thread(wait_for, "the replica", lambda: replica.sql("SELECT count(*) FROM items") == "0")
-            async with serving(table, consumers, pool={"url": primary.url}, replica=replica_of(replica)) as host:
+            async with serving(any_table, consumers, pool={"url": primary.url}, replica=replica_of(replica)) as host:
                 replica.sql("SELECT pg_wal_replay_pause()")
                 database, queue = host.context.get(DATABASE), host.context.get(QUEUE)
                 async with database.transaction():

@@ -19,8 +19,6 @@ CHANNEL = "scalekit_queue"
 NOTIFY = "SELECT pg_notify(:channel, name) FROM unnest(CAST(:names AS text[])) AS message (name)"
 MIN_INTERVAL = 0.01
 """Seconds between two notifications of a process; names in between are sent together."""
-COMMIT_DELAY = 0.01
-"""Seconds after which a message that was inserted in a transaction is expected to be committed."""
 NOTIFY_TIMEOUT = 5.0
 """Seconds in which a notification must be sent; if it is lost, consumers find its messages when they poll."""
 LISTEN_DELAYS = (0.1, 0.5, 2.0, 10.0)
@@ -41,10 +39,6 @@ class Notifier:
         self._names.update(names)
         if self._task is None and self._names:
             self._task = asyncio.create_task(self._send_all(), context=Context())
-
-    def notify_after_commit(self, name: str) -> None:
-        """Send *name* once the current transaction is expected to be committed."""
-        asyncio.get_running_loop().call_later(COMMIT_DELAY, self.notify, (name,))
 
     async def close(self) -> None:
         """Cancel what is not sent."""

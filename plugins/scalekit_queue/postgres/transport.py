@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from scalekit.contracts import Database, PublishFailed, Statements
 from scalekit_queue.config import QueueConfig
@@ -89,10 +90,7 @@ class PostgresTransport:
         except TimeoutError:
             reason = self._inserts.status.last_error or "the database does not respond"
             return [PublishFailed(f"not stored within {timeout:g}s: {reason}", operation.started)] * len(envelopes)
-        names = {each.name for each in envelopes if not each.delay}
-        for name in names & self._subscriptions.keys():
-            self._subscriptions[name].wake()
-        self._notifier.notify(names)
+        await self._announce({each.name for each in envelopes if not each.delay})
         return [None] * len(envelopes)
 
     @property
@@ -105,7 +103,7 @@ class PostgresTransport:
         envelope.headers[AFTER_COMMIT] = "1"
         await self._store.insert_in_transaction(database, envelope)
         if not envelope.delay:
-            self._notifier.notify_after_commit(envelope.name)
+            await self._database.on_commit(partial(self._announce, {envelope.name}))
 
     def schedule_store(self) -> DatabaseScheduleStore:
         """Return the states of schedules in the same database."""
@@ -141,6 +139,13 @@ class PostgresTransport:
     async def _insert(self, calls: Sequence[Sequence[NewMessage]]) -> list[None]:
         await self._store.insert([message for messages in calls for message in messages])
         return [None] * len(calls)
+
+    async def _announce(self, names: Collection[str]) -> None:
+        """Wake the consumers of *names*, in this process at once and in others soon."""
+        for name in names:
+            if (subscription := self._subscriptions.get(name)) is not None:
+                subscription.wake()
+        self._notifier.notify(names)
 
     def _wake(self, name: str) -> None:
         if (subscription := self._subscriptions.get(name.removeprefix(self._config.prefix))) is not None:
