@@ -75,6 +75,7 @@ async def test_a_message_that_is_requeued_keeps_its_place_and_its_number_of_deli
     await store.renew_lease(60.0)
     ((tag, _, _),) = await store.receive(NAME, 1)
     assert await store.requeue([tag]) == [True]
+    assert await store.ack([tag]) == [False], "it is not in flight"
     assert [each.id for each in await admin.peek(NAME, False, 10)] == ["one", "two"]
     received = await store.receive(NAME, 10)
     assert [(each.unsettled, each.envelope.id) for each in received] == [(1, "one"), (1, "two")]
