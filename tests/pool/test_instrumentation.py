@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -218,14 +218,29 @@ async def test_metrics_count_statements_and_rows_of_sessions(database: PooledDat
         assert number(telemetry, "errors", "statement") == 1
 
 
-async def test_connections_and_refusals_are_counted(url: str, telemetry: Telemetry) -> None:
+async def update_by_statement(database: PooledDatabase) -> None:
+    await database.execute("UPDATE absent SET a = 1")
+
+
+async def update_in_session(database: PooledDatabase) -> None:
+    async with database.sessions() as session:
+        await session.execute(text("UPDATE absent SET a = 1"))
+
+
+@pytest.mark.parametrize("url", ORM, indirect=True)
+@pytest.mark.parametrize("write", [update_by_statement, update_in_session])
+async def test_connections_and_refusals_are_counted(
+    url: str, telemetry: Telemetry, write: Callable[[PooledDatabase], Coroutine[Any, Any, None]]
+) -> None:
     async with opened(url, telemetry=telemetry, max_size=1, max_waiting=1, acquire_timeout="50ms") as database:
         assert number(telemetry, "connections_opened") == 1
+        async with database.sessions() as session:  # the first one queries the version of the server
+            await session.execute(text("SELECT 1"))
         async with database.transaction():
-            waiting = asyncio.create_task(database.execute("UPDATE absent SET a = 1"))
+            waiting = asyncio.create_task(write(database))
             await wait_until(lambda: number(telemetry, "waiting") == 1)
             with pytest.raises(Unavailable):
-                await asyncio.create_task(database.execute("UPDATE absent SET a = 1"))
+                await asyncio.create_task(write(database))
             with pytest.raises(Unavailable):
                 await waiting
         assert number(telemetry, "refused", "full") == 1
