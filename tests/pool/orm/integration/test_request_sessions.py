@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
+import orjson
 import pytest
 from fastapi import Depends, FastAPI, Request, WebSocket
 from sqlalchemy import select
@@ -17,6 +19,7 @@ from scalekit.contracts import DATABASE, SESSION
 from scalekit.host import Host
 from scalekit.testing import request, running
 from scalekit_pool.database import PooledDatabase
+from tests.pool.conftest import POSTGRES
 from tests.pool.harness import all_released, wait_until_released
 from tests.pool.orm.shop import Author, create_tables
 
@@ -129,3 +132,26 @@ async def test_a_websocket_has_one_session_which_is_closed_with_it(url: str) -> 
         assert sent[1]["text"] == "true"
         await wait_until_released(database)
         assert (await request(host, "/authors", state=state)).body == b"[]"
+
+
+@pytest.mark.parametrize("url", ["file", POSTGRES], indirect=True)
+async def test_two_applications_of_a_process_use_their_own_databases(url: str, tmp_path: Path) -> None:
+    urls = [url, f"sqlite:///{tmp_path}/other.db"]
+    hosts = [create_app({"plugins": {"pool": {"url": each, "sslmode": "disable"}}}, app=app) for each in urls]
+    async with running(hosts[0]) as first, running(hosts[1]) as second:
+        states = [first, second]
+        for host in hosts:
+            async with host.context.get(DATABASE).sessions() as session:
+                await create_tables(session)
+
+        async def add_to(number: int, count: int) -> None:
+            for each in range(count):
+                name = f"{'ab'[number]}{each}"
+                await request(hosts[number], f"/authors/{name}", method="POST", state=states[number])
+
+        await asyncio.gather(add_to(0, 5), add_to(1, 7))
+        found = [
+            orjson.loads((await request(host, "/authors", state=state)).body)
+            for host, state in zip(hosts, states, strict=True)
+        ]
+    assert found == [[f"a{each}" for each in range(5)], [f"b{each}" for each in range(7)]]
