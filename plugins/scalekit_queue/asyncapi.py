@@ -82,6 +82,7 @@ def _receive(consumer: Consumer) -> dict[str, Any]:
         "retry": list(consumer.retry),
         "timeout": consumer.timeout,
         **({} if consumer.dedupe is None else {"dedupe": consumer.dedupe}),
+        **({} if consumer.result_ttl is None else {"result_ttl": consumer.result_ttl}),
     }
     return _operation("receive", consumer.name, inspect.getdoc(consumer.handler)) | {"x-scalekit": options}
 

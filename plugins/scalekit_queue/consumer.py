@@ -12,6 +12,8 @@ from scalekit import format_traceback
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
+from scalekit_queue.jobs.job import Job
+from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import PendingDelivery, SettlementFailed
@@ -28,7 +30,10 @@ OnEnd = Callable[[Envelope, ConsumeOutcome, float], Awaitable[None]]
 
 
 class ConsumerRunner:
-    """Runs the handler of *consumer* for every delivery, at most ``concurrency`` at a time."""
+    """Runs the handler of *consumer* for every delivery, at most ``concurrency`` at a time.
+
+    *jobs* records the status of its messages, when the consumer has ``result_ttl``.
+    """
 
     def __init__(
         self,
@@ -37,12 +42,14 @@ class ConsumerRunner:
         metrics: ConsumerMetrics,
         redact: Callable[[str], str],
         on_end: OnEnd | None = None,
+        jobs: JobTracker | None = None,
     ) -> None:
         self.consumer = consumer
         self._dispatcher = dispatcher
         self.metrics = metrics
         self._redact = redact
         self._on_end = on_end
+        self._jobs = jobs
         self.latest_published = 0.0
         """When the message whose first attempt started last was published, in seconds since the epoch."""
         self._prefetched: deque[PendingDelivery] = deque()
@@ -100,26 +107,61 @@ class ConsumerRunner:
                 self.latest_published = delivery.envelope.published
             self.metrics.age.observe(max(0.0, time() - delivery.envelope.published))
         self.metrics.in_flight.inc()
+        job = None if self._jobs is None else self._jobs.job(delivery.envelope)
         try:
-            is_new = await self._dispatcher.dispatch(delivery.envelope)
-        except asyncio.CancelledError:
-            await self._settle(delivery.requeue, ConsumeOutcome.REQUEUED)
-            raise
+            is_new = await self._dispatch(delivery.envelope, job)
+        except asyncio.CancelledError as error:
+            if job is None or not job.is_cancelled:
+                await self._requeue_interrupted(delivery, job)
+                raise
+            _uncancel()
+            await self._cancel(delivery, job, error, perf_counter() - started)
         except Exception as error:
-            await self._retry_or_dead_letter(delivery, error, perf_counter() - started)
+            if job is not None and job.is_cancelled:
+                await self._cancel(delivery, job, error, perf_counter() - started)
+            else:
+                await self._retry_or_dead_letter(delivery, job, error, perf_counter() - started)
         else:
             outcome = ConsumeOutcome.DONE if is_new else ConsumeOutcome.DUPLICATE
-            await self._end(delivery, outcome, perf_counter() - started)
+            await self._end(delivery, job, outcome, perf_counter() - started)
             await self._settle(delivery.ack, outcome)
         finally:
             self.metrics.in_flight.dec()
             self.metrics.duration.observe(perf_counter() - started)
 
-    async def _end(self, delivery: PendingDelivery, outcome: ConsumeOutcome, seconds: float) -> None:
-        if self._on_end is not None:
-            await self._on_end(delivery.envelope, outcome, seconds)
+    async def _dispatch(self, envelope: Envelope, job: Job | None) -> bool:
+        if job is None or self._jobs is None:
+            return await self._dispatcher.dispatch(envelope)
+        try:
+            await self._jobs.begin(job)
+            return await self._dispatcher.dispatch(envelope, job)
+        finally:
+            self._jobs.leave(job)
 
-    async def _retry_or_dead_letter(self, delivery: PendingDelivery, error: Exception, seconds: float) -> None:
+    async def _end(
+        self, delivery: PendingDelivery, job: Job | None, outcome: ConsumeOutcome, seconds: float, error: str = ""
+    ) -> bool:
+        """Tell *outcome*; return False when the message was cancelled meanwhile and is not retried."""
+        is_allowed = True if job is None else await job.end(outcome, error)
+        if is_allowed and self._on_end is not None:
+            await self._on_end(delivery.envelope, outcome, seconds)
+        return is_allowed
+
+    async def _requeue_interrupted(self, delivery: PendingDelivery, job: Job | None) -> None:
+        """Return a message to the queue whose handler is cancelled at shutdown."""
+        if job is not None:
+            await job.end(ConsumeOutcome.REQUEUED, "")
+        await self._settle(delivery.requeue, ConsumeOutcome.REQUEUED)
+
+    async def _cancel(self, delivery: PendingDelivery, job: Job, error: BaseException, seconds: float) -> None:
+        """Remove a cancelled message from the queue; *error* is how its handler ended."""
+        logger.info("message %s %s was cancelled (%s)", *job.key, type(error).__name__)
+        await self._end(delivery, job, ConsumeOutcome.CANCELLED, seconds)
+        await self._settle(delivery.ack, ConsumeOutcome.CANCELLED)
+
+    async def _retry_or_dead_letter(
+        self, delivery: PendingDelivery, job: Job | None, error: Exception, seconds: float
+    ) -> None:
         envelope = delivery.envelope
         reason = _reason_label(error)
         failed = f"{time():.3f}"
@@ -128,13 +170,15 @@ class ConsumerRunner:
         if envelope.attempt <= len(delays) and reason != "undecodable":
             delay = delays[envelope.attempt - 1]
             self._log_failure(logging.WARNING, delivery, error, f"next attempt in {delay:g}s")
-            self.metrics.retried(reason)
-            await self._end(delivery, ConsumeOutcome.RETRIED, seconds)
-            await self._settle(lambda: delivery.retry(delay, first), ConsumeOutcome.RETRIED)
+            if await self._end(delivery, job, ConsumeOutcome.RETRIED, seconds, self._describe(error)) or job is None:
+                self.metrics.retried(reason)
+                await self._settle(lambda: delivery.retry(delay, first), ConsumeOutcome.RETRIED)
+            else:
+                await self._cancel(delivery, job, error, seconds)
             return
         self._log_failure(logging.ERROR, delivery, error, "moved to the dead letters")
         self.metrics.dead_lettered(reason)
-        await self._end(delivery, ConsumeOutcome.DEAD_LETTERED, seconds)
+        await self._end(delivery, job, ConsumeOutcome.DEAD_LETTERED, seconds, self._describe(error))
         headers = {**first, LAST_FAILED: failed, REASON: self._describe(error), STACK: self._stack(error)}
         await self._settle(lambda: delivery.dead_letter(headers), ConsumeOutcome.DEAD_LETTERED)
 
@@ -169,6 +213,12 @@ class ConsumerRunner:
 
     def _stack(self, error: Exception) -> str:
         return self._redact(format_traceback(error))[-MAX_STACK_LENGTH:]
+
+
+def _uncancel() -> None:
+    """Let the current task continue after its cancellation."""
+    if (task := asyncio.current_task()) is not None:
+        task.uncancel()
 
 
 def _reason_label(error: Exception) -> str:

@@ -11,6 +11,7 @@ from scalekit import Context
 from scalekit.contracts import Consumer, Message
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.inbox import Inbox
+from scalekit_queue.jobs.job import Job
 from scalekit_queue.propagation import deadline_of, restored_context
 from scalekit_queue.spans import delivery_trace
 
@@ -31,26 +32,33 @@ class MessageDispatcher:
         self._inbox = inbox
         self._context = context
 
-    async def dispatch(self, envelope: Envelope) -> bool:
+    async def dispatch(self, envelope: Envelope, job: Job | None = None) -> bool:
         """Call the handler with the message of *envelope*; return False when it is a duplicate.
+
+        *job* receives its progress and its result.
 
         Raises UndecodableMessage, TimeoutError, or the exception of the handler.
         """
-        message = self._decode(envelope)
+        message = self._decode(envelope, job)
         with restored_context(envelope.headers, self._context), self._trace(envelope):
             async with asyncio.timeout(self._consumer.timeout):
                 if self._inbox is None or not envelope.id:
-                    await self._consumer.handler(message)
+                    await self._call(message, job)
                     return True
                 async with self._inbox.transaction(envelope.id) as is_new:
                     if is_new:
-                        await self._consumer.handler(message)
+                        await self._call(message, job)
                     return is_new
+
+    async def _call(self, message: Message[object], job: Job | None) -> None:
+        result = await self._consumer.handler(message)
+        if job is not None:
+            job.keep_result(result)
 
     def _trace(self, envelope: Envelope) -> AbstractContextManager[None]:
         return delivery_trace(self._context, self._system, envelope)
 
-    def _decode(self, envelope: Envelope) -> Message[object]:
+    def _decode(self, envelope: Envelope, job: Job | None) -> Message[object]:
         try:
             body = self._consumer.body.validate_json(envelope.body)
         except ValidationError as error:
@@ -64,6 +72,7 @@ class MessageDispatcher:
             envelope.published,
             deadline_of(envelope.headers),
             self._context,
+            None if job is None else job.report,
         )
 
 

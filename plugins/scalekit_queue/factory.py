@@ -55,6 +55,11 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
     for consumer in config.load() if consumes(config, context) else ():
         if consumer.dedupe is not None and not has_inbox:
             raise inbox_missing(consumer)
+        if consumer.result_ttl is not None and config.system == "rabbitmq" and not has_inbox:
+            raise StartError(
+                f"the consumer of {consumer.name!r} has result_ttl, which needs a database when the queue is RabbitMQ:"
+                " turn on [plugins.pool] and set outbox = true in [plugins.queue]"
+            )
     plan_schedules(config, has_inbox or config.system != "rabbitmq")
 
 

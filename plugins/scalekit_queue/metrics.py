@@ -17,6 +17,7 @@ class ConsumeOutcome(StrEnum):
     DUPLICATE = "duplicate"
     RETRIED = "retried"
     DEAD_LETTERED = "dead_lettered"
+    CANCELLED = "cancelled"
     REQUEUED = "requeued"
     UNSETTLED = "unsettled"
 

@@ -8,8 +8,9 @@ from time import time
 from typing import Any
 
 from scalekit import Context, encode_json, new_request_id
-from scalekit.contracts import PublishFailed, Statements, to_seconds, validate_message_name
+from scalekit.contracts import JobStatus, PublishFailed, Statements, to_seconds, validate_message_name
 from scalekit_queue.envelope import RESERVED_PREFIX, Envelope
+from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.propagation import consistency_headers, context_headers
 from scalekit_queue.spans import PUBLISH_SPAN, STORE_SPAN, publishing
@@ -20,7 +21,10 @@ MAX_HEADERS_LENGTH = 16 * 1024
 
 
 class MessagePublisher:
-    """Publishes through *transport*, or by *store*, such as the outbox, after a transaction commits."""
+    """Publishes through *transport*, or by *store*, such as the outbox, after a transaction commits.
+
+    *jobs* has the status of messages; without it there is no database for that.
+    """
 
     def __init__(
         self,
@@ -29,12 +33,15 @@ class MessagePublisher:
         max_body: int,
         metrics: PublishMetrics,
         context: Context,
+        *,
+        jobs: JobTracker | None,
     ) -> None:
         self._transport = transport
         self._store = store
         self._max_body = max_body
         self._metrics = metrics
         self._context = context
+        self._jobs = jobs
 
     async def publish(
         self,
@@ -86,7 +93,22 @@ class MessagePublisher:
         envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **context_headers()})
         with publishing(STORE_SPAN, self._transport.system, [envelope]):
             await self._store.store(database, envelope)
+        if self._jobs is not None and name in self._jobs and self._jobs.store.is_transactional:
+            await self._jobs.add_in(database, envelope)
         return envelope.id
+
+    async def status(self, message_id: str) -> JobStatus | None:
+        """Return the status of a message whose consumer has ``result_ttl``."""
+        return await self._required_jobs().status(message_id)
+
+    async def cancel(self, message_id: str) -> bool:
+        """Cancel a message whose consumer has ``result_ttl``; return whether it had not ended."""
+        return await self._required_jobs().cancel(message_id)
+
+    def _required_jobs(self) -> JobTracker:
+        if self._jobs is None:
+            raise RuntimeError("no store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
+        return self._jobs
 
     async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
         self._metrics.published(name, len(envelopes))
@@ -94,7 +116,7 @@ class MessagePublisher:
             await self._send_all(name, envelopes, timeout)
 
     async def _send_all(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
-        results = await self._transport.send(envelopes, timeout)
+        results = await send_with_jobs(self._transport, self._jobs, envelopes, timeout)
         failures = [failure for failure in results if failure is not None]
         self._metrics.confirmed(name, len(envelopes) - len(failures))
         for failure in failures:
@@ -117,6 +139,25 @@ class MessagePublisher:
         return Envelope(
             validate_message_name(name), key or new_request_id(), encoded, time(), headers, delay=delay_seconds
         )
+
+
+async def send_with_jobs(
+    transport: Transport, jobs: JobTracker | None, envelopes: Sequence[Envelope], timeout: float
+) -> list[PublishFailed | None]:
+    """Send *envelopes* after their jobs, if they have some, are stored; return the failures as `Transport.send`."""
+    tracked = [] if not jobs else [each for each in envelopes if each.name in jobs]
+    if jobs is None or not tracked:
+        return await transport.send(envelopes, timeout)
+    try:
+        await jobs.add(tracked, timeout)
+    except PublishFailed as failure:
+        return [failure] * len(envelopes)
+    results = await transport.send(envelopes, timeout)
+    unsent = [
+        each for each, failure in zip(envelopes, results, strict=True) if failure is not None and not failure.maybe_sent
+    ]
+    await jobs.withdraw(unsent)
+    return results
 
 
 def _combined(failures: Sequence[PublishFailed], count: int) -> PublishFailed:

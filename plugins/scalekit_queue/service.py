@@ -16,11 +16,14 @@ from scalekit_queue.dispatch import MessageDispatcher
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.factory import consumes, create_transport, inbox_missing
 from scalekit_queue.inbox import INBOX_TABLE, Inbox, run_cleanup
+from scalekit_queue.jobs.database import JobTable
+from scalekit_queue.jobs.store import JobStore
+from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
 from scalekit_queue.outbox import OUTBOX_TABLE, Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
-from scalekit_queue.publisher import MessagePublisher
+from scalekit_queue.publisher import MessagePublisher, send_with_jobs
 from scalekit_queue.schedules.database_store import DatabaseScheduleStore
 from scalekit_queue.schedules.plan import plan_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
@@ -46,6 +49,7 @@ class QueueService:
         outbox: Outbox | None,
         inboxes: Sequence[Inbox],
         scheduler: Scheduler | None,
+        jobs: JobTracker | None,
     ) -> None:
         self.publisher = publisher
         self._config = config
@@ -54,6 +58,7 @@ class QueueService:
         self.pauses = pauses
         self.outbox = outbox
         self.scheduler = scheduler
+        self.jobs = jobs
         self._inboxes = inboxes
         self._background = BackgroundTaskGroup()
 
@@ -84,6 +89,8 @@ class QueueService:
             self._background.start(run_relay(self.outbox, self._config.outbox_interval, self._metrics))
         if self._inboxes:
             self._background.start(run_cleanup(self._inboxes))
+        if self.jobs:
+            self._background.start(self.jobs.run())
 
     async def stop_consuming(self) -> None:
         """Accept no more deliveries."""
@@ -103,6 +110,8 @@ class QueueService:
                     draining.start(runner.drain(self._config.drain_timeout))
                 await draining.wait(self._config.drain_timeout + 2.0)
                 await self._background.cancel()
+                if self.jobs:
+                    await self.jobs.close()
 
 
 SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
@@ -127,20 +136,22 @@ async def _create_service(
     schema = None if database is None else DatabaseSchema("queue", database, *tables, remedy=REMEDY)
     if schema is not None:
         await schema.create_at_start()
+    jobs = _new_jobs(config, transport, database)
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
-        send = partial(_relay, context, transport)
+        send = partial(_relay, context, transport, jobs)
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
     inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
     on_end = None if scheduler is None else scheduler.record_end
-    runners = [_runner(each, inboxes.get(each.name), context, transport.system, on_end) for each in consumers]
+    runners = [_runner(each, inboxes.get(each.name), context, transport.system, on_end, jobs) for each in consumers]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
 
     pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
-    publisher = MessagePublisher(transport, outbox or transport.transactional, config.max_body, metrics, context)
+    store = outbox or transport.transactional
+    publisher = MessagePublisher(transport, store, config.max_body, metrics, context, jobs=jobs)
     return QueueService(
         config,
         transport,
@@ -150,7 +161,16 @@ async def _create_service(
         outbox=outbox,
         inboxes=list(inboxes.values()),
         scheduler=scheduler,
+        jobs=jobs,
     )
+
+
+def _new_jobs(config: QueueConfig, transport: Transport, database: Database | None) -> JobTracker | None:
+    """Return the jobs of this service, or None when no database has them."""
+    jobs = transport.job_database()
+    if jobs is None and database is not None:
+        jobs = JobTable(database, is_transactional=True)
+    return None if jobs is None else JobTracker(JobStore(jobs, config.prefix), config.load())
 
 
 def _new_scheduler(
@@ -182,15 +202,20 @@ def _inbox(consumer: Consumer, database: Database | None, schema: DatabaseSchema
 
 
 async def _relay(
-    context: Context, transport: Transport, envelopes: Sequence[Envelope], timeout: float
+    context: Context, transport: Transport, jobs: JobTracker | None, envelopes: Sequence[Envelope], timeout: float
 ) -> list[PublishFailed | None]:
     with relay_trace(context, transport.system, envelopes):
-        return await transport.send(envelopes, timeout)
+        return await send_with_jobs(transport, jobs, envelopes, timeout)
 
 
 def _runner(
-    consumer: Consumer, inbox: Inbox | None, context: Context, system: str, on_end: OnEnd | None
+    consumer: Consumer,
+    inbox: Inbox | None,
+    context: Context,
+    system: str,
+    on_end: OnEnd | None,
+    jobs: JobTracker | None,
 ) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
     dispatcher = MessageDispatcher(consumer, inbox, context, system)
-    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end)
+    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end, jobs if consumer.result_ttl else None)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from scalekit.contracts import PublishFailed, Statements
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.jobs.store import JobDatabase
 from scalekit_queue.schedules.state import ScheduleStore
 
 MAX_DELIVERIES = 20
@@ -87,6 +88,10 @@ class Transport(Protocol):
 
     def schedule_store(self) -> ScheduleStore | None:
         """Return the states of schedules in the transport, or None when they are in the application's database."""
+        ...
+
+    def job_database(self) -> JobDatabase | None:
+        """Return where the jobs are in the transport, or None when they are in the application's database."""
         ...
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:

@@ -7,9 +7,7 @@ from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Cons
 from scalekit.contracts.consumers import (
     Consumer,
     Consumers,
-    Message,
     PublishedMessage,
-    PublishFailed,
     to_seconds,
     validate_message_name,
 )
@@ -33,9 +31,11 @@ from scalekit.contracts.database import (
     Values,
 )
 from scalekit.contracts.explainer import REQUEST_EXPLAINER, ExplainedRequest, FilterTime, RequestExplainer
+from scalekit.contracts.jobs import JobState, JobStatus
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
 from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
+from scalekit.contracts.messages import Message, PublishFailed
 from scalekit.contracts.overrides import OVERRIDES, Override, OverrideChange, OverrideGroup, Overrides
 from scalekit.contracts.queue import QUEUE, Queue
 from scalekit.contracts.replicas import (
@@ -106,6 +106,8 @@ __all__ = [
     "FilterTime",
     "Instance",
     "IssuedTokens",
+    "JobState",
+    "JobStatus",
     "KeptTraces",
     "LatestLogLines",
     "Limits",

@@ -11,49 +11,25 @@ This module evaluates its annotations; so must a module whose handlers use types
 
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Generic, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
 from scalekit.config.types import Duration
-from scalekit.context import Context
 from scalekit.contracts.cron import Cron
+from scalekit.contracts.messages import Message
 from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
-from scalekit.errors import Unavailable
 
-Body = TypeVar("Body")
-Handler = Callable[[Any], Awaitable[None]]
+Handler = Callable[[Any], Awaitable[Any]]
 Decorated = TypeVar("Decorated", bound=Handler)
-ScheduledHandler = TypeVar("ScheduledHandler", bound=Callable[..., Awaitable[None]])
+ScheduledHandler = TypeVar("ScheduledHandler", bound=Callable[..., Awaitable[Any]])
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 MAX_DELAY = 30 * 86400.0
 DEFAULT_DEDUPE = 86400.0
-
-
-class PublishFailed(Unavailable):
-    """The broker has not confirmed a message; *maybe_sent* is whether the broker may have it."""
-
-    def __init__(self, reason: str, maybe_sent: bool) -> None:
-        super().__init__(reason)
-        self.maybe_sent = maybe_sent
-
-
-@dataclass(frozen=True, slots=True)
-class Message(Generic[Body]):
-    """A delivered message; *attempt* starts at 1, *published* and *deadline* are in seconds since the epoch."""
-
-    name: str
-    id: str
-    body: Body
-    headers: Mapping[str, str]
-    attempt: int
-    published: float
-    deadline: float | None
-    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +49,7 @@ class Consumer:
     dedupe: float | None
     schedule: Schedule | None = None
     default_dedupe: float | None = None
+    result_ttl: float | None = None
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -85,6 +62,7 @@ class ScheduleOptions(TypedDict, total=False):
     retry: Sequence[str | float]
     timeout: str | float
     dedupe: str | float | None
+    result_ttl: str | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +110,15 @@ class Consumers:
         retry: Sequence[str | float] = ("5s", "30s", "5m"),
         timeout: str | float = "30s",
         dedupe: str | float | None = None,
+        result_ttl: str | float | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Register the decorated asynchronous function as the handler of messages *name*, delivered at least once.
 
         At most *concurrency* handlers run at a time, and the broker delivers up to *prefetch* messages ahead. A message
         whose handler raises or exceeds *timeout* is retried after each delay of *retry*, then becomes a dead letter.
         With *dedupe*, a message whose id was handled within that time is dropped, in the transaction of the handler's
-        writes. Raises ValueError for invalid options, and for a name that has a consumer.
+        writes. With *result_ttl* the status of each message is kept: its progress, and for that time after its end what
+        the handler returned. Raises ValueError for invalid options, and for a name that has a consumer.
         """
 
         def decorate(function: Decorated) -> Decorated:
@@ -151,7 +131,8 @@ class Consumers:
                     _at_least_one("concurrency", concurrency),
                     tuple(to_seconds("retry", delay) for delay in retry),
                     _positive_seconds("timeout", timeout),
-                    None if dedupe is None else _positive_seconds("dedupe", dedupe),
+                    _optional_seconds("dedupe", dedupe),
+                    result_ttl=_optional_seconds("result_ttl", result_ttl),
                 )
             )
             return function
@@ -165,8 +146,9 @@ class Consumers:
 
         It runs once over all instances and workers; it takes no argument, or a ``Message[Tick]``. *missed* ticks
         ``run_once`` (default), ``run_all`` or ``skip``; ticks that *overlap* with the run before ``skip`` (default),
-        ``queue`` or ``allow``; *jitter* delays each by up to that time. *retry*, *timeout* (default 5 minutes) and
-        *dedupe* (default ``"1d"`` with PostgreSQL) are those of a consumer. Raises ValueError for invalid options.
+        ``queue`` or ``allow``; *jitter* delays each by up to that time. *retry*, *timeout* (default 5 minutes),
+        *dedupe* (default ``"1d"`` with PostgreSQL) and *result_ttl* are those of a consumer. Raises ValueError for
+        invalid options.
         """
         return self._schedule(Every(period), options)
 
@@ -188,7 +170,6 @@ class Consumers:
                 options.get("overlap", "skip"),
                 round(to_seconds("jitter", options.get("jitter", 0)) * 1000),
             )
-            dedupe = options.get("dedupe")
             self._add(
                 Consumer(
                     schedule.name,
@@ -198,9 +179,10 @@ class Consumers:
                     concurrency=10,
                     retry=tuple(to_seconds("retry", delay) for delay in options.get("retry", ("5s", "30s", "5m"))),
                     timeout=_positive_seconds("timeout", options.get("timeout", "5m")),
-                    dedupe=None if dedupe is None else _positive_seconds("dedupe", dedupe),
+                    dedupe=_optional_seconds("dedupe", options.get("dedupe")),
                     schedule=schedule,
                     default_dedupe=None if "dedupe" in options else DEFAULT_DEDUPE,
+                    result_ttl=_optional_seconds("result_ttl", options.get("result_ttl")),
                 )
             )
             return function
@@ -258,14 +240,14 @@ def _tick_handler(function: Any) -> Handler:
     if inspect.iscoroutinefunction(function) and not inspect.signature(function).parameters:
 
         @wraps(function)
-        async def handler(message: Message[Any]) -> None:
-            await function()
+        async def handler(message: Message[Any]) -> Any:
+            return await function()
 
         return handler
     return _validate_handler(function)
 
 
-def _tick_body(function: Callable[..., Awaitable[None]]) -> Any:
+def _tick_body(function: Callable[..., Awaitable[Any]]) -> Any:
     body = body_of(function)
     return Tick if body is Any else body
 
@@ -285,3 +267,7 @@ def _positive_seconds(option: str, value: str | float) -> float:
     if not number:
         raise ValueError(f"{option} must be greater than zero")
     return number
+
+
+def _optional_seconds(option: str, value: str | float | None) -> float | None:
+    return None if value is None else _positive_seconds(option, value)

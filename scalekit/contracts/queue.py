@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from scalekit.context import Key
 from scalekit.contracts.database import Statements
+from scalekit.contracts.jobs import JobStatus
 
 
 class Queue(Protocol):
@@ -55,6 +56,23 @@ class Queue(Protocol):
         """Store a message in the outbox, in the current transaction of *database*; return its id.
 
         The message is published soon after the commit, and never after a rollback.
+        """
+        ...
+
+    async def status(self, message_id: str) -> JobStatus | None:
+        """Return the status of a message whose consumer has ``result_ttl``; None for an unknown or an expired one.
+
+        Whoever has the id may be shown the status only if the id is the one that `publish` has drawn, of 128 random
+        bits; with a *key* the application must check to whom the message belongs. Raises RuntimeError without a store
+        of statuses, and Unavailable (503) while it is unavailable.
+        """
+        ...
+
+    async def cancel(self, message_id: str) -> bool:
+        """Cancel a message whose consumer has ``result_ttl``; return False when it is unknown or has ended.
+
+        A queued message is not handled any more, and a running handler is cancelled within a second. Raises as
+        `status` does.
         """
         ...
 

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from scalekit.contracts import BROADCAST, CACHE, DATABASE, QUEUE, READS, SERVICES, TOKENS
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 from scalekit.errors import Unavailable
 
 consumers = Consumers()

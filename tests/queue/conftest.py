@@ -13,6 +13,9 @@ from tests.servers import Postgres, RabbitMQ
 
 RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.needs("rabbitmq"))
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+Tables = dict[str, dict[str, Any]]
+BROKER = pytest.param("broker", marks=pytest.mark.needs("rabbitmq"))
+BROKER_AND_SERVER = pytest.param("server", marks=[pytest.mark.needs("rabbitmq"), *POSTGRES.marks])
 
 _prefixes = itertools.count(1)
 
@@ -82,3 +85,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     server: Postgres = request.getfixturevalue("shared_postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return server.url
+
+
+@pytest.fixture(params=["file", POSTGRES, BROKER, BROKER_AND_SERVER])
+def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
+    """Return the tables of queue and pool: a file, PostgreSQL, RabbitMQ beside SQLite or PostgreSQL."""
+    if request.param == "file":
+        return {"queue": request.getfixturevalue("sqlite_table")}
+    if request.param == "postgresql":
+        postgres: Postgres = request.getfixturevalue("shared_postgres")
+        postgres.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return {"queue": {"url": "database:", "poll_interval": "50ms"}, "pool": {"url": postgres.url}}
+    queue: dict[str, Any] = {**request.getfixturevalue("rabbitmq_table"), "outbox_interval": "50ms"}
+    if request.param == "broker":
+        return {"queue": queue, "pool": {"url": f"sqlite:///{tmp_path}/test.db"}}
+    server: Postgres = request.getfixturevalue("shared_postgres")
+    server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return {"queue": queue, "pool": {"url": server.url}}

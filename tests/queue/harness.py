@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from scalekit import create_app
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 from scalekit.host import Host
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application

@@ -14,7 +14,7 @@ CONSUMERS = """
 import os
 
 from scalekit.contracts import DATABASE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 
 consumers = Consumers()
 seen = os.open(f"seen-{os.getpid()}", os.O_CREAT | os.O_WRONLY)

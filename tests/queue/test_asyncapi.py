@@ -10,7 +10,7 @@ import jsonschema  # type: ignore[import-untyped] # has no types
 import pytest
 from pydantic import BaseModel
 
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 from scalekit_queue.asyncapi import describe_messages
 from scalekit_queue.config import QueueConfig
 from tests import command_line
@@ -76,14 +76,15 @@ def test_consumers_and_published_messages_are_described_with_their_bodies() -> N
     consumers.publishes("page.visited", Visit)
     consumers.publishes("ping")
 
-    @consumers.on("order:placed", retry=["5s"], timeout="2s", dedupe="1h")
+    @consumers.on("order:placed", retry=["5s"], timeout="2s", dedupe="1h", result_ttl="1d")
     async def place(message: Message[Order]) -> None:
         """Reserve the goods."""
 
     document = described(consumers, prefix="shop.")
     place_order = document["operations"]["receive:order:placed"]
     assert place_order["description"] == "Reserve the goods."
-    assert place_order["x-scalekit"] == {"concurrency": 10, "retry": [5.0], "timeout": 2.0, "dedupe": 3600.0}
+    options = {"concurrency": 10, "retry": [5.0], "timeout": 2.0, "dedupe": 3600.0, "result_ttl": 86400.0}
+    assert place_order["x-scalekit"] == options
     channel = resolve(document, place_order["channel"])
     assert channel["address"] == "shop.order:placed"
     message = resolve(document, place_order["messages"][0])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts.consumers import Consumers, Message
-from scalekit.errors import ConfigError
+from scalekit.contracts import Consumers, Message
+from scalekit.errors import ConfigError, StartError
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.queue.harness import AnyMessage, serving, wait_until
 
@@ -67,7 +67,7 @@ async def test_an_invalid_table_is_rejected_with_the_remedy(table: Table, messag
 
 
 TWICE = """
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 
 consumers = Consumers()
 
@@ -102,3 +102,16 @@ async def test_the_password_is_never_logged(caplog: pytest.LogCaptureFixture, mo
         assert host.monitor.results["queue"].last_error
         assert "open-sesame" not in host.monitor.results["queue"].last_error
     assert "open-sesame" not in caplog.text
+
+
+async def test_result_ttl_with_rabbitmq_and_no_database_fails_the_start() -> None:
+    consumers = Consumers()
+
+    @consumers.on("resize", result_ttl="1h")
+    async def resize(message: Message[int]) -> None: ...
+
+    with pytest.raises(
+        StartError, match=r"'resize' has result_ttl, which needs a database .* turn on \[plugins.pool\]"
+    ):
+        async with serving({"url": "amqp://guest@127.0.0.1:9/"}, consumers):
+            pass

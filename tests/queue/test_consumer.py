@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from scalekit.contracts import QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import QUEUE, Consumers, Message
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.errors import ConfigError
 from tests.queue.harness import AnyMessage, serving, wait_until
 

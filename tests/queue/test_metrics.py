@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.testing import request
 from tests.queue.harness import serving, wait_dead_letters, wait_until
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE, READS
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, READS, Consumers, Message
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.processes import Box, wait_for
 from tests.queue.conftest import POSTGRES, RABBITMQ

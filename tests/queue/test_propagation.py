@@ -10,9 +10,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
-from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE
+from scalekit.contracts import CONSISTENCY_TOKENS, QUEUE, Consumers, Message
 from scalekit.contracts.consistency import CONSISTENCY, Consistency
-from scalekit.contracts.consumers import Consumers, Message
 from scalekit.http.request_context import DEADLINE
 from scalekit.http.trace_context import TRACE_CONTEXT, TraceContext
 from scalekit.testing import request, running

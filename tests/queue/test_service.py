@@ -16,7 +16,7 @@ import asyncio
 import os
 
 from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 
 consumers = Consumers()
 

@@ -14,8 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from scalekit import create_app
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.host import Host
 from scalekit.testing import request, running
 from tests.queue.harness import consumers_target, wait_until

@@ -75,6 +75,9 @@ class AmqpTransport:
     def schedule_store(self) -> None:
         """Return None: a broker has no transactions in which a state changes."""
 
+    def job_database(self) -> None:
+        """Return None: a broker has no place for them."""
+
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""
         self._consumer.subscribe(name, prefetch, on_delivery)

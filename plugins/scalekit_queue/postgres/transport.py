@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from scalekit.contracts import Database, PublishFailed, Statements
+from scalekit_queue.batch_writer import RETRY_DELAY, BatchWriter
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.postgres.batch_writer import RETRY_DELAY, BatchWriter
+from scalekit_queue.jobs.database import JobTable
 from scalekit_queue.postgres.lease import ProcessLease
 from scalekit_queue.postgres.notifications import Notifier, listen
 from scalekit_queue.postgres.statement_status import StatementStatus
@@ -108,6 +109,10 @@ class PostgresTransport:
     def schedule_store(self) -> DatabaseScheduleStore:
         """Return the states of schedules in the same database."""
         return DatabaseScheduleStore(self._database, self.store, self._config.prefix)
+
+    def job_database(self) -> JobTable:
+        """Return the jobs in the same database."""
+        return JobTable(self._database, self._config.uses_pool)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""

@@ -14,6 +14,7 @@ from scalekit.contracts import PublishFailed
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
+from scalekit_queue.sqlite.jobs import JobFile
 from scalekit_queue.sqlite.schedule_store import FileScheduleStore
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
 from scalekit_queue.task_group import BackgroundTaskGroup
@@ -76,6 +77,10 @@ class SqliteTransport:
     def schedule_store(self) -> FileScheduleStore:
         """Return the states of schedules in the file."""
         return FileScheduleStore(self._writer, self._wake)
+
+    def job_database(self) -> JobFile:
+        """Return the jobs in the file."""
+        return JobFile(self._writer)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""

@@ -20,8 +20,7 @@ from typing import Any, Literal
 import uvloop
 
 from scalekit import create_app
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.host import Host
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application

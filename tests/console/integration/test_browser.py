@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 
 consumers = Consumers()
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from scalekit import ConfigError
-from scalekit.contracts import QUEUE
-from scalekit.contracts.consumers import Consumers, Message, PublishFailed
+from scalekit.contracts import QUEUE, Consumers, Message, PublishFailed
 from scalekit.errors import ScalekitError
 from scalekit_queue.amqp import connection
 from tests.processes import HOST, free_ports

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.errors import Unavailable
 from scalekit.health.monitor import Status
 from scalekit.host import Host

@@ -13,7 +13,7 @@ from tests.servers import ask
 from tests.workers import Supervised
 
 SERVICE = """
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 from starlette.applications import Starlette
 
 consumers = Consumers()

@@ -20,7 +20,7 @@ import os
 import pathlib
 
 from scalekit.contracts import QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import Consumers, Message
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route

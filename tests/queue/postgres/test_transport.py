@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message, PublishFailed
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message, PublishFailed
 from scalekit.errors import StartError
 from scalekit_queue.envelope import REASON
 from scalekit_queue.postgres.database import QUEUE_DATABASE

@@ -18,8 +18,8 @@ from scalekit_queue.schedules.description import describe_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
 from scalekit_queue.schedules.state import ScheduleState
 from scalekit_queue.service import SERVICE
+from tests.queue.conftest import Tables
 from tests.queue.harness import LIMIT, serving, wait_until
-from tests.queue.schedules.conftest import Tables
 from tests.servers import Postgres
 
 pytestmark = pytest.mark.anyio

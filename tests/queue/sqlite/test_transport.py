@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import QUEUE
-from scalekit.contracts.consumers import PublishFailed
+from scalekit.contracts import QUEUE, PublishFailed
 from tests.queue.harness import LIMIT, serving
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,88 @@
+"""The table of jobs and its statements, for SQLite and PostgreSQL; many rows are passed as one JSON array."""
+
+from __future__ import annotations
+
+COLUMNS = "id, name, state, attempt, published, started, ended, progress, note, result, error"
+CREATE = (
+    """
+CREATE TABLE IF NOT EXISTS {table} (
+  prefix TEXT NOT NULL,
+  id TEXT NOT NULL,
+  name TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  published DOUBLE PRECISION NOT NULL,
+  started DOUBLE PRECISION,
+  ended DOUBLE PRECISION,
+  progress DOUBLE PRECISION NOT NULL,
+  note TEXT NOT NULL,
+  result TEXT,
+  error TEXT NOT NULL,
+  expires DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (prefix, id, name)
+)
+""",
+    "CREATE INDEX IF NOT EXISTS {table}_state ON {table} (prefix, state)",
+    "CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires)",
+)
+RELATIONS = ("{table}", "{table}_state", "{table}_expires")
+TYPES = {
+    "id": "text",
+    "name": "text",
+    "state": "text",
+    "attempt": "integer",
+    "published": "float8",
+    "started": "float8",
+    "ended": "float8",
+    "progress": "float8",
+    "note": "text",
+    "result": "text",
+    "error": "text",
+    "expires": "float8",
+}
+SOURCES = {
+    "sqlite": "(SELECT {} FROM json_each(:rows)) AS change".format(
+        ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in TYPES)
+    ),
+    "postgresql": "json_to_recordset(CAST(:rows AS json)) AS change ({})".format(
+        ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
+    ),
+}
+# A cancelled job starts no more, and one that is being cancelled can only end. A queued row replaces one that has
+# failed, was cancelled or has expired: its message was published again with the same key.
+UPSERT = f"""
+INSERT INTO {{table}} AS job (prefix, {", ".join(TYPES)})
+SELECT CAST(:prefix AS text), {", ".join(TYPES)} FROM {{source}} WHERE true
+ON CONFLICT (prefix, id, name) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,
+  published = excluded.published, started = excluded.started, ended = excluded.ended, progress = excluded.progress,
+  note = excluded.note, result = coalesce(excluded.result, job.result), error = excluded.error,
+  expires = excluded.expires
+WHERE CASE excluded.state
+  WHEN 'queued' THEN job.state IN ('failed', 'cancelled') OR job.expires < :now
+  WHEN 'cancelled' THEN true
+  WHEN 'succeeded' THEN job.state <> 'cancelled'
+  WHEN 'failed' THEN job.state <> 'cancelled'
+  ELSE job.state NOT IN ('cancelled', 'cancelling')
+END
+RETURNING name, id
+"""
+READ = f"""
+SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND id = :id AND expires >= :now
+ORDER BY published DESC LIMIT 1
+"""
+READ_RUNNING = f"""
+SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND state IN ('running', 'cancelling') AND expires >= :now
+ORDER BY started LIMIT :limit
+"""
+CANCEL = """
+UPDATE {table} SET state = CASE WHEN state = 'running' THEN 'cancelling' ELSE 'cancelled' END,
+  ended = CASE WHEN state = 'running' THEN ended ELSE CAST(:now AS double precision) END
+WHERE prefix = :prefix AND id = :id AND expires >= :now AND state IN ('queued', 'retrying', 'running') RETURNING state
+"""
+READ_CANCELLING = "SELECT name, id FROM {table} WHERE prefix = :prefix AND state = 'cancelling'"
+WITHDRAW = "DELETE FROM {table} WHERE prefix = :prefix AND id = :id AND name = :name AND state = 'queued' RETURNING id"
+DELETE_EXPIRED = """
+DELETE FROM {table} WHERE (prefix, id, name) IN (
+  SELECT prefix, id, name FROM {table} WHERE expires < :now LIMIT 1000
+) RETURNING 1
+"""

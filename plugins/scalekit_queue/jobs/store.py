@@ -1,0 +1,147 @@
+"""The store of jobs, in any database that executes its statements."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from time import time
+from typing import Any, Protocol
+
+import orjson
+
+from scalekit import Unavailable
+from scalekit.contracts import JobState, JobStatus, Statements
+from scalekit_queue.jobs import statements
+
+logger = logging.getLogger("scalekit.queue")
+
+Rows = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A row of the table: *result* is JSON text, *expires* when the row may be deleted."""
+
+    id: str
+    name: str
+    state: JobState
+    attempt: int
+    published: float
+    expires: float
+    started: float | None = None
+    ended: float | None = None
+    progress: float = 0.0
+    note: str = ""
+    result: str | None = None
+    error: str = ""
+
+
+class JobDatabase(Protocol):
+    """Executes the statements of the store; *dialect* is ``sqlite`` or ``postgresql``.
+
+    *is_transactional* is whether `fetch_in` can join the transactions of the application.
+    """
+
+    table: str
+    is_transactional: bool
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of the database."""
+        ...
+
+    async def fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
+        """Create missing tables, execute *sql* and return its rows; raises an error within a few seconds."""
+        ...
+
+    async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
+        """Execute *sql* in the current transaction of *transaction*."""
+        ...
+
+
+class JobStore:
+    """The jobs of the service with *prefix* in *database*."""
+
+    def __init__(self, database: JobDatabase, prefix: str) -> None:
+        self._database = database
+        self._prefix = prefix
+        self.last_error = ""
+        source = statements.SOURCES[database.dialect]
+        self._upsert = statements.UPSERT.format(table=database.table, source=source)
+
+    @property
+    def dialect(self) -> str:
+        """The dialect of the database."""
+        return self._database.dialect
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether a job can be stored in a transaction of the application."""
+        return self._database.is_transactional
+
+    async def write(self, records: Sequence[JobRecord]) -> list[bool]:
+        """Store the last one of *records* for each message; return for each, in order, whether its state allowed it.
+
+        An error is logged and raised.
+        """
+        try:
+            rows = await self._database.fetch(self._upsert, self._values(records))
+        except Exception as error:
+            if str(error) != self.last_error:
+                logger.warning("the status of jobs cannot be written, retrying: %s", error or type(error).__name__)
+            self.last_error = str(error)
+            raise
+        self.last_error = ""
+        written = {(row[0], row[1]) for row in rows}
+        return [(each.name, each.id) in written for each in records]
+
+    async def write_in(self, transaction: Statements, record: JobRecord) -> None:
+        """Store *record* in the current transaction of *transaction*."""
+        await self._database.fetch_in(transaction, self._upsert, self._values([record]))
+
+    async def withdraw(self, name: str, identifier: str) -> None:
+        """Delete a queued job, whose message was not stored."""
+        await self._fetch(statements.WITHDRAW, {"name": name, "id": identifier})
+
+    async def read(self, identifier: str) -> JobStatus | None:
+        """Return the status of a message, that of the latest one when several names have the id."""
+        rows = await self._fetch(statements.READ, {"id": identifier, "now": time()})
+        return _status(rows[0]) if rows else None
+
+    async def read_running(self, limit: int) -> list[JobStatus]:
+        """Return the jobs that are running, the oldest first."""
+        return [_status(row) for row in await self._fetch(statements.READ_RUNNING, {"now": time(), "limit": limit})]
+
+    async def cancel(self, identifier: str) -> bool:
+        """Cancel the messages with the id that have not ended; return whether there is one."""
+        return bool(await self._fetch(statements.CANCEL, {"id": identifier, "now": time()}))
+
+    async def read_cancelling(self) -> set[tuple[str, str]]:
+        """Return name and id of the running messages that are to be cancelled."""
+        return {(row[0], row[1]) for row in await self._fetch(statements.READ_CANCELLING, {})}
+
+    async def delete_expired(self) -> None:
+        """Delete up to a thousand expired jobs, of every service."""
+        sql = statements.DELETE_EXPIRED.format(table=self._database.table)
+        await self._database.fetch(sql, {"now": time()})
+
+    async def _fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
+        try:
+            return await self._database.fetch(
+                sql.format(table=self._database.table), {"prefix": self._prefix, **values}
+            )
+        except TimeoutError:
+            raise Unavailable("the store of jobs does not respond") from None
+
+    def _values(self, records: Sequence[JobRecord]) -> dict[str, object]:
+        # One statement cannot change a row twice; rows are locked in one order, so that no two processes deadlock.
+        latest = {(each.name, each.id): each for each in records}
+        rows = [asdict(latest[key]) for key in sorted(latest)]
+        return {"prefix": self._prefix, "now": time(), "rows": orjson.dumps(rows).decode()}
+
+
+def _status(row: Any) -> JobStatus:
+    identifier, name, state, attempt, published, started, ended, progress, note, result, error = row
+    kept = orjson.loads(result) if result is not None and state == JobState.SUCCEEDED else None
+    return JobStatus(identifier, name, JobState(state), attempt, published, started, ended, progress, note, kept, error)

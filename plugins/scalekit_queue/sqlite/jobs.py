@@ -1,0 +1,46 @@
+"""The jobs in the queue's file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from scalekit.contracts import Statements
+from scalekit_queue.jobs.statements import CREATE
+from scalekit_queue.jobs.store import Rows
+from scalekit_queue.sqlite.group_commit import GroupCommitWriter
+
+TIMEOUT = 5.0
+"""Seconds within which a statement must be committed."""
+
+
+class JobFile:
+    """Implements :class:`scalekit_queue.jobs.store.JobDatabase` with *writer*."""
+
+    dialect = "sqlite"
+    table = "jobs"
+    is_transactional = False
+
+    def __init__(self, writer: GroupCommitWriter) -> None:
+        self._writer = writer
+        self._created = False
+
+    async def fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
+        """Create the missing table, execute *sql* and return its rows."""
+        async with asyncio.timeout(TIMEOUT):
+            if not self._created:
+                await self._writer.execute(self._create)
+                self._created = True
+            rows: Rows = await self._writer.execute(self._execute, sql, values)
+        return rows
+
+    async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
+        """Raise NotImplementedError: no transaction of the application has the file."""
+        raise NotImplementedError
+
+    def _create(self) -> None:
+        for statement in CREATE:
+            self._writer.store.raw.execute(statement.format(table=self.table))
+
+    def _execute(self, sql: str, values: Mapping[str, object]) -> Rows:
+        return self._writer.store.raw.execute(sql, values).fetchall()
