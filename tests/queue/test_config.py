@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import Consumers, Message
-from scalekit.errors import ConfigError, StartError
+from scalekit.errors import ConfigError
 from scalekit_queue.amqp import transport as amqp_transport
 from tests.queue.harness import AnyMessage, serving, wait_until
 
