@@ -15,8 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from scalekit import create_app
-from scalekit.contracts import DATABASE, QUEUE
-from scalekit.contracts.consumers import Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
 from scalekit.testing import request, running
 from tests.pool.conftest import POSTGRES, postgres_url, shared_postgres, url
 from tests.queue.harness import consumers_target, wait_dead_letters
