@@ -110,6 +110,6 @@ async def test_result_ttl_with_rabbitmq_and_no_database_fails_the_start() -> Non
     @consumers.on("resize", result_ttl="1h")
     async def resize(message: Message[int]) -> None: ...
 
-    with pytest.raises(ConfigError, match="'resize' has result_ttl, which needs a database .* turn on"):
+    with pytest.raises(ConfigError, match=r"'resize' has result_ttl, which needs a database .* turn on"):
         async with serving({"url": "amqp://guest@127.0.0.1:9/"}, consumers):
             pass
