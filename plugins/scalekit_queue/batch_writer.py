@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from scalekit_queue.postgres.statement_status import StatementStatus
+from scalekit_queue.statement_status import StatementStatus
 
 T = TypeVar("T")
 R = TypeVar("R")

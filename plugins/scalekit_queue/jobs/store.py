@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import time
@@ -13,8 +12,6 @@ import orjson
 from scalekit import Unavailable
 from scalekit.contracts import JobState, JobStatus, Statements
 from scalekit_queue.jobs import statements
-
-logger = logging.getLogger("scalekit.queue")
 
 Rows = Sequence[Any]
 
@@ -66,7 +63,6 @@ class JobStore:
     def __init__(self, database: JobDatabase, prefix: str) -> None:
         self._database = database
         self._prefix = prefix
-        self.last_error = ""
         source = statements.SOURCES[database.dialect]
         self._upsert = statements.UPSERT.format(table=database.table, source=source)
 
@@ -81,18 +77,8 @@ class JobStore:
         return self._database.is_transactional
 
     async def write(self, records: Sequence[JobRecord]) -> list[bool]:
-        """Store the last one of *records* for each message; return for each, in order, whether its state allowed it.
-
-        An error is logged and raised.
-        """
-        try:
-            rows = await self._database.fetch(self._upsert, self._values(records))
-        except Exception as error:
-            if str(error) != self.last_error:
-                logger.warning("the status of jobs cannot be written, retrying: %s", error or type(error).__name__)
-            self.last_error = str(error)
-            raise
-        self.last_error = ""
+        """Store the last one of *records* for each message; return for each, in order, whether its state allowed it."""
+        rows = await self._database.fetch(self._upsert, self._values(records))
         written = {(row[0], row[1]) for row in rows}
         return [(each.name, each.id) in written for each in records]
 

@@ -31,7 +31,7 @@ class JobTracker:
     def __init__(self, store: JobStore, consumers: Iterable[Consumer]) -> None:
         self.store = store
         self._ttls = {each.name: each.result_ttl for each in consumers if each.result_ttl is not None}
-        self._writer: BatchWriter[JobRecord, bool] = BatchWriter(store.write, MAX_BATCH)
+        self._writer: BatchWriter[JobRecord, bool] = BatchWriter(store.write, MAX_BATCH, "store the status of messages")
         self._running: set[Job] = set()
         self._started = asyncio.Event()
 
@@ -48,7 +48,7 @@ class JobTracker:
             async with asyncio.timeout(timeout):
                 await self._add(records)
         except Exception as error:
-            reason = self.store.last_error or str(error) or "the store does not respond"
+            reason = self._writer.status.last_error or str(error) or "the store does not respond"
             raise PublishFailed(f"the status of the message cannot be stored: {reason}", False) from error
 
     async def add_in(self, transaction: Statements, envelope: Envelope) -> None:

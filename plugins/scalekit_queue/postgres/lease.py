@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Collection
 from contextlib import AsyncExitStack
 
-from scalekit_queue.postgres.batch_writer import RETRY_DELAY
-from scalekit_queue.postgres.statement_status import StatementStatus
+from scalekit_queue.batch_writer import RETRY_DELAY
 from scalekit_queue.postgres.store import DeliveryKey, PostgresStore
 from scalekit_queue.postgres.subscription import PostgresSubscription
+from scalekit_queue.statement_status import StatementStatus
 
 STATEMENT_TIMEOUT = 5.0
 """Seconds in which the lease must be renewed, replaced or ended."""

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from scalekit_queue.batch_writer import BatchWriter
 from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.postgres.statement_status import StatementStatus
 from scalekit_queue.postgres.store import DeliveryKey, PostgresStore, Received, Settlement, encode_headers
 from scalekit_queue.propagation import AFTER_COMMIT
+from scalekit_queue.statement_status import StatementStatus
 from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
 
 T = TypeVar("T")

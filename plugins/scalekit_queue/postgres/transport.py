@@ -14,11 +14,11 @@ from scalekit_queue.envelope import Envelope
 from scalekit_queue.jobs.database import JobTable
 from scalekit_queue.postgres.lease import ProcessLease
 from scalekit_queue.postgres.notifications import Notifier, listen
-from scalekit_queue.postgres.statement_status import StatementStatus
 from scalekit_queue.postgres.store import NewMessage, PostgresStore, new_lease
 from scalekit_queue.postgres.subscription import CommittedHeaders, PostgresSubscription, SettlementWriters
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.schedules.database_store import DatabaseScheduleStore
+from scalekit_queue.statement_status import StatementStatus
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import OnDelivery
 

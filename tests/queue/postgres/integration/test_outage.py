@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import QUEUE, Queue
-from scalekit.contracts.consumers import Consumers, Message, PublishFailed
+from scalekit.contracts import QUEUE, Consumers, Message, PublishFailed, Queue
 from scalekit.health.monitor import Status
 from scalekit.host import Host
 from scalekit_queue.service import SERVICE
