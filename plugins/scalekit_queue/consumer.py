@@ -41,6 +41,7 @@ class ConsumerRunner:
         dispatcher: MessageDispatcher,
         metrics: ConsumerMetrics,
         redact: Callable[[str], str],
+        *,
         on_end: OnEnd | None = None,
         jobs: JobTracker | None = None,
     ) -> None:

@@ -145,7 +145,9 @@ async def _create_service(
     consumers = list(config.load()) if consumes(config, context) else []
     inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
     on_end = None if scheduler is None else scheduler.record_end
-    runners = [_runner(each, inboxes.get(each.name), context, transport.system, on_end, jobs) for each in consumers]
+    runners = [
+        _runner(each, inboxes.get(each.name), context, transport.system, on_end=on_end, jobs=jobs) for each in consumers
+    ]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
 
@@ -213,9 +215,12 @@ def _runner(
     inbox: Inbox | None,
     context: Context,
     system: str,
+    *,
     on_end: OnEnd | None,
     jobs: JobTracker | None,
 ) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
     dispatcher = MessageDispatcher(consumer, inbox, context, system)
-    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end, jobs if consumer.result_ttl else None)
+    return ConsumerRunner(
+        consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs if consumer.result_ttl else None
+    )
