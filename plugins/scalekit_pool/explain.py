@@ -48,8 +48,8 @@ async def explain(database: PooledDatabase, sql: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """Return why the database cannot explain a statement: the message of *error* without values and names."""
-    message = str(error.args[0]) if error.args else ""
-    return f"{type(error).__name__}: {_QUOTED.sub('…', without_literals(message, 'postgresql'))}"
+    message = str(error.args[-1]) if error.args else ""  # MySQL's errors begin with a number
+    return f"{type(error).__name__}: {without_literals(_QUOTED.sub('…', message), 'postgresql')}"
 
 
 async def _postgres_plan(driver: Driver, connection: RawConnection, sql: str) -> str:

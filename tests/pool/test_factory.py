@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from scalekit import ReadOnlyError, Secret, StartError, Unavailable
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.factory import DatabaseFactory
+from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.health import check_database
 from tests.pool.harness import opened, wait_until, wait_until_released
 from tests.processes import HOST, free_ports
@@ -221,3 +221,36 @@ def test_an_error_in_a_url_does_not_show_its_password() -> None:
         with pytest.raises(ValidationError) as raised:
             PoolConfig(url=url)  # type: ignore[arg-type]
         assert [SECRET in detail["msg"] for detail in raised.value.errors()] == [False]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"session_class": "sqlmodel.ext.asyncio.session:AsyncSession"}, "session_class: ORM sessions need PostgreSQL"),
+        ({"migrations": "alembic.ini"}, "migrations: Alembic needs PostgreSQL or SQLite here; use numbered SQL files"),
+        ({"sslmode": "verify-ca", "sslrootcert": __file__}, "sslrootcert: cannot load .*test_factory.py"),
+    ],
+)
+def test_what_mysql_lacks_is_refused_before_the_start(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(StartError, match=message):
+        verify_driver(PoolConfig(**{"url": "mysql://u@host/shop", **options}))
+
+
+def test_mysql_without_its_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    verify_driver(PoolConfig(url="mariadb://u@host/shop"))  # type: ignore[arg-type]
+    monkeypatch.setattr("scalekit_pool.factory.find_spec", lambda name: None)
+    with pytest.raises(StartError, match=r"pip install 'scalekit-asgi\[mysql\]'"):
+        verify_driver(PoolConfig(url="mariadb://u@host/shop"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"url": "mysql://u@host"}, "the URL names no database; write mysql://user@host:3306/name"),
+        ({"url": "mysql:///shop"}, "has no host"),
+        ({"urls": ("mysql://u@a/shop", "mysql://u@b/shop")}, "urls are servers of one PostgreSQL cluster"),
+    ],
+)
+def test_mistakes_in_urls_of_mysql_are_refused(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PoolConfig(**table)

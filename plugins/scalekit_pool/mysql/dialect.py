@@ -23,7 +23,10 @@ class MysqlCompiler(_Compiler):  # type: ignore[misc] # base without types
 
 
 class _AdaptsToServer(_Mysql):  # type: ignore[misc] # base without types
-    """A dialect that learns the version of the server without a connection of SQLAlchemy."""
+    """A dialect that learns the version of the server without a connection of SQLAlchemy.
+
+    It always doubles backslashes of literals in the text, which is safe in any ``sql_mode``; a session may change it.
+    """
 
     supports_statement_cache = True
     statement_compiler = MysqlCompiler
