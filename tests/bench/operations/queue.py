@@ -53,6 +53,8 @@ class Measured:
     over: str = ""
     at_least: float = 0.0
     server: Literal["rabbitmq", "sqlite", "postgresql"] = "rabbitmq"
+    fraction: int = 1
+    """A slow side measures the number of messages divided by this."""
 
 
 @asynccontextmanager
@@ -140,9 +142,9 @@ async def does_both(url: str, count: int) -> float:
         return time.perf_counter() - began
 
 
-def on_postgres(title: str, side: Side, over: str = "", at_least: float = 0.0) -> Measured:
+def on_postgres(title: str, side: Side, over: str = "", at_least: float = 0.0, *, fraction: int = 1) -> Measured:
     """Return a case on PostgreSQL."""
-    return Measured(f"PostgreSQL: {title}", side, over and f"PostgreSQL: {over}", at_least, "postgresql")
+    return Measured(f"PostgreSQL: {title}", side, over and f"PostgreSQL: {over}", at_least, "postgresql", fraction)
 
 
 SIDES = [
@@ -158,15 +160,15 @@ SIDES = [
     Measured("embedded: publish_many", publishes_many, "embedded: publish, 64 at once", server="sqlite"),
     Measured("embedded: consume", consumes(), server="sqlite"),
     Measured("embedded: consume with dedupe", consumes(dedupe="1h"), "embedded: consume", server="sqlite"),
-    on_postgres("publish, 64 at once: procrastinate", procrastinate_publishes),
+    on_postgres("publish, 64 at once: procrastinate", procrastinate_publishes, fraction=10),
     on_postgres("the same: queue", publishes, "publish, 64 at once: procrastinate", 2.0),
     on_postgres("publish_many: queue", publishes_many, "publish, 64 at once: procrastinate", 2.0),
     on_postgres("publish_after, each in its own transaction: queue", publishes_after, "the same: queue"),
-    on_postgres("consume: procrastinate", procrastinate_consumes),
+    on_postgres("consume: procrastinate", procrastinate_consumes, fraction=10),
     on_postgres("the same consuming: queue", consumes(), "consume: procrastinate", 2.0),
     on_postgres("consume with dedupe: queue", consumes(dedupe="1h"), "the same consuming: queue"),
     on_postgres("consume at the second attempt: queue", consumes(fails=True), "the same consuming: queue"),
-    on_postgres("publish and consume in one process: procrastinate", procrastinate_does_both),
+    on_postgres("publish and consume in one process: procrastinate", procrastinate_does_both, fraction=10),
     on_postgres("publish and consume: queue", does_both, "publish and consume in one process: procrastinate", 2.0),
     on_postgres("published and consumed, a second: queue", does_both, at_least=5000),
 ]
@@ -179,7 +181,8 @@ async def rates_of(urls: Mapping[str, str], rounds: int, count: int) -> dict[str
         for row in SIDES:
             with tempfile.TemporaryDirectory() as folder:
                 address = urls.get(row.server, f"sqlite:///{folder}/queue.db")
-                rates[row.title].append(count / await row.side(address, count))
+                measured = count // row.fraction
+                rates[row.title].append(measured / await row.side(address, measured))
     return rates
 
 
