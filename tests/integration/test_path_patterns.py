@@ -30,6 +30,10 @@ GLOB_KEYS: list[tuple[str, Any]] = [
     ("plugins.jwt.rules[0].path", lambda glob: {"jwt": {"secret": SECRET, "rules": [{"path": glob}]}}),
     ("plugins.ratelimit.policies[0].path", lambda glob: {"ratelimit": {"policies": [limited(glob)]}}),
     ("plugins.cache.policies[0].path", lambda glob: {"cache": {"policies": [{"path": glob}]}}),
+    *(
+        (f"plugins.idempotency.{key}[0]", lambda glob, key=key: {"idempotency": {key: [glob]}})
+        for key in ("paths", "exclude", "required_paths")
+    ),
 ]
 
 
