@@ -84,6 +84,8 @@ weekofyear weight_string year yearweek
 
 CLEAN_FUNCTIONS = frozenset({"pg_notify"})
 """Functions that leave the session unchanged although they are not reads: a replica refuses them."""
+PLUGIN_PREFIX = "scalekit_"
+"""Prefix of the functions that plugins create; they write tables of their plugin only, and leave the session clean."""
 _SHARED = frozenset(" ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split())
 SAFE_FUNCTIONS = {"postgresql": _SHARED, "sqlite": _SHARED, "mysql": _SHARED | frozenset(_MYSQL.split())}
 """The names by dialect."""

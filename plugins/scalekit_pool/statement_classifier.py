@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from scalekit.contracts import Values
 from scalekit_pool.connections.driver import Arguments
 from scalekit_pool.fingerprint import fingerprint_of
-from scalekit_pool.safe_functions import CLEAN_FUNCTIONS, SAFE_FUNCTIONS
+from scalekit_pool.safe_functions import CLEAN_FUNCTIONS, PLUGIN_PREFIX, SAFE_FUNCTIONS
 from scalekit_pool.table_usage import UNKNOWN_TABLES, FindTables, TableUsage
 
 MAX_CACHED_STATEMENTS = 1000
@@ -201,8 +201,13 @@ def classify(code: str, safe_functions: frozenset[str]) -> tuple[bool, bool]:
     into_new = "INTO" in _INSERT_INTO.sub("", code).upper()
     locks = not _LOCK_WORDS.isdisjoint(words) and not _LOCKS.isdisjoint(words)
     is_read_only = first in _READS and calls <= safe_functions and not changes and not into and not locks
-    leaves_session_clean = calls <= safe_functions | CLEAN_FUNCTIONS and not into_new and first in (_READS | _CHANGES)
+    unknown = {name for name in calls - safe_functions - CLEAN_FUNCTIONS if not _is_of_plugin(name)}
+    leaves_session_clean = not unknown and not into_new and first in (_READS | _CHANGES)
     return is_read_only, leaves_session_clean
+
+
+def _is_of_plugin(function: str) -> bool:
+    return function.startswith(PLUGIN_PREFIX) and "." not in function
 
 
 def changes_schema(code: str) -> bool:

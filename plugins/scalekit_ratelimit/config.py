@@ -14,6 +14,8 @@ from scalekit_redis import REDIS_SCHEMES, parse_url, similar_scheme
 
 Priority = Literal["low", "normal", "high"]
 
+POOL_DATABASE = "database:"
+"""The URL of the pool's database."""
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
@@ -22,11 +24,13 @@ def _as_tuple(value: object) -> tuple[object, ...]:
 
 
 def _supported_store(url: Url) -> Url:
-    if url.reveal() == "memory:":
+    if url.reveal() in ("memory:", POOL_DATABASE):
         return url
+    if url.scheme == "database":
+        raise ValueError(f"the pool's database has no address here; write {POOL_DATABASE!r}")
     if url.scheme not in REDIS_SCHEMES:
         similar = similar_scheme(url.scheme)
-        remedy = f"{similar}://" if similar else '"memory:" or "redis://127.0.0.1:6379/0"'
+        remedy = f"{similar}://" if similar else '"memory:", "database:" or "redis://127.0.0.1:6379/0"'
         raise ValueError(f"unsupported store {str(url)!r}; write {remedy}")
     parse_url(url.reveal())
     return url
@@ -133,7 +137,8 @@ class RateLimitConfig(Table):
     """Rate limits, and the store in which they are counted."""
 
     url: Annotated[Url, AfterValidator(_supported_store)] = Url("memory:")
-    """Store: ``memory:`` of each process, or ``redis://``, ``redis-sentinel://`` or ``redis-cluster://`` for all."""
+    """Store: ``memory:`` of each process, or for all ``redis://``, ``redis-sentinel://``, ``redis-cluster://``, or
+    ``database:``, the pool's PostgreSQL."""
     default: LimitRates = ()
     """Limit per client address for requests that match no policy, or only policies with ``dry_run``."""
     policies: tuple[RateLimitPolicyConfig, ...] = ()
@@ -145,15 +150,22 @@ class RateLimitConfig(Table):
     max_keys: Annotated[int, Field(ge=2)] = 100_000
     """Maximum number of keys in memory; the least recently used ones are evicted."""
     on_error: Literal["local", "allow", "refuse"] = "local"
-    """While Redis is unavailable: count in each process, allow all requests, or refuse all with 503."""
-    redis_timeout: PositiveDuration = Duration("2s")
-    """How long to wait for a reply of Redis; then ``on_error`` applies to the request, and limits are not exact."""
+    """While the store is unavailable: count in each process, allow all requests, or refuse all with 503."""
+    store_timeout: PositiveDuration = Duration("2s")
+    """How long to wait for a reply of the store; then ``on_error`` applies to the request, and limits are not exact."""
     retry_interval: PositiveDuration = Duration("500ms")
-    """Time between two probes of Redis while the circuit breaker is open; no request waits for them."""
+    """Time between two probes of the store while the circuit breaker is open; no request waits for them."""
     legacy_headers: bool = False
     """Add ``X-RateLimit-Limit``, ``-Remaining`` and ``-Reset`` to responses."""
     concurrency: ConcurrencyConfig | None = None
     """Load shedding: an adaptive limit of requests in flight; an empty table enables it."""
+
+    @property
+    def store(self) -> Literal["memory", "database", "redis"]:
+        """Return the kind of store."""
+        if self.url.scheme == "memory":
+            return "memory"
+        return "database" if self.url.scheme == "database" else "redis"
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> RateLimitConfig:

@@ -30,7 +30,7 @@ class LimitFilter(Filter):
         limiter = self.limiter
         if limiter is None:
             return None
-        if exchange.pending and limiter.redis is None:
+        if exchange.pending and limiter.shared is None:
             return LATER
         policies = limiter.policies
         if DECORATED and not self.after_authentication:
@@ -42,7 +42,7 @@ class LimitFilter(Filter):
         hits = check.prepare(exchange.scope)
         if hits is None:
             return None
-        if limiter.redis is None:  # memory never waits
+        if limiter.shared is None:  # memory never waits
             return check.apply_decision(exchange, check.hit_memory(limiter.memory, hits), limiter.metrics)
         return self._check(limiter, check, hits, exchange)
 

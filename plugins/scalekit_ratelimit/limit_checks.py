@@ -1,4 +1,4 @@
-"""Check a request against its limits, whether they are counted in memory or in Redis.
+"""Check a request against its limits, whether they are counted in memory or in a shared store.
 
 SingleLimit is the fast path for requests that are subject to exactly one GCRA limit, as most are.
 """
@@ -26,7 +26,7 @@ from scalekit_ratelimit.limit_statistics import LimitStatistics
 from scalekit_ratelimit.limits import MICROSECONDS, Limit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
-from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
+from scalekit_ratelimit.shared_limiter import PendingHits, SharedLimiter
 
 if TYPE_CHECKING:
     from scalekit_ratelimit.policies import RateLimitPolicy
@@ -48,16 +48,16 @@ class LimitCheck(Protocol[T, R]):
         """Count *hits* in memory and return the result."""
         ...
 
-    def send_to_redis(self, redis: RedisLimiter, hits: T) -> asyncio.Future[Any]:
-        """Send *hits* to Redis and return the future of the reply; raises RedisUnavailable."""
+    def send(self, shared: SharedLimiter, hits: T) -> asyncio.Future[Any]:
+        """Send *hits* and return the future of the reply; raises one of STORE_ERRORS."""
         ...
 
-    def read_reply(self, redis: RedisLimiter, hits: T, reply: asyncio.Future[Any]) -> R:
-        """Return the result of *reply*; raises RedisUnavailable or ReplyError."""
+    def read_reply(self, shared: SharedLimiter, hits: T, reply: asyncio.Future[Any]) -> R:
+        """Return the result of *reply*; raises one of STORE_ERRORS."""
         ...
 
     def record_refusal(self, memory: MemoryLimiter, hits: T, result: R) -> None:
-        """Record refusals of Redis in memory, so that they apply while Redis is unavailable."""
+        """Record refusals of the shared store in memory, so that they apply while it is unavailable."""
         ...
 
     def apply_decision(self, exchange: Exchange, result: R, metrics: RateLimitMetrics) -> LocalResponse | None:
@@ -81,13 +81,13 @@ class CombinedCheck:
         """Count the hits in memory."""
         return list(zip(hits.hits, memory.hit(hits.hits), strict=True))
 
-    def send_to_redis(self, redis: RedisLimiter, hits: PendingHits) -> asyncio.Future[Any]:
-        """Send the hits to Redis."""
-        return redis.send_hits(hits)
+    def send(self, shared: SharedLimiter, hits: PendingHits) -> asyncio.Future[Any]:
+        """Send the hits."""
+        return shared.send_hits(hits)
 
-    def read_reply(self, redis: RedisLimiter, hits: PendingHits, reply: asyncio.Future[Any]) -> HitResults:
+    def read_reply(self, shared: SharedLimiter, hits: PendingHits, reply: asyncio.Future[Any]) -> HitResults:
         """Return the state of each limit."""
-        return redis.read_replies(hits)
+        return shared.read_replies(hits)
 
     def record_refusal(self, memory: MemoryLimiter, hits: PendingHits, result: HitResults) -> None:
         """Record each limit that is exceeded."""
@@ -154,14 +154,13 @@ class SingleLimit:
         """Count the hit in memory."""
         return memory.hit_gcra(self.limit, hits, self.increment)
 
-    def send_to_redis(self, redis: RedisLimiter, hits: str) -> asyncio.Future[Any]:
-        """Send the hit to Redis."""
-        return redis.send_gcra(self, hits)
+    def send(self, shared: SharedLimiter, hits: str) -> asyncio.Future[Any]:
+        """Send the hit."""
+        return shared.send_gcra(self, hits)
 
-    def read_reply(self, redis: RedisLimiter, hits: str, reply: asyncio.Future[Any]) -> int:
+    def read_reply(self, shared: SharedLimiter, hits: str, reply: asyncio.Future[Any]) -> int:
         """Return the slack."""
-        slack: int = reply.result()
-        return slack
+        return shared.read_gcra(self, reply)
 
     def record_refusal(self, memory: MemoryLimiter, hits: str, result: int) -> None:
         """Record that the limit is exceeded."""

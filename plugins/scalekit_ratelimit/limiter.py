@@ -1,74 +1,74 @@
-"""Check limits in memory or Redis, applying ``on_error`` when Redis is unavailable."""
+"""Check limits in memory or in a shared store, applying ``on_error`` when that is unavailable."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic_ns
 from typing import Any, Literal, TypeVar
 
 from scalekit import Unavailable
 from scalekit_ratelimit.circuit_breaker import CircuitBreaker
-from scalekit_ratelimit.config import RateLimitConfig
 from scalekit_ratelimit.headers import HitResults
 from scalekit_ratelimit.limit_checks import HANDLER_CHECK, LimitCheck
 from scalekit_ratelimit.limits import Hit
 from scalekit_ratelimit.memory_limiter import MemoryLimiter
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.policies import RateLimitPolicies
-from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
-from scalekit_redis import Connections, RedisUnavailable, ReplyError
+from scalekit_ratelimit.shared_limiter import STORE_ERRORS, PendingHits, SharedLimiter
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class RedisBackend:
+class SharedBackend:
     """The limiter that all instances share, its circuit breaker, and the fallback while the circuit is open."""
 
-    limiter: RedisLimiter
+    limiter: SharedLimiter
     circuit_breaker: CircuitBreaker
     on_error: Literal["local", "allow", "refuse"]
 
 
 class Limiter:
-    """Checks requests against *policies* in *redis*, or in *memory* when there is no Redis or it is unavailable."""
+    """Checks requests against *policies* in *shared*, or in *memory* when that is None or unavailable."""
 
     def __init__(
-        self, policies: RateLimitPolicies, memory: MemoryLimiter, redis: RedisBackend | None, metrics: RateLimitMetrics
+        self,
+        policies: RateLimitPolicies,
+        memory: MemoryLimiter,
+        shared: SharedBackend | None,
+        metrics: RateLimitMetrics,
     ) -> None:
         self.policies = policies
         self.memory = memory
-        self.redis = redis
+        self.shared = shared
         self.metrics = metrics
 
     def start_check(self, check: LimitCheck[T, R], hits: T) -> R | asyncio.Future[Any] | None:
         """Return the result of *check*, the future of its reply, or None when not counted; raises Unavailable."""
-        redis = self.redis
-        if redis is None:
+        shared = self.shared
+        if shared is None:
             return check.hit_memory(self.memory, hits)
-        if redis.circuit_breaker.error:
-            return self._without_redis(redis, check, hits)
+        if shared.circuit_breaker.error:
+            return self._without_store(shared, check, hits)
         try:
-            return check.send_to_redis(redis.limiter, hits)
-        except RedisUnavailable:
-            return self._without_redis(redis, check, hits)
+            return check.send(shared.limiter, hits)
+        except STORE_ERRORS:
+            return self._without_store(shared, check, hits)
 
     def finish_check(self, check: LimitCheck[T, R], hits: T, reply: asyncio.Future[Any]) -> R | None:
         """Return the result of *reply*, or None when not counted; raises Unavailable."""
-        redis = self.redis
-        if redis is None:
+        shared = self.shared
+        if shared is None:
             return check.hit_memory(self.memory, hits)
         try:
-            result = check.read_reply(redis.limiter, hits, reply)
-        except (RedisUnavailable, ReplyError) as error:
-            if isinstance(error, RedisUnavailable) and error.kind in ("timeout", "disconnected"):
-                self.metrics.count_redis_timeout()
-            redis.circuit_breaker.record_failure(error)
-            return self._without_redis(redis, check, hits)
+            result = check.read_reply(shared.limiter, hits, reply)
+        except STORE_ERRORS as error:
+            if getattr(error, "kind", "") in ("timeout", "disconnected"):
+                self.metrics.count_store_timeout()
+            shared.circuit_breaker.record_failure(error)
+            return self._without_store(shared, check, hits)
         check.record_refusal(self.memory, hits, result)
         return result
 
@@ -85,55 +85,41 @@ class Limiter:
         """Return the state of each limit of *hits* in memory, without counting."""
         return HANDLER_CHECK.hit_memory(self.memory, _without_cost(hits))
 
-    async def read_redis(self, hits: Sequence[Hit]) -> HitResults:
-        """Return the state of each limit in Redis without counting, empty without Redis.
+    async def read_shared(self, hits: Sequence[Hit]) -> HitResults:
+        """Return the state of each limit in the shared store without counting, empty without one.
 
-        Raises RedisUnavailable or ReplyError.
+        Raises one of STORE_ERRORS.
         """
-        redis = self.redis
-        if redis is None:
+        shared = self.shared
+        if shared is None:
             return []
         pending = _without_cost(hits)
-        await asyncio.wait([redis.limiter.send_hits(pending)])
-        return redis.limiter.read_replies(pending)
+        await asyncio.wait([shared.limiter.send_hits(pending)])
+        return shared.limiter.read_replies(pending)
 
     async def reset(self, hits: Sequence[Hit]) -> str:
-        """Delete the counters of *hits*; return why they are still in Redis, empty when they are not."""
+        """Delete the counters of *hits*; return why they are still in the shared store, empty when they are not."""
         for hit in hits:
             self.memory.reset(hit)
-        redis = self.redis
-        if redis is None or redis.circuit_breaker.error:
-            return redis.circuit_breaker.error if redis else ""
+        shared = self.shared
+        if shared is None or shared.circuit_breaker.error:
+            return shared.circuit_breaker.error if shared else ""
         try:
-            await redis.limiter.reset(hits)
-        except (RedisUnavailable, ReplyError) as error:
-            redis.circuit_breaker.record_failure(error)
+            await shared.limiter.reset(hits)
+        except STORE_ERRORS as error:
+            shared.circuit_breaker.record_failure(error)
             return str(error)
         return ""
 
-    def _without_redis(self, redis: RedisBackend, check: LimitCheck[T, R], hits: T) -> R | None:
+    def _without_store(self, shared: SharedBackend, check: LimitCheck[T, R], hits: T) -> R | None:
         """Return the result of counting in memory, or None when not counted; raises Unavailable."""
-        self.metrics.count_redis_error(redis.on_error)
-        if redis.on_error == "refuse":
-            raise Unavailable('rate limits cannot be checked: Redis is unavailable and on_error = "refuse"')
-        return check.hit_memory(self.memory, hits) if redis.on_error == "local" else None
+        self.metrics.count_store_error(shared.on_error)
+        if shared.on_error == "refuse":
+            raise Unavailable(
+                f'rate limits cannot be checked: {shared.limiter.store} is unavailable and on_error = "refuse"'
+            )
+        return check.hit_memory(self.memory, hits) if shared.on_error == "local" else None
 
 
 def _without_cost(hits: Sequence[Hit]) -> PendingHits:
     return PendingHits([hit._replace(cost=0) for hit in hits])
-
-
-@asynccontextmanager
-async def open_limiter(
-    config: RateLimitConfig, policies: RateLimitPolicies, connections: Connections, metrics: RateLimitMetrics
-) -> AsyncGenerator[Limiter, None]:
-    """Yield the limiter that the configuration describes."""
-    memory = MemoryLimiter(config.max_keys, monotonic_ns)
-    if config.url.scheme == "memory":
-        yield Limiter(policies, memory, None, metrics)
-        return
-    async with connections.open(config.url.reveal(), timeout=config.redis_timeout) as redis:
-        circuit_breaker = CircuitBreaker(redis, config.retry_interval, config.redis_timeout)
-        limiter = RedisLimiter(redis, config.url.scheme.endswith("-cluster"))
-        async with circuit_breaker.run_probes():
-            yield Limiter(policies, memory, RedisBackend(limiter, circuit_breaker, config.on_error), metrics)

@@ -14,17 +14,17 @@ DRY_RUN_REFUSED = Counter(
 )
 ERRORS = Counter(
     "scalekit_ratelimit_errors",
-    "Requests not counted in Redis, by the fallback that was applied.",
+    "Requests not counted in the shared store, by the fallback that was applied.",
     ("outcome",),
     alert=Alert(
-        "Rate limits are not counted in Redis.",
-        "While Redis is unavailable each worker counts by itself or refuses, as on_error of the policies says. Restore"
-        " Redis; counting in it resumes by itself.",
+        "Rate limits are not counted in the shared store.",
+        "While Redis or the database is unavailable each worker counts by itself or refuses, as on_error says. Restore"
+        " it; counting in it resumes by itself.",
     ),
 )
-REDIS_TIMEOUTS = Counter(
-    "scalekit_ratelimit_redis_timeouts",
-    "Requests decided before Redis replied; each may exceed its limit by one.",
+STORE_TIMEOUTS = Counter(
+    "scalekit_ratelimit_store_timeouts",
+    "Requests decided before the shared store replied; each may exceed its limit by one.",
 )
 SHED = Counter("scalekit_ratelimit_shed", "Requests shed because too many were in flight (503).", ("priority",))
 KEYS = Gauge("scalekit_ratelimit_keys", "Rate limit keys in the memory of the process.")
@@ -52,13 +52,13 @@ class RateLimitMetrics:
         """Count a request that *policy* would have refused without ``dry_run``."""
         self._telemetry.series(DRY_RUN_REFUSED, policy).inc()
 
-    def count_redis_error(self, outcome: str) -> None:
-        """Count a request that was not counted in Redis; *outcome* is the value of ``on_error``."""
+    def count_store_error(self, outcome: str) -> None:
+        """Count a request that was not counted in the shared store; *outcome* is the value of ``on_error``."""
         self._telemetry.series(ERRORS, outcome).inc()
 
-    def count_redis_timeout(self) -> None:
-        """Count a request that was decided without the reply of a command that Redis may have executed."""
-        self._telemetry.series(REDIS_TIMEOUTS).inc()
+    def count_store_timeout(self) -> None:
+        """Count a request that was decided without the reply of the shared store, which may have counted it."""
+        self._telemetry.series(STORE_TIMEOUTS).inc()
 
     def count_shed(self, priority: str) -> None:
         """Count a request that was shed."""

@@ -32,7 +32,7 @@ from scalekit_ratelimit.limiter import Limiter
 from scalekit_ratelimit.limits import MICROSECONDS
 from scalekit_ratelimit.load_shedding import LoadSheddingFilter
 from scalekit_ratelimit.policies import PRIORITIES, RateLimitPolicy
-from scalekit_redis import RedisUnavailable, ReplyError
+from scalekit_ratelimit.shared_limiter import STORE_ERRORS
 
 SHOWN_CLIENTS = 25
 """Clients of each policy that are shown."""
@@ -124,16 +124,16 @@ class LimitsPage:
             "limits": _describe_limits(self._statistics),
             "concurrency": shedder and [*shedder.sample(), *map(shedder.metrics.shed, PRIORITIES)],
             "client": self._states_in_memory(limiter, query),
-            "redis_error": limiter.redis.circuit_breaker.error if limiter.redis else "",
+            "store_error": limiter.shared.circuit_breaker.error if limiter.shared else "",
         }
 
     async def render(self, view: PageView) -> Sequence[Block]:
         """Return the blocks of the page."""
         workers = {worker: data for worker, data in view.workers.items() if data is not None}
-        errors = {data["redis_error"]: worker for worker, data in workers.items() if data["redis_error"]}
+        errors = {data["store_error"]: worker for worker, data in workers.items() if data["store_error"]}
         return [
             *(
-                Notice(f"Redis is unavailable: {error}", "Each worker applies on_error until it replies.")
+                Notice(f"{self._store()} is unavailable: {error}", "Each worker applies on_error until it replies.")
                 for error in errors
             ),
             self._policies(list(workers.values())),
@@ -144,7 +144,7 @@ class LimitsPage:
         ]
 
     async def reset(self, values: Mapping[str, str]) -> str:
-        """Delete the counters of a client in this worker and in Redis."""
+        """Delete the counters of a client in this worker and in the shared store."""
         limiter = self._limit_filter.limiter
         if limiter is None:
             raise ValueError("the limits have not started; try again")
@@ -152,16 +152,21 @@ class LimitsPage:
         if not hits:
             return "the client is exempt"
         if error := await limiter.reset(hits):
-            raise ValueError(f"reset in memory, but not in Redis: {error}; try again when it replies")
+            raise ValueError(f"reset in memory, but not in {self._store()}: {error}; try again when it replies")
         return f"reset {', '.join(hit.limit.name for hit in hits)} for {hits[0].key}"
+
+    def _store(self) -> str:
+        """Return the name of the shared store."""
+        limiter = self._limit_filter.limiter
+        return limiter.shared.limiter.store if limiter is not None and limiter.shared is not None else "the store"
 
     def _lookup(self, limiter: Limiter) -> ClientLookup:
         policies = {**limiter.policies.by_name(), **self._application_policies}
         return ClientLookup(policies, limiter.policies.address_key_func, self._statistics)
 
     def _states_in_memory(self, limiter: Limiter, query: Mapping[str, str]) -> list[list[Any]] | None:
-        redis = limiter.redis
-        if not query.get("policy") or (redis and not (redis.circuit_breaker.error and redis.on_error == "local")):
+        shared = limiter.shared
+        if not query.get("policy") or (shared and not (shared.circuit_breaker.error and shared.on_error == "local")):
             return None
         try:
             return _describe_states(limiter.read_memory(self._lookup(limiter).hits(query)))
@@ -184,9 +189,9 @@ class LimitsPage:
     def _share(self, workers: int) -> list[Text]:
         """Return why a client may get more than the quota."""
         limiter = self._limit_filter.limiter
-        if limiter is None or limiter.redis is not None or workers < 2:
+        if limiter is None or limiter.shared is not None or workers < 2:
             return []
-        remedy = 'url = "redis://..." counts exactly.'
+        remedy = 'url = "redis://..." or "database:" counts exactly.'
         return [Text(f"Each of {workers} workers counts by itself: a client may get {workers} times a quota; {remedy}")]
 
     async def _client(self, query: Mapping[str, str], workers: Mapping[str, Any]) -> list[Block]:
@@ -205,11 +210,12 @@ class LimitsPage:
             (f"worker {worker}", *state) for worker, data in workers.items() for state in data["client"] or ()
         ]
         notices: list[Block] = []
-        if limiter.redis is not None:
+        if limiter.shared is not None:
             try:
-                rows += [("Redis", *state) for state in _describe_states(await limiter.read_redis(hits))]
-            except (RedisUnavailable, ReplyError) as error:
-                notices = [Notice(f"The state in Redis cannot be read: {error}")]
+                states = _describe_states(await limiter.read_shared(hits))
+                rows += [(limiter.shared.limiter.store, *state) for state in states]
+            except STORE_ERRORS as error:
+                notices = [Notice(f"The state in {limiter.shared.limiter.store} cannot be read: {error}")]
         return [
             form,
             *notices,

@@ -19,23 +19,24 @@ from scalekit import (
     hookimpl,
     warn_about_multiple_processes,
 )
-from scalekit.contracts import ADVISERS, LIMITS, Advice
+from scalekit.contracts import ADVISERS, DATABASE, LIMITS, Advice
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_ratelimit import metrics
 from scalekit_ratelimit.config import RateLimitConfig
+from scalekit_ratelimit.factory import open_limiter, verify_store
 from scalekit_ratelimit.filters import HandlerLimitFilter, LimitFilter
 from scalekit_ratelimit.handler_limits import ApplicationLimits
 from scalekit_ratelimit.limit_statistics import STATISTICS, LimitStatistics
-from scalekit_ratelimit.limiter import Limiter, open_limiter
+from scalekit_ratelimit.limiter import Limiter
 from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter, build_load_shedder
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.pages import LimitsPage
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
-from scalekit_redis import redis_connections, redis_instruments, verify_redis
+from scalekit_redis import redis_instruments
 
 SEPARATE_COUNTS = "each of them allows the whole limit"
-REMEDY = 'set url = "redis://...", or per_worker = true to accept that'
+REMEDY = 'set url = "redis://..." or "database:", or per_worker = true to accept that'
 
 
 class LimitFilters:
@@ -71,15 +72,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     def verify(provided: Container[Key[Any]]) -> None:
         _verify_workers(config, context.server.workers)
-        if config.url.scheme != "memory":
-            verify_redis(config.url.reveal())
+        verify_store(config, DATABASE in provided)
 
     @asynccontextmanager
     async def run() -> AsyncGenerator[None, None]:
         policies.statistics = context.get(STATISTICS) if context.has(STATISTICS) else None
         metrics = RateLimitMetrics(context.get(TELEMETRY), policies.statistics)
         shedder = build_load_shedder(config, policies, metrics)
-        async with open_limiter(config, policies, redis_connections(context), metrics) as limiter:
+        async with open_limiter(config, policies, metrics, context) as limiter:
             filters.set_limiter(limiter, shedder)
             if _counts_per_process(config):
                 warn_about_multiple_processes(context, "plugins.ratelimit.url is memory:", SEPARATE_COUNTS, REMEDY)
@@ -90,14 +90,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             finally:
                 filters.set_limiter(None, None)
 
-    return Lifespan(run, provides=(LIMITS,), verify=verify)
+    return Lifespan(run, provides=(LIMITS,), after=(DATABASE,), verify=verify)
 
 
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the limits and, when Redis is used, of its client."""
-    url = context.config(RateLimitConfig).url
-    return [*instruments_in(metrics), *(() if url.scheme == "memory" else redis_instruments(url.reveal()))]
+    config = context.config(RateLimitConfig)
+    return [*instruments_in(metrics), *(redis_instruments(config.url.reveal()) if config.store == "redis" else ())]
 
 
 @hookimpl
@@ -129,31 +129,31 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_health(context: Context) -> Sequence[Check]:
-    """Return the check of Redis; it is critical when an outage refuses all requests."""
+    """Return the check of the shared store; it is critical when an outage refuses all requests."""
     config = context.config(RateLimitConfig)
     filters = context.shared(FILTERS, LimitFilters)
 
     async def probe() -> None:
         limiter = filters.before_authentication.limiter
-        if limiter is not None and limiter.redis is not None:
-            await limiter.redis.circuit_breaker.check_health()
+        if limiter is not None and limiter.shared is not None:
+            await limiter.shared.circuit_breaker.check_health()
 
-    if config.url.scheme == "memory":
+    if config.store == "memory":
         return []
     return [Check("ratelimit", probe, critical=config.on_error == "refuse")]
 
 
 def _advise(config: RateLimitConfig, workers: int) -> list[Advice]:
     """Return advice when each of several workers allows the whole limit."""
-    if workers == 1 or config.url.scheme != "memory":
+    if workers == 1 or config.store != "memory":
         return []
     text = f"Each of {workers} workers counts requests for itself: a client may send {workers} times its limit."
-    return [Advice(text, 'Set url = "redis://..." in [plugins.ratelimit], which all workers share.')]
+    return [Advice(text, 'Set url = "redis://..." or "database:" in [plugins.ratelimit], which all workers share.')]
 
 
 def _counts_per_process(config: RateLimitConfig) -> bool:
     """Return whether each process has its own counters although ``per_worker`` is not set."""
-    return config.url.scheme == "memory" and not config.per_worker and bool(config.default or config.policies)
+    return config.store == "memory" and not config.per_worker and bool(config.default or config.policies)
 
 
 def _verify_workers(config: RateLimitConfig, workers: int | None) -> None:

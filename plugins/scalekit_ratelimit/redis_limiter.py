@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalekit_ratelimit.headers import HitResults
 from scalekit_ratelimit.limits import Hit, LimitState
+from scalekit_ratelimit.shared_limiter import PendingHits
 from scalekit_redis import PreparedScript, Redis, Script
 
 if TYPE_CHECKING:
@@ -19,28 +20,11 @@ GCRA = Script(files("scalekit_ratelimit").joinpath("gcra.lua").read_text())
 
 PREFIX = "scalekit:ratelimit:"
 
-SlotReplies = Sequence[tuple[Sequence[Hit], asyncio.Future[Any]]]
-"""Hits of each hash slot, and the future of their reply."""
-
-
-class PendingHits:
-    """The hits of one request and, once they were sent to Redis, the futures of their replies."""
-
-    __slots__ = ("hits", "slot_replies")
-
-    def __init__(self, hits: Sequence[Hit]) -> None:
-        self.hits = hits
-        self.slot_replies: SlotReplies = []
-
-    def set_replies(self, slot_replies: SlotReplies) -> asyncio.Future[Any]:
-        """Store *slot_replies*; return the future that is done once all of them are."""
-        self.slot_replies = slot_replies
-        replies = [reply for _, reply in slot_replies]
-        return replies[0] if len(replies) == 1 else asyncio.gather(*replies, return_exceptions=True)
-
 
 class RedisLimiter:
     """Counts on *redis*; in a *cluster* the hits of each hash slot are a script of their own."""
+
+    store = "Redis"
 
     def __init__(self, redis: Redis, cluster: bool) -> None:
         self._redis = redis
@@ -50,6 +34,11 @@ class RedisLimiter:
     def send_gcra(self, limit: SingleLimit, key: str) -> asyncio.Future[Any]:
         """Send a hit on one limit and return the future of its slack; raises RedisUnavailable."""
         return self._script(limit).run(_redis_key(key, limit.limit.key_suffix))
+
+    def read_gcra(self, limit: SingleLimit, reply: asyncio.Future[Any]) -> int:
+        """Return the slack of *limit*; raises RedisUnavailable or ReplyError."""
+        slack: int = reply.result()
+        return slack
 
     def _script(self, limit: SingleLimit) -> PreparedScript:
         found = self._prepared.get(limit)
@@ -65,12 +54,16 @@ class RedisLimiter:
 
     def read_replies(self, pending: PendingHits) -> HitResults:
         """Return the state of each limit, once all replies have arrived; raises RedisUnavailable or ReplyError."""
-        replies = [(hits, _states(reply.result())) for hits, reply in pending.slot_replies]
+        replies = [(hits, _states(reply.result())) for hits, reply in pending.replies]
         return [result for hits, states in replies for result in zip(hits, states, strict=True)]
 
     async def reset(self, hits: Sequence[Hit]) -> None:
         """Delete the counters of *hits*; raises RedisUnavailable or ReplyError."""
         await self._redis.delete(*map(redis_key_of, hits))
+
+    async def probe(self, timeout: float = 1.0) -> None:
+        """Return when Redis replies within *timeout* seconds; raises RedisUnavailable or ReplyError."""
+        await self._redis.probe(timeout=timeout)
 
     def _send_slot(self, hits: Sequence[Hit]) -> asyncio.Future[Any]:
         return self._redis.start_script(COMBINED_LIMITS, *_keys_and_args(hits))

@@ -26,7 +26,7 @@ class Limits(Protocol):
         ...
 
     async def reset(self, policy: str, key: str) -> None:
-        """Delete the counter of *key*; does nothing in Redis while Redis is unavailable."""
+        """Delete the counter of *key*; does nothing in the shared store while that is unavailable."""
         ...
 
 

@@ -33,7 +33,7 @@ async def test_a_client_over_the_limit_gets_429_before_its_proof_is_verified(
     monkeypatch.setattr(SigningKey, "verify", counted)
     limits = [{"name": "all", "limit": "3/1d", "path": "/api/*"}]
     plugins = {
-        "ratelimit": {"url": server.url, "policies": limits, "redis_timeout": "10s"},
+        "ratelimit": {"url": server.url, "policies": limits, "store_timeout": "10s"},
         "cache": {"url": server.url, "policies": [{"path": "/open", "ttl": "1h"}], "store_timeout": "10s"},
     }
     async with service({"sender_constraint": "dpop"}, plugins) as client:

@@ -1,4 +1,4 @@
-"""Concurrent clients of a limit in Redis: forked processes that print how many of their hits were allowed.
+"""Concurrent clients of a limit in a shared store: forked processes that print how many of their hits were allowed.
 
 Each prints that it is ready and waits for a byte on standard input before it starts.
 """
@@ -11,52 +11,35 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from scalekit import Rate
-from scalekit.telemetry import NullTelemetry
 from scalekit.testing import request, running
-from scalekit_ratelimit.limits import Hit, LimitState, make_limit
-from scalekit_ratelimit.redis_limiter import PendingHits, RedisLimiter
-from scalekit_redis import Connections
-from tests.ratelimit.client import host
+from scalekit_ratelimit.limits import Hit, make_limit
+from scalekit_ratelimit.shared_limiter import PendingHits
+from tests.ratelimit.shared_limiters import limited_host, open_shared, read_states
 
 
-async def hit_redis(url: str, algorithm: str, rate: str, number: int) -> int:
+async def hit_store(url: str, algorithm: str, rate: str, number: int) -> int:
     """Return how many of *number* concurrent hits were allowed."""
     limit = make_limit("race", Rate(rate), None, "gcra" if algorithm == "gcra" else "sliding-window")
-    async with Connections(NullTelemetry()).open(url, timeout=30.0) as redis:
-        limiter = RedisLimiter(redis, "cluster" in url)
+    async with open_shared(url) as limiter:
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
         pending = [PendingHits([Hit(limit, "all clients", 1, False)]) for _ in range(number)]
         for hits in pending:
             limiter.send_hits(hits)
-        results = [await wait_for(limiter, hits) for hits in pending]
+        results = [await read_states(limiter, hits) for hits in pending]
     return sum(state.allowed for result in results for state in result.values())
 
 
 async def request_app(url: str, limit: str, number: int) -> int:
     """Return how many of *number* concurrent requests to an application were allowed."""
-    app = host({"url": url, "default": limit})
+    app = limited_host(url, {"default": limit})
     async with running(app) as state:
         os.write(1, b"ready\n")  # at once: several write to the pipe
         await asyncio.to_thread(os.read, 0, 1)
         responses = await asyncio.gather(*(request(app, "/", state=state) for _ in range(number)))
     return sum(response.status == 200 for response in responses)
-
-
-async def states_of(limiter: RedisLimiter, hits: Sequence[Hit]) -> dict[Hit, LimitState]:
-    """Count *hits* in Redis and return the state after each."""
-    pending = PendingHits(hits)
-    limiter.send_hits(pending)
-    return await wait_for(limiter, pending)
-
-
-async def wait_for(limiter: RedisLimiter, pending: PendingHits) -> dict[Hit, LimitState]:
-    """Return the state after each of *pending* once Redis has replied."""
-    await asyncio.wait([reply for _, reply in pending.slot_replies])
-    return dict(limiter.read_replies(pending))
 
 
 def allowed(processes: int, url: str, kind: str, limit: str, number: int) -> int:
@@ -95,7 +78,7 @@ def main(processes: int, url: str, kind: str, limit: str, number: int) -> None:
         pid = os.fork()
         if pid == 0:
             count = asyncio.run(
-                request_app(url, limit, number) if kind == "app" else hit_redis(url, kind, limit, number)
+                request_app(url, limit, number) if kind == "app" else hit_store(url, kind, limit, number)
             )
             os.write(1, b"%d\n" % count)
             os._exit(0)  # skips teardown of the state shared with the parent

@@ -11,9 +11,10 @@ import pytest
 from scalekit.testing import request, running
 from scalekit_ratelimit import circuit_breaker as module
 from scalekit_ratelimit.circuit_breaker import RECOVERED_AFTER, UNHEALTHY_AFTER, CircuitBreaker
+from scalekit_ratelimit.redis_limiter import RedisLimiter
 from scalekit_redis import Redis
 from tests.ratelimit.client import host
-from tests.ratelimit.integration.test_redis_faults import breaker_of, until
+from tests.ratelimit.integration.test_store_faults import breaker_of, until
 from tests.servers import Redis as Server
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +34,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def circuit_breaker(clock: Clock) -> CircuitBreaker:
-    return CircuitBreaker(cast(Redis, None), 0.5, 0.02, clock)
+    return CircuitBreaker(RedisLimiter(cast(Redis, None), False), 0.5, 0.02, clock)
 
 
 async def test_a_persistent_error_is_reported(circuit_breaker: CircuitBreaker, clock: Clock) -> None:
@@ -87,7 +88,7 @@ async def test_a_reply_later_than_redis_timeout_leaves_the_instance_ready(
         "url": server.url,
         "default": "1000/1d",
         "on_error": "refuse",
-        "redis_timeout": "20ms",
+        "store_timeout": "20ms",
         "retry_interval": "1h",
     }
     app = host(table)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from scalekit import ConfigError, PluginError, create_app
+from scalekit import ConfigError, PluginError, StartError, create_app
+from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from scalekit_ratelimit.config import RateLimitPolicyConfig
 from tests.ratelimit.client import host, policy
@@ -19,7 +20,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"default": "9999999/s"}, "is more than one request per microsecond; set a lower one"),
     ({"default": "5/400d"}, "has a period of more than a year; set a shorter one"),
     ({"default": ["5/s", "5/s"]}, "contains a duplicate rate; remove it"),
-    ({"url": "amqp://127.0.0.1"}, "unsupported store 'amqp://127.0.0.1'; write \"memory:\" or"),
+    ({"url": "amqp://127.0.0.1"}, 'unsupported store \'amqp://127.0.0.1\'; write "memory:", "database:" or'),
+    ({"url": "database://db"}, "the pool's database has no address here; write 'database:'"),
     ({"url": "redis://127.0.0.1:0x"}, "write a port of 1 to 65535"),
     ({"url": "redis-sentinel://a,b"}, "expected the name of the master after the Sentinels"),
     ({"url": "redis+sentinel://a,b/mymaster"}, "write redis-sentinel://"),
@@ -87,3 +89,17 @@ def test_an_error_that_depends_on_other_tables_names_file_and_line(tmp_path: Pat
 def test_a_key_function_that_cannot_be_imported_is_named() -> None:
     with pytest.raises(PluginError, match=r"no_such_module:function.*name a function as module.path:name"):
         host({"policies": [policy("a", "5/s", key="no_such_module:function")]})
+
+
+def test_the_store_database_needs_the_pool() -> None:
+    with pytest.raises(ConfigError, match=r"plugins.ratelimit.url: 'database:' needs \[plugins.pool\]; turn it on"):
+        host({"default": "5/s", "url": "database:"})
+    host({"default": "5/s", "url": "database:"}, server={"workers": 4}, pool={"url": "postgresql://a@127.0.0.1:1/a"})
+
+
+@pytest.mark.anyio
+async def test_the_store_database_needs_postgresql(tmp_path: Path) -> None:
+    app = host({"default": "5/s", "url": "database:"}, pool={"url": f"sqlite:///{tmp_path}/a.db"})
+    with pytest.raises(StartError, match=r"needs PostgreSQL, and \[plugins.pool\] has sqlite; write url = \"memory:\""):
+        async with running(app):
+            pass

@@ -93,7 +93,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
         yield {}
         return
     with Server() as server:
-        yield {"url": server.url, "redis_timeout": "30s"}
+        yield {"url": server.url, "store_timeout": "30s"}
 
 
 FRAMEWORKS: list[Callable[[], Any]] = [starlette, with_own_handler, lambda: FAST, of_litestar, lambda: bare]

@@ -11,7 +11,7 @@ from tests.bench.cases.cache_redis_hit import CACHE
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 URL = os.environ.get("BENCH_REDIS", "memory:")
-LIMIT = {"url": URL, "default": "1000000/s", "redis_timeout": "5s"}
+LIMIT = {"url": URL, "default": "1000000/s", "store_timeout": "5s"}
 TABLES: dict[str, Any] = {"plugins": {"ratelimit": LIMIT, "cache": CACHE}}
 
 

@@ -10,7 +10,7 @@ from tests.bench.cases import starlette_bare
 PATH = starlette_bare.PATH
 BODY = starlette_bare.BODY
 URL = os.environ.get("BENCH_REDIS", "memory:")
-TABLES: dict[str, Any] = {"plugins": {"ratelimit": {"url": URL, "default": "1000000/s", "redis_timeout": "5s"}}}
+TABLES: dict[str, Any] = {"plugins": {"ratelimit": {"url": URL, "default": "1000000/s", "store_timeout": "5s"}}}
 
 
 def make() -> Host:

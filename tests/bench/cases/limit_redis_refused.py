@@ -14,7 +14,7 @@ STATUS = 429
 BEFORE = CLIENTS
 URL = os.environ.get("BENCH_REDIS", "memory:")
 POLICY = {"name": "refused", "limit": "1/d"}  # a name of its own: other cases count in the same Redis
-TABLES: dict[str, Any] = {"plugins": {"ratelimit": {"url": URL, "policies": [POLICY], "redis_timeout": "5s"}}}
+TABLES: dict[str, Any] = {"plugins": {"ratelimit": {"url": URL, "policies": [POLICY], "store_timeout": "5s"}}}
 
 
 def make() -> Host:

@@ -23,7 +23,7 @@ def serve(url: str, size: str = "", limit: str = "1000000/s") -> Host:
     plugins: dict[str, Any] = {
         "metrics": {},
         "logging": {"directory": LOGS.name, "console": "off"},
-        "ratelimit": {"url": url, "default": limit, "redis_timeout": "5s"},
+        "ratelimit": {"url": url, "default": limit, "store_timeout": "5s"},
         **jwt_alone.TABLES["plugins"],
     }
     if size:

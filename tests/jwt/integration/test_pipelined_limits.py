@@ -67,7 +67,7 @@ def stack(server: Redis, forge: TokenForge, limit: str = "100/1d") -> Host:
     policies_of_cache = [{"path": "/api/**", "ttl": "1h", "vary_by": "identity"}, {"path": "/open", "ttl": "1h"}]
     plugins: dict[str, Any] = {
         "jwt": {"secret": forge.member["k"], "protected_paths": ["/api/**"], "fingerprint": False},
-        "ratelimit": {"url": server.url, "policies": policies, "redis_timeout": "10s"},
+        "ratelimit": {"url": server.url, "policies": policies, "store_timeout": "10s"},
         "cache": {"url": server.url, "policies": policies_of_cache, "store_timeout": "10s"},
     }
     return create_app({"plugins": plugins}, app=application)

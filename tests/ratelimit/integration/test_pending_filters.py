@@ -15,6 +15,7 @@ from scalekit.http.filter_chain import FilterChain
 from scalekit.http.route_template import RouteTemplates
 from scalekit.testing import request, running
 from scalekit_ratelimit.filters import LimitFilter
+from scalekit_ratelimit.redis_limiter import RedisLimiter
 from scalekit_redis import Redis
 from tests.ratelimit.client import host, limit_items, policy
 from tests.servers import Redis as Server
@@ -83,8 +84,9 @@ def redis_of(host: Host) -> Redis:
     """Return the Redis client of the limiter of *host*."""
     limiter = limit_filters(host)[0].limiter
     assert limiter is not None
-    assert limiter.redis is not None
-    return limiter.redis.limiter._redis
+    assert limiter.shared is not None
+    assert isinstance(limiter.shared.limiter, RedisLimiter)
+    return limiter.shared.limiter._redis
 
 
 def chain(filters: Sequence[Filter], app: ASGIApp = empty_response) -> FilterChain:
@@ -96,7 +98,7 @@ async def test_limit_checks_are_pipelined_with_the_command_of_an_inner_filter(
 ) -> None:
     server.cli("FLUSHALL")
     policies = [policy("a", "2/1d"), policy("users", "5/1d", key="subject")]
-    limited = host({"url": server.url, "policies": policies, "redis_timeout": "10s"})
+    limited = host({"url": server.url, "policies": policies, "store_timeout": "10s"})
     lookup, served = RedisLookup(), CountingApp()
     async with running(limited):
         limits = limit_filters(limited)
@@ -127,7 +129,7 @@ async def test_the_response_of_an_inner_filter_is_sent_after_the_limits_have_dec
     server: Server, table: dict[str, Any]
 ) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "redis_timeout": "10s", **table})
+    limited = host({"url": server.url, "store_timeout": "10s", **table})
     async with running(limited):
         app = chain([*limit_filters(limited), RedisLookup(LocalResponse(200, [], b"stored"))])
         responses = [await request(app, "/") for _ in range(2)]
@@ -139,7 +141,7 @@ async def test_the_response_of_an_inner_filter_is_sent_after_the_limits_have_dec
 @TABLES
 async def test_an_inner_filter_does_not_take_over_a_refused_request(server: Server, table: dict[str, Any]) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "redis_timeout": "10s", **table})
+    limited = host({"url": server.url, "store_timeout": "10s", **table})
     async with running(limited):
         limits = limit_filters(limited)
         await request(chain(limits), "/")
@@ -156,7 +158,7 @@ async def test_on_error_refuse_replaces_the_response_of_an_inner_filter(table: d
             return Pending(lost, lambda: LocalResponse(200, [], b"stored"))
 
     with Server() as own:
-        limited = host({"url": own.url, "redis_timeout": "10s", "on_error": "refuse", **table})
+        limited = host({"url": own.url, "store_timeout": "10s", "on_error": "refuse", **table})
         async with running(limited):
             own.pause()
             response = await request(chain([*limit_filters(limited), Losing()]), "/")
@@ -172,7 +174,7 @@ async def test_limits_decide_before_the_application_runs_when_no_filter_runs_whi
             seen.append(scope)
             await empty_response(scope, receive, send)
 
-    app = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"}, handler)
+    app = host({"url": server.url, "default": "1/1d", "store_timeout": "10s"}, handler)
     async with running(app) as state:
         statuses = [(await request(app, "/", state=state)).status for _ in range(2)]
     assert statuses == [200, 429]
@@ -181,7 +183,7 @@ async def test_limits_decide_before_the_application_runs_when_no_filter_runs_whi
 
 async def test_a_filter_behind_one_that_waits_runs_after_the_limits_have_decided(server: Server) -> None:
     server.cli("FLUSHALL")
-    limited = host({"url": server.url, "default": "1/1d", "redis_timeout": "10s"})
+    limited = host({"url": server.url, "default": "1/1d", "store_timeout": "10s"})
     lookup = RedisLookup()
     async with running(limited):
         app = chain([*limit_filters(limited), Between(), lookup])
@@ -219,7 +221,7 @@ async def test_limit_and_cache_are_one_round_trip(server: Server, writes: list[i
     table = {
         "url": server.url,
         "policies": [policy("a", "4/1d"), policy("users", "9/1d", key="subject")],
-        "redis_timeout": "10s",
+        "store_timeout": "10s",
     }
     first, second = host(table, counted, cache=cache), host(table, counted, cache=cache)
     async with running(first) as one, running(second) as two:
@@ -249,7 +251,7 @@ async def test_a_cache_miss_waits_for_the_decision_of_the_limits_too(server: Ser
 
     server.cli("FLUSHALL")
     cache = {"url": server.url}
-    app = host({"url": server.url, "default": "3/1d", "redis_timeout": "10s"}, recording, cache=cache)
+    app = host({"url": server.url, "default": "3/1d", "store_timeout": "10s"}, recording, cache=cache)
     sent = ["POST", "PURGE", "HEAD", "POST", "HEAD", "GET"]
     async with running(app) as state:
         statuses = [(await request(app, "/", method=method, state=state)).status for method in sent]
