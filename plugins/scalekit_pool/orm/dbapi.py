@@ -79,6 +79,11 @@ class DbapiConnection:
             raise RuntimeError("no connection is held: run a statement that writes, or set an isolation level, first")
         return self._session.raw_connection
 
+    @property
+    def autocommit(self) -> bool:
+        """Whether statements run without transactions, as SQLAlchemy's own connections say."""
+        return self.isolation == AUTOCOMMIT
+
     def cursor(self, server_side: bool = False) -> DbapiCursor:
         """Return a new cursor."""
         return self._new_cursor(self, server_side)

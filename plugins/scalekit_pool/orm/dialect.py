@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 
 from scalekit_pool.connections.driver import RawConnection, Untyped
 from scalekit_pool.filters import CURRENT_REQUEST
-from scalekit_pool.orm.dbapi import AUTOCOMMIT, DbapiConnection
+from scalekit_pool.orm.dbapi import DbapiConnection
 
 
 class PooledDialect(DefaultDialect):
@@ -74,7 +74,7 @@ class PooledDialect(DefaultDialect):
 
     def detect_autocommit_setting(self, dbapi_conn: Untyped) -> bool:
         """Return whether *dbapi_conn* has no transactions."""
-        return bool(dbapi_conn.isolation == AUTOCOMMIT)
+        return bool(dbapi_conn.autocommit)
 
     def do_savepoint(self, connection: Connection, name: str) -> None:
         """Set a savepoint."""

@@ -56,6 +56,8 @@ async def test_an_isolation_level_begins_at_once_and_ends_with_the_transaction(d
 async def test_autocommit_holds_one_connection_without_a_transaction(database: PooledDatabase) -> None:
     async with shop(database) as session:
         connection = await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+        dbapi: Any = (await connection.get_raw_connection()).dbapi_connection
+        assert dbapi.autocommit
         await connection.execute(text("UPDATE authors SET name = 'b'"))
         assert not all_released(database)
         await session.rollback()
