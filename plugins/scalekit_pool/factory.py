@@ -136,8 +136,6 @@ def verify_driver(config: PoolConfig) -> None:
     """Raise ImportError without the driver, StartError without Alembic, sslrootcert or session_class."""
     if uses_alembic(config.migrations):
         require_alembic(config.dialect)
-    if config.dialect == "mysql" and "session_class" in config.model_fields_set:
-        raise StartError("session_class: ORM sessions need PostgreSQL or SQLite; remove it")
     if "session_class" in config.model_fields_set:
         from scalekit_pool.orm.sessions import load_session_class
 

@@ -28,7 +28,7 @@ EMPTY_MARIADB = "DROP DATABASE shop; CREATE DATABASE shop CHARACTER SET utf8mb4"
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
 MARIADB = pytest.param("mariadb", marks=pytest.mark.needs("mariadb"))
 
-ORM = ["file", "memory", POSTGRES]
+ORM = ["file", "memory", POSTGRES, MARIADB]
 """The databases of ORM sessions."""
 
 Open = Callable[..., AbstractAsyncContextManager[PooledDatabase]]

@@ -65,37 +65,61 @@ class MysqlDriver:
 
     async def fetch_all(self, connection: MysqlConnection, sql: str, arguments: Arguments) -> Sequence[Row]:
         """Return all rows."""
-        return rows_of(await self._execute(connection, sql, arguments))
+        return rows_of(await self.result(connection, sql, arguments))
 
     async def fetch_one(self, connection: MysqlConnection, sql: str, arguments: Arguments) -> Row | None:
         """Return the first row, or None."""
-        rows = rows_of(await self._execute(connection, sql, arguments))
+        rows = rows_of(await self.result(connection, sql, arguments))
         return rows[0] if rows else None
 
     async def execute(self, connection: MysqlConnection, sql: str, arguments: Arguments) -> Value:
         """Return the first column of the first row, else a generated key, else the number of rows."""
-        return value_of(await self._execute(connection, sql, arguments))
+        return value_of(await self.result(connection, sql, arguments))
 
     async def execute_many(self, connection: MysqlConnection, sql: str, arguments: Sequence[Arguments]) -> None:
         """Run *sql* once for each of *arguments*."""
         for chunk in chunks(arguments):
-            if not await self._call(connection, connection.execute_bulk(sql, chunk)):
+            if not await self.call(connection, connection.execute_bulk(sql, chunk)):
                 for each in chunk:
-                    await self._execute(connection, sql, each)
+                    await self.result(connection, sql, each)
 
     async def stream(
         self, connection: MysqlConnection, sql: str, arguments: Arguments
     ) -> AsyncGenerator[Sequence[Row], None]:
         """Yield rows through a server-side cursor, so that other statements can run on the connection meanwhile."""
-        cursor = StatementCursor(connection, sql)
-        rows = await self._call(connection, cursor.open(arguments))
+        cursor = StatementCursor(connection, sql, rows_of)
+        rows = await self.call(connection, cursor.open(arguments))
         while rows:
             yield rows
-            rows = await self._call(connection, cursor.fetch())
+            rows = await self.call(connection, cursor.fetch())
 
     async def insert_many(self, connection: MysqlConnection, rows: Sequence[Arguments], plan: BulkInsert) -> Inserted:
         """Insert *rows* by statements of several rows."""
-        return await self._call(connection, insert(connection, rows, plan))
+        return await self.call(connection, insert(connection, rows, plan))
+
+    async def result(self, connection: MysqlConnection, sql: str, arguments: Arguments) -> Untyped:
+        """Return asyncmy's result."""
+        return await self.call(connection, connection.execute(sql, arguments))
+
+    async def call(self, connection: MysqlConnection, work: Coroutine[object, None, T]) -> T:
+        """Return the result of *work*, statements in the transaction of *connection* if one was begun."""
+        if connection.has_rolled_back:
+            work.close()
+            raise RolledBack("the transaction was rolled back by the server, because a statement in it failed")
+        try:
+            async with asyncio.timeout(self.timeout):
+                result = await work
+        except (asyncio.CancelledError, TimeoutError):
+            self._connector.kill(connection)
+            raise
+        except errors.MySQLError:
+            if connection.begun:
+                await self._find_out_rollback(connection)
+            raise
+        if connection.begun and not connection.in_transaction:  # DDL has committed it
+            for sql in connection.begun:
+                await connection.execute(sql)
+        return result
 
     async def listen(self, channel: str, on_payload: Callable[[str], None]) -> None:
         """Raise NotImplementedError: MySQL sends no notifications."""
@@ -121,7 +145,7 @@ class MysqlDriver:
 
     async def run(self, connection: MysqlConnection, sql: str) -> None:
         """Run *sql*."""
-        await self._execute(connection, sql, ())
+        await self.result(connection, sql, ())
 
     def classify_error(self, error: BaseException, connection: MysqlConnection | None) -> Failure:
         """Return the failure that *error*, raised by *connection*, means."""
@@ -140,7 +164,7 @@ class MysqlDriver:
 
     async def write_refusal(self, connection: MysqlConnection, write_doubt: Failure | None) -> WriteRefusal | None:
         """Return why the server takes no writes, or None; after a full disk, write a temporary table to find out."""
-        result = await self._execute(connection, "SELECT @@global.read_only", ())
+        result = await self.result(connection, "SELECT @@global.read_only", ())
         if str(result.rows[0][0]) not in _READ_ONLY_OFF:
             return WriteRefusal(f"the server takes no writes: {self.read_only_reason(connection)}", True)
         if write_doubt is Failure.UNWRITABLE:
@@ -167,29 +191,6 @@ class MysqlDriver:
 
     def interrupt(self, connection: MysqlConnection) -> None:
         """Do nothing: a statement is cancelled on the server when its task is cancelled."""
-
-    async def _execute(self, connection: MysqlConnection, sql: str, arguments: Arguments) -> Untyped:
-        return await self._call(connection, connection.execute(sql, arguments))
-
-    async def _call(self, connection: MysqlConnection, work: Coroutine[object, None, T]) -> T:
-        """Return the result of *work*, statements in the transaction of *connection* if one was begun."""
-        if connection.has_rolled_back:
-            work.close()
-            raise RolledBack("the transaction was rolled back by the server, because a statement in it failed")
-        try:
-            async with asyncio.timeout(self.timeout):
-                result = await work
-        except (asyncio.CancelledError, TimeoutError):
-            self._connector.kill(connection)
-            raise
-        except errors.MySQLError:
-            if connection.begun:
-                await self._find_out_rollback(connection)
-            raise
-        if connection.begun and not connection.in_transaction:  # DDL has committed it
-            for sql in connection.begun:
-                await connection.execute(sql)
-        return result
 
     async def _find_out_rollback(self, connection: MysqlConnection) -> None:
         """Ask whether the transaction is still open after an error, which does not say it."""

@@ -59,11 +59,17 @@ def rows_of(result: Untyped) -> list[Row]:
     """Return the rows of *result*; none for a statement without rows."""
     if not result.rows:
         return []
-    rows, description = result.rows, result.description
-    floats = [place for place, column in enumerate(description) if column[1] == FIELD_TYPE.FLOAT]
-    if floats:
-        rows = [_with_floats(row, floats) for row in rows]
-    return list(map(row_class(tuple([column[0] for column in description])), rows))
+    names = tuple([column[0] for column in result.description])
+    return list(map(row_class(names), tuples_of(result)))
+
+
+def tuples_of(result: Untyped) -> Sequence[Sequence[Value]]:
+    """Return the values of the rows of *result*, for those who know the columns; none for a statement without rows."""
+    if not result.rows:
+        return []
+    floats = [place for place, column in enumerate(result.description) if column[1] == FIELD_TYPE.FLOAT]
+    rows: Sequence[Sequence[Value]] = result.rows
+    return [_with_floats(row, floats) for row in rows] if floats else rows
 
 
 def value_of(result: Untyped) -> Value:

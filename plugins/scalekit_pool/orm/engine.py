@@ -19,6 +19,8 @@ MAX_IDLE = 100
 """Unused :class:`DbapiConnection` objects that are kept; none holds a connection to a server."""
 
 registry.register("postgresql.scalekit", "scalekit_pool.orm.postgres", "PooledPostgresDialect")
+registry.register("mysql.scalekit", "scalekit_pool.orm.mysql", "PooledMysqlDialect")
+registry.register("mariadb.scalekit", "scalekit_pool.orm.mysql", "PooledMariaDialect")
 registry.register("sqlite.scalekit", "scalekit_pool.orm.sqlite", "PooledSqliteDialect")
 
 
@@ -56,18 +58,20 @@ class EnginePool(Pool):
 def create_engine(database: PooledDatabase, find_router: RouterLookup) -> AsyncEngine:
     """Return an engine on the connections of *database*, which reads by the router that *find_router* returns."""
     pool = EnginePool(connection_factory(database, find_router))
-    return create_async_engine(f"{database.dialect}+scalekit://", pool=pool, hide_parameters=True)
+    return create_async_engine(f"{database.driver.expression_dialect.name}+scalekit://", pool=pool, hide_parameters=True)
 
 
 def connection_factory(database: PooledDatabase, find_router: RouterLookup) -> Callable[[], DbapiConnection]:
     """Return the function that SQLAlchemy calls for a new connection; it does no I/O."""
-    if database.dialect == "mysql":
-        raise NotImplementedError("ORM sessions need PostgreSQL or SQLite; use the methods of the database on MySQL")
     statements = StatementCache(database.compiler.parser)
     if database.dialect == "sqlite":
         from scalekit_pool.orm.sqlite import new_sqlite_cursor, raise_sqlite_error
 
         return partial(DbapiConnection, database, statements, find_router, new_sqlite_cursor, raise_sqlite_error)
+    if database.dialect == "mysql":
+        from scalekit_pool.orm.mysql import new_mysql_cursor, raise_mysql_error
+
+        return partial(DbapiConnection, database, statements, find_router, new_mysql_cursor, raise_mysql_error)
     from scalekit_pool.orm.postgres import PooledPostgresDialect, new_postgres_cursor, raise_postgres_error
 
     raise_error = partial(raise_postgres_error, PooledPostgresDialect.import_dbapi())

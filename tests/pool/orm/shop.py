@@ -29,7 +29,7 @@ class Author(Base):
 class Book(Base):
     __tablename__ = "books"
     id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str]
+    title: Mapped[str] = mapped_column(sa.String(50))
     price: Mapped[Decimal | None] = mapped_column(sa.Numeric(10, 2))
     details: Mapped[dict[str, Any] | None]
     author_id: Mapped[int] = mapped_column(sa.ForeignKey("authors.id"))
