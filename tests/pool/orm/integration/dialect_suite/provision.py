@@ -11,6 +11,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
+import sqlalchemy.dialects.mysql.provision
 import sqlalchemy.dialects.postgresql.provision
 import sqlalchemy.dialects.sqlite.provision  # noqa: F401 - registers the hooks that are replaced here
 from sqlalchemy import URL
@@ -80,14 +81,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     database = SuiteDatabase()
     session.config.pluginmanager.register(database)
 
-    @HOOKS.update_db_opts.for_db("postgresql", "sqlite")  # type: ignore[untyped-decorator] # of SQLAlchemy
+    @HOOKS.update_db_opts.for_db("postgresql", "sqlite", "mysql", "mariadb")  # type: ignore[untyped-decorator] # of SQLAlchemy
     def use_pool(url: URL, options: dict[str, Any]) -> None:
         options.update(poolclass=EnginePool, creator=lambda: database.connect(url))
 
 
 @pytest.hookimpl(trylast=True)  # after SQLAlchemy's plugin has made the classes of this database
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    database = "sqlite" if _address(config).startswith("sqlite") else "postgresql"
+    database = _address(config).partition("+")[0]
     for name, reason in SKIPPED[database].items():
         found = [item for item in items if _name(item).startswith(name)]
         if not found:

@@ -64,6 +64,16 @@ UNSUPPORTED = {
         ONE_TRANSACTION: "temp_table_reflection temp_table_reflect_indexes temp_table_names has_temp_table "
         "temp_table_comment_reflection",
     },
+    "mariadb": {
+        NO_FEATURE: "array_type ctes_with_update_delete ctes_with_values datetime_interval datetime_timezone "
+        "datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by fetch_offset_with_options "
+        "fetch_percent fetch_ties identity_columns identity_columns_standard index_reflects_included_columns "
+        "indexes_with_expressions infinity_floats inline_check_constraint_reflection materialized_views "
+        "reflect_indexes_with_expressions reflect_tables_no_columns reflects_pk_names supports_distinct_on "
+        "temporary_views time_timezone legacy_unconditional_json_extract",
+        ONE_TRANSACTION: "temp_table_reflection temp_table_reflect_indexes temp_table_names has_temp_table "
+        "temp_table_comment_reflection default_schema_name_switch",
+    },
 }
 """Names of requirements, by database and reason."""
 
@@ -75,6 +85,9 @@ SKIPPED = {
         "ComponentReflectionTest::test_get_temp_view_names": ONE_TRANSACTION,
         "IsolationLevelTest::test_dialect_user_setting_is_restored": "there is one isolation level beside AUTOCOMMIT",
         "UnicodeSchemaTest": "it refers to a column that is not unique, and our connections enforce foreign keys",
+    },
+    "mariadb": {
+        "ComponentReflectionTest::test_get_temp_view_names": ONE_TRANSACTION,
     },
 }
 """Beginnings of names of tests, by database, and their reason."""
@@ -98,7 +111,7 @@ class DialectRequirements(SuiteRequirements):
         return exclusions.warns_if("postgresql < 18", warning, assert_=False)  # type: ignore[no-untyped-call] # untyped
 
     def get_order_by_collation(self, config: Any) -> str:
-        return {"postgresql": "POSIX", "sqlite": "NOCASE"}[config.db.name]
+        return {"postgresql": "POSIX", "sqlite": "NOCASE", "mariadb": "utf8mb4_bin"}[config.db.name]
 
 
 def _rule(name: str, requirements: DialectRequirements) -> Any:
