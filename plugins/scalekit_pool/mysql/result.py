@@ -63,13 +63,12 @@ def rows_of(result: Untyped) -> list[Row]:
     return list(map(row_class(names), tuples_of(result)))
 
 
-def tuples_of(result: Untyped) -> Sequence[Sequence[Value]]:
+def tuples_of(result: Untyped) -> list[Sequence[Value]]:
     """Return the values of the rows of *result*, for those who know the columns; none for a statement without rows."""
     if not result.rows:
         return []
     floats = [place for place, column in enumerate(result.description) if column[1] == FIELD_TYPE.FLOAT]
-    rows: Sequence[Sequence[Value]] = result.rows
-    return [_with_floats(row, floats) for row in rows] if floats else rows
+    return [_with_floats(row, floats) for row in result.rows] if floats else list(result.rows)
 
 
 def value_of(result: Untyped) -> Value:

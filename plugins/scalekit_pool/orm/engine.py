@@ -58,7 +58,9 @@ class EnginePool(Pool):
 def create_engine(database: PooledDatabase, find_router: RouterLookup) -> AsyncEngine:
     """Return an engine on the connections of *database*, which reads by the router that *find_router* returns."""
     pool = EnginePool(connection_factory(database, find_router))
-    return create_async_engine(f"{database.driver.expression_dialect.name}+scalekit://", pool=pool, hide_parameters=True)
+    return create_async_engine(
+        f"{database.driver.expression_dialect.name}+scalekit://", pool=pool, hide_parameters=True
+    )
 
 
 def connection_factory(database: PooledDatabase, find_router: RouterLookup) -> Callable[[], DbapiConnection]:

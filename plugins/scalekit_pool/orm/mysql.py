@@ -124,8 +124,9 @@ class PooledMysqlDialect(PooledDialect, _DIALECT):  # type: ignore[misc] # base 
         return super().get_isolation_level(dbapi_connection)
 
     def reset_isolation_level(self, dbapi_conn: Untyped) -> None:
-        """Name no level from the next statement on."""
-        dbapi_conn.set_isolation(None)
+        """Use the level of the engine from the next statement on; without one, name none."""
+        level = self._on_connect_isolation_level
+        dbapi_conn.set_isolation(None if level is None else self.isolation_levels[level])
 
     def do_begin_twophase(self, connection: Connection, xid: str) -> None:
         """Raise InvalidRequestError."""

@@ -18,7 +18,7 @@ ctes_with_values date_historic datetime_historic datetime_interval datetime_lite
 datetime_timezone_historic dbapi_lastrowid delete_from dialect_level_isolation_level_param expression_server_defaults
 fetch_expression fetch_first fetch_no_order_by fetch_offset_with_options fetch_ties
 fk_constraint_option_reflection_ondelete_noaction fk_constraint_option_reflection_ondelete_restrict
-fk_constraint_option_reflection_onupdate_restrict float_or_double_precision_behaves_generically
+fk_constraint_option_reflection_onupdate_restrict foreign_keys_reflect_as_index float_or_double_precision_behaves_generically
 foreign_key_constraint_name_reflection foreign_key_constraint_option_reflection_ondelete
 foreign_key_constraint_option_reflection_onupdate has_temp_table identity_columns identity_columns_standard
 implicitly_named_constraints index_ddl_if_exists index_reflects_included_columns indexes_check_column_order
@@ -31,7 +31,7 @@ regexp_replace repeated_column_foreign_keys sane_multi_rowcount savepoints schem
 sequences_optional server_defaults server_side_cursors skip_autocommit_rollback supports_bitwise_and
 supports_bitwise_not supports_bitwise_or supports_bitwise_shift supports_bitwise_xor supports_distinct_on
 table_ddl_if_exists table_value_constructor temporary_views time_timezone tuple_in tuple_in_w_empty unicode_ddl
-unique_constraints_reflect_as_index update_from uuid_data_type view_column_reflection view_reflection views
+unique_constraints_reflect_as_index unique_index_reflect_as_unique_constraints update_from uuid_data_type view_column_reflection view_reflection views
 window_functions window_range window_range_non_numeric window_range_numeric
 """
 """Requirements that both databases satisfy, except those in UNSUPPORTED."""
@@ -41,7 +41,8 @@ ONE_TRANSACTION = "what belongs to one connection ends with the transaction, whe
 
 UNSUPPORTED = {
     "postgresql": {
-        NO_FEATURE: "fetch_percent nvarchar_types repeated_remote_col_foreign_keys dbapi_lastrowid",
+        NO_FEATURE: "dbapi_lastrowid fetch_percent foreign_keys_reflect_as_index nvarchar_types "
+        "repeated_remote_col_foreign_keys unique_index_reflect_as_unique_constraints",
         "PostgreSQL 18 and newer only": "computed_columns_virtual",
         "asyncpg does not return the row count of executemany": "sane_multi_rowcount",
         ONE_TRANSACTION: "temp_table_reflection temp_table_reflect_indexes temp_table_names has_temp_table "
@@ -52,12 +53,13 @@ UNSUPPORTED = {
         "computed_columns_default_persisted constraint_comment_reflection create_or_replace_view "
         "cross_schema_fk_reflection ctes_with_update_delete datetime_interval datetime_timezone "
         "datetime_timezone_historic default_schema_name_switch delete_from fetch_first fetch_no_order_by fetch_percent "
-        "fetch_ties identity_columns identity_columns_standard implicitly_named_constraints "
+        "fetch_ties foreign_keys_reflect_as_index identity_columns identity_columns_standard implicitly_named_constraints "
         "index_reflects_included_columns materialized_views parens_in_union_contained_select_w_limit_offset "
         "parens_in_union_contained_select_wo_limit_offset reflect_indexes_with_expressions "
         "reflect_tables_no_columns regexp_replace repeated_remote_col_foreign_keys schema_create_delete sequences "
         "sequences_optional supports_distinct_on table_value_constructor time_timezone "
-        "unique_constraints_reflect_as_index uuid_data_type window_range_non_numeric",
+        "unique_constraints_reflect_as_index unique_index_reflect_as_unique_constraints uuid_data_type "
+        "window_range_non_numeric",
         "decimals are stored as floats": "cast_precision_numerics_many_significant_digits "
         "precision_numerics_many_significant_digits",
         "the functions of JSON do not find keys outside of the basic plane": "json_index_supplementary_unicode_element",
@@ -66,11 +68,17 @@ UNSUPPORTED = {
     },
     "mariadb": {
         NO_FEATURE: "array_type ctes_with_update_delete ctes_with_values datetime_interval datetime_timezone "
-        "datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by fetch_offset_with_options "
+        "computed_columns_default_persisted datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by fetch_offset_with_options "
         "fetch_percent fetch_ties identity_columns identity_columns_standard index_reflects_included_columns "
         "indexes_with_expressions infinity_floats inline_check_constraint_reflection materialized_views "
-        "reflect_indexes_with_expressions reflect_tables_no_columns reflects_pk_names supports_distinct_on "
-        "temporary_views time_timezone legacy_unconditional_json_extract",
+        "fk_constraint_option_reflection_onupdate_restrict legacy_unconditional_json_extract "
+        "reflect_indexes_with_expressions reflect_tables_no_columns reflects_pk_names repeated_column_foreign_keys "
+        "repeated_remote_col_foreign_keys sql_expression_limit_offset supports_distinct_on table_value_constructor "
+        "temporary_views time_timezone window_range_non_numeric",
+        "a VARCHAR has a length": "column_collation_reflection unbounded_varchar",
+        "a DATETIME and a TIME have no fractions of seconds without a precision": "datetime_microseconds "
+        "time_microseconds",
+        "a FLOAT has 32 bits": "float_or_double_precision_behaves_generically",
         ONE_TRANSACTION: "temp_table_reflection temp_table_reflect_indexes temp_table_names has_temp_table "
         "temp_table_comment_reflection default_schema_name_switch",
     },
@@ -86,9 +94,7 @@ SKIPPED = {
         "IsolationLevelTest::test_dialect_user_setting_is_restored": "there is one isolation level beside AUTOCOMMIT",
         "UnicodeSchemaTest": "it refers to a column that is not unique, and our connections enforce foreign keys",
     },
-    "mariadb": {
-        "ComponentReflectionTest::test_get_temp_view_names": ONE_TRANSACTION,
-    },
+    "mariadb": {},
 }
 """Beginnings of names of tests, by database, and their reason."""
 
