@@ -52,12 +52,12 @@ UNSUPPORTED = {
         NO_FEATURE: "array_type column_collation_reflection comment_reflection comment_reflection_full_unicode "
         "computed_columns_default_persisted constraint_comment_reflection create_or_replace_view "
         "cross_schema_fk_reflection ctes_with_update_delete datetime_interval datetime_timezone "
-        "datetime_timezone_historic default_schema_name_switch delete_from fetch_first fetch_no_order_by fetch_percent "
-        "fetch_ties foreign_keys_reflect_as_index identity_columns identity_columns_standard implicitly_named_constraints "
-        "index_reflects_included_columns materialized_views parens_in_union_contained_select_w_limit_offset "
-        "parens_in_union_contained_select_wo_limit_offset reflect_indexes_with_expressions "
-        "reflect_tables_no_columns regexp_replace repeated_remote_col_foreign_keys schema_create_delete sequences "
-        "sequences_optional supports_distinct_on table_value_constructor time_timezone "
+        "datetime_timezone_historic default_schema_name_switch delete_from fetch_first fetch_no_order_by "
+        "fetch_percent fetch_ties foreign_keys_reflect_as_index identity_columns identity_columns_standard "
+        "implicitly_named_constraints index_reflects_included_columns materialized_views "
+        "parens_in_union_contained_select_w_limit_offset parens_in_union_contained_select_wo_limit_offset "
+        "reflect_indexes_with_expressions reflect_tables_no_columns regexp_replace repeated_remote_col_foreign_keys "
+        "schema_create_delete sequences sequences_optional supports_distinct_on table_value_constructor time_timezone "
         "unique_constraints_reflect_as_index unique_index_reflect_as_unique_constraints uuid_data_type "
         "window_range_non_numeric",
         "decimals are stored as floats": "cast_precision_numerics_many_significant_digits "
@@ -68,10 +68,10 @@ UNSUPPORTED = {
     },
     "mariadb": {
         NO_FEATURE: "array_type ctes_with_update_delete ctes_with_values datetime_interval datetime_timezone "
-        "computed_columns_default_persisted datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by fetch_offset_with_options "
-        "fetch_percent fetch_ties identity_columns identity_columns_standard index_reflects_included_columns "
-        "indexes_with_expressions infinity_floats inline_check_constraint_reflection materialized_views "
-        "fk_constraint_option_reflection_onupdate_restrict legacy_unconditional_json_extract "
+        "computed_columns_default_persisted datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by "
+        "fetch_offset_with_options fetch_percent fetch_ties identity_columns identity_columns_standard "
+        "index_reflects_included_columns indexes_with_expressions infinity_floats inline_check_constraint_reflection "
+        "materialized_views fk_constraint_option_reflection_onupdate_restrict legacy_unconditional_json_extract "
         "reflect_indexes_with_expressions reflect_tables_no_columns reflects_pk_names repeated_column_foreign_keys "
         "repeated_remote_col_foreign_keys sql_expression_limit_offset supports_distinct_on table_value_constructor "
         "temporary_views time_timezone window_range_non_numeric",
