@@ -35,7 +35,7 @@ tuple_in tuple_in_w_empty unicode_ddl unique_constraints_reflect_as_index unique
 update_from uuid_data_type view_column_reflection view_reflection views window_functions window_range
 window_range_non_numeric window_range_numeric
 """
-"""Requirements that both databases satisfy, except those in UNSUPPORTED."""
+"""Requirements that all databases satisfy, except those in UNSUPPORTED."""
 
 NO_FEATURE = "the database has no such feature"
 ONE_TRANSACTION = "what belongs to one connection ends with the transaction, when the connection returns to the pool"
