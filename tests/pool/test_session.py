@@ -103,6 +103,7 @@ async def test_the_reset_clears_a_postgresql_session(
     for name, (trace, left) in POSTGRES_TRACES.items():
         before = await postgres.fetch_val(left)
         await way(postgres, trace)
+        await wait_until_released(postgres)  # else another connection is opened while it is reset
         assert await postgres.fetch_val(left) == before, name
     assert await postgres.fetch_val("SELECT pg_backend_pid()") == pid
 
