@@ -226,7 +226,6 @@ def test_an_error_in_a_url_does_not_show_its_password() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"session_class": "sqlmodel.ext.asyncio.session:AsyncSession"}, "session_class: ORM sessions need PostgreSQL"),
         ({"migrations": "alembic.ini"}, "migrations: Alembic needs PostgreSQL or SQLite here; use numbered SQL files"),
         ({"sslmode": "verify-ca", "sslrootcert": __file__}, "sslrootcert: cannot load .*test_factory.py"),
     ],

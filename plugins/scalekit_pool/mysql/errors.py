@@ -18,6 +18,7 @@ _FAILURES = {
     **dict.fromkeys(_STALE, Failure.SCHEMA_CHANGED),
     **dict.fromkeys((1317, 1969, 3024), Failure.TIMEOUT),
     **dict.fromkeys((3, 1021, 1026, 1114), Failure.UNWRITABLE),
+    1205: Failure.LOCKED,
     1836: Failure.DEMOTED,
 }
 _ENGINE_ERROR = 1030

@@ -22,7 +22,7 @@ READ_ONLY = "The MariaDB server is running with the --read-only option so it can
         (errors.OperationalError(1969, "max_statement_time exceeded"), Failure.TIMEOUT),
         (errors.OperationalError(3024, "maximum statement execution time exceeded"), Failure.TIMEOUT),
         (TimeoutError(), Failure.TIMEOUT),
-        (errors.OperationalError(1205, "Lock wait timeout exceeded"), Failure.STATEMENT),
+        (errors.OperationalError(1205, "Lock wait timeout exceeded"), Failure.LOCKED),
         (errors.OperationalError(1213, "Deadlock found"), Failure.STATEMENT),
         (errors.OperationalError(1290, READ_ONLY), Failure.DEMOTED),
         (errors.OperationalError(1290, "running with the --secure-file-priv option"), Failure.STATEMENT),

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from scalekit import Unavailable
 from scalekit_pool.connections.driver import RolledBack
 from scalekit_pool.database import PooledDatabase
 from tests.pool.conftest import MARIADB
@@ -59,7 +60,7 @@ async def test_locked_rows_are_skipped_or_refused(database: PooledDatabase) -> N
         await session.get_one(Account, 1, with_for_update=True)
         statement = select(Account.id).order_by(Account.id)
         assert [*(await other.scalars(statement.with_for_update(skip_locked=True)))] == [2]
-        with pytest.raises(DBAPIError, match="Lock wait timeout"):
+        with pytest.raises(Unavailable, match="timed out waiting for a lock"):
             await other.scalars(statement.with_for_update(nowait=True))
         await other.rollback()
 
