@@ -11,6 +11,8 @@ REASON = "scalekit-reason"
 STACK = "scalekit-stack"
 FIRST_FAILED = "scalekit-first-failed"
 LAST_FAILED = "scalekit-last-failed"
+PRIORITY = "scalekit-priority"
+MAX_PRIORITY = 9
 FAILURE_HEADERS = (ATTEMPT, REASON, STACK, FIRST_FAILED, LAST_FAILED)
 """Headers that retries and dead letters add."""
 
@@ -32,6 +34,12 @@ class Envelope:
         """The number of this attempt, starting at 1."""
         text = self.headers.get(ATTEMPT, "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 1
+
+    @property
+    def priority(self) -> int:
+        """The priority from 0 to MAX_PRIORITY; higher ones are delivered first."""
+        text = self.headers.get(PRIORITY, "0")
+        return int(text) if len(text) == 1 and text in "0123456789" else 0
 
     def as_retry(self, delay: float, headers: Mapping[str, str]) -> Envelope:
         """Return the envelope of the next attempt, due after *delay* seconds, with *headers* added."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from scalekit import Context, encode_json, new_request_id
 from scalekit.contracts import JobStatus, PublishFailed, Statements, to_seconds, validate_message_name
-from scalekit_queue.envelope import RESERVED_PREFIX, Envelope
+from scalekit_queue.envelope import MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.propagation import consistency_headers, context_headers
@@ -52,10 +52,11 @@ class MessagePublisher:
         key: str | None = None,
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> str:
         """Publish a message and return its id once it is confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_checked_headers(headers), **context_headers(), **await consistency_headers(self._context)}
+        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
         envelope = self._envelope(name, body, delay, key, common)
         await self._send(name, [envelope], limit)
         return envelope.id
@@ -68,10 +69,11 @@ class MessagePublisher:
         delay: str | float | None = None,
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> list[str]:
         """Publish a message for each of *bodies*; return their ids once all are confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_checked_headers(headers), **context_headers(), **await consistency_headers(self._context)}
+        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
         envelopes = [self._envelope(name, body, delay, None, common) for body in bodies]
         if envelopes:
             await self._send(name, envelopes, limit)
@@ -86,11 +88,12 @@ class MessagePublisher:
         delay: str | float | None = None,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> str:
         """Store a message in the current transaction of *database*, so that it is delivered after the commit."""
         if self._store is None:
             raise RuntimeError("no outbox: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
-        envelope = self._envelope(name, body, delay, key, {**_checked_headers(headers), **context_headers()})
+        envelope = self._envelope(name, body, delay, key, _own_headers(headers, priority))
         with publishing(STORE_SPAN, self._transport.system, [envelope]):
             await self._store.store(database, envelope)
         if self._jobs is not None and name in self._jobs and self._jobs.store.is_transactional:
@@ -165,6 +168,13 @@ def _combined(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
         return failures[0]
     maybe = any(failure.maybe_sent for failure in failures)
     return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
+
+
+def _own_headers(headers: Mapping[str, str] | None, priority: int) -> dict[str, str]:
+    if priority not in range(MAX_PRIORITY + 1):
+        raise ValueError(f"expected a priority from 0 to {MAX_PRIORITY}, got {priority!r}")
+    found = {**_checked_headers(headers), **context_headers()}
+    return {**found, PRIORITY: str(priority)} if priority else found
 
 
 def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,6 +15,7 @@ class Queue(Protocol):
 
     A body is a pydantic model or JSON-compatible. *key* becomes the message's id, so that a message published twice has
     its effect once when its consumer dedupes. *delay* and *timeout* are in seconds or durations such as ``"5m"``.
+    Messages with a higher *priority*, from 0 to 9, are delivered first.
     Methods raise ValueError for an invalid name or body.
     """
 
@@ -27,6 +28,7 @@ class Queue(Protocol):
         key: str | None = None,
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> str:
         """Publish a message and return its id once confirmed; raises PublishFailed when *timeout* passes before."""
         ...
@@ -39,6 +41,7 @@ class Queue(Protocol):
         delay: str | float | None = None,
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> list[str]:
         """Publish a message for each of *bodies* concurrently; return their ids once all are confirmed."""
         ...
@@ -52,6 +55,7 @@ class Queue(Protocol):
         delay: str | float | None = None,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> str:
         """Store a message in the outbox, in the current transaction of *database*; return its id.
 

@@ -17,8 +17,8 @@ _HEADER = Struct(">HHQH").pack
 _ACK = Struct(">BHIHHQBB").pack
 _METHOD, _CONTENT, _BODY, _END = 1, 2, 3, b"\xce"
 _BASIC, _BASIC_ACK = 60, 80
-_PROPERTIES = 0x2000 | 0x1000 | 0x0080 | 0x0040
-"""Property flags of headers, delivery-mode, message-id and timestamp; AMQP 0-9-1, section 4.2.6.1."""
+_PROPERTIES = 0x2000 | 0x1000 | 0x0800 | 0x0080 | 0x0040
+"""Property flags of headers, delivery-mode, priority, message-id and timestamp; AMQP 0-9-1, section 4.2.6.1."""
 _PERSISTENT = b"\x02"
 _EMPTY_TABLE = b"\x00\x00\x00\x00"
 
@@ -29,7 +29,7 @@ def publish_frames(channel: int, queue: str, envelope: Envelope, max_frame_body:
     headers = field_table(dict(envelope.headers)) if envelope.headers else _EMPTY_TABLE
     identifier = envelope.id.encode()
     timestamp = int(envelope.published).to_bytes(8, "big")
-    properties = b"".join((headers, _PERSISTENT, bytes((len(identifier),)), identifier, timestamp))
+    properties = b"".join((headers, _PERSISTENT, bytes((envelope.priority, len(identifier))), identifier, timestamp))
     content = _HEADER(_BASIC, 0, len(body), _PROPERTIES) + properties
     parts = [_publish_method(channel, queue), _FRAME(_CONTENT, channel, len(content)), content, _END]
     for start in range(0, len(body), max_frame_body):
@@ -43,6 +43,7 @@ def basic_properties(envelope: Envelope) -> commands.Basic.Properties:
     return commands.Basic.Properties(
         headers=dict(envelope.headers),
         delivery_mode=2,
+        priority=envelope.priority,
         message_id=envelope.id,
         timestamp=datetime.fromtimestamp(envelope.published, UTC),
     )

@@ -17,11 +17,14 @@ from scalekit.contracts import Database, DatabaseSchema, Row, Statements
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.tables import IS_HELD, TABLES
 
+# What is due at once with a priority is ordered by it, before all else.
 INSERT = """
 INSERT INTO scalekit_queue_messages (name, due, id, published, headers, body)
-SELECT name, now() + delay * interval '1 second', id, published, headers, body
+SELECT name, CASE WHEN priority > 0 AND delay = 0 THEN to_timestamp(-priority)
+  ELSE now() + delay * interval '1 second' END, id, published, headers, body
 FROM unnest(CAST(:names AS text[]), CAST(:delays AS float8[]), CAST(:ids AS text[]), CAST(:published AS float8[]),
-  CAST(:headers AS text[]), CAST(:bodies AS bytea[])) AS message (name, delay, id, published, headers, body)
+  CAST(:headers AS text[]), CAST(:bodies AS bytea[]), CAST(:priorities AS integer[]))
+  AS message (name, delay, id, published, headers, body, priority)
 """
 RECEIVE = f"""
 WITH ready AS MATERIALIZED (
@@ -119,6 +122,7 @@ class NewMessage(NamedTuple):
     published: float
     headers: str
     body: bytes
+    priority: int
 
 
 class PostgresStore:
@@ -138,7 +142,9 @@ class PostgresStore:
     def new_message(self, envelope: Envelope) -> NewMessage:
         """Return the columns of *envelope*; raise TypeError when its headers cannot be encoded."""
         name, headers = self._prefix + envelope.name, encode_headers(envelope)
-        return NewMessage(name, envelope.delay, envelope.id, envelope.published, headers, envelope.body)
+        return NewMessage(
+            name, envelope.delay, envelope.id, envelope.published, headers, envelope.body, envelope.priority
+        )
 
     async def insert(self, messages: Sequence[NewMessage]) -> None:
         """Insert *messages*."""
@@ -153,7 +159,8 @@ class PostgresStore:
         """Return up to *limit* due messages, the oldest first, which then belong to the lease of this process."""
         values = {"name": self._prefix + name, "lease": self._lease, "limit": limit}
         rows = await self._run(RECEIVE, values)
-        return [_received(name, row) for row in sorted(rows, key=lambda row: int(row[0]))]
+        received = [_received(name, row) for row in rows]
+        return sorted(received, key=lambda each: (-each.envelope.priority, each.tag.number))
 
     async def find_due(self, names: Collection[str]) -> list[str]:
         """Return those of *names* of which messages are due."""
@@ -213,9 +220,8 @@ def encode_headers(envelope: Envelope) -> str:
 
 
 def _columns(messages: Sequence[NewMessage]) -> dict[str, Any]:
-    return dict(
-        zip(("names", "delays", "ids", "published", "headers", "bodies"), zip(*messages, strict=True), strict=True)
-    )
+    names = ("names", "delays", "ids", "published", "headers", "bodies", "priorities")
+    return dict(zip(names, zip(*messages, strict=True), strict=True))
 
 
 def _keys(deliveries: Sequence[DeliveryKey]) -> dict[str, Any]:

@@ -143,6 +143,7 @@ class MessageStore:
                 self.dead_letter(tag, envelope.as_dead_letter({REASON: reason}))
             else:
                 received.append((tag, envelope))
+        received.sort(key=lambda each: -each[1].priority)  # a stable sort: the oldest first within a priority
         return received
 
     def next_due(self, name: str) -> float | None:
@@ -213,7 +214,8 @@ class MessageStore:
 
 
 def _row(envelope: Envelope, now: float) -> tuple[Any, ...]:
-    due = now + envelope.delay if envelope.delay else 0.0
+    # What is due at once is ordered by priority, and before what was delayed.
+    due = now + envelope.delay if envelope.delay else 0.0 - envelope.priority
     headers = orjson.dumps(envelope.headers)
     return envelope.name, envelope.dead, due, envelope.id, envelope.published, headers, envelope.body
 
