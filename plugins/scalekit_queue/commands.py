@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
-import orjson
 
 from scalekit import Context
 from scalekit.contracts import validate_message_name
 from scalekit_queue.admin import open_admin
+from scalekit_queue.command_output import json_option, print_rows
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import FAILURE_HEADERS, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
 from scalekit_queue.transport import QueueAdmin, QueueDepth
 
 T = TypeVar("T")
+
+COUNTS = ("name", "ready", "delayed", "in-flight", "dead")
+MESSAGES = ("id", "published", "bytes", "body")
+DEAD_LETTERS = ("id", "published", "attempts", "last_failed", "reason")
 
 MAX_BODY_SHOWN = 2000
 """Characters of a body that are printed."""
@@ -54,18 +58,14 @@ limit_option = click.option("--limit", default=10, type=click.IntRange(1, 10_000
 def _list(run: Run) -> click.Command:
     @click.command("list")
     @click.argument("names", nargs=-1, callback=_name)
-    def command(names: tuple[str, ...]) -> None:
+    @json_option
+    def command(names: tuple[str, ...], as_json: bool) -> None:
         """Count the messages named NAMES, by default of every consumer, or of every name in SQLite and PostgreSQL."""
 
         async def work(admin: QueueAdmin) -> list[QueueDepth]:
             return [await admin.depth(name) for name in names or await admin.names()]
 
-        row = "{:<32} {:>9} {:>9} {:>9} {:>9}"
-        click.echo(row.format("name", "ready", "delayed", "in-flight", "dead"))
-        for depth in run(work):
-            delayed = f"{depth.delayed}+" if depth.is_partial else depth.delayed
-            counts = (depth.ready, delayed, depth.in_flight, depth.dead)
-            click.echo(row.format(depth.name, *("-" if count is None else count for count in counts)))
+        print_rows([_counts(depth, as_json) for depth in run(work)], COUNTS, as_json)
 
     return command
 
@@ -74,9 +74,10 @@ def _peek(run: Run) -> click.Command:
     @click.command("peek")
     @name_argument
     @limit_option
-    def command(name: str, limit: int) -> None:
+    @json_option
+    def command(name: str, limit: int, as_json: bool) -> None:
         """Print the first ready messages named NAME without removing them."""
-        _print(run(lambda admin: admin.peek(name, False, limit)))
+        _print(run(lambda admin: admin.peek(name, False, limit)), MESSAGES, as_json)
 
     return command
 
@@ -86,10 +87,11 @@ def _dead(run: Run) -> click.Command:
     @name_argument
     @limit_option
     @click.option("--stack", is_flag=True, help="Print the stack traces too.")
-    def command(name: str, limit: int, stack: bool) -> None:
+    @json_option
+    def command(name: str, limit: int, stack: bool, as_json: bool) -> None:
         """Print the first dead letters named NAME with reason, attempts and times."""
         letters = run(lambda admin: admin.peek(name, True, limit))
-        _print(letters)
+        _print(letters, DEAD_LETTERS, as_json)
         if stack:
             for letter in letters:
                 click.echo(f"\n{letter.id}\n{letter.headers.get(STACK, '').rstrip()}")
@@ -128,11 +130,17 @@ def _purge(run: Run) -> click.Command:
     return command
 
 
-def _print(envelopes: list[Envelope]) -> None:
-    for envelope in envelopes:
-        click.echo(orjson.dumps(_row(envelope)).decode())
-    if not envelopes:
+def _print(envelopes: list[Envelope], columns: Sequence[str], as_json: bool) -> None:
+    if envelopes:
+        print_rows([_row(envelope) for envelope in envelopes], columns, as_json)
+    else:
         click.echo("no messages", err=True)
+
+
+def _counts(depth: QueueDepth, as_json: bool) -> dict[str, object]:
+    delayed = f"{depth.delayed}+" if depth.is_partial and not as_json else depth.delayed
+    counts = {"ready": depth.ready, "delayed": delayed, "in-flight": depth.in_flight, "dead": depth.dead}
+    return {"name": depth.name, **counts, "partial": depth.is_partial}
 
 
 def _row(envelope: Envelope) -> dict[str, object]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from scalekit import Context, call_operator_page, format_duration, print_table
+from scalekit import Context, call_operator_page, format_duration
+from scalekit_queue.command_output import json_option, print_rows
 from scalekit_queue.pause_page import DEFAULT_PAUSE, MAX_PAUSE, PATH, PAUSE, RESUME
 
 
@@ -35,11 +36,14 @@ def pause_commands(context: Context) -> list[click.Command]:
         click.echo(f"resumed {name}")
 
     @click.command("paused")
-    def list_paused() -> None:
+    @json_option
+    def list_paused(as_json: bool) -> None:
         """List the paused consumers of the running service, and how long each stays paused."""
-        paused = call(None, "paused")
-        print_table(
-            ["name", "ends in"], [(name, format_duration(each["remaining_seconds"])) for name, each in paused.items()]
-        )
+        paused = {name: each["remaining_seconds"] for name, each in call(None, "paused").items()}
+        if as_json:
+            rows = [{"name": name, "remaining_seconds": seconds} for name, seconds in paused.items()]
+        else:
+            rows = [{"name": name, "ends in": format_duration(seconds)} for name, seconds in paused.items()]
+        print_rows(rows, ("name", "ends in"), as_json)
 
     return [pause, resume, list_paused]

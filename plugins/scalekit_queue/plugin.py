@@ -19,6 +19,7 @@ from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.factory import consumes, verify_config
+from scalekit_queue.job_commands import job_commands
 from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
@@ -105,10 +106,11 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 
 @hookimpl
 def scalekit_commands(context: Context) -> Sequence[click.Command]:
-    """Return the commands of messages, of pauses and of schedules, and `scalekit queue asyncapi`."""
+    """Return the commands of messages, of jobs, of pauses and of schedules, and `scalekit queue asyncapi`."""
     config = context.config(QueueConfig)
     return [
         *commands(context),
+        *job_commands(context),
         *pause_commands(context),
         *schedule_commands(context),
         asyncapi_command(context, config),

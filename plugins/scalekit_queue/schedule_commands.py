@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import orjson
 
-from scalekit import Context, call_operator_page, print_table
+from scalekit import Context, call_operator_page
+from scalekit_queue.command_output import json_option, print_rows
 from scalekit_queue.schedule_page import DONE, PATH
 
+COLUMNS = ("name", "rule", "state", "last", "next", "outcome", "duration")
 HELP = {
     "pause": "Publish no ticks of NAME, in all instances, until it is resumed.",
     "resume": "Publish the ticks of NAME again, from now on.",
@@ -25,12 +26,12 @@ def schedule_commands(context: Context) -> list[click.Command]:
         return found
 
     @click.group("schedules", invoke_without_command=True)
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per schedule and line.")
+    @json_option
     @click.pass_context
     def schedules(ctx: click.Context, as_json: bool) -> None:
         """List the schedules with their last and next ticks, or pause, resume or trigger one."""
         if ctx.invoked_subcommand is None:
-            _print(call(None, "schedules"), as_json)
+            print_rows(call(None, "schedules"), COLUMNS, as_json)
 
     def add(action: str) -> None:
         @schedules.command(action, help=HELP[action])
@@ -42,18 +43,3 @@ def schedule_commands(context: Context) -> list[click.Command]:
     for action in DONE:
         add(action)
     return [schedules]
-
-
-def _print(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            click.echo(orjson.dumps(row).decode())
-        return
-    columns = ("name", "rule", "state", "last", "next", "outcome", "duration")
-    print_table(columns, [[_cell(row[column]) for column in columns] for row in rows])
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, float):
-        return f"{value:.3f}s"
-    return "-" if value in (None, "") else value

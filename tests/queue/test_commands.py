@@ -53,8 +53,13 @@ def test_the_commands_count_list_and_purge_messages(tables: str) -> None:
             return done.stdout
 
         assert scalekit("list").split() == ["name", "ready", "delayed", "in-flight", "dead", "slow", "3", "1", "0", "0"]
-        shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2").splitlines()]
+        shown = [json.loads(line) for line in scalekit("peek", "slow", "--limit", "2", "--json").splitlines()]
         assert [each["body"] for each in shown] == ["0", "1"]
+        heading, first, *_ = scalekit("peek", "slow", "--limit", "2").splitlines()
+        assert heading.split() == ["id", "published", "bytes", "body"]
+        assert first.split()[0] == shown[0]["id"]
+        counts = {"name": "slow", "ready": 3, "delayed": 1, "in-flight": 0, "dead": 0, "partial": False}
+        assert json.loads(scalekit("list", "--json")) == counts
         assert scalekit("purge", "slow", "--yes") == "deleted 4 messages of slow\n"
         assert scalekit("dead", "slow") == ""
         assert scalekit("replay", "slow") == "replayed 0 of slow\n"

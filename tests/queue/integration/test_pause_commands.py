@@ -57,6 +57,7 @@ def test_the_commands_pause_list_and_resume_a_consumer() -> None:
         assert service.queue("paused").split() == ["name", "ends", "in"]
         assert service.queue("pause", "work", "--for", "2h") == "paused work for 2h\n"
         wait_for("paused consumers", lambda: service.states() == ["paused"] * 2)
+        assert orjson.loads(service.queue("paused", "--json"))["name"] == "work"
         assert re.search(r"^work  (2h|1h 59m.*)$", service.queue("paused"), re.MULTILINE)
         assert service.queue("resume", "work") == "resumed work\n"
         wait_for("running consumers", lambda: service.states() == ["running"] * 2)
