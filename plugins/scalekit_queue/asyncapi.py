@@ -83,6 +83,7 @@ def _receive(consumer: Consumer) -> dict[str, Any]:
         "timeout": consumer.timeout,
         **({} if consumer.dedupe is None else {"dedupe": consumer.dedupe}),
         **({} if consumer.result_ttl is None else {"result_ttl": consumer.result_ttl}),
+        **({} if consumer.rate is None else {"rate": str(consumer.rate)}),
     }
     return _operation("receive", consumer.name, inspect.getdoc(consumer.handler)) | {"x-scalekit": options}
 

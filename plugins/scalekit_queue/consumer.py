@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 
 from scalekit import format_traceback
 from scalekit.contracts import Consumer
@@ -57,6 +57,9 @@ class ConsumerRunner:
         self._tasks = BackgroundTaskGroup()
         self._draining = False
         self._paused = False
+        self._start_interval = 0.0 if consumer.rate is None else consumer.rate.period / consumer.rate.limit
+        self._next_start = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def running(self) -> int:
@@ -86,6 +89,8 @@ class ConsumerRunner:
     async def drain(self, timeout: float) -> None:
         """Requeue deliveries that have not started; wait *timeout* seconds for the others, then cancel and requeue."""
         self._draining = True
+        if self._timer is not None:
+            self._timer.cancel()
         await self.requeue_prefetched()
         await self._tasks.wait(timeout)
         if self._tasks:
@@ -95,11 +100,27 @@ class ConsumerRunner:
             await self._tasks.cancel()
 
     def _start_next(self, ended: object = None) -> None:
-        stopped = self._draining or self._paused
-        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not stopped:
+        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining | self._paused:
+            if not self._may_start():
+                return
             delivery = self._prefetched.popleft()
             if not delivery.redelivered:
                 self._tasks.start(self._handle(delivery)).add_done_callback(self._start_next)
+                self._next_start += self._start_interval
+
+    def _may_start(self) -> bool:
+        """Return whether the rate allows to start a handler now; if not, one starts as soon as it does."""
+        if not self._start_interval:
+            return True
+        now = monotonic()
+        self._next_start = max(self._next_start, now)
+        if self._next_start > now and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._next_start - now, self._on_timer)
+        return self._next_start <= now
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._start_next()
 
     async def _handle(self, delivery: PendingDelivery) -> None:
         started = perf_counter()

@@ -18,7 +18,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_origin, get_ty
 
 from pydantic import TypeAdapter
 
-from scalekit.config.types import Duration
+from scalekit.config.types import Duration, Rate
 from scalekit.contracts.cron import Cron
 from scalekit.contracts.messages import Message
 from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
@@ -50,6 +50,7 @@ class Consumer:
     schedule: Schedule | None = None
     default_dedupe: float | None = None
     result_ttl: float | None = None
+    rate: Rate | None = None
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -111,6 +112,7 @@ class Consumers:
         timeout: str | float = "30s",
         dedupe: str | float | None = None,
         result_ttl: str | float | None = None,
+        rate: str | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Register the decorated asynchronous function as the handler of messages *name*, delivered at least once.
 
@@ -118,7 +120,8 @@ class Consumers:
         whose handler raises or exceeds *timeout* is retried after each delay of *retry*, then becomes a dead letter.
         With *dedupe*, a message whose id was handled within that time is dropped, in the transaction of the handler's
         writes. With *result_ttl* the status of each message is kept: its progress, and for that time after its end what
-        the handler returned. Raises ValueError for invalid options, and for a name that has a consumer.
+        the handler returned. With *rate*, such as ``"10/s"``, each process starts no more handlers, evenly spaced.
+        Raises ValueError for invalid options, and for a name that has a consumer.
         """
 
         def decorate(function: Decorated) -> Decorated:
@@ -133,6 +136,7 @@ class Consumers:
                     _positive_seconds("timeout", timeout),
                     _optional_seconds("dedupe", dedupe),
                     result_ttl=_optional_seconds("result_ttl", result_ttl),
+                    rate=None if rate is None else Rate(rate),
                 )
             )
             return function

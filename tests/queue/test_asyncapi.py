@@ -76,14 +76,21 @@ def test_consumers_and_published_messages_are_described_with_their_bodies() -> N
     consumers.publishes("page.visited", Visit)
     consumers.publishes("ping")
 
-    @consumers.on("order:placed", retry=["5s"], timeout="2s", dedupe="1h", result_ttl="1d")
+    @consumers.on("order:placed", retry=["5s"], timeout="2s", dedupe="1h", result_ttl="1d", rate="10/s")
     async def place(message: Message[Order]) -> None:
         """Reserve the goods."""
 
     document = described(consumers, prefix="shop.")
     place_order = document["operations"]["receive:order:placed"]
     assert place_order["description"] == "Reserve the goods."
-    options = {"concurrency": 10, "retry": [5.0], "timeout": 2.0, "dedupe": 3600.0, "result_ttl": 86400.0}
+    options = {
+        "concurrency": 10,
+        "retry": [5.0],
+        "timeout": 2.0,
+        "dedupe": 3600.0,
+        "result_ttl": 86400.0,
+        "rate": "10/1s",
+    }
     assert place_order["x-scalekit"] == options
     channel = resolve(document, place_order["channel"])
     assert channel["address"] == "shop.order:placed"

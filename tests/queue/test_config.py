@@ -22,6 +22,8 @@ Table = dict[str, Any]
     [
         ({"prefetch": 0}, "prefetch must be at least 1"),
         ({"prefetch": 5, "concurrency": 6}, "prefetch 5 is less than concurrency 6"),
+        ({"rate": "fast"}, "expected a rate such as"),
+        ({"result_ttl": 0}, "result_ttl must be greater than zero"),
         ({"timeout": "0s"}, "timeout must be greater than zero"),
         ({"retry": ["soon"]}, "expected a duration"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
@@ -209,6 +209,39 @@ async def test_no_more_handlers_than_concurrency_run_at_once(table: Table) -> No
         await host.context.get(QUEUE).publish_many("data.created", range(200))
         await wait_until(lambda: done == 200)
     assert most == 4
+
+
+async def test_handlers_start_no_faster_than_the_rate(table: Table) -> None:
+    consumers = Consumers()
+    starts: list[float] = []
+
+    @consumers.on("data.created", rate="20/s")
+    async def take(message: AnyMessage) -> None:
+        starts.append(monotonic())
+
+    before = monotonic()
+    async with serving(table, consumers) as host:
+        await host.context.get(QUEUE).publish_many("data.created", range(8))
+        await wait_until(lambda: len(starts) == 8)
+        assert starts[-1] - before >= 7 * 0.05
+
+
+async def test_messages_that_wait_for_the_rate_are_requeued_at_shutdown(sqlite_table: Table) -> None:
+    consumers = Consumers()
+    seen: list[int] = []
+
+    @consumers.on("data.created", rate="1/1h")
+    async def take(message: Message[int]) -> None:
+        seen.append(message.body)
+
+    for count in (1, 2):
+        async with serving(sqlite_table, consumers) as host:
+            if count == 1:
+                await host.context.get(QUEUE).publish_many("data.created", range(5))
+            await wait_until(lambda: len(seen) == count)  # noqa: B023
+    assert seen == [0, 1]
+    async with open_queue_admin(sqlite_table) as queue:
+        assert (await queue.depth("data.created")).ready == 3
 
 
 async def test_drain_finishes_running_handlers_and_requeues_the_other_messages(table: Table) -> None:
