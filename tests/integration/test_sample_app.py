@@ -114,6 +114,30 @@ async def test_an_item_is_added_once_for_each_idempotency_key() -> None:
 
 
 @pytest.mark.usefixtures("empty_database")
+async def test_the_progress_of_a_summary_is_streamed_until_it_has_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUEUE_URL", f"sqlite:///{tmp_path}/queue.db")
+    app = create_app(FILE)
+    async with running(app) as state:
+        visitor = await Visitor(app, state).login()
+        for value in (3, 4):
+            await visitor.post("/api/data", orjson.dumps({"name": "tea", "value": value}))
+        started = await visitor.post("/api/summaries", b"")
+        assert started.status == 202
+        stream = await visitor.get(orjson.loads(started.body)["progress"])
+        assert (stream.header("content-type") or "").startswith("text/event-stream")
+        events = [orjson.loads(line[6:]) for line in stream.body.splitlines() if line]
+        assert events[-1] == {
+            "state": "succeeded",
+            "progress": 1.0,
+            "note": "2 items",
+            "result": {"items": 2, "total": 7.0},
+        }
+        assert (await visitor.get("/summaries/unknown")).status == 404
+
+
+@pytest.mark.usefixtures("empty_database")
 async def test_logins_of_one_user_are_limited_over_all_client_addresses() -> None:
     app = create_app(FILE)
 
