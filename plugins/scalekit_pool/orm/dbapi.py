@@ -84,6 +84,10 @@ class DbapiConnection:
         """Whether statements run without transactions, as SQLAlchemy's own connections say."""
         return self.isolation == AUTOCOMMIT
 
+    @autocommit.setter
+    def autocommit(self, value: bool) -> None:
+        self.set_isolation(AUTOCOMMIT if value else None)
+
     def cursor(self, server_side: bool = False) -> DbapiCursor:
         """Return a new cursor."""
         return self._new_cursor(self, server_side)

@@ -58,6 +58,9 @@ async def test_autocommit_holds_one_connection_without_a_transaction(database: P
         connection = await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         dbapi: Any = (await connection.get_raw_connection()).dbapi_connection
         assert dbapi.autocommit
+        dbapi.autocommit = False
+        assert dbapi.isolation is None
+        dbapi.autocommit = True
         await connection.execute(text("UPDATE authors SET name = 'b'"))
         assert not all_released(database)
         await session.rollback()
