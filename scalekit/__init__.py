@@ -39,7 +39,7 @@ from scalekit.http.request_context import DEADLINE, REQUEST_CONTEXT, TIMEOUT_HEA
 from scalekit.http.request_line import route_path, with_head
 from scalekit.http.response import LocalResponse, local_problem, local_response
 from scalekit.http.route_template import ROUTE_TEMPLATE
-from scalekit.http.router import ManagementRoute
+from scalekit.http.router import IS_PLUGIN_REQUEST, ManagementRoute
 from scalekit.http.trace_context import (
     REQUEST_ID,
     TRACE_CONTEXT,
@@ -65,6 +65,7 @@ from scalekit.traceback_text import format_traceback, related_exceptions
 
 __all__ = [
     "DEADLINE",
+    "IS_PLUGIN_REQUEST",
     "LATER",
     "MASK",
     "REQUEST_CONTEXT",

@@ -30,6 +30,7 @@ from scalekit.http.proxy_warning import ProxyWarning
 from scalekit.http.root_path import AddRootPath, RemoveRootPath, root_path_of
 from scalekit.http.route_template import ROUTE_TEMPLATE, RouteTemplates
 from scalekit.http.router import (
+    IS_PLUGIN_REQUEST,
     PluginRoutes,
     is_for_operators,
     refuse_conflicts,
@@ -159,6 +160,8 @@ def _build(settings: Settings, target: ASGIApp, warnings: RecordedWarnings) -> H
     own_routes = _plugin_routes(settings, routes)
     templates = RouteTemplates(own_routes)
     context.provide(ROUTE_TEMPLATE, templates.of)
+    if own_routes:
+        context.provide(IS_PLUGIN_REQUEST, own_routes.serves)
     links = [
         *([ChainLink("prefix", "host", AddRootPath(prefix))] if prefix else []),
         *entry_links(settings, lifecycle, monitor, routes, templates),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from math import ceil
@@ -27,11 +28,13 @@ MISSING = "this request needs the header Idempotency-Key"
 class IdempotencyFilter(Filter):
     """Executes each request with a key once; *store* and *metrics* are set while the plugin runs.
 
-    It is the innermost filter, so that all others see a response only after the transaction is committed.
+    It is the innermost filter, so that all others see a response only after the transaction is committed. Requests that
+    a plugin serves, such as those for tokens, are left alone.
     """
 
     store: IdempotencyStore | None = None
     metrics: IdempotencyMetrics
+    is_plugin_request: Callable[[Exchange], bool] | None = None
 
     def __init__(self, config: IdempotencyConfig) -> None:
         self._header = config.subject_header.lower().encode() if config.subject_header else None
@@ -54,6 +57,9 @@ class IdempotencyFilter(Filter):
         if self.store is None or exchange.scope["method"] not in self._methods:
             return None
         if not self._paths.find(exchange.route_path):
+            return None
+        # A refused refresh token ends its session: that must stay, although the 401 would roll back a transaction.
+        if self.is_plugin_request is not None and self.is_plugin_request(exchange):
             return None
         try:
             key = parse_key(exchange.values(HEADER))

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import IS_PLUGIN_REQUEST, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
 from scalekit.contracts import DATABASE
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_idempotency import metrics
@@ -45,6 +45,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with open_store(config, context) as store, CleanUp(store, recorder) as clean_up:
             context.provide(CLEAN_UP, clean_up)
             idempotency.metrics, idempotency.store = recorder, store
+            if context.has(IS_PLUGIN_REQUEST):
+                idempotency.is_plugin_request = context.get(IS_PLUGIN_REQUEST)
             try:
                 yield
             finally:

@@ -7,7 +7,7 @@ application with their scope unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from starlette.applications import Starlette
@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
+from scalekit.context import Key
 from scalekit.errors import PluginError, Unavailable
 from scalekit.http.exception_handlers import on_unavailable
 from scalekit.http.exchange import Exchange
@@ -56,6 +57,10 @@ def is_for_operators(route: BaseRoute) -> bool:
     return path_of(route).startswith(f"{OPERATORS}/")
 
 
+IS_PLUGIN_REQUEST: Key[Callable[[Exchange], bool]] = Key("is plugin request")
+"""Returns whether a route of a plugin serves the request, not the application; provided if plugins have routes."""
+
+
 class PluginRoutes(PathFilter):
     """Serve *routes* with *app*, by default a Starlette application of these routes."""
 
@@ -68,12 +73,14 @@ class PluginRoutes(PathFilter):
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Decide by the path; the plugins' application receives a copy of the scope that it may change."""
-        path = exchange.route_path
-        if path in self.exact or (self.segments and self._matches(path, exchange.scope)):
-            return partial(_serve, self.app, exchange, dict(exchange.scope))
-        return None
+        return partial(_serve, self.app, exchange, dict(exchange.scope)) if self.serves(exchange) else None
 
     on_open = on_request
+
+    def serves(self, exchange: Exchange) -> bool:
+        """Return whether one of the routes has the path of *exchange*."""
+        path = exchange.route_path
+        return path in self.exact or (bool(self.segments) and self._matches(path, exchange.scope))
 
     def _matches(self, path: str, scope: Scope) -> bool:
         if path.partition("/")[2].partition("/")[0] not in self.segments:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import orjson
 import pytest
 
@@ -13,7 +15,7 @@ KEY = {"idempotency-key": "a"}
 
 
 async def test_a_key_belongs_to_the_user_of_the_token() -> None:
-    async with service({}, {"idempotency": {"exclude": ["/login"]}}) as ada:
+    async with service({}, {"idempotency": {}}) as ada:
         bob = ada.new_client()
         await ada.login("ada")
         await bob.login("bob")
@@ -23,3 +25,14 @@ async def test_a_key_belongs_to_the_user_of_the_token() -> None:
             assert [each.header("idempotency-replayed") for each in (first, again)] == [None, "true"]
             assert again.body == first.body
         assert (await ada.send("/api/user", "POST", **KEY)).status == 401, "replays need the token too"
+
+
+async def test_a_reused_refresh_token_ends_its_session_although_the_request_has_a_key(tmp_path: Path) -> None:
+    plugins = {"pool": {"url": f"sqlite:///{tmp_path}/shop.db"}, "idempotency": {}}
+    async with service({"session_store": "database"}, plugins) as ada:
+        await ada.login("ada")
+        stolen = ada.refresh_token
+        for _ in range(2):  # the first one may be repeated within the grace period
+            ada.store_tokens(await ada.refresh())
+        assert (await ada.send("/auth/refresh", "POST", {"refresh_token": stolen}, **KEY)).status == 401
+        assert (await ada.refresh()).status == 401
