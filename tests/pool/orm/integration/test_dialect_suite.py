@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.pool.orm.integration.dialect_suite.requirements import reasons
-from tests.servers import Postgres
+from tests.servers import MariaDB, Postgres
 
 ROOT = Path(__file__).parents[4]
 SUITE = Path(__file__).parent / "dialect_suite"
 PLUGINS = ("sqlalchemy.testing.plugin.pytestplugin", f"{__package__}.dialect_suite.provision", "tests.gate.recorder")
-PASSED = {"postgresql": 1863, "sqlite": 1521}
-"""Tests of SQLAlchemy 2.1.9 that pass on its asyncpg engine with the same requirements, on aiosqlite with its own."""
+PASSED = {"postgresql": 1863, "sqlite": 1521, "mariadb": 1648}
+"""Tests of SQLAlchemy 2.1.9 that pass on its asyncpg and asyncmy engines with the same requirements, on its aiosqlite
+engine with its own."""
 
 
 @pytest.mark.needs("postgres")
@@ -30,6 +31,14 @@ def test_the_suite_of_sqlalchemy_passes_on_postgresql(
 
 def test_the_suite_of_sqlalchemy_passes_on_sqlite(tmp_path: Path) -> None:
     check(run(f"sqlite+scalekit:///{tmp_path}/suite.db", tmp_path), "sqlite")
+
+
+@pytest.mark.needs("mariadb")
+def test_the_suite_of_sqlalchemy_passes_on_mariadb(tmp_path: Path) -> None:
+    with MariaDB() as server:  # of its own, since the suite inserts several rows with DEFAULT as generated key
+        for schema in ("test_schema", "test_schema_2"):
+            server.sql(f"CREATE DATABASE {schema} CHARACTER SET utf8mb4")
+        check(run(server.url.replace("://", "+scalekit://"), tmp_path), "mariadb")
 
 
 def run(url: str, folder: Path) -> dict[str, Any]:

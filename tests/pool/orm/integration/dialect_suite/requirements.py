@@ -1,4 +1,4 @@
-"""What PostgreSQL and SQLite support in SQLAlchemy's dialect suite, and the reason of everything that is skipped."""
+"""What each database supports in SQLAlchemy's dialect suite, and the reason of everything that is skipped."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ window_range_non_numeric window_range_numeric
 """Requirements that all databases satisfy, except those in UNSUPPORTED."""
 
 NO_FEATURE = "the database has no such feature"
+BITS_32 = "a FLOAT has 32 bits"
 ONE_TRANSACTION = "what belongs to one connection ends with the transaction, when the connection returns to the pool"
 
 UNSUPPORTED = {
@@ -72,14 +73,18 @@ UNSUPPORTED = {
         "computed_columns_default_persisted datetime_timezone_historic fetch_expression fetch_first fetch_no_order_by "
         "fetch_offset_with_options fetch_percent fetch_ties identity_columns identity_columns_standard "
         "index_reflects_included_columns indexes_with_expressions infinity_floats inline_check_constraint_reflection "
-        "materialized_views fk_constraint_option_reflection_onupdate_restrict legacy_unconditional_json_extract "
+        "legacy_unconditional_json_extract materialized_views "
         "reflect_indexes_with_expressions reflect_tables_no_columns reflects_pk_names repeated_column_foreign_keys "
         "repeated_remote_col_foreign_keys sql_expression_limit_offset supports_distinct_on table_value_constructor "
         "temporary_views time_timezone window_range_non_numeric",
         "a VARCHAR has a length": "column_collation_reflection unbounded_varchar",
         "a DATETIME and a TIME have no fractions of seconds without a precision": "datetime_microseconds "
         "time_microseconds",
-        "a FLOAT has 32 bits": "float_or_double_precision_behaves_generically",
+        BITS_32: "float_or_double_precision_behaves_generically",
+        "the complement of a number has no sign": "supports_bitwise_not",
+        "comments are of the basic plane": "comment_reflection_full_unicode",
+        "RESTRICT is the default, which is not shown": "fk_constraint_option_reflection_ondelete_restrict "
+        "fk_constraint_option_reflection_onupdate_restrict",
         ONE_TRANSACTION: "temp_table_reflection temp_table_reflect_indexes temp_table_names has_temp_table "
         "temp_table_comment_reflection default_schema_name_switch",
     },
@@ -95,13 +100,16 @@ SKIPPED = {
         "IsolationLevelTest::test_dialect_user_setting_is_restored": "there is one isolation level beside AUTOCOMMIT",
         "UnicodeSchemaTest": "it refers to a column that is not unique, and our connections enforce foreign keys",
     },
-    "mariadb": {},
+    "mariadb": {
+        "NumericTest::test_float_custom_scale": BITS_32,
+    },
 }
 """Beginnings of names of tests, by database, and their reason."""
 
 OF_THE_SUITE = {
     "no non-default isolation level available": "SQLite has one isolation level",
     "sqlite or mssql": "SQLite has no FOR UPDATE",
+    "mariadb doesn't support 'UPDATE ... RETURNING'": "MariaDB has RETURNING for INSERT and DELETE only",
 }
 """Reasons that are written in the suite, and what they mean here."""
 
