@@ -1,4 +1,4 @@
-"""The parts of SQLAlchemy's dialects that are the same for both databases on the connections of the pool."""
+"""The parts of SQLAlchemy's dialects that are the same for all databases on the connections of the pool."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PooledDialect(DefaultDialect):
         dbapi_connection.terminate()
 
     def get_driver_connection(self, connection: Untyped) -> RawConnection:
-        """Return the connection of asyncpg or aiosqlite."""
+        """Return the connection of asyncpg, aiosqlite or asyncmy."""
         return connection.driver_connection
 
     def get_isolation_level_values(self, dbapi_conn: Untyped) -> list[IsolationLevel]:

@@ -1,4 +1,4 @@
-"""Sessions read, write, commit and roll back through the pool, on both databases."""
+"""Sessions read, write, commit and roll back through the pool, on each database."""
 
 from __future__ import annotations
 
