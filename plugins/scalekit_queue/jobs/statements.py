@@ -70,10 +70,6 @@ READ = f"""
 SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND id = :id AND expires >= :now
 ORDER BY published DESC LIMIT 1
 """
-READ_RUNNING = f"""
-SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND state IN ('running', 'cancelling') AND expires >= :now
-ORDER BY started LIMIT :limit
-"""
 CANCEL = """
 UPDATE {table} SET state = CASE WHEN state = 'running' THEN 'cancelling' ELSE 'cancelled' END,
   ended = CASE WHEN state = 'running' THEN ended ELSE CAST(:now AS double precision) END

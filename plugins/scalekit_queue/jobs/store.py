@@ -95,10 +95,6 @@ class JobStore:
         rows = await self._fetch(statements.READ, {"id": identifier, "now": time()})
         return _status(rows[0]) if rows else None
 
-    async def read_running(self, limit: int) -> list[JobStatus]:
-        """Return the jobs that are running, the oldest first."""
-        return [_status(row) for row in await self._fetch(statements.READ_RUNNING, {"now": time(), "limit": limit})]
-
     async def cancel(self, identifier: str) -> bool:
         """Cancel the messages with the id that have not ended; return whether there is one."""
         return bool(await self._fetch(statements.CANCEL, {"id": identifier, "now": time()}))
