@@ -22,7 +22,7 @@ from scalekit.contracts import DATABASE
 from scalekit.testing import running
 from scalekit_pool.records import RECORDS
 from tests.console.clients import Browser
-from tests.pool.conftest import ORM, POSTGRES
+from tests.pool.conftest import POSTGRES
 from tests.pool.harness import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -243,7 +243,7 @@ def revision(name: str, parent: str | None, sql: str) -> str:
     return f"from alembic import op\n{lines}"
 
 
-@pytest.mark.parametrize("url", ORM, indirect=True)
+@pytest.mark.parametrize("url", ["file", "memory", POSTGRES], indirect=True)
 async def test_revisions_of_alembic_are_applied_at_the_start_or_pending(url: str, tmp_path: Path) -> None:
     versions = tmp_path / "alembic_files/versions"
     versions.mkdir(parents=True)
