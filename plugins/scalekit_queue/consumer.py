@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic, perf_counter, time
 
 from scalekit import format_traceback
@@ -26,7 +26,7 @@ MAX_STACK_LENGTH = 8000
 
 
 OnEnd = Callable[[Envelope, ConsumeOutcome, float], Awaitable[None]]
-"""Called with each message before it is settled, the outcome, and the duration of the handler in seconds."""
+"""Called with a message before it is settled, the outcome, and the duration of the handler in seconds."""
 
 
 class ConsumerRunner:
@@ -42,7 +42,7 @@ class ConsumerRunner:
         metrics: ConsumerMetrics,
         redact: Callable[[str], str],
         *,
-        on_end: OnEnd | None = None,
+        on_end: Sequence[OnEnd] = (),
         jobs: JobTracker | None = None,
     ) -> None:
         self.consumer = consumer
@@ -165,8 +165,8 @@ class ConsumerRunner:
     ) -> bool:
         """Tell *outcome*; return False when the message was cancelled meanwhile and is not retried."""
         is_allowed = True if job is None else await job.end(outcome, error)
-        if is_allowed and self._on_end is not None:
-            await self._on_end(delivery.envelope, outcome, seconds)
+        for on_end in self._on_end if is_allowed else ():
+            await on_end(delivery.envelope, outcome, seconds)
         return is_allowed
 
     async def _requeue_interrupted(self, delivery: PendingDelivery, job: Job | None) -> None:

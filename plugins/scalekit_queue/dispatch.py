@@ -8,11 +8,13 @@ from contextlib import AbstractContextManager
 from pydantic import ValidationError
 
 from scalekit import Context
-from scalekit.contracts import Consumer, Message
-from scalekit_queue.envelope import Envelope
+from scalekit.contracts import Consumer, Message, Statements
+from scalekit_queue.envelope import THEN, Envelope
 from scalekit_queue.inbox import Inbox
 from scalekit_queue.jobs.job import Job
+from scalekit_queue.jobs.store import JobStore
 from scalekit_queue.propagation import deadline_of, restored_context
+from scalekit_queue.publisher import MessagePublisher
 from scalekit_queue.spans import delivery_trace
 
 
@@ -23,14 +25,22 @@ class UndecodableMessage(Exception):
 class MessageDispatcher:
     """Calls the handler of *consumer*; with an *inbox* it skips messages that were already handled.
 
-    *system* is the name of the transport in spans.
+    *publisher* publishes the messages that follow, *jobs* stores results; with an inbox both in its transaction.
     """
 
-    def __init__(self, consumer: Consumer, inbox: Inbox | None, context: Context, system: str) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        inbox: Inbox | None,
+        context: Context,
+        publisher: MessagePublisher,
+        jobs: JobStore | None,
+    ) -> None:
         self._consumer = consumer
-        self._system = system
         self._inbox = inbox
         self._context = context
+        self._publisher = publisher
+        self._jobs = jobs
 
     async def dispatch(self, envelope: Envelope, job: Job | None = None) -> bool:
         """Call the handler with the message of *envelope*; return False when it is a duplicate.
@@ -43,20 +53,31 @@ class MessageDispatcher:
         with restored_context(envelope.headers, self._context), self._trace(envelope):
             async with asyncio.timeout(self._consumer.timeout):
                 if self._inbox is None or not envelope.id:
-                    await self._call(message, job)
+                    await self._call(envelope, message, job, None)
                     return True
                 async with self._inbox.transaction(envelope.id) as is_new:
                     if is_new:
-                        await self._call(message, job)
+                        await self._call(envelope, message, job, self._inbox.database)
                     return is_new
 
-    async def _call(self, message: Message[object], job: Job | None) -> None:
+    async def _call(
+        self, envelope: Envelope, message: Message[object], job: Job | None, transaction: Statements | None
+    ) -> None:
         result = await self._consumer.handler(message)
         if job is not None:
             job.keep_result(result)
+            if transaction is not None and job.result is not None:
+                await self._store_result(transaction, envelope, job.result)
+        if THEN in envelope.headers:
+            await self._publisher.publish_successor(envelope, result, transaction)
+
+    async def _store_result(self, transaction: Statements, envelope: Envelope, result: str) -> None:
+        """Store *result* before the end of the job, which a process that is killed after the commit does not record."""
+        if self._jobs is not None and self._jobs.is_transactional:
+            await self._jobs.write_result_in(transaction, envelope.name, envelope.id, result)
 
     def _trace(self, envelope: Envelope) -> AbstractContextManager[None]:
-        return delivery_trace(self._context, self._system, envelope)
+        return delivery_trace(self._context, self._publisher.system, envelope)
 
     def _decode(self, envelope: Envelope, job: Job | None) -> Message[object]:
         try:

@@ -13,6 +13,10 @@ FIRST_FAILED = "scalekit-first-failed"
 LAST_FAILED = "scalekit-last-failed"
 PRIORITY = "scalekit-priority"
 MAX_PRIORITY = 9
+UNIQUE = "scalekit-unique"
+"""The digest of the unique key that the message has claimed, a dot, and the token of the claim."""
+THEN = "scalekit-then"
+"""The messages to publish after this one, as JSON."""
 FAILURE_HEADERS = (ATTEMPT, REASON, STACK, FIRST_FAILED, LAST_FAILED)
 """Headers that retries and dead letters add."""
 

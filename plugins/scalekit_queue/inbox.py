@@ -44,7 +44,7 @@ class Inbox:
     """The ids of the messages named *name* that were handled within *window* seconds."""
 
     def __init__(self, database: Database, schema: DatabaseSchema, name: str, window: float) -> None:
-        self._database = database
+        self.database = database
         self._schema = schema
         self._name = name
         self._window = window
@@ -56,16 +56,16 @@ class Inbox:
         The record and the writes of the handler are committed together.
         """
         await self._schema.create()
-        async with self._database.transaction():
+        async with self.database.transaction():
             now = time()
             values = {"name": self._name, "id": message_id, "now": now, "before": now - self._window}
-            yield await self._database.fetch_val(INSERT_ID, values) is not None
+            yield await self.database.fetch_val(INSERT_ID, values) is not None
 
     async def delete_expired(self) -> None:
         """Delete up to a thousand ids that are older than the window."""
         await self._schema.create()
         values = {"name": self._name, "before": time() - self._window}
-        await self._database.execute(DELETE_EXPIRED, values)
+        await self.database.execute(DELETE_EXPIRED, values)
 
 
 async def run_cleanup(inboxes: Iterable[Inbox]) -> None:

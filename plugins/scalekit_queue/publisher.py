@@ -8,9 +8,11 @@ from time import time
 from typing import Any
 
 from scalekit import Context, encode_json, new_request_id
-from scalekit.contracts import JobStatus, PublishFailed, Statements, to_seconds, validate_message_name
+from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_seconds, validate_message_name
 from scalekit_queue.envelope import MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
+from scalekit_queue.jobs.chain import Chain, then_headers
 from scalekit_queue.jobs.tracker import JobTracker
+from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.propagation import consistency_headers, context_headers
 from scalekit_queue.spans import PUBLISH_SPAN, STORE_SPAN, publishing
@@ -18,12 +20,14 @@ from scalekit_queue.transport import TransactionalStore, Transport
 
 KEY_PATTERN = re.compile(r"[!-~]{1,128}")
 MAX_HEADERS_LENGTH = 16 * 1024
+SUCCESSOR_TIMEOUT = 5.0
+"""Seconds within which the message after another one must be confirmed; then the handler's attempt has failed."""
 
 
 class MessagePublisher:
     """Publishes through *transport*, or by *store*, such as the outbox, after a transaction commits.
 
-    *jobs* has the status of messages; without it there is no database for that.
+    *jobs* has the status of messages, *unique_keys* has the claims of unique ones; None without a database for that.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class MessagePublisher:
         context: Context,
         *,
         jobs: JobTracker | None,
+        unique_keys: UniqueKeys | None,
     ) -> None:
         self._transport = transport
         self._store = store
@@ -42,6 +47,12 @@ class MessagePublisher:
         self._metrics = metrics
         self._context = context
         self._jobs = jobs
+        self._unique_keys = unique_keys
+
+    @property
+    def system(self) -> str:
+        """The name of the transport in spans, such as ``rabbitmq``."""
+        return self._transport.system
 
     async def publish(
         self,
@@ -53,11 +64,15 @@ class MessagePublisher:
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> str:
         """Publish a message and return its id once it is confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
-        envelope = self._envelope(name, body, delay, key, common)
+        common = {**_own_headers(headers, priority), **then_headers(then, key)}
+        envelope = self._envelope(name, body, delay, key, common | await consistency_headers(self._context))
+        if unique_for is not None:
+            return await self._send_unique(envelope, key, to_seconds("unique_for", unique_for), limit)
         await self._send(name, [envelope], limit)
         return envelope.id
 
@@ -89,16 +104,39 @@ class MessagePublisher:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> str:
         """Store a message in the current transaction of *database*, so that it is delivered after the commit."""
+        common = {**_own_headers(headers, priority), **then_headers(then, key)}
+        envelope = self._envelope(name, body, delay, key, common)
+        if unique_for is not None:
+            ttl = to_seconds("unique_for", unique_for)
+            if other := await self._required_unique_keys().claim_in(database, envelope, key, ttl):
+                return other
+        await self._store_after(database, envelope)
+        return envelope.id
+
+    async def publish_successor(self, envelope: Envelope, result: Any, transaction: Statements | None) -> None:
+        """Publish the message that follows *envelope*, whose handler returned *result*; in *transaction* if given."""
+        chain = Chain.of(envelope)
+        step = chain.steps[0]
+        headers = {**_own_headers(None, step.priority), **chain.headers_after()}
+        if transaction is None:
+            headers |= await consistency_headers(self._context)
+        following = self._envelope(step.name, chain.body_after(result), step.delay, chain.next_id, headers)
+        if transaction is None:
+            await self._send(following.name, [following], SUCCESSOR_TIMEOUT)
+        else:
+            await self._store_after(transaction, following)
+
+    async def _store_after(self, database: Statements, envelope: Envelope) -> None:
         if self._store is None:
             raise RuntimeError("no outbox: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
-        envelope = self._envelope(name, body, delay, key, _own_headers(headers, priority))
         with publishing(STORE_SPAN, self._transport.system, [envelope]):
             await self._store.store(database, envelope)
-        if self._jobs is not None and name in self._jobs and self._jobs.store.is_transactional:
+        if self._jobs is not None and envelope.name in self._jobs and self._jobs.store.is_transactional:
             await self._jobs.add_in(database, envelope)
-        return envelope.id
 
     async def status(self, message_id: str) -> JobStatus | None:
         """Return the status of a message whose consumer has ``result_ttl``."""
@@ -112,6 +150,25 @@ class MessagePublisher:
         if self._jobs is None:
             raise RuntimeError("no store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
         return self._jobs
+
+    def _required_unique_keys(self) -> UniqueKeys:
+        if self._unique_keys is None:
+            raise RuntimeError(
+                "unique_for needs a store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]"
+            )
+        return self._unique_keys
+
+    async def _send_unique(self, envelope: Envelope, key: str | None, ttl: float, timeout: float) -> str:
+        """Send *envelope* unless another message has claimed its unique key; return the id of the one that has it."""
+        unique_keys = self._required_unique_keys()
+        if other := await unique_keys.claim(envelope, key, ttl, timeout):
+            return other
+        try:
+            await self._send(envelope.name, [envelope], timeout)
+        except BaseException:  # also a cancellation: a claim without a message would hold back the next attempt
+            await unique_keys.release(envelope)
+            raise
+        return envelope.id
 
     async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
         self._metrics.published(name, len(envelopes))

@@ -19,6 +19,7 @@ from scalekit_queue.inbox import INBOX_TABLE, Inbox, run_cleanup
 from scalekit_queue.jobs.database import JobTable
 from scalekit_queue.jobs.store import JobStore
 from scalekit_queue.jobs.tracker import JobTracker
+from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
 from scalekit_queue.outbox import OUTBOX_TABLE, Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
@@ -136,7 +137,9 @@ async def _create_service(
     schema = None if database is None else DatabaseSchema("queue", database, *tables, remedy=REMEDY)
     if schema is not None:
         await schema.create_at_start()
-    jobs = _new_jobs(config, transport, database)
+    job_database = transport.job_database() or (None if database is None else JobTable(database, is_transactional=True))
+    jobs = None if job_database is None else JobTracker(JobStore(job_database, config.prefix), config.load())
+    unique_keys = None if job_database is None else UniqueKeys(job_database, config.prefix)
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
         send = partial(_relay, context, transport, jobs)
@@ -144,16 +147,20 @@ async def _create_service(
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
     inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
-    on_end = None if scheduler is None else scheduler.record_end
+    store = outbox or transport.transactional
+    publisher = MessagePublisher(
+        transport, store, config.max_body, metrics, context, jobs=jobs, unique_keys=unique_keys
+    )
+    on_end: list[OnEnd] = [] if scheduler is None else [scheduler.record_end]
+    if unique_keys is not None:
+        on_end.append(unique_keys.on_end)
     runners = [
-        _runner(each, inboxes.get(each.name), context, transport.system, on_end=on_end, jobs=jobs) for each in consumers
+        _runner(each, inboxes.get(each.name), context, publisher, on_end=on_end, jobs=jobs) for each in consumers
     ]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
 
     pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
-    store = outbox or transport.transactional
-    publisher = MessagePublisher(transport, store, config.max_body, metrics, context, jobs=jobs)
     return QueueService(
         config,
         transport,
@@ -165,14 +172,6 @@ async def _create_service(
         scheduler=scheduler,
         jobs=jobs,
     )
-
-
-def _new_jobs(config: QueueConfig, transport: Transport, database: Database | None) -> JobTracker | None:
-    """Return the jobs of this service, or None when no database has them."""
-    jobs = transport.job_database()
-    if jobs is None and database is not None:
-        jobs = JobTable(database, is_transactional=True)
-    return None if jobs is None else JobTracker(JobStore(jobs, config.prefix), config.load())
 
 
 def _new_scheduler(
@@ -214,13 +213,13 @@ def _runner(
     consumer: Consumer,
     inbox: Inbox | None,
     context: Context,
-    system: str,
+    publisher: MessagePublisher,
     *,
-    on_end: OnEnd | None,
+    on_end: Sequence[OnEnd],
     jobs: JobTracker | None,
 ) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
-    dispatcher = MessageDispatcher(consumer, inbox, context, system)
+    dispatcher = MessageDispatcher(consumer, inbox, context, publisher, None if jobs is None else jobs.store)
     return ConsumerRunner(
         consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs if consumer.result_ttl else None
     )

@@ -31,7 +31,7 @@ from scalekit.contracts.database import (
     Values,
 )
 from scalekit.contracts.explainer import REQUEST_EXPLAINER, ExplainedRequest, FilterTime, RequestExplainer
-from scalekit.contracts.jobs import JobState, JobStatus
+from scalekit.contracts.jobs import JobState, JobStatus, Then
 from scalekit.contracts.limits import LIMITS, Limits
 from scalekit.contracts.log_levels import LOG_LEVEL_OVERRIDES, LogLevelOverrides, LogLevels
 from scalekit.contracts.log_lines import LATEST_LOG_LINES, LatestLogLines, LogLine
@@ -143,6 +143,7 @@ __all__ = [
     "TableDefinition",
     "TableObserver",
     "Tables",
+    "Then",
     "Tick",
     "Tokens",
     "Tracer",

@@ -1,4 +1,4 @@
-"""Contract of jobs: the status of messages whose consumer has ``result_ttl``."""
+"""Contract of jobs: the status of messages whose consumer has ``result_ttl``, and the messages after them."""
 
 from __future__ import annotations
 
@@ -46,3 +46,17 @@ class JobStatus:
     note: str
     result: Any
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """The message *name* that is published once another one has succeeded; *delay* and *priority* are its own.
+
+    Its body is what the handler of the other message returned; with *body*, an object, it is that object with what the
+    handler returned as ``result``.
+    """
+
+    name: str
+    body: Any = None
+    delay: str | float | None = None
+    priority: int = 0

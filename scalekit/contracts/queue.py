@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from scalekit.context import Key
 from scalekit.contracts.database import Statements
-from scalekit.contracts.jobs import JobStatus
+from scalekit.contracts.jobs import JobStatus, Then
 
 
 class Queue(Protocol):
@@ -15,7 +15,10 @@ class Queue(Protocol):
 
     A body is a pydantic model or JSON-compatible. *key* becomes the message's id, so that a message published twice has
     its effect once when its consumer dedupes. *delay* and *timeout* are in seconds or durations such as ``"5m"``.
-    Messages with a higher *priority*, from 0 to 9, are delivered first.
+    Messages with a higher *priority*, from 0 to 9, are delivered first. With *unique_for*, a duration, nothing is
+    published while a message of the same name and *key* (without one, with the same body) that was published within
+    that time is queued, running or waiting for a retry: its id is returned. Messages *then* are published one after the
+    other, each once the handler of the one before has succeeded; the ids end in ``.1``, ``.2`` and so on.
     Methods raise ValueError for an invalid name or body.
     """
 
@@ -29,8 +32,13 @@ class Queue(Protocol):
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> str:
-        """Publish a message and return its id once confirmed; raises PublishFailed when *timeout* passes before."""
+        """Publish a message and return its id once confirmed; raises PublishFailed when *timeout* passes before.
+
+        *unique_for* raises RuntimeError without a store of jobs.
+        """
         ...
 
     async def publish_many(
@@ -56,10 +64,13 @@ class Queue(Protocol):
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> str:
         """Store a message in the outbox, in the current transaction of *database*; return its id.
 
-        The message is published soon after the commit, and never after a rollback.
+        The message is published soon after the commit, and never after a rollback. *unique_for* raises RuntimeError
+        unless the queue is in the same database, or RabbitMQ.
         """
         ...
 

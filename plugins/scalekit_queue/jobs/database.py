@@ -41,6 +41,10 @@ class JobTable:
             await self._schema.create()
             return await self._database.fetch_all(sql, values)
 
+    async def read(self, sql: str, values: Mapping[str, object]) -> Rows:
+        """Create missing tables, execute *sql* and return its rows."""
+        return await self.fetch(sql, values)
+
     async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
         """Execute *sql* in the current transaction of *transaction*."""
         await self._schema.create_in_transaction(transaction)

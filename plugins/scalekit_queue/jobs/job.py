@@ -66,6 +66,11 @@ class Job:
         """The record of the running job."""
         return self._record
 
+    @property
+    def result(self) -> str | None:
+        """What the handler returned, as JSON; None for None, and for what cannot be kept."""
+        return self._result
+
     async def begin(self) -> None:
         """Record that the handler starts; raises JobCancelled for a message that was cancelled."""
         if not await self._write(self._record):

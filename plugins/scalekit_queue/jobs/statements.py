@@ -24,8 +24,20 @@ CREATE TABLE IF NOT EXISTS {table} (
 """,
     "CREATE INDEX IF NOT EXISTS {table}_state ON {table} (prefix, state)",
     "CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires)",
+    """
+CREATE TABLE IF NOT EXISTS {table}_unique_keys (
+  prefix TEXT NOT NULL,
+  name TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  token TEXT NOT NULL,
+  id TEXT NOT NULL,
+  expires DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (prefix, name, digest)
 )
-RELATIONS = ("{table}", "{table}_state", "{table}_expires")
+""",
+    "CREATE INDEX IF NOT EXISTS {table}_unique_keys_expires ON {table}_unique_keys (expires)",
+)
+RELATIONS = ("{table}", "{table}_state", "{table}_expires", "{table}_unique_keys", "{table}_unique_keys_expires")
 TYPES = {
     "id": "text",
     "name": "text",
@@ -55,8 +67,8 @@ INSERT INTO {{table}} AS job (prefix, {", ".join(TYPES)})
 SELECT CAST(:prefix AS text), {", ".join(TYPES)} FROM {{source}} WHERE true
 ON CONFLICT (prefix, id, name) DO UPDATE SET state = excluded.state, attempt = excluded.attempt,
   published = excluded.published, started = excluded.started, ended = excluded.ended, progress = excluded.progress,
-  note = excluded.note, result = coalesce(excluded.result, job.result), error = excluded.error,
-  expires = excluded.expires
+  note = excluded.note, error = excluded.error, expires = excluded.expires,
+  result = CASE excluded.state WHEN 'queued' THEN NULL ELSE coalesce(excluded.result, job.result) END
 WHERE CASE excluded.state
   WHEN 'queued' THEN job.state IN ('failed', 'cancelled') OR job.expires < :now
   WHEN 'cancelled' THEN true
@@ -75,10 +87,35 @@ UPDATE {table} SET state = CASE WHEN state = 'running' THEN 'cancelling' ELSE 'c
   ended = CASE WHEN state = 'running' THEN ended ELSE CAST(:now AS double precision) END
 WHERE prefix = :prefix AND id = :id AND expires >= :now AND state IN ('queued', 'retrying', 'running') RETURNING state
 """
+WRITE_RESULT = "UPDATE {table} SET result = :result WHERE prefix = :prefix AND id = :id AND name = :name RETURNING 1"
 READ_CANCELLING = "SELECT name, id FROM {table} WHERE prefix = :prefix AND state = 'cancelling'"
 WITHDRAW = "DELETE FROM {table} WHERE prefix = :prefix AND id = :id AND name = :name AND state = 'queued' RETURNING id"
 DELETE_EXPIRED = """
 DELETE FROM {table} WHERE (prefix, id, name) IN (
   SELECT prefix, id, name FROM {table} WHERE expires < :now LIMIT 1000
+) RETURNING 1
+"""
+# Without the first condition each transaction that finds a claim would lock it against its release.
+CLAIM_KEY = """
+INSERT INTO {table}_unique_keys AS claim (prefix, name, digest, token, id, expires)
+SELECT CAST(:prefix AS text), CAST(:name AS text), CAST(:digest AS text), CAST(:token AS text), CAST(:id AS text),
+  CAST(:expires AS double precision)
+WHERE NOT EXISTS (
+  SELECT 1 FROM {table}_unique_keys WHERE prefix = :prefix AND name = :name AND digest = :digest AND expires >= :now
+)
+ON CONFLICT (prefix, name, digest) DO UPDATE SET token = excluded.token, id = excluded.id, expires = excluded.expires
+WHERE claim.expires < :now RETURNING 1
+"""
+READ_CLAIM = """
+SELECT id FROM {table}_unique_keys WHERE prefix = :prefix AND name = :name AND digest = :digest AND expires >= :now
+"""
+RELEASE_KEY = """
+DELETE FROM {table}_unique_keys WHERE prefix = :prefix AND name = :name AND digest = :digest AND token = :token
+RETURNING 1
+"""
+RELEASE_CANCELLED = "DELETE FROM {table}_unique_keys WHERE prefix = :prefix AND id = :id RETURNING 1"
+DELETE_EXPIRED_KEYS = """
+DELETE FROM {table}_unique_keys WHERE (prefix, name, digest) IN (
+  SELECT prefix, name, digest FROM {table}_unique_keys WHERE expires < :now LIMIT 1000
 ) RETURNING 1
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from time import time
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from scalekit.contracts import JobState, JobStatus, Statements
 from scalekit_queue.jobs import statements
 
 Rows = Sequence[Any]
+Execute = Callable[[str, Mapping[str, object]], Awaitable[Rows]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class JobDatabase(Protocol):
         """Create missing tables, execute *sql* and return its rows; raises an error within a few seconds."""
         ...
 
+    async def read(self, sql: str, values: Mapping[str, object]) -> Rows:
+        """Create missing tables, execute *sql*, which writes nothing, and return its rows; raises as `fetch` does."""
+        ...
+
     async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
         """Execute *sql* in the current transaction of *transaction*."""
         ...
@@ -86,22 +91,31 @@ class JobStore:
         """Store *record* in the current transaction of *transaction*."""
         await self._database.fetch_in(transaction, self._upsert, self._values([record]))
 
+    async def write_result_in(self, transaction: Statements, name: str, identifier: str, result: str) -> None:
+        """Store the *result* of a job, as JSON, in the current transaction of *transaction*."""
+        values = {"prefix": self._prefix, "id": identifier, "name": name, "result": result}
+        sql = statements.WRITE_RESULT.format(table=self._database.table)
+        await self._database.fetch_in(transaction, sql, values)
+
     async def withdraw(self, name: str, identifier: str) -> None:
         """Delete a queued job, whose message was not stored."""
         await self._fetch(statements.WITHDRAW, {"name": name, "id": identifier})
 
     async def read(self, identifier: str) -> JobStatus | None:
         """Return the status of a message, that of the latest one when several names have the id."""
-        rows = await self._fetch(statements.READ, {"id": identifier, "now": time()})
+        rows = await self._execute(self._database.read, statements.READ, {"id": identifier, "now": time()})
         return _status(rows[0]) if rows else None
 
     async def cancel(self, identifier: str) -> bool:
         """Cancel the messages with the id that have not ended; return whether there is one."""
-        return bool(await self._fetch(statements.CANCEL, {"id": identifier, "now": time()}))
+        rows = await self._fetch(statements.CANCEL, {"id": identifier, "now": time()})
+        if any(row[0] == JobState.CANCELLED for row in rows):
+            await self._fetch(statements.RELEASE_CANCELLED, {"id": identifier})
+        return bool(rows)
 
     async def read_cancelling(self) -> set[tuple[str, str]]:
         """Return name and id of the running messages that are to be cancelled."""
-        return {(row[0], row[1]) for row in await self._fetch(statements.READ_CANCELLING, {})}
+        return {(row[0], row[1]) for row in await self._execute(self._database.read, statements.READ_CANCELLING, {})}
 
     async def delete_expired(self) -> None:
         """Delete up to a thousand expired jobs, of every service."""
@@ -109,10 +123,11 @@ class JobStore:
         await self._database.fetch(sql, {"now": time()})
 
     async def _fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
+        return await self._execute(self._database.fetch, sql, values)
+
+    async def _execute(self, execute: Execute, sql: str, values: Mapping[str, object]) -> Rows:
         try:
-            return await self._database.fetch(
-                sql.format(table=self._database.table), {"prefix": self._prefix, **values}
-            )
+            return await execute(sql.format(table=self._database.table), {"prefix": self._prefix, **values})
         except TimeoutError:
             raise Unavailable("the store of jobs does not respond") from None
 

@@ -26,17 +26,27 @@ class JobFile:
         self._created = False
 
     async def fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
-        """Create the missing table, execute *sql* and return its rows."""
+        """Create the missing tables, execute *sql* and return its rows."""
         async with asyncio.timeout(TIMEOUT):
-            if not self._created:
-                await self._writer.execute(self._create)
-                self._created = True
+            await self._create_missing()
             rows: Rows = await self._writer.execute(self._execute, sql, values)
+        return rows
+
+    async def read(self, sql: str, values: Mapping[str, object]) -> Rows:
+        """Create the missing tables, execute *sql* without a transaction, and return its rows."""
+        async with asyncio.timeout(TIMEOUT):
+            await self._create_missing()
+            rows: Rows = await self._writer.run(self._execute, sql, values)
         return rows
 
     async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
         """Raise NotImplementedError: no transaction of the application has the file."""
         raise NotImplementedError
+
+    async def _create_missing(self) -> None:
+        if not self._created:
+            await self._writer.execute(self._create)
+            self._created = True
 
     def _create(self) -> None:
         for statement in CREATE:

@@ -1,0 +1,100 @@
+"""The keys of messages that are unique while they are queued or running: claimed by publishers, released at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextvars import Context
+from functools import partial
+from hashlib import blake2b
+from secrets import token_hex
+from time import monotonic, time
+
+from scalekit import Unavailable
+from scalekit.contracts import PublishFailed, Statements
+from scalekit_queue.envelope import UNIQUE, Envelope
+from scalekit_queue.jobs import statements
+from scalekit_queue.jobs.job import STATES
+from scalekit_queue.jobs.store import Execute, JobDatabase
+from scalekit_queue.metrics import ConsumeOutcome
+
+logger = logging.getLogger("scalekit.queue")
+
+MAX_CLAIMS = 10
+"""Attempts to claim a key whose claims are released between two statements."""
+CLEANUP_INTERVAL = 10.0
+"""Seconds between two deletions of expired claims by a process that claims keys."""
+
+
+class UniqueKeys:
+    """The claims of the service with *prefix* in *database*, each of which is that of one message."""
+
+    def __init__(self, database: JobDatabase, prefix: str) -> None:
+        self._database = database
+        self._prefix = prefix
+        self._cleaned = 0.0
+
+    async def claim(self, envelope: Envelope, key: str | None, ttl: float, timeout: float) -> str | None:
+        """Claim *key*, by default a digest of the body, for *envelope*; return None, or the id that has the claim.
+
+        The claim ends with the message, and after *ttl* seconds. Raises PublishFailed.
+        """
+        values = self._values(envelope, key, ttl)
+        try:
+            async with asyncio.timeout(timeout):
+                if self._database.dialect == "sqlite":  # another task would wait for the transaction of this one
+                    return await self._claim_at_once(values)
+                # in a context of its own: the claim must be visible before the transaction of this task commits
+                return await asyncio.create_task(self._claim_at_once(values), context=Context())
+        except Exception as error:
+            reason = str(error) or "the store does not respond"
+            raise PublishFailed(f"the unique key of the message cannot be stored: {reason}", False) from error
+
+    async def claim_in(self, transaction: Statements, envelope: Envelope, key: str | None, ttl: float) -> str | None:
+        """Claim *key* as `claim` does, in the current transaction of *transaction*."""
+        if not self._database.is_transactional:
+            raise RuntimeError(
+                'unique_for in publish_after needs url = "database:" or RabbitMQ in [plugins.queue]; use publish'
+            )
+        return await self._claim(partial(self._database.fetch_in, transaction), self._values(envelope, key, ttl))
+
+    async def release(self, envelope: Envelope) -> None:
+        """Release the key that *envelope* has claimed; a claim of another message stays."""
+        digest, _, token = envelope.headers[UNIQUE].partition(".")
+        values = {"prefix": self._prefix, "name": envelope.name, "digest": digest, "token": token}
+        try:
+            await self._database.fetch(statements.RELEASE_KEY.format(table=self._database.table), values)
+        except Exception as error:
+            reason = error or type(error).__name__
+            logger.warning("the unique key of message %s stays until it expires: %s", envelope.id, reason)
+
+    async def on_end(self, envelope: Envelope, outcome: ConsumeOutcome, seconds: float) -> None:
+        """Release the key of a message that has ended."""
+        if UNIQUE in envelope.headers and outcome in STATES:
+            await self.release(envelope)
+
+    async def _claim_at_once(self, values: Mapping[str, object]) -> str | None:
+        if monotonic() - self._cleaned > CLEANUP_INTERVAL:
+            self._cleaned = monotonic()
+            sql = statements.DELETE_EXPIRED_KEYS.format(table=self._database.table)
+            await self._database.fetch(sql, {"now": time()})
+        return await self._claim(self._database.fetch, values)
+
+    async def _claim(self, execute: Execute, values: Mapping[str, object]) -> str | None:
+        table = self._database.table
+        key = {name: values[name] for name in ("prefix", "name", "digest", "now")}
+        for _ in range(MAX_CLAIMS):
+            if await execute(statements.CLAIM_KEY.format(table=table), values):
+                return None
+            if rows := await execute(statements.READ_CLAIM.format(table=table), key):
+                return str(rows[0][0])
+        raise Unavailable("the key is claimed and released all the time")
+
+    def _values(self, envelope: Envelope, key: str | None, ttl: float) -> dict[str, object]:
+        source = b"body:" + envelope.body if key is None else b"key:" + key.encode()
+        digest, token = blake2b(source, digest_size=16).hexdigest(), token_hex(8)
+        envelope.headers[UNIQUE] = f"{digest}.{token}"
+        now = time()
+        row = {"name": envelope.name, "digest": digest, "token": token, "id": envelope.id, "expires": now + ttl}
+        return {"prefix": self._prefix, "now": now, **row}
