@@ -17,6 +17,8 @@ UNIQUE = "scalekit-unique"
 """The digest of the unique key that the message has claimed, a dot, and the token of the claim."""
 THEN = "scalekit-then"
 """The messages to publish after this one, as JSON."""
+GROUP = "scalekit-group"
+"""The id of the group to which the message belongs."""
 FAILURE_HEADERS = (ATTEMPT, REASON, STACK, FIRST_FAILED, LAST_FAILED)
 """Headers that retries and dead letters add."""
 

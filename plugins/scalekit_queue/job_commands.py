@@ -33,7 +33,7 @@ async def open_job_store(config: QueueConfig, context: Context) -> AsyncGenerato
 
         writer = GroupCommitWriter(MessageStore(config.file, config.synchronous))
         async with writer.open():
-            yield JobStore(JobFile(writer), config.prefix)
+            yield JobStore(JobFile(writer, lambda: None), config.prefix)
     elif config.system == "postgresql":
         from scalekit_queue.postgres.database import running_database
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalekit import Context, encode_json, new_request_id
 from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_seconds, validate_message_name
-from scalekit_queue.envelope import MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
+from scalekit_queue.envelope import GROUP, MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
 from scalekit_queue.jobs.chain import Chain, then_headers
+from scalekit_queue.jobs.groups import MAX_SIZE, JobGroups
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.metrics import PublishMetrics
@@ -24,10 +25,18 @@ SUCCESSOR_TIMEOUT = 5.0
 """Seconds within which the message after another one must be confirmed; then the handler's attempt has failed."""
 
 
+class JobStores(NamedTuple):
+    """What the database of jobs holds: statuses, claims of unique messages, and groups."""
+
+    jobs: JobTracker
+    unique_keys: UniqueKeys
+    groups: JobGroups
+
+
 class MessagePublisher:
     """Publishes through *transport*, or by *store*, such as the outbox, after a transaction commits.
 
-    *jobs* has the status of messages, *unique_keys* has the claims of unique ones; None without a database for that.
+    *stores* is None without a database for jobs.
     """
 
     def __init__(
@@ -38,16 +47,15 @@ class MessagePublisher:
         metrics: PublishMetrics,
         context: Context,
         *,
-        jobs: JobTracker | None,
-        unique_keys: UniqueKeys | None,
+        stores: JobStores | None,
     ) -> None:
         self._transport = transport
         self._store = store
         self._max_body = max_body
         self._metrics = metrics
         self._context = context
-        self._jobs = jobs
-        self._unique_keys = unique_keys
+        self._stores = stores
+        self._jobs = None if stores is None else stores.jobs
 
     @property
     def system(self) -> str:
@@ -72,7 +80,7 @@ class MessagePublisher:
         common = {**_own_headers(headers, priority), **then_headers(then, key)}
         envelope = self._envelope(name, body, delay, key, common | await consistency_headers(self._context))
         if unique_for is not None:
-            return await self._send_unique(envelope, key, to_seconds("unique_for", unique_for), limit)
+            return await self._send_unique(envelope, key, _positive_seconds("unique_for", unique_for), limit)
         await self._send(name, [envelope], limit)
         return envelope.id
 
@@ -111,11 +119,40 @@ class MessagePublisher:
         common = {**_own_headers(headers, priority), **then_headers(then, key)}
         envelope = self._envelope(name, body, delay, key, common)
         if unique_for is not None:
-            ttl = to_seconds("unique_for", unique_for)
-            if other := await self._required_unique_keys().claim_in(database, envelope, key, ttl):
+            ttl = _positive_seconds("unique_for", unique_for)
+            if other := await self._required_stores().unique_keys.claim_in(database, envelope, key, ttl):
                 return other
         await self._store_after(database, envelope)
         return envelope.id
+
+    async def publish_group(
+        self,
+        messages: Iterable[tuple[str, Any]],
+        *,
+        then: Then | Sequence[Then],
+        timeout: str | float = 5.0,
+        headers: Mapping[str, str] | None = None,
+        priority: int = 0,
+    ) -> str:
+        """Publish *messages*, and *then* once all of them have ended; return the id of the message *then*."""
+        limit, group = to_seconds("timeout", timeout), new_request_id()
+        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
+        following = then_headers(then, None, first=0)
+        members = [
+            self._envelope(name, body, None, f"{group}:{number}", {**common, GROUP: group})
+            for number, (name, body) in enumerate(messages, 1)
+        ]
+        if not following or not 1 <= len(members) <= MAX_SIZE:
+            raise ValueError(f"a group has 1 to {MAX_SIZE} messages, and one that follows: then")
+        groups = self._required_stores().groups
+        await groups.add(group, len(members), common | following, limit)
+        try:
+            for name in dict.fromkeys(each.name for each in members):
+                await self._send(name, [each for each in members if each.name == name], limit)
+        except BaseException:
+            await groups.withdraw(group)
+            raise
+        return group
 
     async def publish_successor(self, envelope: Envelope, result: Any, transaction: Statements | None) -> None:
         """Publish the message that follows *envelope*, whose handler returned *result*; in *transaction* if given."""
@@ -140,27 +177,20 @@ class MessagePublisher:
 
     async def status(self, message_id: str) -> JobStatus | None:
         """Return the status of a message whose consumer has ``result_ttl``."""
-        return await self._required_jobs().status(message_id)
+        return await self._required_stores().jobs.status(message_id)
 
     async def cancel(self, message_id: str) -> bool:
         """Cancel a message whose consumer has ``result_ttl``; return whether it had not ended."""
-        return await self._required_jobs().cancel(message_id)
+        return await self._required_stores().jobs.cancel(message_id)
 
-    def _required_jobs(self) -> JobTracker:
-        if self._jobs is None:
+    def _required_stores(self) -> JobStores:
+        if self._stores is None:
             raise RuntimeError("no store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
-        return self._jobs
-
-    def _required_unique_keys(self) -> UniqueKeys:
-        if self._unique_keys is None:
-            raise RuntimeError(
-                "unique_for needs a store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]"
-            )
-        return self._unique_keys
+        return self._stores
 
     async def _send_unique(self, envelope: Envelope, key: str | None, ttl: float, timeout: float) -> str:
         """Send *envelope* unless another message has claimed its unique key; return the id of the one that has it."""
-        unique_keys = self._required_unique_keys()
+        unique_keys = self._required_stores().unique_keys
         if other := await unique_keys.claim(envelope, key, ttl, timeout):
             return other
         try:
@@ -218,6 +248,13 @@ async def send_with_jobs(
     ]
     await jobs.withdraw(unsent)
     return results
+
+
+def _positive_seconds(option: str, value: str | float) -> float:
+    seconds = to_seconds(option, value)
+    if not seconds:
+        raise ValueError(f"{option} must be greater than zero")
+    return seconds
 
 
 def _combined(failures: Sequence[PublishFailed], count: int) -> PublishFailed:

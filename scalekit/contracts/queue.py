@@ -74,6 +74,23 @@ class Queue(Protocol):
         """
         ...
 
+    async def publish_group(
+        self,
+        messages: Iterable[tuple[str, Any]],
+        *,
+        then: Then | Sequence[Then],
+        timeout: str | float = 5.0,
+        headers: Mapping[str, str] | None = None,
+        priority: int = 0,
+    ) -> str:
+        """Publish *messages*, pairs of name and body, and *then* once all of them have ended; return the id of *then*.
+
+        What *then* gets as the result is ``{"succeeded": 8, "failed": 1, "cancelled": 0}``. The ids of the messages are
+        the returned one with ``:1``, ``:2`` and so on. Raises PublishFailed when a message is not confirmed: others may
+        have been published, *then* is not. Raises RuntimeError without a store of jobs.
+        """
+        ...
+
     async def status(self, message_id: str) -> JobStatus | None:
         """Return the status of a message whose consumer has ``result_ttl``; None for an unknown or an expired one.
 

@@ -21,7 +21,10 @@ MAX_KEY = 120
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The messages *steps* that follow one with an id; *next_id* is that of the first, which is the *number*-th."""
+    """The messages *steps* that follow another one; the first of them is the *number*-th after the one with id *root*.
+
+    It is number 0 after a group, whose id it has.
+    """
 
     steps: Sequence[Then]
     root: str
@@ -32,13 +35,13 @@ class Chain:
         """Return the messages that follow *envelope*; raises ValueError when its header is invalid."""
         content = orjson.loads(envelope.headers[THEN])
         number = int(content["number"])
-        root = envelope.id if number == 1 else envelope.id.removesuffix(f".{number - 1}")
+        root = envelope.id.removesuffix(f".{number - 1}") if number > 1 else envelope.id
         return cls([Then(*each) for each in content["steps"]], root, number)
 
     @property
     def next_id(self) -> str:
         """The id of the next message, the same for each attempt of the one before."""
-        return f"{self.root}.{self.number}"
+        return f"{self.root}.{self.number}" if self.number else self.root
 
     def body_after(self, result: Any) -> Any:
         """Return the body of the next message, after one whose handler returned *result*."""
@@ -50,14 +53,17 @@ class Chain:
         return _headers(self.steps[1:], self.number + 1)
 
 
-def then_headers(then: Then | Sequence[Then], key: str | None) -> dict[str, str]:
-    """Return the header of a message with *key* that the messages *then* follow; raises ValueError for invalid ones."""
+def then_headers(then: Then | Sequence[Then], key: str | None, first: int = 1) -> dict[str, str]:
+    """Return the header of a message with *key* that the messages *then* follow, whose numbers begin with *first*.
+
+    Raises ValueError for invalid ones.
+    """
     steps = [then] if isinstance(then, Then) else list(then)
     if len(steps) > MAX_STEPS:
         raise ValueError(f"then has {len(steps)} messages, more than {MAX_STEPS}")
     if steps and key is not None and len(key) > MAX_KEY:
         raise ValueError(f"expected a key of at most {MAX_KEY} characters for a message with then, got {key!r}")
-    headers = _headers([_checked(each) for each in steps], 1)
+    headers = _headers([_checked(each) for each in steps], first)
     if len(headers.get(THEN, "").encode()) > MAX_LENGTH:
         raise ValueError(f"the messages in then have more than {MAX_LENGTH} bytes; publish references to their content")
     return headers

@@ -36,8 +36,38 @@ CREATE TABLE IF NOT EXISTS {table}_unique_keys (
 )
 """,
     "CREATE INDEX IF NOT EXISTS {table}_unique_keys_expires ON {table}_unique_keys (expires)",
+    """
+CREATE TABLE IF NOT EXISTS {table}_groups (
+  prefix TEXT NOT NULL,
+  id TEXT NOT NULL,
+  size INTEGER NOT NULL,
+  headers TEXT NOT NULL,
+  expires DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (prefix, id)
 )
-RELATIONS = ("{table}", "{table}_state", "{table}_expires", "{table}_unique_keys", "{table}_unique_keys_expires")
+""",
+    """
+CREATE TABLE IF NOT EXISTS {table}_group_ends (
+  prefix TEXT NOT NULL,
+  id TEXT NOT NULL,
+  member TEXT NOT NULL,
+  state TEXT NOT NULL,
+  expires DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (prefix, id, member)
+)
+""",
+    "CREATE INDEX IF NOT EXISTS {table}_group_ends_expires ON {table}_group_ends (expires)",
+)
+RELATIONS = (
+    "{table}",
+    "{table}_state",
+    "{table}_expires",
+    "{table}_unique_keys",
+    "{table}_unique_keys_expires",
+    "{table}_groups",
+    "{table}_group_ends",
+    "{table}_group_ends_expires",
+)
 TYPES = {
     "id": "text",
     "name": "text",
@@ -119,3 +149,22 @@ DELETE FROM {table}_unique_keys WHERE (prefix, name, digest) IN (
   SELECT prefix, name, digest FROM {table}_unique_keys WHERE expires < :now LIMIT 1000
 ) RETURNING 1
 """
+ADD_GROUP = """
+INSERT INTO {table}_groups (prefix, id, size, headers, expires) VALUES (:prefix, :id, :size, :headers, :expires) RETURNING 1
+"""
+DELETE_GROUP = "DELETE FROM {table}_groups WHERE prefix = :prefix AND id = :id RETURNING 1"
+END_MEMBER = """
+INSERT INTO {table}_group_ends (prefix, id, member, state, expires)
+SELECT prefix, id, CAST(:member AS text), CAST(:state AS text), expires FROM {table}_groups
+WHERE prefix = :prefix AND id = :id ON CONFLICT (prefix, id, member) DO NOTHING RETURNING 1
+"""
+COUNT_ENDS = """
+SELECT job_group.headers, job_group.size, count(*) FILTER (WHERE state = 'succeeded'),
+  count(*) FILTER (WHERE state = 'failed'), count(*) FILTER (WHERE state = 'cancelled')
+FROM {table}_groups AS job_group
+JOIN {table}_group_ends AS ended ON ended.prefix = job_group.prefix AND ended.id = job_group.id
+WHERE job_group.prefix = :prefix AND job_group.id = :id GROUP BY job_group.headers, job_group.size
+"""
+DELETE_ENDS = "DELETE FROM {table}_group_ends WHERE prefix = :prefix AND id = :id RETURNING 1"
+DELETE_EXPIRED_GROUPS = "DELETE FROM {table}_groups WHERE expires < :now RETURNING 1"
+DELETE_EXPIRED_ENDS = "DELETE FROM {table}_group_ends WHERE expires < :now RETURNING 1"

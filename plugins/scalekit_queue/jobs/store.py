@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
 from dataclasses import asdict, dataclass
 from time import time
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 
 from scalekit import Unavailable
 from scalekit.contracts import JobState, JobStatus, Statements
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.jobs import statements
 
+T = TypeVar("T")
 Rows = Sequence[Any]
 Execute = Callable[[str, Mapping[str, object]], Awaitable[Rows]]
 
@@ -60,6 +64,17 @@ class JobDatabase(Protocol):
     async def fetch_in(self, transaction: Statements, sql: str, values: Mapping[str, object]) -> Rows:
         """Execute *sql* in the current transaction of *transaction*."""
         ...
+
+    async def fetch_and_publish(self, sql: str, values: Mapping[str, object], envelope: Envelope) -> Rows:
+        """Execute *sql* and, if it returns rows, publish *envelope* in the same transaction; return the rows."""
+        ...
+
+
+async def commit_apart(database: JobDatabase, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of *work*, whose statements are committed before the current transaction of the caller."""
+    if database.dialect == "sqlite":  # which has one writer: another task would wait for this one's transaction
+        return await work
+    return await asyncio.create_task(work, context=Context())
 
 
 class JobStore:

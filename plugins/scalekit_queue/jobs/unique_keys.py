@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextvars import Context
 from functools import partial
 from hashlib import blake2b
 from secrets import token_hex
@@ -16,7 +15,7 @@ from scalekit.contracts import PublishFailed, Statements
 from scalekit_queue.envelope import UNIQUE, Envelope
 from scalekit_queue.jobs import statements
 from scalekit_queue.jobs.job import STATES
-from scalekit_queue.jobs.store import Execute, JobDatabase
+from scalekit_queue.jobs.store import Execute, JobDatabase, commit_apart
 from scalekit_queue.metrics import ConsumeOutcome
 
 logger = logging.getLogger("scalekit.queue")
@@ -43,10 +42,7 @@ class UniqueKeys:
         values = self._values(envelope, key, ttl)
         try:
             async with asyncio.timeout(timeout):
-                if self._database.dialect == "sqlite":  # another task would wait for the transaction of this one
-                    return await self._claim_at_once(values)
-                # in a context of its own: the claim must be visible before the transaction of this task commits
-                return await asyncio.create_task(self._claim_at_once(values), context=Context())
+                return await commit_apart(self._database, self._claim_at_once(values))
         except Exception as error:
             reason = str(error) or "the store does not respond"
             raise PublishFailed(f"the unique key of the message cannot be stored: {reason}", False) from error

@@ -112,7 +112,7 @@ class PostgresTransport:
 
     def job_database(self) -> JobTable:
         """Return the jobs in the same database."""
-        return JobTable(self._database, self._config.uses_pool)
+        return JobTable(self._database, self._config.uses_pool, self.store)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""

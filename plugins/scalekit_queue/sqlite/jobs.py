@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from scalekit.contracts import Statements
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.jobs.statements import CREATE
 from scalekit_queue.jobs.store import Rows
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
@@ -15,14 +16,15 @@ TIMEOUT = 5.0
 
 
 class JobFile:
-    """Implements :class:`scalekit_queue.jobs.store.JobDatabase` with *writer*."""
+    """Implements :class:`scalekit_queue.jobs.store.JobDatabase` with *writer*; *wake* wakes the consumers."""
 
     dialect = "sqlite"
     table = "jobs"
     is_transactional = False
 
-    def __init__(self, writer: GroupCommitWriter) -> None:
+    def __init__(self, writer: GroupCommitWriter, wake: Callable[[], None]) -> None:
         self._writer = writer
+        self._wake = wake
         self._created = False
 
     async def fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
@@ -43,6 +45,14 @@ class JobFile:
         """Raise NotImplementedError: no transaction of the application has the file."""
         raise NotImplementedError
 
+    async def fetch_and_publish(self, sql: str, values: Mapping[str, object], envelope: Envelope) -> Rows:
+        """Execute *sql* and, if it returns rows, insert *envelope*, in one transaction."""
+        async with asyncio.timeout(TIMEOUT):
+            await self._create_missing()
+            rows: Rows = await self._writer.execute(self._execute_and_insert, sql, values, envelope)
+        self._wake()
+        return rows
+
     async def _create_missing(self) -> None:
         if not self._created:
             await self._writer.execute(self._create)
@@ -54,3 +64,9 @@ class JobFile:
 
     def _execute(self, sql: str, values: Mapping[str, object]) -> Rows:
         return self._writer.store.raw.execute(sql, values).fetchall()
+
+    def _execute_and_insert(self, sql: str, values: Mapping[str, object], envelope: Envelope) -> Rows:
+        rows = self._execute(sql, values)
+        if rows:
+            self._writer.store.insert([envelope])
+        return rows

@@ -80,7 +80,7 @@ class SqliteTransport:
 
     def job_database(self) -> JobFile:
         """Return the jobs in the file."""
-        return JobFile(self._writer)
+        return JobFile(self._writer, self._wake)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""
