@@ -165,8 +165,9 @@ class ConsumerRunner:
     ) -> bool:
         """Tell *outcome*; return False when the message was cancelled meanwhile and is not retried."""
         is_allowed = True if job is None else await job.end(outcome, error)
-        for on_end in self._on_end if is_allowed else ():
-            await on_end(delivery.envelope, outcome, seconds)
+        if is_allowed or outcome is not ConsumeOutcome.RETRIED:
+            for on_end in self._on_end:
+                await on_end(delivery.envelope, outcome, seconds)
         return is_allowed
 
     async def _requeue_interrupted(self, delivery: PendingDelivery, job: Job | None) -> None:

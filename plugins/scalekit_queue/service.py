@@ -17,6 +17,7 @@ from scalekit_queue.envelope import Envelope
 from scalekit_queue.factory import consumes, create_transport, inbox_missing
 from scalekit_queue.inbox import INBOX_TABLE, Inbox, run_cleanup
 from scalekit_queue.jobs.database import JobTable
+from scalekit_queue.jobs.groups import JobGroups
 from scalekit_queue.jobs.store import JobStore
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
@@ -24,7 +25,7 @@ from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetr
 from scalekit_queue.outbox import OUTBOX_TABLE, Outbox, run_relay
 from scalekit_queue.pauses import PAUSES, ConsumerPauses
 from scalekit_queue.propagation import committed_headers
-from scalekit_queue.publisher import MessagePublisher, send_with_jobs
+from scalekit_queue.publisher import JobStores, MessagePublisher, send_with_jobs
 from scalekit_queue.schedules.database_store import DatabaseScheduleStore
 from scalekit_queue.schedules.plan import plan_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
@@ -137,29 +138,24 @@ async def _create_service(
     schema = None if database is None else DatabaseSchema("queue", database, *tables, remedy=REMEDY)
     if schema is not None:
         await schema.create_at_start()
-    job_database = transport.job_database() or (None if database is None else JobTable(database, is_transactional=True))
-    jobs = None if job_database is None else JobTracker(JobStore(job_database, config.prefix), config.load())
-    unique_keys = None if job_database is None else UniqueKeys(job_database, config.prefix)
+    stores, jobs_table = _new_stores(config, transport, database)
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
-        send = partial(_relay, context, transport, jobs)
+        send = partial(_relay, context, transport, None if stores is None else stores.jobs)
         outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
+        if jobs_table is not None:
+            jobs_table.store_message = outbox.store
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
     inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
     store = outbox or transport.transactional
-    publisher = MessagePublisher(
-        transport, store, config.max_body, metrics, context, jobs=jobs, unique_keys=unique_keys
-    )
-    on_end: list[OnEnd] = [] if scheduler is None else [scheduler.record_end]
-    if unique_keys is not None:
-        on_end.append(unique_keys.on_end)
+    publisher = MessagePublisher(transport, store, config.max_body, metrics, context, stores=stores)
+    on_end = _on_end(scheduler, stores)
     runners = [
-        _runner(each, inboxes.get(each.name), context, publisher, on_end=on_end, jobs=jobs) for each in consumers
+        _runner(each, inboxes.get(each.name), context, publisher, on_end=on_end, stores=stores) for each in consumers
     ]
     for runner in runners:
         transport.subscribe(runner.consumer.name, runner.consumer.prefetch, runner.on_delivery)
-
     pauses = ConsumerPauses(context.get(OVERRIDES).group(PAUSES), transport, runners)
     return QueueService(
         config,
@@ -170,8 +166,28 @@ async def _create_service(
         outbox=outbox,
         inboxes=list(inboxes.values()),
         scheduler=scheduler,
-        jobs=jobs,
+        jobs=None if stores is None else stores.jobs,
     )
+
+
+def _new_stores(
+    config: QueueConfig, transport: Transport, database: Database | None
+) -> tuple[JobStores | None, JobTable | None]:
+    """Return the stores of jobs, or None when no database has them, and their tables beside a broker."""
+    table = None
+    jobs = transport.job_database()
+    if jobs is None and database is not None:
+        jobs = table = JobTable(database, is_transactional=True)
+    if jobs is None:
+        return None, None
+    tracker = JobTracker(JobStore(jobs, config.prefix), config.load())
+    return JobStores(tracker, UniqueKeys(jobs, config.prefix), JobGroups(jobs, config.prefix)), table
+
+
+def _on_end(scheduler: Scheduler | None, stores: JobStores | None) -> list[OnEnd]:
+    """Return what is told of the end of messages."""
+    told: list[OnEnd] = [] if scheduler is None else [scheduler.record_end]
+    return told if stores is None else [*told, stores.unique_keys.on_end, stores.groups.on_end]
 
 
 def _new_scheduler(
@@ -216,10 +232,9 @@ def _runner(
     publisher: MessagePublisher,
     *,
     on_end: Sequence[OnEnd],
-    jobs: JobTracker | None,
+    stores: JobStores | None,
 ) -> ConsumerRunner:
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
+    jobs = None if stores is None or consumer.result_ttl is None else stores.jobs
     dispatcher = MessageDispatcher(consumer, inbox, context, publisher, None if jobs is None else jobs.store)
-    return ConsumerRunner(
-        consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs if consumer.result_ttl else None
-    )
+    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs)

@@ -92,7 +92,7 @@ async def take(message: Any) -> None:
 @pytest.mark.parametrize("piece", [b"[", b'{"a":', b"9", b'"\\ud800"'])
 async def test_an_unreadable_body_is_reported(piece: bytes, depth: int) -> None:
     consumer = Consumer("data.created", take, TypeAdapter(dict[str, int]), 1, 1, (), 30.0, None)
+    publisher: Any = None  # which only a handler that returns needs
+    dispatcher = MessageDispatcher(consumer, None, Context(Server(), {}), publisher, None)
     with pytest.raises(UndecodableMessage):
-        await MessageDispatcher(consumer, None, Context(Server(), {}), "sqlite").dispatch(
-            Envelope("data.created", "", piece * depth, 0.0)
-        )
+        await dispatcher.dispatch(Envelope("data.created", "", piece * depth, 0.0))

@@ -49,7 +49,7 @@ class JobGroups:
     async def withdraw(self, group: str) -> None:
         """Delete a group, so that nothing is published after it."""
         try:
-            await self._fetch(statements.DELETE_GROUP, group)
+            await commit_apart(self._database, self._fetch(statements.DELETE_GROUP, group))
         except Exception as error:
             logger.warning("group %s could not be deleted: %s", group, error or type(error).__name__)
 
@@ -59,7 +59,7 @@ class JobGroups:
             return
         while True:
             try:
-                return await self._count(envelope.headers[GROUP], envelope.id, STATES[outcome])
+                return await self._count(envelope.headers[GROUP], envelope.id, STATES[outcome].value)
             except Exception as error:
                 reason = error or type(error).__name__
                 logger.warning("the end of message %s cannot be counted, will retry: %s", envelope.id, reason)

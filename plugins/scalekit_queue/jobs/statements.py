@@ -1,4 +1,4 @@
-"""The table of jobs and its statements, for SQLite and PostgreSQL; many rows are passed as one JSON array."""
+"""The tables of jobs and their statements, for SQLite and PostgreSQL; many rows are passed as one JSON array."""
 
 from __future__ import annotations
 
@@ -150,7 +150,8 @@ DELETE FROM {table}_unique_keys WHERE (prefix, name, digest) IN (
 ) RETURNING 1
 """
 ADD_GROUP = """
-INSERT INTO {table}_groups (prefix, id, size, headers, expires) VALUES (:prefix, :id, :size, :headers, :expires) RETURNING 1
+INSERT INTO {table}_groups (prefix, id, size, headers, expires) VALUES (:prefix, :id, :size, :headers, :expires)
+RETURNING 1
 """
 DELETE_GROUP = "DELETE FROM {table}_groups WHERE prefix = :prefix AND id = :id RETURNING 1"
 END_MEMBER = """
@@ -167,4 +168,8 @@ WHERE job_group.prefix = :prefix AND job_group.id = :id GROUP BY job_group.heade
 """
 DELETE_ENDS = "DELETE FROM {table}_group_ends WHERE prefix = :prefix AND id = :id RETURNING 1"
 DELETE_EXPIRED_GROUPS = "DELETE FROM {table}_groups WHERE expires < :now RETURNING 1"
-DELETE_EXPIRED_ENDS = "DELETE FROM {table}_group_ends WHERE expires < :now RETURNING 1"
+DELETE_EXPIRED_ENDS = """
+DELETE FROM {table}_group_ends WHERE (prefix, id, member) IN (
+  SELECT prefix, id, member FROM {table}_group_ends WHERE expires < :now LIMIT 10000
+) RETURNING 1
+"""

@@ -60,7 +60,8 @@ class UniqueKeys:
         digest, _, token = envelope.headers[UNIQUE].partition(".")
         values = {"prefix": self._prefix, "name": envelope.name, "digest": digest, "token": token}
         try:
-            await self._database.fetch(statements.RELEASE_KEY.format(table=self._database.table), values)
+            sql = statements.RELEASE_KEY.format(table=self._database.table)
+            await commit_apart(self._database, self._database.fetch(sql, values))
         except Exception as error:
             reason = error or type(error).__name__
             logger.warning("the unique key of message %s stays until it expires: %s", envelope.id, reason)
