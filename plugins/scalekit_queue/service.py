@@ -51,7 +51,7 @@ class QueueService:
         outbox: Outbox | None,
         inboxes: Sequence[Inbox],
         scheduler: Scheduler | None,
-        jobs: JobTracker | None,
+        stores: JobStores | None,
     ) -> None:
         self.publisher = publisher
         self._config = config
@@ -60,7 +60,7 @@ class QueueService:
         self.pauses = pauses
         self.outbox = outbox
         self.scheduler = scheduler
-        self.jobs = jobs
+        self.stores = stores
         self._inboxes = inboxes
         self._background = BackgroundTaskGroup()
 
@@ -91,8 +91,8 @@ class QueueService:
             self._background.start(run_relay(self.outbox, self._config.outbox_interval, self._metrics))
         if self._inboxes:
             self._background.start(run_cleanup(self._inboxes))
-        if self.jobs:
-            self._background.start(self.jobs.run())
+        if self.stores is not None and self.stores.jobs:
+            self._background.start(self.stores.jobs.run())
 
     async def stop_consuming(self) -> None:
         """Accept no more deliveries."""
@@ -112,8 +112,8 @@ class QueueService:
                     draining.start(runner.drain(self._config.drain_timeout))
                 await draining.wait(self._config.drain_timeout + 2.0)
                 await self._background.cancel()
-                if self.jobs:
-                    await self.jobs.close()
+                if self.stores is not None:
+                    await self.stores.jobs.close()
 
 
 SERVICE: Key[QueueService] = Key("queue service", plugin="queue")
@@ -166,7 +166,7 @@ async def _create_service(
         outbox=outbox,
         inboxes=list(inboxes.values()),
         scheduler=scheduler,
-        jobs=None if stores is None else stores.jobs,
+        stores=stores,
     )
 
 

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from time import time
-from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE, Consumers, JobState, JobStatus, Message, Queue
+from scalekit.contracts import DATABASE, QUEUE, Consumers, JobState, Message
 from scalekit.host import Host
 from scalekit.telemetry import TELEMETRY
-from scalekit_queue.metrics import CONSUMED
+from scalekit_queue.jobs.job import Job
+from scalekit_queue.metrics import CONSUMED, ConsumeOutcome
 from tests.queue.conftest import Tables
-from tests.queue.harness import LIMIT, AnyMessage, serving, wait_until
+from tests.queue.harness import LIMIT, AnyMessage, wait_until
+from tests.queue.jobs.harness import serve, wait_state, wait_status
 
 pytestmark = pytest.mark.anyio
-
-
-def serve(tables: Tables, consumers: Consumers | None = None, **more: Any) -> AbstractAsyncContextManager[Host]:
-    others = {name: table for name, table in tables.items() if name != "queue"}
-    return serving({**tables["queue"], **more}, consumers, metrics={}, **others)
-
-
-async def wait_status(queue: Queue, identifier: str, condition: Callable[[JobStatus], object]) -> JobStatus:
-    async with asyncio.timeout(LIMIT):
-        while (status := await queue.status(identifier)) is None or not condition(status):
-            await asyncio.sleep(0.02)
-    return status
-
-
-async def wait_state(queue: Queue, identifier: str, state: JobState) -> JobStatus:
-    return await wait_status(queue, identifier, lambda status: status.state is state)
 
 
 def settled_as_cancelled(host: Host) -> bool:
@@ -236,3 +219,51 @@ async def test_a_consumer_without_result_ttl_has_no_status(tables: Tables) -> No
         await wait_until(lambda: seen)
         assert await queue.status(identifier) is None
         assert await queue.cancel(identifier) is False
+
+
+async def test_a_result_is_kept_of_a_handler_whose_process_ends_before_it_records_the_end(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = Consumers()
+    runs: list[str] = []
+
+    @consumers.on("resize", result_ttl="1h", dedupe="1h")
+    async def resize(message: AnyMessage) -> str:
+        runs.append(message.id)
+        return "done"
+
+    async def never(job: Job, outcome: ConsumeOutcome, error: str) -> bool:
+        ending.set()
+        return await asyncio.get_running_loop().create_future()
+
+    ending = asyncio.Event()
+    with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "end", never)
+        async with serve(with_database, consumers, drain_timeout="100ms") as host:
+            identifier = await host.context.get(QUEUE).publish("resize", "a")
+            await ending.wait()
+    async with serve(with_database, consumers) as host:
+        done = await wait_state(host.context.get(QUEUE), identifier, JobState.SUCCEEDED)
+    assert runs == [identifier]
+    assert done.result == ("done" if "pool" in tables else None)  # a file commits apart from the pool's database
+
+
+async def test_a_message_that_is_published_again_with_its_key_has_no_earlier_result(
+    tables: Tables,
+) -> None:
+    consumers = Consumers()
+
+    @consumers.on("resize", result_ttl="200ms")
+    async def resize(message: Message[str | None]) -> str | None:
+        return message.body
+
+    async with serve(tables, consumers) as host:
+        queue = host.context.get(QUEUE)
+        await queue.publish("resize", "first", key="seven")
+        assert (await wait_state(queue, "seven", JobState.SUCCEEDED)).result == "first"
+        async with asyncio.timeout(LIMIT):
+            while await queue.status("seven") is not None:
+                await asyncio.sleep(0.05)
+        await queue.publish("resize", None, key="seven")
+        assert (await wait_state(queue, "seven", JobState.SUCCEEDED)).result is None
