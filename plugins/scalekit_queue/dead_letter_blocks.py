@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from scalekit import Redactor
 from scalekit.pages import ActionForm, Block, Code, Column, DataTable, Facts, Link, Notice, Unit
 from scalekit_queue.body_mask import describe_body
-from scalekit_queue.envelope import FAILURE_HEADERS, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
+from scalekit_queue.envelope import FAILURE_HEADERS, FIRST_FAILED, LAST_FAILED, REASON, STACK, THEN, Envelope
 from scalekit_queue.transport import QueueAdmin
 
 MAX_LISTED = 50
@@ -56,11 +56,13 @@ async def dead_letter(admin: QueueAdmin, queue: str, identifier: str, redactor: 
         "body": kind,
         "size": len(letter.body),
     }
-    headers = {name: value for name, value in letter.headers.items() if name not in FAILURE_HEADERS}
+    headers = {name: value for name, value in letter.headers.items() if name not in (*FAILURE_HEADERS, THEN)}
+    _, following = describe_body(letter.headers.get(THEN, "").encode(), redactor)
     return [
         Facts(facts, "Dead letter", TIMES),
         *(ActionForm(action, {"queue": queue, "message": letter.id}) for action in ("replay", "delete")),
         *([Code(text, "Body")] if text else []),
+        *([Code(following, "Then")] if following else []),
         *([Code(stack, "Stack")] if (stack := letter.headers.get(STACK, "")) else []),
         *([Facts(headers, "Headers")] if headers else []),
     ]

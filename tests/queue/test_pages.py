@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import orjson
 import pytest
 
-from scalekit.contracts import QUEUE
+from scalekit.contracts import QUEUE, Then
 from scalekit.contracts.consumers import Consumers
 from tests.console.clients import Browser, console_app
 from tests.pool.harness import opened
@@ -73,10 +73,10 @@ async def act(browser: Browser, action: str, **values: str) -> dict[str, Any]:
     return found
 
 
-async def publish(browser: Browser, *bodies: object, key: str | None = None) -> None:
+async def publish(browser: Browser, *bodies: object, key: str | None = None, then: Sequence[Then] = ()) -> None:
     queue = browser.app.context.get(QUEUE)
     for body in bodies:
-        await queue.publish("work", body, key=key)
+        await queue.publish("work", body, key=key, then=then)
 
 
 async def test_the_page_shows_depths_rates_and_dead_letters_which_are_replayed_and_deleted(
@@ -84,7 +84,8 @@ async def test_the_page_shows_depths_rates_and_dead_letters_which_are_replayed_a
 ) -> None:
     body = {"order": 7, "payment": {"card_token": SECRET}, "name": MARKUP}
     async with queue_console(table, failing_consumers()) as browser:
-        await publish(browser, "good", body, body)
+        await publish(browser, "good")
+        await publish(browser, body, body, then=[Then("log", body)])
         letters = await wait_dead_letters(table, "work", 2)
         (queue,) = rows(await blocks(browser), "Queues")
         assert queue["queue"]["text"] == "work"
@@ -101,6 +102,7 @@ async def test_the_page_shows_depths_rates_and_dead_letters_which_are_replayed_a
         shown = await blocks(browser, f"?queue=work&message={first.id}")
         assert orjson.loads(titled(shown, "Body")["text"])["order"] == 7
         assert "Traceback" in titled(shown, "Stack")["text"]
+        assert orjson.loads(titled(shown, "Then")["text"])["steps"][0][1]["order"] == 7
         assert titled(shown, "Dead letter")["facts"]["size"] == len(first.body)
         page = await browser.get(f"/-/queues?queue=work&message={first.id}")
         for content in (page.body, orjson.dumps(shown), orjson.dumps(listed)):

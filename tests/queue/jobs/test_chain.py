@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, Consumers, JobState, Then
 from tests.queue.conftest import Tables
-from tests.queue.harness import AnyMessage, serving, wait_dead_letters, wait_until
+from tests.queue.harness import AnyMessage, serving, wait_until
 from tests.queue.jobs.harness import serve, wait_state
 
 pytestmark = pytest.mark.anyio
@@ -94,7 +95,7 @@ async def test_the_transaction_of_the_handler_stores_what_follows(tables: Tables
 async def test_a_handler_whose_result_cannot_follow_is_rolled_back(tables: Tables, tmp_path: Path) -> None:
     consumers = Consumers()
 
-    @consumers.on("resize", retry=[], dedupe="1h")
+    @consumers.on("resize", retry=[], dedupe="1h", result_ttl="1h")
     async def resize(message: AnyMessage) -> object:
         await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (1)")
         return object()
@@ -103,11 +104,42 @@ async def test_a_handler_whose_result_cannot_follow_is_rolled_back(tables: Table
     async with serve(with_database, consumers) as host:
         queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
         await database.execute("CREATE TABLE effects (number INTEGER)")
-        await queue.publish("resize", "a", key="seven", then=Then("log"))
-        if tables["queue"]["url"] != "database:":
-            (letter,) = await wait_dead_letters(tables["queue"], "resize", 1)
-            assert "JSON cannot represent the value" in letter.headers["scalekit-reason"]
+        identifier = await queue.publish("resize", "a", then=Then("log"))
+        failed = await wait_state(queue, identifier, JobState.FAILED)
+        assert "JSON cannot represent the value" in failed.error
         assert await database.fetch_val("SELECT count(*) FROM effects") == 0
+
+
+async def test_a_message_that_is_handled_twice_is_followed_by_one_id(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = Consumers()
+    seen: list[str] = []
+
+    @consumers.on("resize")
+    async def resize(message: AnyMessage) -> None:
+        seen.append(message.id)
+
+    @consumers.on("log", dedupe="1h", concurrency=1)
+    async def log(message: AnyMessage) -> None:
+        seen.append(message.id)
+
+    async def never(*arguments: object) -> bool:
+        ending.set()
+        return await asyncio.get_running_loop().create_future()
+
+    ending = asyncio.Event()
+    with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}
+    with monkeypatch.context() as patch:  # the process ends before the message is settled
+        patch.setattr("scalekit_queue.consumer.ConsumerRunner._end", never)
+        async with serve(with_database, consumers, drain_timeout="100ms") as host:
+            identifier = await host.context.get(QUEUE).publish("resize", "a", then=Then("log"))
+            await ending.wait()
+    async with serve(with_database, consumers) as host:
+        await wait_until(lambda: seen.count(identifier) == 2)
+        last = await host.context.get(QUEUE).publish("log", "end", delay="500ms")
+        await wait_until(lambda: last in seen)
+    assert sorted(seen) == sorted([identifier, identifier, f"{identifier}.1", last])
 
 
 @pytest.mark.parametrize(
