@@ -59,11 +59,13 @@ class JobGroups:
             return
         while True:
             try:
-                return await self._count(envelope.headers[GROUP], envelope.id, STATES[outcome].value)
+                await self._count(envelope.headers[GROUP], envelope.id, STATES[outcome].value)
             except Exception as error:
                 reason = error or type(error).__name__
                 logger.warning("the end of message %s cannot be counted, will retry: %s", envelope.id, reason)
                 await asyncio.sleep(RETRY_DELAY)
+            else:
+                return
 
     async def _add(self, values: Mapping[str, object]) -> None:
         if monotonic() - self._cleaned > CLEANUP_INTERVAL:

@@ -43,6 +43,9 @@ class UniqueKeys:
         try:
             async with asyncio.timeout(timeout):
                 return await commit_apart(self._database, self._claim_at_once(values))
+        except asyncio.CancelledError:  # the claim may be committed
+            await self.release(envelope)
+            raise
         except Exception as error:
             reason = str(error) or "the store does not respond"
             raise PublishFailed(f"the unique key of the message cannot be stored: {reason}", False) from error

@@ -126,7 +126,8 @@ async def test_a_message_that_is_handled_twice_is_followed_by_one_id(
 
     async def never(*arguments: object) -> bool:
         ending.set()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return True
 
     ending = asyncio.Event()
     with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}

@@ -96,7 +96,7 @@ async def test_a_running_handler_is_cancelled_and_its_message_is_removed(tables:
         assert await queue.cancel(identifier) is False
         await wait_until(lambda: settled_as_cancelled(host))
     assert events == ["began", "ended"]
-    async with serve(tables, consumers) as host:
+    async with serve(tables, consumers, drain_timeout="100ms") as host:
         await host.context.get(QUEUE).publish("resize", "b")
         await wait_until(lambda: len(events) == 3)
     assert events == ["began", "ended", "began", "ended"]  # the other message only
@@ -234,7 +234,8 @@ async def test_a_result_is_kept_of_a_handler_whose_process_ends_before_it_record
 
     async def never(job: Job, outcome: ConsumeOutcome, error: str) -> bool:
         ending.set()
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        return True
 
     ending = asyncio.Event()
     with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}

@@ -132,9 +132,7 @@ async def test_a_message_that_cannot_be_published_does_not_claim_its_key(tmp_pat
         assert await database.fetch_val("SELECT count(*) FROM scalekit_queue_jobs_unique_keys") == 0
 
 
-async def test_expired_claims_are_deleted(
-    tmp_path: Path, no_start_wait: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_expired_claims_are_deleted(tmp_path: Path, no_start_wait: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scalekit_queue.jobs.unique_keys.CLEANUP_INTERVAL", 0.0)
     async with serving(UNREACHABLE, pool={"url": f"sqlite:///{tmp_path}/test.db"}) as host:
         queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
