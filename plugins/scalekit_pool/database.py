@@ -6,7 +6,6 @@ for a connection without a timeout, opens a new connection for each query on SQL
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from time import perf_counter
@@ -256,12 +255,6 @@ class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # ty
                     f"only {len(keys)} of {len(rows)} rows were inserted into {table}: a trigger skipped some"
                 )
         return keys or [None]
-
-    def _current_session(self) -> PooledSession | None:
-        outer = self.current_outer_transaction()
-        if outer is not None:
-            return outer.session
-        return self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task
 
     def _release_after_error(
         self,

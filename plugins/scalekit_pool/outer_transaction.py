@@ -6,6 +6,7 @@ a middleware starts takes part too. Transactions and sessions of the ORM inside 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
@@ -16,12 +17,10 @@ from scalekit.contracts import Row, Values
 from scalekit_pool.compiler import BoundStatement, Query, StatementCompiler
 from scalekit_pool.connections.driver import Arguments, Driver, Operation, RawConnection, T
 from scalekit_pool.instrumentation import StatementInstrumentation
-from scalekit_pool.session import PooledSession
+from scalekit_pool.session import PooledSession, TaskSessions
 from scalekit_pool.transaction import ISOLATIONS, Transaction
 
 if TYPE_CHECKING:
-    import asyncio
-
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _WEAKEST_FIRST = ISOLATIONS[::-1]
@@ -141,10 +140,11 @@ OUTER_TRANSACTION: ContextVar[PooledOuterTransaction | None] = ContextVar(
 
 
 class OuterTransactions:
-    """The methods of a database that begin and find outer transactions."""
+    """The methods of a database that begin outer transactions, and find the transaction that code takes part in."""
 
     compiler: StatementCompiler
     _instrumentation: StatementInstrumentation
+    _sessions: TaskSessions
 
     def outer_transaction(self, *, isolation: str | None = None) -> PooledOuterTransaction:
         """Return a transaction that every use of this database in the current context joins."""
@@ -154,3 +154,15 @@ class OuterTransactions:
         """Return the open outer transaction of the current context, or None."""
         outer = OUTER_TRANSACTION.get()
         return outer if outer is not None and outer.session.compiler is self.compiler and outer.is_open else None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the current task has an open transaction, or the current context an outer one."""
+        session = self._current_session()
+        return session is not None and bool(session.transactions)
+
+    def _current_session(self) -> PooledSession | None:
+        outer = self.current_outer_transaction()
+        if outer is not None:
+            return outer.session
+        return self._sessions.get(asyncio.current_task())  # type: ignore[arg-type] # None: no task

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Container, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Container, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import click
 from starlette.routing import BaseRoute
 
 from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, QUEUE, READS
+from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, QUEUE, READS
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
@@ -19,13 +19,17 @@ from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.factory import consumes, verify_config
+from scalekit_queue.filters import TaskFilter
 from scalekit_queue.job_commands import job_commands
 from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
+from scalekit_queue.request_tasks import TaskPublisher, tasks_of
 from scalekit_queue.schedule_commands import schedule_commands
 from scalekit_queue.schedule_page import schedule_routes
-from scalekit_queue.service import SERVICE, open_queue_service
+from scalekit_queue.service import SERVICE, QueueService, open_queue_service
+
+TASK_FILTER: Key[TaskFilter] = Key("filter of tasks", plugin="queue")
 
 
 @hookimpl
@@ -44,7 +48,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         async with open_queue_service(config, context) as service:
             context.provide(QUEUE, service.publisher)
             context.provide(SERVICE, service)
-            yield
+            context.provide(DURABLE_TASKS.source, tasks_of)
+            with _tasks(config, context, service):
+                yield
 
     def verify(provided: Container[Key[Any]]) -> None:
         verify_config(config, context, provided)
@@ -62,7 +68,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     # The plugins that handlers use start before the consumers and stop after them.
     after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
-    return Lifespan(run, provides=(QUEUE, SERVICE), after=after, ready=start, drain=stop_consuming, verify=verify)
+    provides = (QUEUE, SERVICE, DURABLE_TASKS.source)
+    return Lifespan(run, provides=provides, after=after, ready=start, drain=stop_consuming, verify=verify)
 
 
 @hookimpl
@@ -77,8 +84,12 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 
 @hookimpl
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
-    """Return the filter that makes trace context and deadline of a request available to the publisher."""
-    return [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
+    """Return the filter that makes trace context and deadline available to the publisher, and that of the tasks."""
+    filters = [LayeredFilter(Layer.RESOURCES, REQUEST_CONTEXT)]
+    if context.config(QueueConfig).load().tasks:
+        # Filters of one layer are sorted by plugin: this one is inside of the transaction of the plugin idempotency.
+        filters.append(LayeredFilter(Layer.TRANSACTION, context.shared(TASK_FILTER, TaskFilter)))
+    return filters
 
 
 @hookimpl
@@ -115,3 +126,16 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
         *schedule_commands(context),
         asyncapi_command(context, config),
     ]
+
+
+@contextmanager
+def _tasks(config: QueueConfig, context: Context, service: QueueService) -> Generator[None, None, None]:
+    """Take tasks of requests while inside."""
+    has_store = (config.outbox or config.uses_pool) and context.has(DATABASE)
+    publisher = TaskPublisher(config.load().tasks, service.publisher, context.get(DATABASE) if has_store else None)
+    task_filter = context.shared(TASK_FILTER, TaskFilter)
+    task_filter.publisher = publisher
+    try:
+        yield
+    finally:
+        task_filter.publisher = None

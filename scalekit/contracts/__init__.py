@@ -4,13 +4,8 @@ from scalekit.contracts.advice import ADVISERS, Advice, Adviser
 from scalekit.contracts.broadcast import BROADCAST, Broadcast, BroadcastMessage, SubscriberTooSlow, Subscription
 from scalekit.contracts.cache import CACHE, CLUSTER_CACHE, CLUSTER_STORE, TTL, Cache
 from scalekit.contracts.consistency import CONSISTENCY, CONSISTENCY_HEADER, Consistency
-from scalekit.contracts.consumers import (
-    Consumer,
-    Consumers,
-    PublishedMessage,
-    to_seconds,
-    validate_message_name,
-)
+from scalekit.contracts.consumer_options import to_seconds, validate_message_name
+from scalekit.contracts.consumers import Consumer, Consumers, PublishedMessage
 from scalekit.contracts.content_codings import CODING_NEGOTIATOR, CodingNegotiator
 from scalekit.contracts.cron import Cron
 from scalekit.contracts.csrf import CSRF_PROTECTION, CSRF_RISKS
@@ -53,6 +48,7 @@ from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rul
 from scalekit.contracts.schema import DatabaseSchema, TableDefinition
 from scalekit.contracts.services import SERVICES, Instance, ServiceClient, Services
 from scalekit.contracts.subjects import SubjectIdentifier, is_authenticated, subject_in, subject_of
+from scalekit.contracts.tasks import DURABLE_TASKS, DurableTask, DurableTasks, TaskFunction
 from scalekit.contracts.tokens import TOKENS, IssuedTokens, Tokens
 from scalekit.contracts.tracer import KEPT_TRACES, TRACER, KeptTraces, Tracer
 
@@ -70,6 +66,7 @@ __all__ = [
     "CSRF_RISKS",
     "DATABASE",
     "DATABASES",
+    "DURABLE_TASKS",
     "KEPT_TRACES",
     "LATEST_LOG_LINES",
     "LIMITS",
@@ -101,6 +98,8 @@ __all__ = [
     "Database",
     "DatabaseSchema",
     "Databases",
+    "DurableTask",
+    "DurableTasks",
     "Every",
     "ExplainedRequest",
     "FilterTime",
@@ -143,6 +142,7 @@ __all__ = [
     "TableDefinition",
     "TableObserver",
     "Tables",
+    "TaskFunction",
     "Then",
     "Tick",
     "Tokens",

@@ -10,25 +10,31 @@ This module evaluates its annotations; so must a module whose handlers use types
 """
 
 import inspect
-import re
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, Unpack, get_args, get_origin, get_type_hints, overload
 
 from pydantic import TypeAdapter
 
-from scalekit.config.types import Duration, Rate
+from scalekit.config.types import Rate
+from scalekit.contracts.consumer_options import (
+    at_least_one,
+    to_optional_seconds,
+    to_positive_seconds,
+    to_seconds,
+    validate_message_name,
+)
 from scalekit.contracts.cron import Cron
 from scalekit.contracts.messages import Message
 from scalekit.contracts.schedules import Every, MissedPolicy, OverlapPolicy, Rule, Schedule, Tick
+from scalekit.contracts.tasks import DurableTask, TaskFunction, TaskOptions
 
 Handler = Callable[[Any], Awaitable[Any]]
 Decorated = TypeVar("Decorated", bound=Handler)
+DeclaredTask = TypeVar("DeclaredTask", bound=TaskFunction)
 ScheduledHandler = TypeVar("ScheduledHandler", bound=Callable[..., Awaitable[Any]])
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-MAX_DELAY = 30 * 86400.0
 DEFAULT_DEDUPE = 86400.0
 
 
@@ -81,6 +87,7 @@ class Consumers:
     def __init__(self) -> None:
         self._by_name: dict[str, Consumer] = {}
         self._published: dict[str, PublishedMessage] = {}
+        self._tasks: dict[TaskFunction, DurableTask] = {}
 
     def __iter__(self) -> Iterator[Consumer]:
         return iter(self._by_name.values())
@@ -92,6 +99,11 @@ class Consumers:
     def published(self) -> Collection[PublishedMessage]:
         """The messages that the application has declared as published."""
         return self._published.values()
+
+    @property
+    def tasks(self) -> Mapping[TaskFunction, DurableTask]:
+        """The functions that are declared as tasks."""
+        return self._tasks
 
     def publishes(self, name: str, body: Any = Any, description: str = "") -> None:
         """Declare that the application publishes messages *name* with bodies of the type *body*, for its AsyncAPI.
@@ -130,18 +142,39 @@ class Consumers:
                     validate_message_name(name),
                     _validate_handler(function),
                     TypeAdapter(body_of(function)),
-                    _at_least_one("prefetch", prefetch),
-                    _at_least_one("concurrency", concurrency),
+                    at_least_one("prefetch", prefetch),
+                    at_least_one("concurrency", concurrency),
                     tuple(to_seconds("retry", delay) for delay in retry),
-                    _positive_seconds("timeout", timeout),
-                    _optional_seconds("dedupe", dedupe),
-                    result_ttl=_optional_seconds("result_ttl", result_ttl),
+                    to_positive_seconds("timeout", timeout),
+                    to_optional_seconds("dedupe", dedupe),
+                    result_ttl=to_optional_seconds("result_ttl", result_ttl),
                     rate=None if rate is None else Rate(rate),
                 )
             )
             return function
 
         return decorate
+
+    @overload
+    def task(self, name: DeclaredTask, /) -> DeclaredTask: ...
+    @overload
+    def task(self, name: str = "", **options: Unpack[TaskOptions]) -> Callable[[DeclaredTask], DeclaredTask]: ...
+    def task(self, name: Any = "", **options: Unpack[TaskOptions]) -> Any:
+        """Declare the decorated function as a task, which requests add to `DURABLE_TASKS`; it remains callable.
+
+        A synchronous one runs in a thread. Each parameter has an annotation, by which pydantic validates the argument;
+        one of the type `Message` receives the message. *name*, that of the messages, is the function's module and name
+        by default. *options* are those of ``on``. Raises ValueError as ``on`` does, and for parameters that messages
+        cannot carry.
+        """
+
+        def decorate(function: DeclaredTask) -> DeclaredTask:
+            task = DurableTask(function, "" if name is function else name)
+            self.on(task.name, **options)(task.handler)
+            self._tasks[function] = task
+            return function
+
+        return decorate(name) if callable(name) else decorate
 
     def every(
         self, period: str | float, **options: Unpack[ScheduleOptions]
@@ -182,11 +215,11 @@ class Consumers:
                     prefetch=10,
                     concurrency=10,
                     retry=tuple(to_seconds("retry", delay) for delay in options.get("retry", ("5s", "30s", "5m"))),
-                    timeout=_positive_seconds("timeout", options.get("timeout", "5m")),
-                    dedupe=_optional_seconds("dedupe", options.get("dedupe")),
+                    timeout=to_positive_seconds("timeout", options.get("timeout", "5m")),
+                    dedupe=to_optional_seconds("dedupe", options.get("dedupe")),
                     schedule=schedule,
                     default_dedupe=None if "dedupe" in options else DEFAULT_DEDUPE,
-                    result_ttl=_optional_seconds("result_ttl", options.get("result_ttl")),
+                    result_ttl=to_optional_seconds("result_ttl", options.get("result_ttl")),
                 )
             )
             return function
@@ -206,21 +239,6 @@ class Consumers:
                 " raise prefetch or lower concurrency"
             )
         self._by_name[consumer.name] = consumer
-
-
-def validate_message_name(name: str) -> str:
-    """Return *name*; raises ValueError when it is not a valid message name."""
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise ValueError(f"expected a name of letters, digits and . _ : - such as 'data.created', got {name!r}")
-    return name
-
-
-def to_seconds(option: str, value: str | float) -> float:
-    """Return *value*, seconds or a duration such as ``"5m"``, in seconds; raises ValueError outside 0 to 30 days."""
-    number = float(Duration(value)) if isinstance(value, str) else float(value)
-    if not 0 <= number <= MAX_DELAY:
-        raise ValueError(f"{option} {value!r} is not between 0 and 30 days")
-    return number
 
 
 def body_of(handler: Handler) -> Any:
@@ -258,20 +276,3 @@ def _tick_body(function: Callable[..., Awaitable[Any]]) -> Any:
 
 def _place(function: Handler) -> str:
     return f"{function.__module__}.{getattr(function, '__qualname__', repr(function))}"
-
-
-def _at_least_one(option: str, number: int) -> int:
-    if number < 1:
-        raise ValueError(f"{option} must be at least 1, got {number}")
-    return number
-
-
-def _positive_seconds(option: str, value: str | float) -> float:
-    number = to_seconds(option, value)
-    if not number:
-        raise ValueError(f"{option} must be greater than zero")
-    return number
-
-
-def _optional_seconds(option: str, value: str | float | None) -> float | None:
-    return None if value is None else _positive_seconds(option, value)

@@ -155,6 +155,11 @@ class Database(Statements, Protocol):
         """Why the server is unreachable, without secrets; empty while a connection is open or the reason is unknown."""
         ...
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the current task has an open transaction, or the current context an outer one."""
+        ...
+
     def connection(self) -> AbstractAsyncContextManager[Session]:
         """Return a connection that the current task holds inside the block."""
         ...

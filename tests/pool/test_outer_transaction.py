@@ -209,3 +209,19 @@ async def test_callbacks_run_after_the_outer_commit(items: PooledDatabase) -> No
                 assert committed == []
                 await outer.commit()
     assert committed == [["a"], ["a"]]
+
+
+async def test_a_task_knows_whether_it_is_in_a_transaction(items: PooledDatabase) -> None:
+    async def in_transaction() -> bool:
+        return items.in_transaction
+
+    assert not items.in_transaction
+    async with items.connection():
+        assert not items.in_transaction
+    async with items.transaction():
+        assert [items.in_transaction, await asyncio.create_task(in_transaction())] == [True, False]
+    async with items.outer_transaction() as outer:
+        assert [items.in_transaction, await asyncio.create_task(in_transaction())] == [True, True]
+        await outer.commit()
+        assert not items.in_transaction
+    assert not items.in_transaction

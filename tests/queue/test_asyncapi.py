@@ -143,3 +143,18 @@ def test_a_message_is_declared_once() -> None:
         consumers.publishes("order.placed", Visit)
     with pytest.raises(ValueError, match=r"expected a name of letters, digits"):
         consumers.publishes("no name")
+
+
+def test_a_task_is_described_by_its_arguments() -> None:
+    consumers = Consumers()
+
+    @consumers.task("receipts.send")
+    def send_receipt(order: Order, *copies: str, note: str = "") -> None:
+        """Send a receipt."""
+
+    document = described(consumers)
+    message = document["channels"]["receipts.send"]["messages"]["receipts.send"]
+    schema = resolve(document, message["payload"])
+    assert (sorted(schema["properties"]), schema["required"]) == (["copies", "note", "order"], ["order"])
+    assert resolve(document, schema["properties"]["order"])["title"] == "Order"
+    assert document["operations"]["receive:receipts.send"]["description"] == "Send a receipt."
