@@ -62,8 +62,8 @@ _SERVER = """
 current_database current_schema current_schemas current_setting inet_client_addr inet_server_addr inet_server_port
 gen_random_uuid pg_backend_pid pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery
 pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_postmaster_start_time pg_relation_size
-pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfile_name sqlite_version
-version last_insert_rowid changes
+pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfile_name sqlite_version to_regclass
+to_regproc version last_insert_rowid changes
 """
 
 _MYSQL = """
@@ -82,8 +82,8 @@ unix_timestamp user utc_date utc_time utc_timestamp uuid uuid_short uuid_to_bin 
 weekofyear weight_string year yearweek
 """
 
-CLEAN_FUNCTIONS = frozenset({"pg_notify"})
-"""Functions that leave the session unchanged although they are not reads: a replica refuses them."""
+CLEAN_FUNCTIONS = frozenset({"pg_notify", "pg_advisory_xact_lock", "pg_try_advisory_xact_lock"})
+"""Functions that leave session and tables unchanged although they are not reads, and need the primary."""
 PLUGIN_PREFIX = "scalekit_"
 """Prefix of the functions that plugins create; they write tables of their plugin only, and leave the session clean."""
 _SHARED = frozenset(" ".join((_WORDS, _TYPES, _AGGREGATES, _NUMBERS, _TEXTS, _TIMES, _STRUCTURES, _SERVER)).split())

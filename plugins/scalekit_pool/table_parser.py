@@ -23,7 +23,9 @@ _CHANGES = (sql.Insert, sql.Update, sql.Delete)
 _STATEMENTS = (sql.Select, sql.SetOperation, sql.Subquery, sql.Values, *_CHANGES)
 _SYSTEM_PREFIXES = ("pg_", "sqlite_")
 _SYSTEM_SCHEMAS = frozenset({"pg_catalog", "information_schema", "mysql", "performance_schema", "sys"})
-_SIZE_FUNCTIONS = frozenset({"pg_relation_size", "pg_table_size", "pg_total_relation_size"})
+_CATALOG_FUNCTIONS = frozenset(
+    {"pg_relation_size", "pg_table_size", "pg_total_relation_size", "to_regclass", "to_regproc"}
+)
 _REPLACE = re.compile(r"\A\s*REPLACE\s+INTO\b", re.IGNORECASE)
 _POSTCOMPILE = re.compile(r"__\[POSTCOMPILE_\S+?(?:~~[^~]*~~REPL~~[^~]*~~)?\]")
 """SQLAlchemy's placeholder for the values of a list, whose number is known only at execution."""
@@ -60,7 +62,7 @@ def _hides_tables(tree: sql.Expr) -> bool:
     """Return whether *tree* reads a table without naming it in FROM."""
     if any(each.args.get("field") is not None for each in tree.find_all(sql.In)):  # SQLite's ``x IN items``
         return True
-    return any(each.name.lower() in _SIZE_FUNCTIONS for each in tree.find_all(sql.Anonymous))
+    return any(each.name.lower() in _CATALOG_FUNCTIONS for each in tree.find_all(sql.Anonymous))
 
 
 def _targets(change: sql.Expr) -> Iterable[object]:

@@ -157,6 +157,7 @@ def test_the_tables_of_ambiguous_statements_are_unknown(text: str) -> None:
         "SELECT * FROM pg_stat_activity",
         "SELECT * FROM information_schema.tables",
         "SELECT pg_relation_size('a')",
+        "SELECT to_regclass('a')",
         'SELECT * FROM U&"a"',
         "SELECT * FROM ROWS FROM (generate_series(1, 2)) g",
     ],

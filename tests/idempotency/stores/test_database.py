@@ -9,6 +9,8 @@ from scalekit_idempotency.stores.contract import KeyInUse, Record
 from scalekit_idempotency.stores.database import DatabaseIdempotencyStore
 from tests.idempotency.conftest import DATABASES, POSTGRES
 from tests.idempotency.shop import Shop
+from tests.pool.harness import opened
+from tests.pool.table_recorder import Recorder
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +44,20 @@ async def test_a_record_is_stored_with_its_bytes(shop: Shop) -> None:
     await put(store_of(shop), "a")
     async with store_of(shop).claim(keyed("a")) as found:
         assert found == Record("fingerprint", RESPONSE)
+
+
+@on_databases
+async def test_caches_are_told_of_its_own_table_only(database_url: str) -> None:
+    recorder = Recorder(database_url)
+    async with opened(database_url, observer=recorder) as pool:
+        store = DatabaseIdempotencyStore(pool, 60, 10, "read_committed")
+        await store.start()
+        recorder.forget()
+        await put(store, "a")
+        async with store.claim(keyed("a")) as found:
+            assert isinstance(found, Record)
+    assert recorder.written == [frozenset({"scalekit_idempotency"})]
+    assert recorder.possibly_written == []
 
 
 @on_databases
