@@ -24,7 +24,6 @@ from scalekit_pool.connections.driver import (
     OUTAGES,
     RETRYABLE_READ_FAILURES,
     SCHEMA_CHANGES,
-    WRITE_DOUBTS,
     Driver,
     Failure,
     Operation,
@@ -265,7 +264,7 @@ class PooledDatabase(OuterTransactions, QueryMethods, databases.Database):  # ty
     ) -> Failure:
         """Release the connection as *error* requires; return the classified failure."""
         failure = self.driver.classify_error(error, pooled.connection)
-        if failure in WRITE_DOUBTS:
+        if failure in self.driver.write_doubts:
             self.driver.write_doubt = failure
         if failure is Failure.DISCONNECTED:
             pool.supplier.discard(pooled, "disconnected")

@@ -13,7 +13,6 @@ from scalekit.contracts import Row, Tables, Values
 from scalekit_pool.compiler import BoundStatement, Query, StatementCompiler
 from scalekit_pool.connections.driver import (
     SCHEMA_CHANGES,
-    WRITE_DOUBTS,
     Arguments,
     BulkInsert,
     Driver,
@@ -285,7 +284,7 @@ class PooledSession(QueryMethods):
         reason = ""
         if failure is not Failure.STATEMENT:
             self._connection.is_dirty = self._was_interrupted = True
-        if failure in WRITE_DOUBTS:
+        if failure in driver.write_doubts:
             driver.write_doubt = failure
         if failure is Failure.UNKNOWN and pooled is not None:
             driver.interrupt(pooled.connection)

@@ -78,8 +78,8 @@ class Failure(Enum):
 
 RETRYABLE_READ_FAILURES = (Failure.DISCONNECTED, Failure.RESULT_CHANGED)
 """Failures after which a read is retried once."""
-WRITE_DOUBTS = (Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED)
-"""Failures after which the database may take no writes."""
+WRITE_DOUBTS = (Failure.DEMOTED, Failure.UNWRITABLE)
+"""Failures after which a server may take no writes: not LOCKED, since servers lock rows and tables."""
 SCHEMA_CHANGES = (Failure.SCHEMA_CHANGED, Failure.RESULT_CHANGED)
 """Failures after which the connection must reload the schema."""
 OUTAGES = (Failure.DISCONNECTED, Failure.DEMOTED, Failure.UNWRITABLE, Failure.LOCKED, Failure.TIMEOUT)
@@ -131,12 +131,13 @@ class BulkInsert(NamedTuple):
 class Driver(Protocol):
     """Runs statements on connections of one kind; a connection is the driver's own object.
 
-    *expression_dialect* is SQLAlchemy's dialect. *write_doubt* is the failure since which the database is not known to
-    take writes, or None.
+    *expression_dialect* is SQLAlchemy's dialect. *write_doubts* are the failures after which the database may take no
+    writes, and *write_doubt* is the one since which it is not known to take writes, or None.
     """
 
     dialect: str
     read_only: bool
+    write_doubts: Sequence[Failure]
     write_doubt: Failure | None
     expression_dialect: Dialect
     readers: ConnectionPool[RawConnection]

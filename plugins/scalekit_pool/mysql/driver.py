@@ -10,6 +10,7 @@ from asyncmy import errors
 from scalekit import split_url
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import (
+    WRITE_DOUBTS,
     Arguments,
     BulkInsert,
     DriverOptions,
@@ -49,6 +50,7 @@ class MysqlDriver:
     """Runs statements on one server."""
 
     dialect = "mysql"
+    write_doubts: Sequence[Failure] = WRITE_DOUBTS
 
     def __init__(self, url: str, options: DriverOptions, observer: PoolObserver, read_only: bool) -> None:
         address = parse_server_address(url, PORT)

@@ -12,6 +12,7 @@ from sqlalchemy.engine.interfaces import Dialect
 
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import (
+    WRITE_DOUBTS,
     Arguments,
     BulkInsert,
     DriverOptions,
@@ -76,6 +77,7 @@ class PostgresDriver:
     """Runs statements on one PostgreSQL server, or on the primary among several."""
 
     dialect = "postgresql"
+    write_doubts: Sequence[Failure] = WRITE_DOUBTS
 
     def __init__(self, urls: Sequence[str], options: DriverOptions, observer: PoolObserver, read_only: bool) -> None:
         addresses = [parse_address(address) for address in urls]

@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from scalekit import split_url
 from scalekit.contracts import Row
 from scalekit_pool.connections.driver import (
+    WRITE_DOUBTS,
     Arguments,
     BulkInsert,
     DriverOptions,
@@ -62,6 +63,8 @@ class SqliteDriver:
     """Runs statements on one file, or on an in-memory database, which has a single connection."""
 
     dialect = "sqlite"
+    write_doubts: Sequence[Failure] = (*WRITE_DOUBTS, Failure.LOCKED)
+    """A lock is that of the whole database, which another process may hold for long."""
 
     def __init__(
         self,

@@ -142,6 +142,7 @@ async def test_a_lock_that_is_not_free_in_time_is_unavailable(maria: PooledDatab
             await session.execute("SET innodb_lock_wait_timeout = 0")
             with pytest.raises(Unavailable, match="timed out waiting for a lock"):
                 await session.execute("UPDATE items SET name = 'c'")
+    assert maria.driver.write_doubt is None, "other rows can be written"
 
 
 async def test_a_server_that_became_read_only_is_not_ready(maria: PooledDatabase, shared_mariadb: MariaDB) -> None:
