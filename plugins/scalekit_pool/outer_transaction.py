@@ -23,6 +23,11 @@ from scalekit_pool.transaction import ISOLATIONS, Transaction
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+ENDED_WITH_OUTER = (
+    "the transaction of this task was rolled back with the one of its request, which has ended: wait for the task before"
+    " the response, or create it with context=contextvars.Context()"
+)
+
 _WEAKEST_FIRST = ISOLATIONS[::-1]
 
 
@@ -38,7 +43,7 @@ class OuterSession(PooledSession):
 
         PostgreSQL would otherwise refuse every later statement of the outer transaction.
         """
-        if self.compiler.driver.dialect == "sqlite" or len(self.transactions) > 1 or bound.statement.is_read_only:
+        if self.compiler.driver.dialect == "sqlite" or len(self.transactions) != 1 or bound.statement.is_read_only:
             return await super().run(operation, bound)
         driver = self.compiler.driver
 
@@ -116,7 +121,18 @@ class PooledOuterTransaction(Transaction):
     async def roll_back_open_work(self) -> None:
         """Roll back the transactions inside of it that are still open."""
         if len(self.session.transactions) > 1:
-            await self.session.transactions[1].rollback()
+            inner = self.session.transactions[1]
+            inner.become_orphan(self.session)
+            await inner.rollback()
+
+    def check_task(self) -> None:
+        """Raise RuntimeError while the current task is inside of a transaction that was rolled back with this one.
+
+        Otherwise its next statements would take effect alone.
+        """
+        task = asyncio.current_task()
+        if any(each.is_orphan and each.task is task for each in self.session.orphans):
+            raise RuntimeError(ENDED_WITH_OUTER)
 
     async def prepare(self, work: Callable[[Driver, RawConnection], Awaitable[None]], identifier: str) -> None:
         """Raise RuntimeError: the session that prepares to commit is only a part of this transaction."""
@@ -153,7 +169,11 @@ class OuterTransactions:
     def current_outer_transaction(self) -> PooledOuterTransaction | None:
         """Return the open outer transaction of the current context, or None."""
         outer = OUTER_TRANSACTION.get()
-        return outer if outer is not None and outer.session.compiler is self.compiler and outer.is_open else None
+        if outer is None or outer.session.compiler is not self.compiler:
+            return None
+        if outer.session.orphans:
+            outer.check_task()
+        return outer if outer.is_open else None
 
     @property
     def in_transaction(self) -> bool:

@@ -55,6 +55,7 @@ class PooledSession(QueryMethods):
         self.compiler = compiler
         self.writes = WriteTracker(compiler.observer)
         self.transactions: list[Transaction] = []
+        self.orphans: list[Transaction] = []
         self._was_interrupted = False
         self._pool = pool
         self._connection = SessionConnection(pool, readers or pool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 from collections.abc import Awaitable, Callable, Generator, Mapping
@@ -21,9 +22,13 @@ _savepoints = itertools.count(1)
 
 
 class TransactionSession(Protocol):
-    """The session of a task: a connection, and its open *transactions*, inner ones last."""
+    """The session of a task: a connection, and its open *transactions*, inner ones last.
+
+    *orphans* are those that another task has rolled back together with an outer one.
+    """
 
     transactions: list[Transaction]
+    orphans: list[Transaction]
     writes: WriteTracker
 
     @property
@@ -64,6 +69,10 @@ class Transaction:
         self._session: TransactionSession | None = None
         self._savepoint = ""
         self._prepared = ""
+        self.task: asyncio.Task[object] | None = None
+        """The task whose statements are in it; None when only those of one connection are."""
+        self.is_orphan = False
+        """Whether another task has rolled it back, and its own has not tried to end it since."""
         self.callbacks: list[Callable[[], Awaitable[object]]] = []
         """Called in their order once the outermost transaction is committed."""
 
@@ -94,20 +103,8 @@ class Transaction:
     async def start(self) -> Self:
         """Begin; raise Unavailable when no connection is available in time, and ValueError for an unknown option."""
         options = _checked(self._options)
-        session = self._session_factory()
-        await (session.enter() if self.read_only else session.enter_to_write())
-        try:
-            if session.transactions:
-                session.transactions[0].check_inner(options.get("isolation"))
-                self._savepoint = f"scalekit_{next(_savepoints)}"
-                await self._run_on_savepoint(session, "SAVEPOINT")
-            else:
-                await session.control(lambda driver, raw: driver.begin(raw, options), "BEGIN")
-        except BaseException:
-            session.leave(dirty=True)
-            raise
-        session.transactions.append(self)
-        self._session = session
+        while not await self._begin(self._session_factory(), options):
+            pass  # an outer transaction that other tasks use too has ended: the session is another one now
         return self
 
     def check_inner(self, isolation: object) -> None:
@@ -161,7 +158,9 @@ class Transaction:
         """
         session = self._active_session()
         while session.transactions[-1] is not self:
-            session.transactions[-1]._detach(session)  # the rollback undoes inner transactions too
+            inner = session.transactions[-1]  # the rollback undoes it too
+            inner._detach(session)
+            inner.become_orphan(session)
             session.leave()
         self._detach(session)
         try:
@@ -169,6 +168,33 @@ class Transaction:
         finally:
             if not self._savepoint:
                 await session.writes.report_rolled_back()
+
+    def become_orphan(self, session: TransactionSession) -> None:
+        """Let the session refuse further statements of the task, unless it is the current one."""
+        if self.task not in (None, asyncio.current_task()):
+            self.is_orphan = True
+            session.orphans.append(self)
+
+    async def _begin(self, session: TransactionSession, options: TransactionOptions) -> bool:
+        """Begin on *session*; return False when its outermost transaction has changed meanwhile."""
+        outermost, self._savepoint = session.transactions[:1], ""
+        await (session.enter() if self.read_only else session.enter_to_write())
+        try:
+            if outermost and session.transactions[:1] == outermost:
+                outermost[0].check_inner(options.get("isolation"))
+                self._savepoint = f"scalekit_{next(_savepoints)}"
+                await self._run_on_savepoint(session, "SAVEPOINT")
+            elif not session.transactions and not outermost:
+                await session.control(lambda driver, raw: driver.begin(raw, options), "BEGIN")
+        except BaseException:
+            session.leave(dirty=True)
+            raise
+        if session.transactions[:1] != outermost:
+            session.leave()
+            return False
+        session.transactions.append(self)
+        self._session, self.task = session, asyncio.current_task()
+        return True
 
     async def _undo(self, session: TransactionSession) -> None:
         if session.discards_connection and not self._prepared:
@@ -202,6 +228,7 @@ class Transaction:
     def _active_session(self) -> TransactionSession:
         session = self._session
         if session is None or self not in session.transactions:
+            self.is_orphan = False
             raise RuntimeError("this transaction has ended, or its task has; begin a new one")
         return session
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from scalekit_pool.database import PooledDatabase
+from scalekit_pool.outer_transaction import ENDED_WITH_OUTER
 from tests.pool.conftest import ORM
 from tests.pool.harness import opened, wait_until_released
 from tests.pool.schema import DUPLICATE, INSERT, ITEMS, create, names, numbered, put
@@ -150,6 +151,79 @@ async def test_after_it_its_context_uses_the_database_as_ever(items: PooledDatab
         ended.set()
         await task
     assert await names(items) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("statements", [1, 2, 3])
+async def test_a_transaction_that_a_task_begins_during_the_commit_keeps_its_statements_together(
+    items: PooledDatabase, statements: int
+) -> None:
+    """It begins while the outer one is open, waits for its connection, and continues when that one has ended."""
+
+    async def fail_later() -> None:
+        async with items.transaction():
+            await put(items, "b")
+            raise KeyError
+
+    async with items.outer_transaction() as outer:
+        await put(items, "a")
+        task = asyncio.create_task(fail_later())
+        for _ in range(statements):
+            await outer.fetch_one("SELECT 1")
+        await outer.commit()
+        with pytest.raises((KeyError, RuntimeError)):
+            await task
+    assert await names(items) == ["a"]
+
+
+@pytest.mark.parametrize("commits", [False, True])
+async def test_a_task_whose_transaction_ended_with_the_outer_one_writes_nothing_more_in_it(
+    items: PooledDatabase, commits: bool
+) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+    refusals: list[str] = []
+
+    async def write_twice() -> None:
+        async with items.transaction():
+            await put(items, "b")
+            began.set()
+            await ended.wait()
+            try:
+                await put(items, "c")
+            except RuntimeError as error:
+                refusals.append(str(error))
+
+    async def write_again() -> None:
+        with pytest.raises(RuntimeError, match="this transaction has ended"):
+            await write_twice()
+        await put(items, "d")
+
+    async with items.outer_transaction() as outer:
+        task = asyncio.create_task(write_again())
+        await began.wait()
+        await (outer.commit() if commits else outer.rollback())
+        ended.set()
+        await task
+    assert [refusal.split(":")[0] for refusal in refusals] == [ENDED_WITH_OUTER.split(":")[0]]
+    assert await names(items) == ["d"]
+
+
+async def test_a_connection_that_a_task_holds_beyond_the_end_is_an_ordinary_one(items: PooledDatabase) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def write_later() -> None:
+        async with items.connection() as connection:
+            began.set()
+            await ended.wait()
+            await put(connection, "b")
+
+    async with items.outer_transaction() as outer:
+        task = asyncio.create_task(write_later())
+        await began.wait()
+        await put(items, "a")
+        await outer.commit()
+        ended.set()
+        await task
+    assert await names(items) == ["a", "b"]
 
 
 async def test_other_contexts_do_not_take_part(postgres: PooledDatabase) -> None:

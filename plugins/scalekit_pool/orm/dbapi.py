@@ -190,6 +190,7 @@ class DbapiConnection:
             self._transaction = await session.transaction(
                 isolation=self.isolation, readonly=self.readonly, deferrable=self.deferrable
             )
+            self._transaction.task = None  # other statements of this task are not part of it
         if self._is_closed:
             session.abandon()
             raise InvalidRequestError("this session was closed by another task: use a session of its own in each task")
