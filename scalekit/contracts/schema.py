@@ -54,13 +54,16 @@ class DatabaseSchema:
         self._created = False
 
     async def create(self) -> None:
-        """Create the tables unless they exist; call it outside of a transaction."""
+        """Create the tables unless they exist.
+
+        In a transaction, such as an outer one, which may be rolled back, they count as created once it is committed.
+        """
         if self._created:
             return
         async with self._lock:
             if not self._created:
                 await self._create_missing(self._database)
-                self._created = True
+                await self._database.on_commit(self._record_creation)
 
     async def create_in_transaction(self, transaction: Statements) -> None:
         """Create the tables in *transaction*, which may be rolled back."""
@@ -77,6 +80,9 @@ class DatabaseSchema:
             logging.getLogger(f"scalekit.{self._plugin}").warning(
                 "the tables of %s will be created once the database accepts writes: %s", self._plugin, error
             )
+
+    async def _record_creation(self) -> None:
+        self._created = True
 
     async def _create_missing(self, database: Statements) -> None:
         dialect = self._database.dialect
