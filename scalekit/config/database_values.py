@@ -17,7 +17,12 @@ _END = rf"(?={_LINE}\s*{_NEXT}|\Z)"
 """The end of a value, which may contain line ends. It always exists, so that the time is linear."""
 _LAST_QUOTE = rf"(?:\2(?=\s*(?:{_LINE}|\)|\Z|\\*[\"']))|{_END})"
 _KEY = r"Key \([^\n]{0,200}?\)=\("
+_OTHER_KEY = r"key \([^\n]{0,200}?\)=\("
+"""The existing key, which a constraint of exclusion names too."""
 _OUTCOME = r"\) (?:already exists|is not present in|is still referenced|is referenced|conflicts with|is duplicated)"
+
+_CLOSED = rf"\)\.(?=\s*(?:{_LINE}|\\*[\"']|\Z))"
+"""The end of a list of values, of which each may contain a parenthesis and a full stop."""
 
 _HINTS = (
     "DETAIL:",
@@ -54,7 +59,8 @@ _QUOTED = (
 _NOT_MASKED = rf"(?!\s*Process \d|\s*{_KEY}\*\*\*\) |\s*Failing row contains \(\*\*\*\))"
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_pattern(rf"\b{_KEY}", rf".*?(?=({_OUTCOME})|{_END})"), rf"\1{MASK}"),
-    (_pattern(r"\bFailing row contains \(", rf".*?(?=(\)\.)|{_END})"), rf"\1{MASK}"),
+    (_pattern(rf"\b{_OTHER_KEY}", rf".*?(?=({_CLOSED})|{_END})"), rf"\1{MASK}"),
+    (_pattern(r"\bFailing row contains \(", rf".*?(?=({_CLOSED})|{_END})"), rf"\1{MASK}"),
     (_pattern(rf"DETAIL:{_NOT_MASKED}\s{{1,9}}", f".*?{_END}"), rf"\1{MASK}"),
     (
         _pattern(

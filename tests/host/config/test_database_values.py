@@ -17,6 +17,10 @@ ERRORS = {
     ),
     "Key (a)=(secret) already exists.": "Key (a)=(***) already exists.",
     "DETAIL:  Failing row contains (1, secret, null).": "DETAIL:  Failing row contains (***).",
+    "DETAIL:  Failing row contains (1, a (b). secret, null).": "DETAIL:  Failing row contains (***).",
+    "DETAIL:  Key (room, time)=(1, [secret,b)) conflicts with existing key (room, time)=(1, [secret). secret,c)).": (
+        "DETAIL:  Key (room, time)=(***) conflicts with existing key (room, time)=(***)."
+    ),
     "x\nDETAIL:  Schlüssel »(a)=(secret)« existiert bereits.\nHINT:  y": "x\nDETAIL:  ***\nHINT:  y",
     "DETAIL:  Process 1 waits for ShareLock on transaction 2.": (
         "DETAIL:  Process 1 waits for ShareLock on transaction 2."
