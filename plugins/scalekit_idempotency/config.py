@@ -43,7 +43,7 @@ class IdempotencyConfig(Table):
     exclude: tuple[PathGlob, ...] = ()
     """Paths whose responses are never stored, such as those of tokens; their keys are ignored."""
     required_paths: tuple[PathGlob, ...] = ()
-    """Paths whose requests with one of ``methods`` get 400 without a key."""
+    """Those of ``paths`` whose requests with one of ``methods`` get 400 without a key."""
     subject_header: HeaderName | None = None
     """Header that identifies the client of a request without an authenticated user, such as ``X-API-Key``."""
     ttl: PositiveDuration = Duration("1d")

@@ -49,23 +49,26 @@ class IdempotencyFilter(Filter):
 
     def on_request(self, exchange: Exchange) -> Decision:
         """Take over a request with a key; refuse one without a key where it is required."""
-        if HEADER not in exchange.headers:
-            if self._required.single is False or exchange.scope["method"] not in self._methods:
-                return None
+        has_key = HEADER in exchange.headers
+        if (not has_key and self._required.single is False) or not self._concerns(exchange):
+            return None
+        if not has_key:
             is_required = self._required.find(exchange.route_path)
             return self._refuse(Outcome.INVALID, 400, MISSING) if is_required else None
-        if self.store is None or exchange.scope["method"] not in self._methods:
-            return None
-        if not self._paths.find(exchange.route_path):
-            return None
-        # A refused refresh token ends its session: that must stay, although the 401 would roll back a transaction.
-        if self.is_plugin_request is not None and self.is_plugin_request(exchange):
+        if self.store is None:
             return None
         try:
             key = parse_key(exchange.values(HEADER))
         except ValueError as error:
             return self._refuse(Outcome.INVALID, 400, str(error))
         return partial(self._serve, exchange, self.store, key)
+
+    def _concerns(self, exchange: Exchange) -> bool:
+        """Return whether the key of a request is read."""
+        if exchange.scope["method"] not in self._methods or not self._paths.find(exchange.route_path):
+            return False
+        # A refused refresh token ends its session: that must stay, although the 401 would roll back a transaction.
+        return self.is_plugin_request is None or not self.is_plugin_request(exchange)
 
     async def _serve(self, exchange: Exchange, store: IdempotencyStore, key: str, app: ASGIApp) -> None:
         try:

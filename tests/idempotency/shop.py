@@ -91,6 +91,14 @@ async def run_sql(incoming: Request) -> Response:
     return Response("done")
 
 
+async def try_sql(incoming: Request) -> Response:
+    try:
+        async with DATABASE(incoming).transaction():
+            return await run_sql(incoming)
+    except Exception:
+        return Response("refused", 400)
+
+
 def routes() -> list[Route]:
     """Return the routes."""
     return [
@@ -102,6 +110,7 @@ def routes() -> list[Route]:
         Route("/large", large, methods=["POST"]),
         Route("/session/{end}", open_session, methods=["POST"]),
         Route("/sql", run_sql, methods=["POST"]),
+        Route("/try", try_sql, methods=["POST"]),
         Route("/wait", wait, methods=["POST"]),
     ]
 

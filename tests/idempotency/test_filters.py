@@ -161,6 +161,14 @@ async def test_outcomes_are_counted(shop: Shop) -> None:
 
 
 @on_databases
+async def test_a_read_that_fails_in_a_transaction_of_its_own_may_be_handled(shop: Shop) -> None:
+    for _ in range(2):
+        response = await shop.post("/try", body="SELECT * FROM no_such_table")
+        assert (response.status, response.body) == (400, b"refused")
+    assert response.header("idempotency-replayed") == "true"
+
+
+@on_databases
 async def test_a_request_whose_key_was_committed_meanwhile_is_rolled_back(shop: Shop) -> None:
     """As when the lock was granted on a snapshot from before the commit of another request."""
     columns = "(id, key, subject, method, path, fingerprint, status, headers, body, created, expires)"
@@ -195,6 +203,18 @@ async def test_a_key_may_be_required(open_service: Open) -> None:
         assert (await shop.post("/orders", None, method="PUT")).status == 201
         assert (await shop.post("/orders", '"a')).status == 400
         assert await shop.orders() == ["tea", "tea"]
+    async with open_service(create=False, paths=["/o*"], exclude=["/orders"], required_paths=["/**"]) as shop:
+        assert (await shop.post("/orders", None)).status == 201, "its key would be ignored"
+        assert (await shop.post("/status/404", None)).status == 404
+        assert (await shop.post("/other", None)).status == 400
+
+
+@on_databases
+async def test_a_path_with_any_character_has_a_key(shop: Shop) -> None:
+    for _ in range(2):
+        response = await shop.post("/no%00where")
+        assert response.status == 404
+    assert response.header("idempotency-replayed") == "true"
 
 
 @in_memory

@@ -96,7 +96,7 @@ class DatabaseClaim:
             "key": request.key,
             "subject": request.subject,
             "method": request.method,
-            "path": request.path,
+            "path": request.path.replace("\0", "%00"),  # PostgreSQL stores no such character
             "fingerprint": request.fingerprint,
             "status": response.status,
             "headers": response.encode_headers(),

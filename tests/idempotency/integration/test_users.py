@@ -27,6 +27,13 @@ async def test_a_key_belongs_to_the_user_of_the_token() -> None:
         assert (await ada.send("/api/user", "POST", **KEY)).status == 401, "replays need the token too"
 
 
+async def test_routes_of_plugins_need_no_key() -> None:
+    async with service({}, {"idempotency": {"required_paths": ["/**"], "exclude": ["/login"]}}) as ada:
+        await ada.login("ada")
+        assert (await ada.refresh()).status == 200
+        assert (await ada.api(method="POST")).status == 400
+
+
 async def test_a_reused_refresh_token_ends_its_session_although_the_request_has_a_key(tmp_path: Path) -> None:
     plugins = {"pool": {"url": f"sqlite:///{tmp_path}/shop.db"}, "idempotency": {}}
     async with service({"session_store": "database"}, plugins) as ada:
