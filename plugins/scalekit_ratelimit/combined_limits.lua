@@ -12,7 +12,8 @@ for i, key in ipairs(KEYS) do
   local unit, total, cost = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   local state = {allowed = 1, retry = 0, unit = unit, total = total, cost = cost}
   if ARGV[at + 1] == 'g' then
-    local arrival = math.max(tonumber(redis.call('GET', key) or now), now)
+    -- Beyond the clock and the tolerance only when the clock went back.
+    local arrival = math.min(math.max(tonumber(redis.call('GET', key) or now), now), now + total)
     state.after = arrival + cost * unit
     local slack = now + total - state.after
     if slack < 0 then
@@ -26,6 +27,11 @@ for i, key in ipairs(KEYS) do
     while first and tonumber(first) <= now - total do
       redis.call('LPOP', key)
       first = redis.call('LINDEX', key, 0)
+    end
+    local last = redis.call('LINDEX', key, -1)
+    while last and tonumber(last) > now do -- the clock went back
+      redis.call('RPOP', key)
+      last = redis.call('LINDEX', key, -1)
     end
     local count = redis.call('LLEN', key)
     local remaining = unit - count - cost

@@ -29,9 +29,12 @@ BEGIN
     is_refused := false;
     WHILE stop <= hits AND requests[stop] = requests[start] LOOP
       place := 4 * stop - 3;
-      SELECT greatest(expires, clock), times INTO arrival, past FROM scalekit_ratelimit WHERE key = keys[stop];
+      -- No counter is valid beyond the clock and the tolerance, or has hits in the future, unless the clock went back.
+      SELECT least(greatest(expires, clock), clock + totals[stop]), times INTO arrival, past
+        FROM scalekit_ratelimit WHERE key = keys[stop];
       IF windows[stop] THEN
-        past := ARRAY(SELECT each FROM unnest(past) AS each WHERE each > clock - totals[stop] ORDER BY each);
+        past := ARRAY(SELECT each FROM unnest(past) AS each
+          WHERE each > clock - totals[stop] AND each <= clock ORDER BY each);
         slack := units[stop] - cardinality(past) - costs[stop];
         IF slack < 0 THEN
           states[place + 1] := units[stop] - cardinality(past);
@@ -73,7 +76,8 @@ BEGIN
         NULL;
       ELSIF windows[start] THEN
         UPDATE scalekit_ratelimit SET expires = clock + totals[start], times = array_cat(
-          ARRAY(SELECT each FROM unnest(times) AS each WHERE each > clock - totals[start] ORDER BY each),
+          ARRAY(SELECT each FROM unnest(times) AS each
+            WHERE each > clock - totals[start] AND each <= clock ORDER BY each),
           array_fill(clock, ARRAY[CAST(costs[start] AS integer)])) WHERE key = keys[start];
       ELSE
         UPDATE scalekit_ratelimit SET expires = afters[start] WHERE key = keys[start];

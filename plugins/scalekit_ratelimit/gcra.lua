@@ -5,6 +5,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local arrival = tonumber(redis.call('GET', KEYS[1]) or now)
 if arrival < now then arrival = now end
+if arrival > now + ARGV[2] then arrival = now + ARGV[2] end -- the clock went back
 local after = arrival + ARGV[1]
 local slack = now + ARGV[2] - after
 if slack >= 0 then

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from time import monotonic_ns
+from time import monotonic_ns, time_ns
 
 import pytest
 
@@ -59,6 +59,36 @@ async def test_the_store_and_memory_return_the_same_states(url: str, algorithm: 
                 assert there[hit][:2] == here[hit][:2], (hit, there, here)
                 assert there[hit].reset == pytest.approx(here[hit].reset, abs=DAY / 1000)
                 assert there[hit].retry_after == pytest.approx(here[hit].retry_after, abs=DAY / 1000)
+
+
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding-window"])
+async def test_a_clock_that_goes_back_refuses_for_no_longer_than_the_limit(
+    server: Redis | Postgres, url: str, algorithm: Algorithm
+) -> None:
+    limit = make_limit("a", Rate("2/1h"), None, algorithm)
+    hits = [Hit(limit, "x", 1, False)]
+    async with open_shared(url) as shared:
+        await states_of(shared, hits)
+        store_a_day_ahead(server, algorithm)
+        (state,) = (await states_of(shared, hits)).values()
+        if algorithm == "gcra":
+            store_a_day_ahead(server, algorithm)
+            single = await slack_of(shared, SingleLimit(limit, 1, address_key), "x")
+            assert -single == pytest.approx(state.retry_after, abs=DAY / 1000)
+            assert 0 < state.retry_after <= limit.tolerance
+        else:
+            assert (state.allowed, state.remaining) == (True, 1)
+
+
+def store_a_day_ahead(server: Redis | Postgres, algorithm: Algorithm) -> None:
+    """Let the counter of the limit ``a`` look as if the clock had been a day ahead."""
+    ahead = time_ns() // 1000 + DAY
+    if isinstance(server, Postgres):
+        server.sql(f"UPDATE scalekit_ratelimit SET expires = {ahead}, times = ARRAY[{ahead}]")
+    elif algorithm == "gcra":
+        server.cli("SET", "scalekit:ratelimit:{x}:a:g", str(ahead))
+    else:
+        server.cli("RPUSH", "scalekit:ratelimit:{x}:a:s", str(ahead), str(ahead + 1))
 
 
 async def test_a_single_limit_shares_its_counter_with_combined_checks(url: str) -> None:
