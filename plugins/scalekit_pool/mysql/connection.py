@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, time
 
 from asyncmy import errors
 from asyncmy.connection import Connection
@@ -31,6 +32,7 @@ _PREPARED = re.compile(r"[\s(]*(?:SELECT|INSERT|UPDATE|DELETE|REPLACE|WITH)\b", 
 """Statements that are prepared without values too, so that both kinds return the same values."""
 _BULK = re.compile(r"\s*(?:INSERT|REPLACE|UPDATE|DELETE)\b(?!.*\bRETURNING\b)", re.IGNORECASE | re.DOTALL)
 """Statements that MariaDB runs for many rows at once."""
+_WITH_OFFSET = (datetime, time)
 _COLLECTIONS = (list, tuple, dict, set, frozenset)
 
 
@@ -177,5 +179,7 @@ def check_arguments(arguments: Arguments) -> None:
         if isinstance(value, int):
             if not -(2**63) <= value < 2**64:
                 raise errors.DataError(f"an integer of {value.bit_length()} bits is out of range; 64 are the most")
+        elif isinstance(value, _WITH_OFFSET) and value.utcoffset():
+            raise errors.DataError(f"{type(value).__name__} with an offset, which columns lack; convert it to UTC")
         elif isinstance(value, _COLLECTIONS):
             raise errors.DataError(f"a {type(value).__name__} is no value of a column; convert it, as by json.dumps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -105,7 +105,14 @@ async def test_values_of_each_type_return(maria: PooledDatabase) -> None:
 async def test_values_without_a_type_are_refused_before_they_are_sent(maria: PooledDatabase) -> None:
     opened_until_now = maria.connections_opened
     async with maria.transaction():
-        for value, message in (([1], "a list is no value"), (2**64, "65 bits"), ("\ud800", "not valid Unicode")):
+        berlin = datetime(2024, 2, 29, 12, tzinfo=timezone(timedelta(hours=1)))
+        for value, message in (
+            ([1], "a list is no value"),
+            (2**64, "65 bits"),
+            ("\ud800", "not valid Unicode"),
+            (berlin, "datetime with an offset"),
+            (berlin.timetz(), "time with an offset"),
+        ):
             with pytest.raises(errors.DataError, match=message):
                 await maria.execute("INSERT INTO items (name) VALUES (:name)", {"name": value})
         await maria.execute("INSERT INTO items (name) VALUES ('a')")
