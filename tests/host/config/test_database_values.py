@@ -38,6 +38,9 @@ ERRORS = {
     'invalid input value for enum mood: "secret"': 'invalid input value for enum mood: "***"',
     'date/time field value out of range: "secret"': 'date/time field value out of range: "***"',
     'malformed array literal: "secret"': 'malformed array literal: "***"',
+    'invalid input syntax for type date: "secret"\nLINE 1: SELECT 1, \'secret\'::date\n                   ^': (
+        'invalid input syntax for type date: "***"\nLINE 1: ***\n                   ^'
+    ),
     'value "secret" is out of range for type integer': 'value "***" is out of range for type integer',
     'syntax error at or near "FORM"': 'syntax error at or near "FORM"',
     'unterminated quoted string at or near "\'secret"': 'unterminated quoted string at or near "***"',
@@ -79,7 +82,18 @@ def test_other_texts_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["DETAIL:  ", "Key (a)=(", 'invalid input syntax for type a: "', "[SQL: '", "'", "Key ("]
+    "part",
+    [
+        "DETAIL:  ",
+        "Key (a)=(",
+        'invalid input syntax for type a: "',
+        "[SQL: '",
+        "'",
+        "Key (",
+        "key (a)=(",
+        ").",
+        "LINE 1: ",
+    ],
 )
 def test_hostile_texts_are_masked_in_linear_time(part: str) -> None:
     mask_database_values("DETAIL:  " + part * (100_000 // len(part)))  # would take minutes in quadratic time
