@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 ENDED_WITH_OUTER = (
-    "the transaction of this task was rolled back with the one of its request, which has ended: wait for the task before"
-    " the response, or create it with context=contextvars.Context()"
+    "the transaction of this task was rolled back with the one of its request, which has ended: wait for the task"
+    " before the response, or create it with context=contextvars.Context()"
 )
 
 _WEAKEST_FIRST = ISOLATIONS[::-1]
