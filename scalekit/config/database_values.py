@@ -82,7 +82,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (_pattern(r"\bsyntax to use near '", rf".*?(?='( at line)|{_END})"), rf"\1{MASK}"),
     (_pattern("", r"(['\"])[^\n]{0,200}?\2(?= (?:is not among the defined enum|does not appear to be an IPv))"), MASK),
     (_pattern(r"\b[Cc]ouldn't parse [\w ]{1,40} '", r"[^\n]*'"), rf"\1{MASK}'"),
-    (_pattern(r"\bLINE \d{1,9}: ", rf"(?:(?!{_LINE}).){{0,500}}(?={_LINE} *\^)"), rf"\1{MASK}"),
+    (_pattern(r"(?:\b|\\n)LINE \d{1,9}: ", rf"(?:(?!{_LINE}).){{0,500}}(?={_LINE} *\^)"), rf"\1{MASK}"),
     (_pattern(r"\[parameters: ", r"[^\n]*"), rf"\1{MASK}]"),
 )
 _SQL = re.compile(rf"\[SQL: .*?(?=\]\s*{_LINE}?\s*(?:\[parameters|\(Background)|{_END})", re.DOTALL)

@@ -38,7 +38,7 @@ ERRORS = {
     'invalid input value for enum mood: "secret"': 'invalid input value for enum mood: "***"',
     'date/time field value out of range: "secret"': 'date/time field value out of range: "***"',
     'malformed array literal: "secret"': 'malformed array literal: "***"',
-    'invalid input syntax for type date: "secret"\nLINE 1: SELECT 1, \'secret\'::date\n                   ^': (
+    "invalid input syntax for type date: \"secret\"\nLINE 1: SELECT 1, 'secret'::date\n                   ^": (
         'invalid input syntax for type date: "***"\nLINE 1: ***\n                   ^'
     ),
     'value "secret" is out of range for type integer': 'value "***" is out of range for type integer',

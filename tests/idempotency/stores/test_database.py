@@ -47,9 +47,10 @@ async def test_a_record_is_stored_with_its_bytes(shop: Shop) -> None:
 
 
 @on_databases
-async def test_caches_are_told_of_its_own_table_only(database_url: str) -> None:
+async def test_caches_are_told_of_its_own_table_only(kind: str, database_url: str) -> None:
     recorder = Recorder(database_url)
     async with opened(database_url, observer=recorder) as pool:
+        assert pool.dialect == kind
         store = DatabaseIdempotencyStore(pool, 60, 10, "read_committed")
         await store.start()
         recorder.forget()
