@@ -18,8 +18,10 @@ CHECK_TIMEOUT = 5.0
 async def listen(pool: ConnectionPool[RawConnection], channel: str, on_payload: Callable[[str], None]) -> None:
     """Call *on_payload* with each payload that is notified on *channel*, until cancelled; hold a connection of *pool*.
 
-    Raises Unavailable when the connection is lost.
+    Raises Unavailable when the connection is lost, and RuntimeError when the pool has no other one.
     """
+    if pool.limits.max_size < 2:
+        raise RuntimeError(f"listening on {channel} holds a connection of the pool; set max_size to 2 or more")
     pooled = await pool.acquire()
     try:
         await _listen(pooled.connection, channel, on_payload)

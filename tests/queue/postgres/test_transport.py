@@ -92,6 +92,21 @@ async def test_notifications_wake_consumers_in_other_processes_which_do_not_poll
         await wait_until(lambda: seen == [1, 2])
 
 
+async def test_one_connection_is_enough(pool_table: Table, pool: Table) -> None:
+    consumers = Consumers()
+    seen: list[int] = []
+
+    @consumers.on("data.created", dedupe="1h")
+    async def take(message: Message[int]) -> None:
+        seen.append(message.body)
+        if message.body == 1:
+            await message.context.get(QUEUE).publish_after(message.context.get(DATABASE), "data.created", 2)
+
+    async with serving(pool_table, consumers, pool={**pool, "max_size": 1}) as host:
+        await host.context.get(QUEUE).publish("data.created", 1)
+        await wait_until(lambda: seen == [1, 2])
+
+
 async def test_services_with_different_prefixes_share_a_database(pool_table: Table, pool: Table) -> None:
     other = {**pool_table, "prefix": pool_table["prefix"] + "other."}
     async with serving(pool_table, pool=pool) as host, serving(other, pool=pool) as neighbour:
