@@ -116,9 +116,11 @@ class GroupCommitWriter:
             await asyncio.sleep(RETRY_DELAY)
             self._wake.set()
         except Exception as error:
-            for operation in batch:
-                if not operation.future.done():
-                    operation.future.set_exception(error)
+            if len(batch) > 1:  # only the operation that cannot be executed fails
+                for operation in batch:
+                    await self._write([operation])
+            elif not batch[0].future.done():
+                batch[0].future.set_exception(error)
         else:
             self.last_error = ""
             for operation, result in zip(batch, results, strict=True):

@@ -37,7 +37,6 @@ CREATE TABLE IF NOT EXISTS messages (
   body BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS messages_due ON messages (name, dead, due, number);
-CREATE INDEX IF NOT EXISTS messages_owned ON messages (owner) WHERE owner IS NOT NULL;
 """
 INSERT = "INSERT INTO messages (name, dead, due, id, published, headers, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
 RECEIVE = """
@@ -50,7 +49,7 @@ ACK = f"DELETE FROM messages {WHERE_TAG}"
 RETRY = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, deliveries = 0 {WHERE_TAG}"
 DEAD_LETTER = f"UPDATE messages SET owner = NULL, due = ?, headers = ?, dead = 1 {WHERE_TAG}"
 REQUEUE = f"UPDATE messages SET owner = NULL, due = 0, deliveries = deliveries - 1 {WHERE_TAG}"
-EXTEND_VISIBILITY = "UPDATE messages SET due = ? WHERE owner = ?"
+EXTEND_VISIBILITY = f"UPDATE messages SET due = ? {WHERE_TAG}"
 # A message whose visibility timeout has expired is ready: its owner was killed.
 COUNT = """
 SELECT count(*) FILTER (WHERE dead = 0 AND due <= :now),
@@ -152,9 +151,10 @@ class MessageStore:
         due: float | None = self.raw.execute(sql, (name,)).fetchone()[0]
         return due
 
-    def extend_visibility(self, owner: str, visibility_timeout: float) -> None:
-        """Keep the messages of *owner* invisible for *visibility_timeout* seconds from now."""
-        self.raw.execute(EXTEND_VISIBILITY, (time() + visibility_timeout, owner))
+    def extend_visibility(self, tags: Sequence[DeliveryTag], visibility_timeout: float) -> None:
+        """Keep the messages of *tags* that have not expired invisible for *visibility_timeout* seconds from now."""
+        due = time() + visibility_timeout
+        self.raw.executemany(EXTEND_VISIBILITY, [(due, *tag) for tag in tags])
 
     def ack(self, tag: DeliveryTag) -> bool:
         """Delete the message; return False when *tag* has expired."""

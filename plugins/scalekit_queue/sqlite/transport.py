@@ -13,10 +13,11 @@ from typing import Any
 from scalekit.contracts import PublishFailed
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.envelope import Envelope
-from scalekit_queue.sqlite.group_commit import GroupCommitWriter
+from scalekit_queue.sqlite.group_commit import RETRY_DELAY, GroupCommitWriter
 from scalekit_queue.sqlite.jobs import JobFile
 from scalekit_queue.sqlite.schedule_store import FileScheduleStore
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
+from scalekit_queue.statement_status import StatementStatus
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import OnDelivery, SettlementFailed
 
@@ -42,8 +43,9 @@ class SqliteTransport:
 
     @property
     def last_error(self) -> str:
-        """The current error of the file; empty while it can be written."""
-        return self._writer.last_error
+        """The current error of the file; empty while it can be read and written."""
+        errors = (self._writer.last_error, *(each.status.last_error for each in self._subscriptions))
+        return next(filter(None, errors), "")
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None, None]:
@@ -114,17 +116,20 @@ class SqliteTransport:
     async def _extend_visibility(self) -> None:
         while True:
             await asyncio.sleep(self._visibility_timeout / 3)
-            if any(subscription.in_flight for subscription in self._subscriptions):
-                await self._writer.execute(self._writer.store.extend_visibility, self._owner, self._visibility_timeout)
+            # Only those: a message whose settlement has failed becomes visible again.
+            if tags := [tag for subscription in self._subscriptions for tag in subscription.unsettled]:
+                await self._writer.execute(self._writer.store.extend_visibility, tags, self._visibility_timeout)
 
 
 class SqliteSubscription:
-    """The consumer of the messages of one name, and the number of them in flight."""
+    """The consumer of the messages of one name; *unsettled* are its deliveries that no settlement has ended."""
 
     def __init__(
         self, writer: GroupCommitWriter, owner: str, name: str, prefetch: int, on_delivery: OnDelivery
     ) -> None:
-        self.in_flight = 0
+        self.unsettled: set[DeliveryTag] = set()
+        self.status = StatementStatus("deliver messages")
+        self._in_flight = 0
         self._writer = writer
         self._owner = owner
         self.name = name
@@ -147,7 +152,7 @@ class SqliteSubscription:
         """Receive due messages whenever at least half of the prefetch is free, until cancelled."""
         while True:
             self._wake.clear()
-            free = self._prefetch - self.in_flight
+            free = self._prefetch - self._in_flight
             enough = free * 2 >= self._prefetch
             if not enough or await self._receive_unless_paused(free, visibility_timeout) < free:
                 await self._sleep(interval)
@@ -165,7 +170,16 @@ class SqliteSubscription:
 
     async def _receive_unless_paused(self, limit: int, visibility_timeout: float) -> int:
         async with self._receiving:
-            return 0 if self._paused else await self._receive(limit, visibility_timeout)
+            if self._paused:
+                return 0
+            try:
+                received = await self._receive(limit, visibility_timeout)
+            except Exception as error:  # whatever it is, a later attempt may succeed
+                self.status.failed(error)
+                await asyncio.sleep(RETRY_DELAY)
+                return 0
+            self.status.succeeded()
+            return received
 
     async def _receive(self, limit: int, visibility_timeout: float) -> int:
         due = await self._writer.run(self.store.next_due, self.name)
@@ -178,7 +192,8 @@ class SqliteSubscription:
             operation.future.add_done_callback(self._requeue_received)
             raise
         for tag, envelope in received:
-            self.in_flight += 1
+            self._in_flight += 1
+            self.unsettled.add(tag)
             self._on_delivery(SqliteDelivery(self, tag, envelope))
         return len(received)
 
@@ -196,8 +211,8 @@ class SqliteSubscription:
 
     async def settle(self, function: Callable[..., bool], tag: DeliveryTag, *arguments: object) -> None:
         """Call *function* of the store with *tag*; raise SettlementFailed when the tag has expired."""
-        self.in_flight -= 1
-        if (self._prefetch - self.in_flight) * 2 >= self._prefetch:
+        self._in_flight -= 1
+        if (self._prefetch - self._in_flight) * 2 >= self._prefetch:
             self._wake.set()
         try:
             async with asyncio.timeout(SETTLE_TIMEOUT):
@@ -205,6 +220,8 @@ class SqliteSubscription:
                     raise SettlementFailed("its visibility timeout expired, and it was delivered again")
         except (TimeoutError, sqlite3.Error) as error:
             raise SettlementFailed(f"the file cannot be written: {error}") from error
+        finally:
+            self.unsettled.discard(tag)
 
 
 class SqliteDelivery:
