@@ -31,17 +31,21 @@ INSERT_ID = """
 INSERT INTO scalekit_queue_inbox (name, id, seen) VALUES (:name, :id, :now)
 ON CONFLICT (name, id) DO UPDATE SET seen = excluded.seen WHERE scalekit_queue_inbox.seen < :before RETURNING 1
 """
-DELETE_EXPIRED = """
+DELETE_BATCH = 1000
+"""Rows that one statement deletes."""
+DELETE_EXPIRED = f"""
 DELETE FROM scalekit_queue_inbox WHERE name = :name AND id IN (
-  SELECT id FROM scalekit_queue_inbox WHERE name = :name AND seen < :before LIMIT 1000
-)
+  SELECT id FROM scalekit_queue_inbox WHERE name = :name AND seen < :before LIMIT {DELETE_BATCH}
+) RETURNING 1
 """
 CLEANUP_INTERVAL = 5.0
-"""Seconds between two clean-ups, each of which deletes at most a thousand rows of a name."""
+"""Seconds between two clean-ups."""
+BATCH_INTERVAL = 0.1
+"""Seconds between two statements of a clean-up, so that other transactions are not kept waiting."""
 
 
 class Inbox:
-    """The ids of the messages named *name* that were handled within *window* seconds."""
+    """The ids of the messages named *name*, with the prefix of the service, that were handled in *window* seconds."""
 
     def __init__(self, database: Database, schema: DatabaseSchema, name: str, window: float) -> None:
         self.database = database
@@ -62,10 +66,13 @@ class Inbox:
             yield await self.database.fetch_val(INSERT_ID, values) is not None
 
     async def delete_expired(self) -> None:
-        """Delete up to a thousand ids that are older than the window."""
+        """Delete the ids that are older than the window."""
         await self._schema.create()
-        values = {"name": self._name, "before": time() - self._window}
-        await self.database.execute(DELETE_EXPIRED, values)
+        while True:
+            values = {"name": self._name, "before": time() - self._window}
+            if len(await self.database.fetch_all(DELETE_EXPIRED, values)) < DELETE_BATCH:
+                return
+            await asyncio.sleep(BATCH_INTERVAL)
 
 
 async def run_cleanup(inboxes: Iterable[Inbox]) -> None:

@@ -142,12 +142,16 @@ async def _create_service(
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
         send = partial(_relay, context, transport, None if stores is None else stores.jobs)
-        outbox = Outbox(database, schema, send, lambda: committed_headers(context), config.outbox_batch)
+        outbox = Outbox(
+            database, schema, send, lambda: committed_headers(context), prefix=config.prefix, batch=config.outbox_batch
+        )
         if jobs_table is not None:
             jobs_table.store_message = outbox.store
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
-    inboxes = {each.name: inbox for each in consumers if (inbox := _inbox(each, database, schema)) is not None}
+    inboxes = {
+        each.name: inbox for each in consumers if (inbox := _inbox(config.prefix, each, database, schema)) is not None
+    }
     store = outbox or transport.transactional
     publisher = MessagePublisher(transport, store, config.max_body, metrics, context, stores=stores)
     on_end = _on_end(scheduler, stores)
@@ -203,7 +207,7 @@ def _new_scheduler(
     return Scheduler(planned, store, ScheduleMetrics(context.get(TELEMETRY), [each.schedule.name for each in planned]))
 
 
-def _inbox(consumer: Consumer, database: Database | None, schema: DatabaseSchema | None) -> Inbox | None:
+def _inbox(prefix: str, consumer: Consumer, database: Database | None, schema: DatabaseSchema | None) -> Inbox | None:
     """Return the inbox of *consumer*, None when it does not deduplicate; by default handlers of schedules do.
 
     Not with SQLite, where the transaction of a handler keeps all other writers waiting.
@@ -215,7 +219,7 @@ def _inbox(consumer: Consumer, database: Database | None, schema: DatabaseSchema
         return None
     if database is None or schema is None:
         raise inbox_missing(consumer)
-    return Inbox(database, schema, consumer.name, window)
+    return Inbox(database, schema, prefix + consumer.name, window)
 
 
 async def _relay(

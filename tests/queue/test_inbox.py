@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
+from scalekit.contracts import DATABASE, QUEUE, Consumers, DatabaseSchema, Message
 from scalekit.errors import ConfigError
+from scalekit_queue.inbox import DELETE_BATCH, INBOX_TABLE, Inbox
 from tests.queue.harness import AnyMessage, serving, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,45 @@ async def test_a_duplicate_message_has_its_effect_once(table: Table, database_ur
         rows = await host.context.get(DATABASE).fetch_all("SELECT number FROM effects ORDER BY number")
     assert [row[0] for row in rows] == [1, 2, 3]
     assert sorted(calls) == [1, 2, 2, 3]
+
+
+async def test_services_with_different_prefixes_do_not_drop_each_others_messages(
+    sqlite_table: Table, database_url: str
+) -> None:
+    seen: list[str] = []
+
+    def consumers_of(service: str) -> Consumers:
+        consumers = Consumers()
+
+        @consumers.on("data.created", dedupe="1h")
+        async def take(message: AnyMessage) -> None:
+            seen.append(service)
+
+        return consumers
+
+    for service in ("shop.", "bank."):
+        table = {"url": f"{sqlite_table['url']}.{service}", "prefix": service}
+        async with serving(table, consumers_of(service), pool={"url": database_url}) as host:
+            await host.context.get(QUEUE).publish("data.created", 1, key="order-7")
+            await wait_until(lambda service=service: service in seen)  # type: ignore[misc]  # a loop variable
+    assert seen == ["shop.", "bank."]
+
+
+async def test_all_expired_ids_are_deleted_in_batches(
+    sqlite_table: Table, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalekit_queue.inbox.BATCH_INTERVAL", 0.0)
+    consumers = Consumers()
+
+    @consumers.on("data.created", dedupe="1h")
+    async def take(message: AnyMessage) -> None: ...
+
+    async with serving(sqlite_table, consumers, pool={"url": database_url}) as host:
+        database = host.context.get(DATABASE)
+        rows = [{"name": "data.created", "id": str(number), "seen": 1.0} for number in range(2 * DELETE_BATCH)]
+        await database.insert_many("scalekit_queue_inbox", [*rows, {"name": "other", "id": "1", "seen": 1.0}])
+        await Inbox(database, DatabaseSchema("queue", database, INBOX_TABLE), "data.created", 3600.0).delete_expired()
+        assert [row[0] for row in await database.fetch_all("SELECT name FROM scalekit_queue_inbox")] == ["other"]
 
 
 async def test_a_consumer_with_dedupe_needs_a_database(sqlite_table: Table) -> None:

@@ -238,6 +238,24 @@ def replica_of(replica: Replica) -> Table:
     return {"urls": [replica.url], "secret": "s" * 32, "max_lag": "1h", "max_lag_bytes": "1GiB", "token_ttl": "2h"}
 
 
+async def test_services_with_different_prefixes_publish_their_own_messages(
+    sqlite_table: Table, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = {"url": database_url}
+    shop, bank = ({"url": f"{sqlite_table['url']}.{name}", "prefix": f"{name}."} for name in ("shop", "bank"))
+    with monkeypatch.context() as patch:
+        patch.setattr("scalekit_queue.service.run_relay", lambda *_: asyncio.sleep(0))  # it is killed before it relays
+        async with serving(shop, pool=pool) as host:
+            await host.context.get(QUEUE).publish_after(host.context.get(DATABASE), "data.created", "shop")
+    async with serving(bank, pool=pool) as host:
+        await host.context.get(QUEUE).publish_after(host.context.get(DATABASE), "data.created", "bank")
+        await wait_depth(bank, 1)
+    assert await messages(bank) == ["bank"]
+    async with serving(shop, pool=pool):
+        await wait_depth(shop, 1)
+    assert await messages(shop) == ["shop"]
+
+
 async def test_only_messages_of_committed_transactions_are_published(table: Table, database_url: str) -> None:
     consumers = Consumers()
     seen: list[int] = []
