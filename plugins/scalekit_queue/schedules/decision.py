@@ -24,7 +24,8 @@ MAX_CLOCK_STEP = 3 * 3600 * 1000
 """A clock set back by more than this, as in cron, is a correction: the schedule continues at the new time."""
 NEVER = 1 << 62
 RUNNING = "running"
-DONE, FAILED, RETRIED = "done", "failed", "retried"
+DONE, FAILED, RETRIED, CANCELLED = "done", "failed", "retried", "cancelled"
+ENDED = (DONE, FAILED, RETRIED, CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from scalekit_queue.schedules.decision import NEVER, ScheduledMessage
+from scalekit_queue.schedules.decision import ENDED, NEVER, ScheduledMessage
 from scalekit_queue.schedules.scheduler import Scheduler
 from scalekit_queue.schedules.state import ScheduleState
 
@@ -17,8 +17,8 @@ UNDECLARED = "undeclared"
 class ScheduleDescription:
     """One schedule; moments are ISO 8601 in UTC, or empty where there is none.
 
-    *outcome* is ``running``, ``done``, ``failed``, ``retried`` or empty before the first run; *state* is ``active``,
-    ``paused``, or ``undeclared`` for a schedule that only other processes have, or that was removed.
+    *outcome* is ``running``, ``done``, ``failed``, ``retried``, ``cancelled`` or empty before the first run; *state* is
+    ``active``, ``paused``, or ``undeclared`` for a schedule that only other processes have, or that was removed.
     """
 
     name: str
@@ -43,7 +43,7 @@ async def describe_schedules(scheduler: Scheduler) -> Sequence[ScheduleDescripti
 def _describe(scheduled: ScheduledMessage | None, state: ScheduleState) -> ScheduleDescription:
     following = NEVER if scheduled is None or state.last < 0 else scheduled.next_publication(state)
     kind = UNDECLARED if scheduled is None else "paused" if state.paused else "active"
-    duration = state.duration / 1000 if state.outcome in ("done", "failed", "retried") else None
+    duration = state.duration / 1000 if state.outcome in ENDED else None
     return ScheduleDescription(
         state.name, state.rule, kind, _moment(state.published), _moment(following), state.outcome, duration
     )

@@ -11,6 +11,7 @@ from time import time
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import ConsumeOutcome, ScheduleMetrics
 from scalekit_queue.schedules.decision import (
+    CANCELLED,
     DONE,
     DUE,
     FAILED,
@@ -45,6 +46,7 @@ OUTCOMES = {
     ConsumeOutcome.DUPLICATE: DONE,
     ConsumeOutcome.DEAD_LETTERED: FAILED,
     ConsumeOutcome.RETRIED: RETRIED,
+    ConsumeOutcome.CANCELLED: CANCELLED,
 }
 
 
@@ -58,7 +60,7 @@ class Scheduler:
         self._next: dict[str, int] = {}
         self._ended = asyncio.Event()
         self._last_error = ""
-        self._is_registered = False
+        self._is_cleaned = False
 
     async def run(self) -> None:
         """Publish ticks until cancelled."""
@@ -124,21 +126,31 @@ class Scheduler:
         """Publish the ticks that are due; return the seconds until the next one."""
         now, states = await self._store.read()
         wait = MAX_WAIT
+        failures: list[Exception] = []
         for name, each in self.scheduled.items():
-            state = await self._registered(each, states.get(name), now)
-            if publish_due(each, state, now).state != state:  # decided again with a lock on the state
-                state = await self._publish_one(each)
-            self._next[name] = each.next_publication(state)
-            wait = min(wait, self._seconds_until_next(each, state, now))
-        if not self._is_registered:
+            try:
+                wait = min(wait, await self._publish_due(each, states.get(name), now))
+            except Exception as error:  # the row of one may be locked; others are due all the same
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        if not self._is_cleaned:
             await self._store.delete_unseen(now - MAX_UNSEEN)
-            self._is_registered = True
+            self._is_cleaned = True
         return max(MIN_WAIT, wait)
+
+    async def _publish_due(self, scheduled: ScheduledMessage, state: ScheduleState | None, now: int) -> float:
+        """Publish the ticks of one schedule that are due; return the seconds until its next one."""
+        state = await self._registered(scheduled, state, now)
+        if publish_due(scheduled, state, now).state != state:  # decided again with a lock on the state
+            state = await self._publish_one(scheduled)
+        self._next[scheduled.schedule.name] = scheduled.next_publication(state)
+        return self._seconds_until_next(scheduled, state, now)
 
     async def _registered(self, scheduled: ScheduledMessage, state: ScheduleState | None, now: int) -> ScheduleState:
         """Return *state*, after the rule of this process has taken effect, which happens once in each process."""
         name, rule = scheduled.schedule.name, str(scheduled.schedule.rule)
-        if state is None or state.last < 0 or (state.rule != rule and not self._is_registered):
+        if state is None or state.last < 0 or (state.rule != rule and name not in self._next):
             return (await self._store.change(name, partial(register, scheduled))).state
         if now - state.seen > SEEN_INTERVAL:
             return (await self._store.change(name, mark_seen)).state

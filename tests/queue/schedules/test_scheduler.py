@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, Consumers, Message, Tick
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Message, Tick
 from scalekit.host import Host
 from scalekit.testing import request
 from scalekit_queue.schedules.description import describe_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
-from scalekit_queue.schedules.state import ScheduleState
+from scalekit_queue.schedules.state import ScheduleState, StateChange, Update
 from scalekit_queue.service import SERVICE
+from scalekit_queue.sqlite.schedule_store import FileScheduleStore
 from tests.queue.conftest import Tables
 from tests.queue.harness import LIMIT, serving, wait_until
 from tests.servers import Postgres
@@ -85,6 +86,50 @@ async def test_a_handler_may_take_no_message(file: Tables) -> None:
         state = await wait_outcome(host, "refresh", "done")
     assert state.rule == "every 100ms"
     assert state.last > 0
+
+
+async def test_a_cancelled_run_has_ended(file: Tables) -> None:
+    consumers = Consumers()
+    runs: list[str] = []
+
+    @consumers.every("100ms", result_ttl="1h")
+    async def refresh(message: Message[Tick]) -> None:
+        runs.append(message.id)
+        await asyncio.Event().wait()
+
+    async with serve(file, consumers) as host:
+        await wait_until(lambda: runs)
+        queue = host.context.get(QUEUE)
+        async with asyncio.timeout(LIMIT):
+            while not await queue.cancel(runs[0]):
+                await asyncio.sleep(0.01)
+        await wait_until(lambda: len(runs) >= 2)
+
+
+async def test_a_schedule_that_cannot_be_stored_does_not_delay_others(
+    file: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers = Consumers()
+    runs: list[int] = []
+    change = FileScheduleStore.change
+
+    async def fail(self: FileScheduleStore, name: str, update: Update) -> StateChange:
+        if name == "locked":
+            raise TimeoutError
+        return await change(self, name, update)
+
+    @consumers.every("100ms")
+    async def locked() -> None:
+        raise AssertionError
+
+    @consumers.every("100ms")
+    async def refresh() -> None:
+        runs.append(1)
+
+    monkeypatch.setattr(FileScheduleStore, "change", fail)
+    monkeypatch.setattr("scalekit_queue.schedules.scheduler.ERROR_DELAY", 0.1)
+    async with serve(file, consumers):
+        await wait_until(lambda: len(runs) >= 2)
 
 
 async def test_two_instances_publish_each_tick_once(tables: Tables) -> None:
