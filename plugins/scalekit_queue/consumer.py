@@ -11,7 +11,7 @@ from time import monotonic, perf_counter, time
 from scalekit import format_traceback
 from scalekit.contracts import Consumer
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
-from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope
+from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope, storable_text
 from scalekit_queue.jobs.job import Job
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
@@ -83,21 +83,23 @@ class ConsumerRunner:
 
     async def requeue_prefetched(self) -> None:
         """Return the deliveries that have not started to the queue."""
-        while self._prefetched:
-            await self._settle(self._prefetched.popleft().requeue, ConsumeOutcome.REQUEUED)
+        deliveries = list(self._prefetched)
+        self._prefetched.clear()
+        await asyncio.gather(*(self._settle(each.requeue, ConsumeOutcome.REQUEUED) for each in deliveries))
 
     async def drain(self, timeout: float) -> None:
         """Requeue deliveries that have not started; wait *timeout* seconds for the others, then cancel and requeue."""
         self._draining = True
         if self._timer is not None:
             self._timer.cancel()
-        await self.requeue_prefetched()
+        requeue = asyncio.create_task(self.requeue_prefetched())  # it may wait for an unavailable database
         await self._tasks.wait(timeout)
         if self._tasks:
             logger.warning(
                 "%d handlers of %r cancelled at shutdown; messages requeued", len(self._tasks), self.consumer.name
             )
             await self._tasks.cancel()
+        await requeue
 
     def _start_next(self, ended: object = None) -> None:
         while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining | self._paused:
@@ -129,7 +131,8 @@ class ConsumerRunner:
                 self.latest_published = delivery.envelope.published
             self.metrics.age.observe(max(0.0, time() - delivery.envelope.published))
         self.metrics.in_flight.inc()
-        job = None if self._jobs is None else self._jobs.job(delivery.envelope)
+        jobs = self._jobs if delivery.envelope.id else None  # other publishers may omit the id
+        job = None if jobs is None else jobs.job(delivery.envelope)
         try:
             is_new = await self._dispatch(delivery.envelope, job)
         except asyncio.CancelledError as error:
@@ -232,10 +235,10 @@ class ConsumerRunner:
         if isinstance(error, TimeoutError) and not str(error):
             return f"timed out after {self.consumer.timeout:g}s"
         text = str(error) if isinstance(error, UndecodableMessage) else f"{type(error).__name__}: {error}"
-        return self._redact(text)[:MAX_REASON_LENGTH]
+        return storable_text(self._redact(text))[:MAX_REASON_LENGTH]
 
     def _stack(self, error: Exception) -> str:
-        return self._redact(format_traceback(error))[-MAX_STACK_LENGTH:]
+        return storable_text(self._redact(format_traceback(error)))[-MAX_STACK_LENGTH:]
 
 
 def _uncancel() -> None:

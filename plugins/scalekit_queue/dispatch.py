@@ -22,6 +22,10 @@ class UndecodableMessage(Exception):
     """The body does not validate against the type that the handler takes."""
 
 
+class HandlerCancelled(Exception):
+    """The handler has raised CancelledError although nobody cancelled it, such as that of a task that it awaited."""
+
+
 class MessageDispatcher:
     """Calls the handler of *consumer*; with an *inbox* it skips messages that were already handled.
 
@@ -47,7 +51,7 @@ class MessageDispatcher:
 
         *job* receives its progress and its result.
 
-        Raises UndecodableMessage, TimeoutError, or the exception of the handler.
+        Raises UndecodableMessage, TimeoutError, HandlerCancelled, or the exception of the handler.
         """
         message = self._decode(envelope, job)
         with restored_context(envelope.headers, self._context), self._trace(envelope):
@@ -63,18 +67,23 @@ class MessageDispatcher:
     async def _call(
         self, envelope: Envelope, message: Message[object], job: Job | None, transaction: Statements | None
     ) -> None:
-        result = await self._consumer.handler(message)
+        try:
+            result = await self._consumer.handler(message)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise HandlerCancelled("the handler awaited something that was cancelled") from error
         if job is not None:
             job.keep_result(result)
             if transaction is not None and job.result is not None:
-                await self._store_result(transaction, envelope, job.result)
+                await self._store_result(transaction, job.key, job.result)
         if THEN in envelope.headers:
             await self._publisher.publish_successor(envelope, result, transaction)
 
-    async def _store_result(self, transaction: Statements, envelope: Envelope, result: str) -> None:
+    async def _store_result(self, transaction: Statements, key: tuple[str, str], result: str) -> None:
         """Store *result* before the end of the job, which a process that is killed after the commit does not record."""
         if self._jobs is not None and self._jobs.is_transactional:
-            await self._jobs.write_result_in(transaction, envelope.name, envelope.id, result)
+            await self._jobs.write_result_in(transaction, *key, result)
 
     def _trace(self, envelope: Envelope) -> AbstractContextManager[None]:
         return delivery_trace(self._context, self._publisher.system, envelope)

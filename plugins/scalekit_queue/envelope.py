@@ -23,6 +23,11 @@ FAILURE_HEADERS = (ATTEMPT, REASON, STACK, FIRST_FAILED, LAST_FAILED)
 """Headers that retries and dead letters add."""
 
 
+def storable_text(text: str) -> str:
+    """Return *text* without what no store accepts: NUL, and surrogates, which names of files and foreign input have."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 @dataclass(slots=True)
 class Envelope:
     """A message named *name*; *published* is in seconds since the epoch, *delay* in seconds until it is delivered."""

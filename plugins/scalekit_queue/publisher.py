@@ -243,10 +243,8 @@ async def send_with_jobs(
     except PublishFailed as failure:
         return [failure] * len(envelopes)
     results = await transport.send(envelopes, timeout)
-    unsent = [
-        each for each, failure in zip(envelopes, results, strict=True) if failure is not None and not failure.maybe_sent
-    ]
-    await jobs.withdraw(unsent)
+    unsent = [each for each, failure in zip(envelopes, results, strict=True) if failure and not failure.maybe_sent]
+    await jobs.withdraw(each for each in unsent if each.name in jobs)
     return results
 
 
@@ -271,6 +269,10 @@ def _own_headers(headers: Mapping[str, str] | None, priority: int) -> dict[str, 
     return {**found, PRIORITY: str(priority)} if priority else found
 
 
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     if not headers:
         return {}
@@ -279,6 +281,8 @@ def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
             raise ValueError(
                 f"expected a header name of 1 to 100 characters and a string value, got {name!r}: {value!r}"
             )
+        if not (_is_unicode(name) and _is_unicode(value)):
+            raise ValueError(f"expected header names and values without surrogates, got {name!r}: {value!r}")
         if name.startswith(RESERVED_PREFIX):
             raise ValueError(f"header names with the prefix {RESERVED_PREFIX} are reserved for ScaleKit, got {name!r}")
     if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:

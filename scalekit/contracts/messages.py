@@ -43,4 +43,4 @@ class Message(Generic[Body]):
         if not 0 <= fraction <= 1:
             raise ValueError(f"expected a fraction from 0 to 1, got {fraction!r}")
         if self.reporter is not None:
-            self.reporter(fraction, note)
+            self.reporter(float(fraction), note)

@@ -118,6 +118,38 @@ async def test_a_handler_that_always_fails_is_retried_with_each_delay_and_leaves
     assert began - 1 < float(letter.headers[FIRST_FAILED]) < float(letter.headers[LAST_FAILED]) - 0.3
 
 
+async def test_an_error_with_undecodable_names_leaves_a_dead_letter(table: Table) -> None:
+    consumers = Consumers()
+
+    @consumers.on("data.created", retry=[])
+    async def fail(message: AnyMessage) -> None:
+        raise FileNotFoundError(b"caf\xe9\x00".decode("utf-8", "surrogateescape"))
+
+    async with serving(table, consumers) as host:
+        await host.context.get(QUEUE).publish("data.created", 1)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
+    assert letter.headers[REASON] == "FileNotFoundError: caf?"
+    assert "FileNotFoundError: caf?" in letter.headers[STACK]
+
+
+async def test_a_handler_that_awaits_a_cancelled_task_is_retried_and_leaves_a_dead_letter(table: Table) -> None:
+    consumers = Consumers()
+    attempts: list[int] = []
+
+    @consumers.on("data.created", retry=["50ms"])
+    async def fail(message: AnyMessage) -> None:
+        attempts.append(message.attempt)
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    async with serving(table, consumers) as host:
+        await host.context.get(QUEUE).publish("data.created", 1)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
+    assert attempts == [1, 2]
+    assert letter.headers[REASON] == "HandlerCancelled: the handler awaited something that was cancelled"
+
+
 async def test_a_handler_that_succeeds_at_a_retry_leaves_no_dead_letter(table: Table) -> None:
     consumers = Consumers()
     tries: list[int] = []

@@ -22,6 +22,7 @@ Table = dict[str, Any]
         (("data.created", 1), {"delay": "31d"}, "not between 0 and 30 days"),
         (("data.created", 1), {"delay": -1}, "not between 0 and 30 days"),
         (("data.created", 1), {"headers": {"scalekit-attempt": "9"}}, "reserved for ScaleKit"),
+        (("data.created", 1), {"headers": {"name": "\ud800"}}, "header names and values without surrogates"),
         (("data.created", 1), {"headers": {"long": "x" * 20_000}}, "longer than 16384 characters in total"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from scalekit import encode_json
 from scalekit.contracts import JobState
-from scalekit_queue.envelope import Envelope
+from scalekit_queue.envelope import Envelope, storable_text
 from scalekit_queue.jobs.store import JobRecord
 from scalekit_queue.metrics import ConsumeOutcome
 
@@ -34,7 +34,8 @@ Write = Callable[[JobRecord], Awaitable[bool]]
 def queued_job(envelope: Envelope) -> JobRecord:
     """Return the record of a message that is published."""
     expires = envelope.published + envelope.delay + UNFINISHED_TTL
-    return JobRecord(envelope.id, envelope.name, JobState.QUEUED, 0, envelope.published, expires)
+    identifier = storable_text(envelope.id)  # other publishers may choose any
+    return JobRecord(identifier, envelope.name, JobState.QUEUED, 0, envelope.published, expires)
 
 
 class JobCancelled(Exception):
@@ -45,7 +46,6 @@ class Job:
     """The run of the current task, whose records *write* stores; its result is kept for *ttl* seconds."""
 
     def __init__(self, envelope: Envelope, ttl: float, write: Write) -> None:
-        self.key = (envelope.name, envelope.id)
         self.is_cancelled = False
         self.has_news = False
         self._ttl = ttl
@@ -60,6 +60,7 @@ class Job:
             started=time(),
             expires=time() + UNFINISHED_TTL,
         )
+        self.key = (self._record.name, self._record.id)
 
     @property
     def record(self) -> JobRecord:
@@ -80,7 +81,7 @@ class Job:
 
     def report(self, fraction: float, note: str) -> None:
         """Take over the progress, which the tracker writes; any thread may call it."""
-        self._record = replace(self._record, progress=fraction, note=note.replace("\0", "")[:MAX_NOTE])
+        self._record = replace(self._record, progress=fraction, note=storable_text(note)[:MAX_NOTE])
         self.has_news = True
 
     def cancel(self) -> None:
@@ -115,6 +116,6 @@ class Job:
             expires=now + (self._ttl if state.is_final else UNFINISHED_TTL),
             progress=1.0 if succeeded else self._record.progress,
             result=self._result if succeeded else None,
-            error=(error or self._error).replace("\0", ""),
+            error=storable_text(error or self._error),
         )
         return await self._write(record)

@@ -113,16 +113,19 @@ SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND id = :id AND expires 
 ORDER BY published DESC LIMIT 1
 """
 CANCEL = """
-UPDATE {table} SET state = CASE WHEN state = 'running' THEN 'cancelling' ELSE 'cancelled' END,
-  ended = CASE WHEN state = 'running' THEN ended ELSE CAST(:now AS double precision) END
-WHERE prefix = :prefix AND id = :id AND expires >= :now AND state IN ('queued', 'retrying', 'running') RETURNING state
+UPDATE {table} SET state = CASE WHEN state IN ('running', 'cancelling') THEN 'cancelling' ELSE 'cancelled' END,
+  ended = CASE WHEN state IN ('running', 'cancelling') THEN ended ELSE CAST(:now AS double precision) END
+WHERE prefix = :prefix AND id = :id AND expires >= :now
+  AND state IN ('queued', 'retrying', 'running', 'cancelling') RETURNING state
 """
 WRITE_RESULT = "UPDATE {table} SET result = :result WHERE prefix = :prefix AND id = :id AND name = :name RETURNING 1"
 READ_CANCELLING = "SELECT name, id FROM {table} WHERE prefix = :prefix AND state = 'cancelling'"
 WITHDRAW = "DELETE FROM {table} WHERE prefix = :prefix AND id = :id AND name = :name AND state = 'queued' RETURNING id"
-DELETE_EXPIRED = """
-DELETE FROM {table} WHERE (prefix, id, name) IN (
-  SELECT prefix, id, name FROM {table} WHERE expires < :now LIMIT 1000
+DELETE_BATCH = 1000
+"""Expired jobs that one statement deletes."""
+DELETE_EXPIRED = f"""
+DELETE FROM {{table}} WHERE (prefix, id, name) IN (
+  SELECT prefix, id, name FROM {{table}} WHERE expires < :now LIMIT {DELETE_BATCH}
 ) RETURNING 1
 """
 # Without the first condition each transaction that finds a claim would lock it against its release.

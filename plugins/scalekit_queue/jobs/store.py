@@ -13,7 +13,7 @@ import orjson
 
 from scalekit import Unavailable
 from scalekit.contracts import JobState, JobStatus, Statements
-from scalekit_queue.envelope import Envelope
+from scalekit_queue.envelope import Envelope, storable_text
 from scalekit_queue.jobs import statements
 
 T = TypeVar("T")
@@ -118,11 +118,14 @@ class JobStore:
 
     async def read(self, identifier: str) -> JobStatus | None:
         """Return the status of a message, that of the latest one when several names have the id."""
-        rows = await self._execute(self._database.read, statements.READ, {"id": identifier, "now": time()})
+        rows = await self._execute(
+            self._database.read, statements.READ, {"id": storable_text(identifier), "now": time()}
+        )
         return _status(rows[0]) if rows else None
 
     async def cancel(self, identifier: str) -> bool:
         """Cancel the messages with the id that have not ended; return whether there is one."""
+        identifier = storable_text(identifier)
         rows = await self._fetch(statements.CANCEL, {"id": identifier, "now": time()})
         if any(row[0] == JobState.CANCELLED for row in rows):
             await self._fetch(statements.RELEASE_CANCELLED, {"id": identifier})
@@ -132,10 +135,10 @@ class JobStore:
         """Return name and id of the running messages that are to be cancelled."""
         return {(row[0], row[1]) for row in await self._execute(self._database.read, statements.READ_CANCELLING, {})}
 
-    async def delete_expired(self) -> None:
-        """Delete up to a thousand expired jobs, of every service."""
+    async def delete_expired(self) -> bool:
+        """Delete up to DELETE_BATCH expired jobs, of every service; return whether there may be more."""
         sql = statements.DELETE_EXPIRED.format(table=self._database.table)
-        await self._database.fetch(sql, {"now": time()})
+        return len(await self._database.fetch(sql, {"now": time()})) == statements.DELETE_BATCH
 
     async def _fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
         return await self._execute(self._database.fetch, sql, values)

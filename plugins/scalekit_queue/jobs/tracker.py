@@ -22,7 +22,7 @@ MAX_BATCH = 500
 END_TIMEOUT = 10.0
 """Seconds to wait until the end of a job is written, before its message is settled all the same."""
 CLEANUP_INTERVAL = 10.0
-"""Seconds between two deletions of expired jobs."""
+"""Seconds between two deletions of expired jobs; INTERVAL while there are more than one statement deletes."""
 
 
 class JobTracker:
@@ -56,9 +56,12 @@ class JobTracker:
         await self.store.write_in(transaction, queued_job(envelope))
 
     async def withdraw(self, envelopes: Iterable[Envelope]) -> None:
-        """Delete the records of *envelopes*, which were not sent."""
-        for each in envelopes:
-            await self.store.withdraw(each.name, each.id)
+        """Delete the records of *envelopes*, which were not sent; while the store is unavailable they expire."""
+        try:
+            for each in envelopes:
+                await self.store.withdraw(each.name, each.id)
+        except Exception as error:
+            logger.warning("the status of messages that were not sent could not be deleted: %s", error)
 
     def job(self, envelope: Envelope) -> Job:
         """Return the job of the current task, which handles *envelope*."""
@@ -87,17 +90,18 @@ class JobTracker:
 
     async def run(self) -> None:
         """Write progress, cancel handlers and delete expired jobs, until cancelled."""
-        cleaned = 0.0
+        cleanup = 0.0
         while True:
             try:
-                if monotonic() - cleaned > CLEANUP_INTERVAL:
-                    cleaned = monotonic()
-                    await self.store.delete_expired()
+                if monotonic() >= cleanup:
+                    cleanup = monotonic() + CLEANUP_INTERVAL
+                    if await self.store.delete_expired():
+                        cleanup = monotonic() + INTERVAL
                 await self._look()
             except Exception as error:
                 logger.warning("jobs cannot be cancelled or deleted, will retry: %s", error or type(error).__name__)
                 await asyncio.sleep(1.0)
-            await self._wait()
+            await self._wait(max(0.0, cleanup - monotonic()))
 
     async def close(self) -> None:
         """Write what waits to be written."""
@@ -107,17 +111,16 @@ class JobTracker:
         if self.store.dialect == "sqlite":  # which has one writer: another task would wait for this one's transaction
             await self.store.write(records)
             return
-        operations = [self._writer.submit(each) for each in records]
-        for operation in operations:
-            await self._writer.wait(operation)
+        await asyncio.gather(*(self._writer.execute(each) for each in records))
 
-    async def _wait(self) -> None:
+    async def _wait(self, limit: float) -> None:
+        """Wait for INTERVAL seconds, or while nothing runs for up to *limit* seconds."""
         if self._running:
             await asyncio.sleep(INTERVAL)
             return
         self._started.clear()
         try:
-            async with asyncio.timeout(CLEANUP_INTERVAL):
+            async with asyncio.timeout(limit):
                 await self._started.wait()
         except TimeoutError:
             return

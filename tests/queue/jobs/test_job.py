@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from time import time
 from typing import Any
 
@@ -71,6 +72,18 @@ async def test_a_cancelled_job_does_not_begin() -> None:
     await job.end(ConsumeOutcome.CANCELLED, "")
     assert (records.written[-1].state, records.written[-1].attempt) == (JobState.CANCELLED, 0)
     assert records.written[-1].started is None
+
+
+async def test_texts_that_no_database_stores_are_replaced() -> None:
+    records = Records()
+    job = Job(Envelope("resize", "1\0\ud800", b"", time()), 60.0, records.write)
+    message = Message("resize", "1", None, {}, 1, 0.0, None, None, job.report)  # type: ignore[arg-type]  # no context
+    message.progress(Decimal("0.5"), "a\0\ud800")  # type: ignore[arg-type]  # numbers that JSON encoders refuse
+    await job.end(ConsumeOutcome.RETRIED, "b\0\udfff")
+    (record,) = records.written
+    assert (record.id, record.note, record.error) == ("1?", "a?", "b?")
+    assert job.key == ("resize", "1?")
+    assert type(record.progress) is float
 
 
 async def test_progress_is_reported_from_a_thread_and_bounded() -> None:

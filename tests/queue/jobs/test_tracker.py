@@ -51,8 +51,10 @@ async def test_a_job_is_queued_then_runs_with_progress_and_keeps_its_result(tabl
         assert done.started is not None
         assert done.ended is not None
         assert before - 1 <= done.published <= done.started <= done.ended <= time()
-        assert await queue.status("unknown") is None
         assert await queue.cancel(second) is False
+        for unknown in ("unknown", "\0", "\ud800"):
+            assert await queue.status(unknown) is None
+            assert await queue.cancel(unknown) is False
 
 
 async def test_a_failing_job_is_retrying_then_failed_with_the_error(tables: Tables) -> None:
@@ -62,21 +64,22 @@ async def test_a_failing_job_is_retrying_then_failed_with_the_error(tables: Tabl
     @consumers.on("resize", result_ttl="1h", retry=["1s"])
     async def resize(message: AnyMessage) -> None:
         attempts.append(message.attempt)
-        raise ValueError("no picture")
+        raise ValueError("no picture \udcff\0")
 
     async with serve(tables, consumers) as host:
         queue = host.context.get(QUEUE)
         identifier = await queue.publish("resize", "a")
         retrying = await wait_state(queue, identifier, JobState.RETRYING)
-        assert (retrying.attempt, retrying.error, retrying.ended) == (1, "ValueError: no picture", None)
+        assert (retrying.attempt, retrying.error, retrying.ended) == (1, "ValueError: no picture ?", None)
         failed = await wait_state(queue, identifier, JobState.FAILED)
-        assert (failed.attempt, failed.error, failed.result) == (2, "ValueError: no picture", None)
+        assert (failed.attempt, failed.error, failed.result) == (2, "ValueError: no picture ?", None)
     assert attempts == [1, 2]
 
 
 async def test_a_running_handler_is_cancelled_and_its_message_is_removed(tables: Tables) -> None:
     consumers = Consumers()
     events: list[str] = []
+    go = asyncio.Event()
 
     @consumers.on("resize", result_ttl="1h")
     async def resize(message: AnyMessage) -> None:
@@ -84,6 +87,7 @@ async def test_a_running_handler_is_cancelled_and_its_message_is_removed(tables:
         try:
             await asyncio.Event().wait()
         finally:
+            await go.wait()
             events.append("ended")
 
     async with serve(tables, consumers) as host:
@@ -91,6 +95,8 @@ async def test_a_running_handler_is_cancelled_and_its_message_is_removed(tables:
         identifier = await queue.publish("resize", "a")
         await wait_state(queue, identifier, JobState.RUNNING)
         assert await queue.cancel(identifier) is True
+        assert await queue.cancel(identifier) is True  # it has not ended
+        go.set()
         cancelled = await wait_state(queue, identifier, JobState.CANCELLED)
         assert cancelled.ended is not None
         assert await queue.cancel(identifier) is False
