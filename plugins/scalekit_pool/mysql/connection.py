@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, time
+from decimal import Decimal
+from math import isfinite
 
 from asyncmy import errors
 from asyncmy.connection import Connection
@@ -179,6 +181,9 @@ def check_arguments(arguments: Arguments) -> None:
         if isinstance(value, int):
             if not -(2**63) <= value < 2**64:
                 raise errors.DataError(f"an integer of {value.bit_length()} bits is out of range; 64 are the most")
+        elif isinstance(value, float | Decimal):
+            if not (value.is_finite() if isinstance(value, Decimal) else isfinite(value)):
+                raise errors.DataError(f"{value} is no number of a column, which would be 0; use None")
         elif isinstance(value, _WITH_OFFSET) and value.utcoffset():
             raise errors.DataError(f"{type(value).__name__} with an offset, which columns lack; convert it to UTC")
         elif isinstance(value, _COLLECTIONS):

@@ -110,6 +110,9 @@ async def test_values_without_a_type_are_refused_before_they_are_sent(maria: Poo
             ([1], "a list is no value"),
             (2**64, "65 bits"),
             ("\ud800", "not valid Unicode"),
+            (float("nan"), "nan is no number"),
+            (Decimal("-Infinity"), "-Infinity is no number"),
+            (Decimal("sNaN"), "sNaN is no number"),
             (berlin, "datetime with an offset"),
             (berlin.timetz(), "time with an offset"),
         ):
@@ -118,7 +121,7 @@ async def test_values_without_a_type_are_refused_before_they_are_sent(maria: Poo
         await maria.execute("INSERT INTO items (name) VALUES ('a')")
     assert await maria.fetch_val("SELECT count(*) FROM items") == 1
     assert maria.connections_opened == opened_until_now
-    check_arguments([None, 1, "a", b"a", 1.5, -(2**63)])
+    check_arguments([None, 1, "a", b"a", 1.5, Decimal("1e400"), -(2**63)])
 
 
 @pytest.mark.parametrize(("size", "kept"), [(1000, MAX_STATEMENTS), (3, 3), (0, 0)])
