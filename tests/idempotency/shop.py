@@ -12,6 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.contracts import DATABASE, SESSION, Database
@@ -91,6 +92,19 @@ async def run_sql(incoming: Request) -> Response:
     return Response("done")
 
 
+class StoppedResponse(Response):
+    """A response that is not completed, as a stream whose client has disconnected."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+
+
+async def stop(incoming: Request) -> Response:
+    await place(incoming)
+    return StoppedResponse()
+
+
 async def try_sql(incoming: Request) -> Response:
     try:
         async with DATABASE(incoming).transaction():
@@ -110,6 +124,7 @@ def routes() -> list[Route]:
         Route("/large", large, methods=["POST"]),
         Route("/session/{end}", open_session, methods=["POST"]),
         Route("/sql", run_sql, methods=["POST"]),
+        Route("/stop", stop, methods=["POST"]),
         Route("/try", try_sql, methods=["POST"]),
         Route("/wait", wait, methods=["POST"]),
     ]

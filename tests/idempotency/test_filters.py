@@ -161,6 +161,15 @@ async def test_outcomes_are_counted(shop: Shop) -> None:
 
 
 @on_databases
+async def test_a_response_that_is_not_completed_is_rolled_back(shop: Shop) -> None:
+    for _ in range(2):
+        assert (await shop.post("/stop")).header("idempotency-replayed") is None
+    assert await shop.orders() == []
+    await shop.post("/orders")
+    assert await shop.orders() == ["tea"]
+
+
+@on_databases
 async def test_a_read_that_fails_in_a_transaction_of_its_own_may_be_handled(shop: Shop) -> None:
     first, again = [await shop.post("/try", body="SELECT * FROM no_such_table") for _ in range(2)]
     assert (first.status, first.body) == (again.status, again.body) == (400, b"refused")
