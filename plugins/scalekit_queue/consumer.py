@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from time import monotonic, perf_counter, time
+from time import perf_counter, time
 
 from scalekit import format_traceback
-from scalekit.contracts import Consumer
+from scalekit.contracts import Consumer, Limits
 from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope, storable_text
 from scalekit_queue.jobs.job import Job
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.metrics import ConsumeOutcome, ConsumerMetrics
+from scalekit_queue.start_rate import StartRate
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import PendingDelivery, SettlementFailed
 
@@ -32,7 +33,8 @@ OnEnd = Callable[[Envelope, ConsumeOutcome, float], Awaitable[None]]
 class ConsumerRunner:
     """Runs the handler of *consumer* for every delivery, at most ``concurrency`` at a time.
 
-    *jobs* records the status of its messages, when the consumer has ``result_ttl``.
+    *jobs* records the status of its messages, when the consumer has ``result_ttl``; *limits* has the policies that a
+    ``limit_policy`` names.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ConsumerRunner:
         *,
         on_end: Sequence[OnEnd] = (),
         jobs: JobTracker | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.consumer = consumer
         self._dispatcher = dispatcher
@@ -57,9 +60,7 @@ class ConsumerRunner:
         self._tasks = BackgroundTaskGroup()
         self._draining = False
         self._paused = False
-        self._start_interval = 0.0 if consumer.rate is None else consumer.rate.period / consumer.rate.limit
-        self._next_start = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._rate = StartRate(consumer, limits, self._start_next)
 
     @property
     def running(self) -> int:
@@ -90,8 +91,7 @@ class ConsumerRunner:
     async def drain(self, timeout: float) -> None:
         """Requeue deliveries that have not started; wait *timeout* seconds for the others, then cancel and requeue."""
         self._draining = True
-        if self._timer is not None:
-            self._timer.cancel()
+        await self._rate.close()
         requeue = asyncio.create_task(self.requeue_prefetched())  # it may wait for an unavailable database
         await self._tasks.wait(timeout)
         if self._tasks:
@@ -103,26 +103,12 @@ class ConsumerRunner:
 
     def _start_next(self, ended: object = None) -> None:
         while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining | self._paused:
-            if not self._may_start():
+            if not self._rate.may_start():
                 return
             delivery = self._prefetched.popleft()
             if not delivery.redelivered:
                 self._tasks.start(self._handle(delivery)).add_done_callback(self._start_next)
-                self._next_start += self._start_interval
-
-    def _may_start(self) -> bool:
-        """Return whether the rate allows to start a handler now; if not, one starts as soon as it does."""
-        if not self._start_interval:
-            return True
-        now = monotonic()
-        self._next_start = max(self._next_start, now)
-        if self._next_start > now and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._next_start - now, self._on_timer)
-        return self._next_start <= now
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        self._start_next()
+                self._rate.count_start()
 
     async def _handle(self, delivery: PendingDelivery) -> None:
         started = perf_counter()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from scalekit import Context, Key, StartError
-from scalekit.contracts import DATABASE, Consumer
+from scalekit.contracts import DATABASE, LIMITS, Consumer
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.metrics import PublishMetrics
 from scalekit_queue.propagation import committed_headers
@@ -59,6 +59,11 @@ def verify_config(config: QueueConfig, context: Context, provided: Container[Key
             raise StartError(
                 f"the consumer of {consumer.name!r} has result_ttl, which needs a database when the queue is RabbitMQ:"
                 " turn on [plugins.pool] and set outbox = true in [plugins.queue]"
+            )
+        if consumer.limit_policy is not None and LIMITS not in provided:
+            raise StartError(
+                f"the consumer of {consumer.name!r} has limit_policy {consumer.limit_policy!r}: turn on"
+                ' [plugins.ratelimit] with a policy of this name and key = "application"'
             )
     plan_schedules(config, has_inbox or config.system != "rabbitmq")
 

@@ -10,7 +10,7 @@ import click
 from starlette.routing import BaseRoute
 
 from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
-from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, QUEUE, READS
+from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, LIMITS, QUEUE, READS
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
@@ -67,7 +67,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         await context.get(SERVICE).stop_consuming()
 
     # The plugins that handlers use start before the consumers and stop after them.
-    after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE)
+    after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE, LIMITS)
     provides = (QUEUE, SERVICE, DURABLE_TASKS.source)
     return Lifespan(run, provides=provides, after=after, ready=start, drain=stop_consuming, verify=verify)
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from scalekit import Context, Key
-from scalekit.contracts import DATABASE, OVERRIDES, Consumer, Database, DatabaseSchema, PublishFailed
+from scalekit.contracts import DATABASE, LIMITS, OVERRIDES, Consumer, Database, DatabaseSchema, PublishFailed
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.consumer import ConsumerRunner, OnEnd
@@ -31,6 +31,7 @@ from scalekit_queue.schedules.plan import plan_schedules
 from scalekit_queue.schedules.scheduler import Scheduler
 from scalekit_queue.schedules.state import ScheduleStore
 from scalekit_queue.spans import relay_trace
+from scalekit_queue.start_rate import verify_limit_policies
 from scalekit_queue.task_group import BackgroundTaskGroup
 from scalekit_queue.transport import Transport
 
@@ -149,6 +150,7 @@ async def _create_service(
             jobs_table.store_message = outbox.store
     scheduler = _new_scheduler(config, context, transport, database, outbox)
     consumers = list(config.load()) if consumes(config, context) else []
+    await verify_limit_policies(consumers, context)
     inboxes = {
         each.name: inbox for each in consumers if (inbox := _inbox(config.prefix, each, database, schema)) is not None
     }
@@ -241,4 +243,5 @@ def _runner(
     metrics = ConsumerMetrics(context.get(TELEMETRY), consumer.name)
     jobs = None if stores is None or consumer.result_ttl is None else stores.jobs
     dispatcher = MessageDispatcher(consumer, inbox, context, publisher, None if jobs is None else jobs.store)
-    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs)
+    limits = None if consumer.limit_policy is None else context.get(LIMITS)
+    return ConsumerRunner(consumer, dispatcher, metrics, context.redact, on_end=on_end, jobs=jobs, limits=limits)

@@ -57,6 +57,7 @@ class Consumer:
     default_dedupe: float | None = None
     result_ttl: float | None = None
     rate: Rate | None = None
+    limit_policy: str | None = None
 
 
 class ScheduleOptions(TypedDict, total=False):
@@ -125,6 +126,7 @@ class Consumers:
         dedupe: str | float | None = None,
         result_ttl: str | float | None = None,
         rate: str | None = None,
+        limit_policy: str | None = None,
     ) -> Callable[[Decorated], Decorated]:
         """Register the decorated asynchronous function as the handler of messages *name*, delivered at least once.
 
@@ -132,7 +134,8 @@ class Consumers:
         whose handler raises or exceeds *timeout* is retried after each delay of *retry*, then becomes a dead letter.
         With *dedupe*, a message whose id was handled within that time is dropped, in the transaction of the handler's
         writes. With *result_ttl* the status of each message is kept: its progress, and for that time after its end what
-        the handler returned. With *rate*, such as ``"10/s"``, each process starts no more handlers, evenly spaced.
+        the handler returned. With *rate*, such as ``"10/s"``, each process starts no more handlers, evenly spaced; with
+        *limit_policy*, a policy of the plugin ratelimit, all processes together start no more than it allows.
         Raises ValueError for invalid options, and for a name that has a consumer.
         """
 
@@ -149,6 +152,7 @@ class Consumers:
                     to_optional_seconds("dedupe", dedupe),
                     result_ttl=to_optional_seconds("result_ttl", result_ttl),
                     rate=None if rate is None else Rate(rate),
+                    limit_policy=limit_policy,
                 )
             )
             return function

@@ -30,6 +30,7 @@ class TaskOptions(TypedDict, total=False):
     dedupe: str | float | None
     result_ttl: str | float | None
     rate: str | None
+    limit_policy: str | None
 
 
 class DurableTask:
