@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from scalekit import create_app
-from scalekit.contracts import DATABASE, DURABLE_TASKS, Consumers
+from scalekit.contracts import DURABLE_TASKS, Consumers
+from scalekit.telemetry import TELEMETRY
 from scalekit.testing import request, running
-from tests.queue.harness import consumers_target, open_queue_admin
+from scalekit_queue.metrics import OUTBOX_RELAYED
+from tests.queue.harness import consumers_target, open_queue_admin, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,8 @@ def send_receipt(order: int) -> None: ...
 
 
 async def place(scope: Scope, receive: Receive, send: Send) -> None:
-    DURABLE_TASKS(Request(scope)).add_task(send_receipt, 7)
+    tasks = scope["app"].state.tasks = DURABLE_TASKS(Request(scope))
+    tasks.add_task(send_receipt, 7)
     await send({"type": "http.response.start", "status": 201, "headers": []})
     if scope["path"] == "/broken":
         raise ZeroDivisionError
@@ -42,16 +44,16 @@ async def test_tasks_roll_back_with_the_request_and_are_published_once(
 ) -> None:
     target = consumers_target(consumers)
     queue = {**sqlite_table, "consumers": target, "consume_in": "workers", "outbox_interval": "20ms"}
-    plugins = {"queue": queue, "pool": {"url": f"sqlite:///{tmp_path}/test.db"}, "idempotency": {}}
+    plugins = {"queue": queue, "pool": {"url": f"sqlite:///{tmp_path}/test.db"}, "idempotency": {}, "metrics": {}}
     host = create_app({"plugins": plugins}, app=app)
     async with running(host) as state, open_queue_admin(queue) as admin:
         with pytest.raises(ZeroDivisionError):
             await request(host, "/broken", method="POST", headers={"idempotency-key": "a"}, state=state)
+        with pytest.raises(RuntimeError, match="the response has been sent"):
+            app.state.tasks.add_task(send_receipt, 8)
         for _ in range(2):
             response = await request(host, "/", method="POST", headers={"idempotency-key": "b"}, state=state)
             assert (response.status, response.body) == (201, b"placed")
-        database = host.context.get(DATABASE)
-        async with asyncio.timeout(60):
-            while await database.fetch_val("SELECT count(*) FROM scalekit_queue_outbox"):
-                await asyncio.sleep(0.02)
-        assert (await admin.depth("receipts.send")).ready == 1
+        relayed = host.context.get(TELEMETRY).recorded(OUTBOX_RELAYED)[()]
+        await wait_until(lambda: relayed.value)
+        assert (relayed.value, (await admin.depth("receipts.send")).ready) == (1, 1)
