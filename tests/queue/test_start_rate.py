@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ async def test_the_limit_holds_over_processes_and_messages_that_wait_are_requeue
             assert seen == [0, 1, 2]
         async with serving(sqlite_table, limited(seen), ratelimit=limits, metrics={}) as other:
             await wait_until(lambda: refusals(other))
+    assert "StartRate" not in repr(asyncio.all_tasks())
     assert seen == [0, 1, 2]
     async with open_queue_admin(sqlite_table) as queue:
         assert (await queue.depth("mail.send")).ready == 2
