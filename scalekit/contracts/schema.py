@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from scalekit.contracts.database import Database, Statements
 from scalekit.errors import StartError, Unavailable
 
+INSUFFICIENT_PRIVILEGE = "42501"
+"""PostgreSQL's error code."""
 LOCK = 0x5CA1E417
 """PostgreSQL's advisory lock for creating tables: concurrent IF NOT EXISTS statements fail."""
 _TYPES = {
@@ -71,7 +73,10 @@ class DatabaseSchema:
             await self._create_missing(transaction)
 
     async def create_at_start(self) -> None:
-        """Create the tables; while the database is unavailable, the first operation that needs them creates them."""
+        """Create the tables; while the database is unavailable, the first operation that needs them creates them.
+
+        Raises StartError when the role may not create them.
+        """
         try:
             if reason := self._database.unreachable_reason:
                 raise Unavailable(reason)
@@ -80,6 +85,14 @@ class DatabaseSchema:
             logging.getLogger(f"scalekit.{self._plugin}").warning(
                 "the tables of %s will be created once the database accepts writes: %s", self._plugin, error
             )
+        except Exception as error:
+            if getattr(error, "sqlstate", "") != INSUFFICIENT_PRIVILEGE:
+                raise
+            names = ", ".join(name for table in self._tables for name in table.objects[:1])
+            raise StartError(
+                f"the role of the database may not create the tables of {self._plugin}, and some are missing: {error};"
+                f" start once with a role that may, and grant this one SELECT, INSERT, UPDATE and DELETE on {names}"
+            ) from error
 
     async def _record_creation(self) -> None:
         self._created = True

@@ -10,6 +10,7 @@ import pytest
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.group_commit import GroupCommitWriter
 from scalekit_queue.sqlite.store import MessageStore
+from tests.queue.harness import LIMIT
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,7 @@ async def test_an_operation_that_cannot_be_executed_fails_alone(tmp_path: Path) 
         Envelope("data.created", "broken", b"2", 0.0, {"name": "\ud800"}),
         Envelope("data.created", "last", b"3", 0.0),
     ]
-    async with writer.open():
+    async with writer.open(), asyncio.timeout(LIMIT):
         operations = [writer.execute(writer.store.insert, [each]) for each in envelopes]
         results = await asyncio.gather(*operations, return_exceptions=True)
         stored = await writer.run(writer.store.peek, "data.created", False, 10)
