@@ -43,6 +43,8 @@ async def _listen(connection: RawConnection, channel: str, on_payload: Callable[
         await connection.add_listener(channel, on_notification)
         while not await _occurs(lost, CHECK_INTERVAL):
             await connection.fetchval("SELECT 1", timeout=CHECK_TIMEOUT)
+    except Exception as error:  # a connection is lost in many ways, also while it begins to listen
+        raise Unavailable(f"the connection that listens on {channel} was lost: {error}") from error
     finally:
         connection.remove_termination_listener(on_termination)
     raise Unavailable(f"the connection that listens on {channel} was lost")
