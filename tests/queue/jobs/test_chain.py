@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, Consumers, JobState, Then
-from tests.queue.conftest import Tables
+from tests.queue.conftest import BROKER_AND_SERVER, POSTGRES, Tables
 from tests.queue.harness import AnyMessage, serving, wait_until
 from tests.queue.jobs.harness import serve, wait_state
 
@@ -108,6 +108,30 @@ async def test_a_handler_whose_result_cannot_follow_is_rolled_back(tables: Table
         failed = await wait_state(queue, identifier, JobState.FAILED)
         assert "JSON cannot represent the value" in failed.error
         assert await database.fetch_val("SELECT count(*) FROM effects") == 0
+
+
+@pytest.mark.parametrize("tables", [POSTGRES, BROKER_AND_SERVER], indirect=True)
+async def test_nothing_follows_a_handler_whose_transaction_is_not_committed(tables: Tables) -> None:
+    consumers = Consumers()
+    seen: list[str] = []
+
+    @consumers.on("resize", retry=["100ms"], dedupe="1h")
+    async def resize(message: AnyMessage) -> None:
+        for _ in range(3 - message.attempt):
+            await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (1)")
+
+    @consumers.on("log")
+    async def log(message: AnyMessage) -> None:
+        seen.append(message.id)
+
+    async with serve(tables, consumers) as host:
+        queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
+        await database.execute("CREATE TABLE effects (number INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        identifier = await queue.publish("resize", "a", then=Then("log"))
+        await wait_until(lambda: f"{identifier}.1" in seen)
+        last = await queue.publish("log", "end")
+        await wait_until(lambda: last in seen)
+    assert seen == [f"{identifier}.1", last]
 
 
 async def test_a_message_that_is_handled_twice_is_followed_by_one_id(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from time import time
 from typing import Any
@@ -64,23 +65,23 @@ async def test_a_message_follows_once_all_of_a_group_have_ended(tables: Tables) 
 async def test_a_message_that_ends_twice_is_counted_once(tables: Tables) -> None:
     consumers = Recorded()
     async with serve(tables, consumers, consume_in="workers") as host:
-        group = await host.context.get(QUEUE).publish_group([("elsewhere", 1), ("elsewhere", 2)], then=Then("complete"))
+        messages = [("elsewhere", each) for each in range(3)]
+        group = await host.context.get(QUEUE).publish_group(messages, then=Then("complete"))
         stores = host.context.get(SERVICE).stores
         assert stores is not None
-        one, other = (Envelope("elsewhere", f"{group}:{each}", b"", time(), {GROUP: group}) for each in (1, 2))
-        for envelope, outcome in (
-            (one, ConsumeOutcome.DONE),
-            (one, ConsumeOutcome.DUPLICATE),
-            (other, ConsumeOutcome.RETRIED),
-            (other, ConsumeOutcome.CANCELLED),
-            (other, ConsumeOutcome.CANCELLED),
-        ):
-            await stores.groups.on_end(envelope, outcome, 0.0)
+        a, b, c = (Envelope("elsewhere", f"{group}:{each}", b"", time(), {GROUP: group}) for each in (1, 2, 3))
+        repeated = [(a, "done"), (a, "duplicate"), (b, "retried"), (c, "requeued")]
+        together = [(b, "cancelled"), (c, "dead_lettered")]
+        for envelope, outcome in repeated:
+            await stores.groups.on_end(envelope, ConsumeOutcome(outcome), 0.0)
+        ends = (stores.groups.on_end(envelope, ConsumeOutcome(outcome), 0.0) for envelope, outcome in together)
+        await asyncio.gather(*ends)
+        await stores.groups.on_end(c, ConsumeOutcome.DEAD_LETTERED, 0.0)
     async with serve(tables, consumers) as host:
         await wait_until(lambda: consumers.completed)
         queue = host.context.get(QUEUE)
         await wait_state(queue, await queue.publish("log", "end"), JobState.SUCCEEDED)
-    assert consumers.completed == [(group, {"succeeded": 1, "failed": 0, "cancelled": 1})]
+    assert consumers.completed == [(group, {"succeeded": 1, "failed": 1, "cancelled": 1})]
 
 
 async def test_nothing_follows_a_group_that_could_not_be_published(tmp_path: Path, no_start_wait: None) -> None:
