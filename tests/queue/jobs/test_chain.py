@@ -115,12 +115,12 @@ async def test_nothing_follows_a_handler_whose_transaction_is_not_committed(tabl
     consumers = Consumers()
     seen: list[str] = []
 
-    @consumers.on("resize", retry=["100ms"], dedupe="1h")
+    @consumers.on("resize", retry=["100ms"], dedupe="1h", result_ttl="1h")
     async def resize(message: AnyMessage) -> None:
         for _ in range(3 - message.attempt):
             await message.context.get(DATABASE).execute("INSERT INTO effects VALUES (1)")
 
-    @consumers.on("log")
+    @consumers.on("log", concurrency=1)
     async def log(message: AnyMessage) -> None:
         seen.append(message.id)
 
@@ -128,7 +128,8 @@ async def test_nothing_follows_a_handler_whose_transaction_is_not_committed(tabl
         queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
         await database.execute("CREATE TABLE effects (number INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         identifier = await queue.publish("resize", "a", then=Then("log"))
-        await wait_until(lambda: f"{identifier}.1" in seen)
+        assert (await wait_state(queue, identifier, JobState.SUCCEEDED)).attempt == 2
+        await wait_until(lambda: seen)
         last = await queue.publish("log", "end")
         await wait_until(lambda: last in seen)
     assert seen == [f"{identifier}.1", last]
