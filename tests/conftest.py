@@ -92,6 +92,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    # pytest-xdist cannot send a lone surrogate, which a test may have logged.
+    report.sections = [(name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections]
     # The last teardown of a module includes that of its fixtures.
     is_judged = report.passed and report.when != "teardown" and item.get_closest_marker("unit")
     if is_judged and _ended_processes() != item.stash[ENDED]:
