@@ -47,14 +47,17 @@ class KilledWorkers:
         return self.box.spawn(sys.executable, "-m", "scalekit", "run", "--only", "queue")
 
     async def kill_periodically(self, interval: float, stop: asyncio.Event) -> None:
-        """Kill a process as soon as it has handled a message, and again after *interval* seconds."""
+        """Kill a process *interval* seconds after it was seen to handle messages, one after the other.
+
+        A process has that time for its messages, however long its start takes: else they would not come to an end.
+        """
         while not stop.is_set():
             busy = next((process for process in self.processes if self._has_seen(process)), None)
-            if busy is not None:
-                await self._replace(busy)
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.01 if busy is None else interval):
                     await stop.wait()
+            if busy is not None and not stop.is_set():
+                await self._replace(busy)
 
     def _has_seen(self, process: Process) -> bool:
         file = self.box.directory / f"seen-{process.pid}"

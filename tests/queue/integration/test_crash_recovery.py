@@ -85,7 +85,7 @@ async def test_no_message_is_lost_and_with_dedupe_each_has_its_effect_once(
             await asyncio.to_thread(server.flush)  # a killed broker loses queues that were declared a moment ago
         workers = KilledWorkers(box, table, {"url": shared_postgres.url})
         all_seen = asyncio.Event()
-        killing = [asyncio.create_task(workers.kill_periodically(5.0 if server else 1.0, all_seen))]
+        killing = [asyncio.create_task(workers.kill_periodically(5.0 if server else 0.3, all_seen))]
         if server is not None:
             killing.append(asyncio.create_task(kill_broker(server, progress)))
         await publish_all(queue, progress)
