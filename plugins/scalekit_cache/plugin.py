@@ -124,7 +124,7 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 async def _run(context: Context, config: CacheConfig, cache_filter: CacheFilter) -> AsyncGenerator[None, None]:
     """Open the store, and let *cache_filter* use it while inside."""
     cache_metrics = CacheMetrics(context.get(TELEMETRY))
-    if context.has(CONSOLE_PAGES):
+    if context.has(CONSOLE_PAGES) and context.has(ROUTE_TEMPLATE):  # not in a command
         cache_metrics.routes = RouteOutcomes(context.get(ROUTE_TEMPLATE))
     async with open_store(context, config, cache_metrics, time.time) as store:
         cache = create_cache(context, config, store, cache_metrics, time.time)

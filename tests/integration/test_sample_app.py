@@ -26,6 +26,7 @@ from scalekit.contracts import DATABASE
 from scalekit.host import Host
 from scalekit.testing import ReceivedResponse, request, running
 from scalekit_queue.service import SERVICE
+from tests import command_line
 from tests.processes import HOST, free_ports, wait_for
 from tests.servers import Postgres, Redis, Server, ask
 from tests.tools import k6
@@ -470,6 +471,26 @@ async def test_an_invalid_login_is_rejected(body: bytes, form: bool, status: int
 
 
 @pytest.mark.usefixtures("empty_database")
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["pool", "migrate", "--pending"], "0001_"),
+        (["idempotency", "list"], "key"),
+        (["queue", "list"], "name"),
+        (["queue", "status", "none"], "no message 'none' has a status"),
+        (["queue", "paused"], "no service responds"),
+    ],
+    ids=["migrations", "idempotency keys", "queues", "jobs", "pauses"],
+)
+def test_commands_run_with_all_plugins_of_the_sample(command: list[str], shown: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PORT": str(*free_ports(1))}
+    environment |= {"DATABASE_URL": f"sqlite:///{tmp_path}/sample.db", "QUEUE_URL": f"sqlite:///{tmp_path}/queue.db"}
+    environment |= {"JWT_KEY_FILE": str(tmp_path / "keys.json")}
+    done = command_line.scalekit("-c", str(FILE), *command, folder=tmp_path, environment=environment)
+    assert shown in done.stdout + done.stderr
+    assert "did not start" not in done.stderr
+
+
 async def test_old_items_are_removed_by_a_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUEUE_URL", f"sqlite:///{tmp_path}/queue.db")
     monkeypatch.setattr("sample_app.events.KEPT_ITEMS", 3)
