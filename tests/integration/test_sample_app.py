@@ -484,8 +484,7 @@ async def test_an_invalid_login_is_rejected(body: bytes, form: bool, status: int
 )
 def test_commands_run_with_all_plugins_of_the_sample(command: list[str], shown: str, tmp_path: Path) -> None:
     environment = os.environ | {"PORT": str(*free_ports(1))}
-    environment |= {"DATABASE_URL": f"sqlite:///{tmp_path}/sample.db", "QUEUE_URL": f"sqlite:///{tmp_path}/queue.db"}
-    environment |= {"JWT_KEY_FILE": str(tmp_path / "keys.json")}
+    environment |= {"QUEUE_URL": f"sqlite:///{tmp_path}/queue.db", "JWT_KEY_FILE": str(tmp_path / "keys.json")}
     done = command_line.scalekit("-c", str(FILE), *command, folder=tmp_path, environment=environment)
     assert shown in done.stdout + done.stderr
     assert "did not start" not in done.stderr
