@@ -73,7 +73,7 @@ def _content(status: int, body: bytes) -> dict[str, Any]:
 
 def _address(server: Server) -> str:
     """Return ``host:port`` or ``unix:NAME``; raises ScalekitError when the file does not tell where operators are."""
-    if server.management_address is None and not (server.operator_networks or server.operator_token):
+    if not server.has_operators:
         raise ScalekitError("the service has no operator pages; set server.management_address in the file")
     if server.management_address is not None:
         return server.management_address

@@ -29,7 +29,7 @@ Content = Callable[[Request], Awaitable[bytes]]
 def operator_pages(settings: Settings, by_plugin: Mapping[str, Sequence[BaseRoute]]) -> list[ManagementRoute]:
     """Return the pages, none unless the file names operators; the index also lists pages of *by_plugin*."""
     server = settings.server
-    if not (server.management_address or server.operator_networks or server.operator_token):
+    if not server.has_operators:
         return []
     access = PageAccess(server)
     theirs = [route for routes in by_plugin.values() for route in routes if _is_page(route)]

@@ -78,7 +78,7 @@ def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
 def scalekit_routes(context: Context) -> Sequence[BaseRoute]:
     """Return the routes of all pages and actions, none without operators."""
     server = context.server
-    if not (server.operator_networks or server.operator_token or server.management_address):
+    if not server.has_operators:
         logger.warning(
             "the console has no pages, since there are no operators: set server.operator_networks, "
             "server.operator_token or server.management_address"

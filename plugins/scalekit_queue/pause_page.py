@@ -47,7 +47,7 @@ def pause_routes(context: Context, config: QueueConfig) -> Sequence[ManagementRo
     """Return the route of the page, none in a service without operators."""
     server = context.server
     names = [each.name for each in config.load()] if consumes(config, context) else []
-    if not (server.management_address or server.operator_networks or server.operator_token):
+    if not server.has_operators:
         return []
     access = PageAccess(server)
 

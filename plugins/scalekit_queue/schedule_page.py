@@ -26,7 +26,7 @@ DONE = {"pause": "paused", "resume": "resumed", "trigger": "triggered"}
 def schedule_routes(context: Context) -> Sequence[ManagementRoute]:
     """Return the route of the page, none in a service without operators."""
     server = context.server
-    if not (server.management_address or server.operator_networks or server.operator_token):
+    if not server.has_operators:
         return []
     access = PageAccess(server)
 

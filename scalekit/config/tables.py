@@ -194,6 +194,11 @@ class Server(Table):
             raise ValueError("memory.limit requires workers; add workers = 1 or more")
         return self
 
+    @property
+    def has_operators(self) -> bool:
+        """Whether the file names operators: by address, network or token."""
+        return bool(self.management_address or self.operator_networks or self.operator_token)
+
     @model_validator(mode="after")
     def _check_ports(self) -> Server:
         # The local port or the path of a connection determines its address.
