@@ -32,7 +32,7 @@ from scalekit_pool.expression_plan import (
 from scalekit_pool.insert_defaults import InsertDefaults
 from scalekit_pool.rows import Convert, ResultColumns
 from scalekit_pool.statement_classifier import Statement, StatementParser
-from scalekit_pool.write_tracking import NullTableObserver
+from scalekit_pool.write_tracker import NullTableObserver
 
 MAX_COMPILED = 500
 

@@ -42,7 +42,7 @@ from scalekit_pool.session_options import DEFAULT_OPTIONS, SessionOptions
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.table_arguments import primary_key, table_name_of
 from scalekit_pool.table_usage import normalize_table_name
-from scalekit_pool.write_tracking import report_failed_statement
+from scalekit_pool.write_tracker import report_failed_statement
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession

@@ -32,7 +32,7 @@ from scalekit_pool.session_connection import SessionConnection, run_with_schema_
 from scalekit_pool.statement_classifier import Statement
 from scalekit_pool.table_usage import normalize_table_name
 from scalekit_pool.transaction import Transaction
-from scalekit_pool.write_tracking import WriteTracker, report_failed_statement
+from scalekit_pool.write_tracker import WriteTracker, report_failed_statement
 
 TaskSessions = dict["asyncio.Task[object]", "PooledSession"]
 

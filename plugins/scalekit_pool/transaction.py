@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import ParamSpec, Protocol, Self, TypeVar, cast
 
 from scalekit_pool.connections.driver import Driver, RawConnection, TransactionOptions
-from scalekit_pool.write_tracking import WriteTracker
+from scalekit_pool.write_tracker import WriteTracker
 
 T = TypeVar("T")
 P = ParamSpec("P")
