@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from scalekit_pool.connections.driver import RawConnection
 from scalekit_pool.migrations.alembic_connection import URLS, alembic_connection
-from scalekit_pool.migrations.backends import SERVER_TIMEOUT_SLACK
 from scalekit_pool.migrations.files import MigrationError, migrations_folder
+from scalekit_pool.migrations.runner import SERVER_TIMEOUT_SLACK
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import asyncpg
 
 from scalekit_pool.connections.driver import Arguments, RawConnection, Value
 from scalekit_pool.migrations.files import Migration, MigrationError
-from scalekit_pool.migrations.runner import LOCKED, RECORD, MigrationBackend, ScriptError
+from scalekit_pool.migrations.runner import LOCKED, RECORD, SERVER_TIMEOUT_SLACK, MigrationBackend, ScriptError
 from scalekit_pool.migrations.sql_script import MARKER, line_at, split_statements
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ LOCK_ID = 0x5343_414C_454B_4954  # an arbitrary number that no other lock uses: 
 STATEMENT_TIMEOUT = 3600.0
 """Seconds that one statement, or the wait for another worker's lock, may take."""
 BUSY_INTERVAL = 0.05
-SERVER_TIMEOUT_SLACK = 5.0  # seconds after which the server cancels a statement of a worker that died
 
 _BUILDS_INDEX = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*CREATE\b", re.IGNORECASE | re.DOTALL)
 _INVALID_INDEXES = """SELECT indexrelid::regclass::text, relname FROM pg_index

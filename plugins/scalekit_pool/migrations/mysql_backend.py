@@ -18,11 +18,17 @@ from asyncmy import errors
 from scalekit_pool.connections.driver import Untyped, Value
 from scalekit_pool.migrations.files import Migration, MigrationError
 from scalekit_pool.migrations.mysql_script import split_mysql_statements
-from scalekit_pool.migrations.runner import INCOMPLETE, LOCKED, NOTHING_APPLIED, RECORD, TABLE, ScriptError
+from scalekit_pool.migrations.runner import (
+    INCOMPLETE,
+    LOCKED,
+    NOTHING_APPLIED,
+    RECORD,
+    SERVER_TIMEOUT_SLACK,
+    TABLE,
+    ScriptError,
+)
 from scalekit_pool.mysql.connection import MysqlConnection
 
-SERVER_TIMEOUT_SLACK = 5.0
-"""Seconds after which the server cancels a statement of a worker that died."""
 _PARTLY = (
     "the statements before it are applied, since MySQL commits each that defines tables: undo them, or run the rest by "
     f"hand, and then delete the row of this number from {TABLE}, or set its checksum to {{}}"

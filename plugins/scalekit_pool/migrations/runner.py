@@ -28,6 +28,8 @@ _CREATE = f"""CREATE TABLE IF NOT EXISTS {TABLE} (
 )"""
 _APPLIED_AT = {"mysql": "DATETIME NOT NULL DEFAULT (UTC_TIMESTAMP())"}
 _TIMESTAMP = "TIMESTAMPTZ NOT NULL DEFAULT CURRENT_TIMESTAMP"
+SERVER_TIMEOUT_SLACK = 5.0
+"""Seconds after which the server cancels a statement of a worker that died."""
 LOCKED = "another worker has held the migration lock for {:g} s: migrate again when it has finished"
 INCOMPLETE = "incomplete"
 """The checksum of a file that is being applied, or was applied in part, to a database that cannot roll it back."""
