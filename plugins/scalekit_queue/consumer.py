@@ -102,8 +102,8 @@ class ConsumerRunner:
         await requeue
 
     def _start_next(self, ended: object = None) -> None:
-        while self._prefetched and len(self._tasks) < self.consumer.concurrency and not self._draining | self._paused:
-            if not self._rate.may_start():
+        while self._prefetched and len(self._tasks) < self.consumer.concurrency:
+            if self._draining or self._paused or not self._rate.may_start():
                 return
             delivery = self._prefetched.popleft()
             if not delivery.redelivered:

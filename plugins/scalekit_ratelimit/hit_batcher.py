@@ -52,7 +52,7 @@ class HitBatcher:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None, None]:
-        """Count inside the block; what waits at its end is not counted."""
+        """Count inside the block; hits that wait for a statement at its end are refused."""
         try:
             yield
         finally:

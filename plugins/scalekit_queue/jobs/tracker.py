@@ -104,7 +104,7 @@ class JobTracker:
             await self._wait(max(0.0, cleanup - monotonic()))
 
     async def close(self) -> None:
-        """Write what waits to be written."""
+        """Write the records that wait for a statement."""
         await self._writer.close()
 
     async def _add(self, records: Sequence[JobRecord]) -> None:
