@@ -490,6 +490,7 @@ def test_commands_run_with_all_plugins_of_the_sample(command: list[str], shown: 
     assert "did not start" not in done.stderr
 
 
+@pytest.mark.usefixtures("empty_database")
 async def test_old_items_are_removed_by_a_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QUEUE_URL", f"sqlite:///{tmp_path}/queue.db")
     monkeypatch.setattr("sample_app.events.KEPT_ITEMS", 3)
