@@ -145,8 +145,8 @@ def in_toml(value: object) -> str:
     ("table", "model"),
     [("app", App), ("server", Server), ("server.tls", ServerTls), ("server.memory", Memory), ("health", Health)],
 )
-def test_the_readme_documents_every_key_of_the_host_with_its_default(table: str, model: type[Table]) -> None:
-    section = (ROOT / "README.md").read_text().partition(f"### `[{table}]`\n")[2].partition("\n#")[0]
+def test_the_page_documents_every_key_of_the_host_with_its_default(table: str, model: type[Table]) -> None:
+    section = (ROOT / "docs/configuration.md").read_text().partition(f"## `[{table}]`\n")[2].partition("\n#")[0]
     documented = {key: default.strip() for key, default in TABLE_CELL.findall(section)}
     keys = {name: field for name, field in model.model_fields.items() if not isinstance(field.default, Table)}
     assert list(documented) == list(keys)
