@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_OURS = {".venv", "node_modules", ".git", "__pycache__"}
+NOT_OURS = {".venv", "build", "node_modules", ".git", "__pycache__"}
 """Folders that are skipped; they have tens of thousands of files."""
 
 

@@ -158,15 +158,6 @@ def test_the_page_documents_every_key_of_the_host_with_its_default(table: str, m
             assert documented[name] == ("none" if field.default is None else f"`{in_toml(field.default)}`"), name
 
 
-def test_the_changelog_has_the_version_or_is_unreleased() -> None:
-    changelog = (ROOT / "CHANGELOG.md").read_text()
-    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
-    assert headings[0] == "Unreleased"
-    assert len(headings) == 1 or headings[1] == PROJECT["project"]["version"]
-    kinds = set(re.findall(r"^### (.+)$", changelog, re.MULTILINE))
-    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
-
-
 def test_links_between_documents_lead_somewhere() -> None:
     for document in documents():
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):

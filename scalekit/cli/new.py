@@ -66,7 +66,7 @@ def _write(kind: str, folder: Path, name: str, package: str) -> None:
         "package": package,
         "dashed": package.replace("_", "-"),
         "title": package.title().replace("_", ""),
-        "version": version("scalekit-asgi"),
+        "version": version("scalekit-asgi").partition("+")[0],  # PEP 440 allows no local version after >=
     }
     _render(files("scalekit") / "templates" / kind, folder, values)
 
