@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 
 from scalekit import StartError, split_url
 from scalekit.contracts import ReadRouter, TableObserver
 from scalekit.telemetry import Telemetry
 from scalekit_pool.config import PoolConfig
-from scalekit_pool.connections.driver import Driver, RawConnection
+from scalekit_pool.connections.driver import Driver, DriverOptions, RawConnection
 from scalekit_pool.connections.pool import ConnectionPool
 from scalekit_pool.database import PooledDatabase
 from scalekit_pool.instrumentation import StatementInstrumentation
@@ -23,6 +24,9 @@ from scalekit_pool.session_options import SessionOptions
 from scalekit_pool.statement_classifier import StatementParser
 from scalekit_pool.statement_table import StatementTable
 from scalekit_pool.table_usage import FindTables
+
+UNLIMITED = 1_000_000
+"""Tasks that may wait for a connection of a pool whose user limits their number itself."""
 
 
 class DatabaseFactory:
@@ -46,22 +50,27 @@ class DatabaseFactory:
         self._records = records
         self._session_options = SessionOptions(config.session_class, find_router)
 
-    @asynccontextmanager
-    async def open(self, url: str, name: str, *, read_only: bool) -> AsyncGenerator[PooledDatabase, None]:
+    def open(
+        self, url: str, name: str, *, read_only: bool, max_size: int | None = None
+    ) -> AbstractAsyncContextManager[PooledDatabase]:
         """Return the database at *url*, open while inside; an unreachable server is retried in the background."""
-        async with self.open_any([url], name, read_only=read_only) as database:
-            yield database
+        return self.open_any([url], name, read_only=read_only, max_size=max_size)
+
+    def open_primary(self, name: str, *, max_size: int) -> AbstractAsyncContextManager[PooledDatabase]:
+        """Return the servers of ``[plugins.pool]`` behind a pool of their own, open while inside."""
+        return self.open_any(self._config.addresses, name, max_size=max_size)
 
     @asynccontextmanager
     async def open_any(
-        self, urls: Sequence[str], name: str, *, read_only: bool = False
+        self, urls: Sequence[str], name: str, *, read_only: bool = False, max_size: int | None = None
     ) -> AsyncGenerator[PooledDatabase, None]:
         """Return the database of the servers at *urls*; connections go to the primary, or to a replica if *read_only*.
 
+        With *max_size* it has that many connections at most, and no limit of the tasks that wait for them.
         Raise StartError when a server refuses the user, the password or the database name: retrying would not help.
         """
         with ExitStack() as stack:
-            driver = self._driver(urls, name, read_only, stack)
+            driver = self._driver(urls, name, read_only, self._options(max_size), stack)
             statements = None if self._records is None else StatementTable(name, driver.dialect)
             instrumentation = self._instrumentation(name, driver, statements)
             find_tables = None if self._observer is None else _find_tables(driver.dialect)
@@ -101,7 +110,18 @@ class DatabaseFactory:
             if database.driver.is_permanent_error(error):
                 raise StartError(database.driver.writers.supplier.last_error) from None
 
-    def _driver(self, urls: Sequence[str], name: str, read_only: bool, stack: ExitStack) -> Driver:
+    def _options(self, max_size: int | None) -> DriverOptions:
+        options = self._config.driver_options
+        if max_size is None:
+            return options
+        min_size = min(1, options.limits.min_size)
+        return replace(
+            options, limits=replace(options.limits, min_size=min_size, max_size=max_size, max_waiting=UNLIMITED)
+        )
+
+    def _driver(
+        self, urls: Sequence[str], name: str, read_only: bool, options: DriverOptions, stack: ExitStack
+    ) -> Driver:
         """Return the driver for *urls*, importing only that one; its pools are observed until *stack* is closed."""
         metrics = ConnectionMetrics(self._telemetry, name)
         driver: Driver
@@ -110,17 +130,17 @@ class DatabaseFactory:
             from scalekit_pool.sqlite.driver import SqliteDriver
 
             readers = ConnectionMetrics(self._telemetry, f"{name}-readers")
-            driver = SqliteDriver(urls[0], self._config.driver_options, metrics, readers, read_only)
+            driver = SqliteDriver(urls[0], options, metrics, readers, read_only)
             if driver.readers is not driver.writers:
                 self._observe(f"{name}-readers", driver.readers, readers, stack)
         elif scheme in ("mysql", "mariadb"):
             from scalekit_pool.mysql.driver import MysqlDriver
 
-            driver = MysqlDriver(urls[0], self._config.driver_options, metrics, read_only)
+            driver = MysqlDriver(urls[0], options, metrics, read_only)
         else:
             from scalekit_pool.postgres.driver import PostgresDriver
 
-            driver = PostgresDriver(urls, self._config.driver_options, metrics, read_only)
+            driver = PostgresDriver(urls, options, metrics, read_only)
         self._observe(name, driver.writers, metrics, stack)
         return driver
 

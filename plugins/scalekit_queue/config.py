@@ -82,6 +82,8 @@ class QueueConfig(Table):
     """How long a message of a killed process stays invisible in SQLite and PostgreSQL before it is delivered again."""
     poll_interval: PositiveDuration = Duration("100ms")
     """Time between two polls of SQLite or PostgreSQL by an idle process, for messages of other processes."""
+    max_connections: Annotated[int, Field(ge=3, le=1000)] = 8
+    """Maximum number of connections to PostgreSQL of one process for the queue, beside those of the pool."""
     outbox: bool = True
     """Create the tables of outbox and inbox in the pool's database, if there is one, and relay the outbox."""
     outbox_batch: Annotated[int, Field(ge=1, le=10_000)] = 500

@@ -31,7 +31,8 @@ async def create_transport(
         from scalekit_queue.postgres.transport import PostgresTransport
 
         async with provided_database(config, context) as database:
-            yield PostgresTransport(config, database, partial(committed_headers, context))
+            application = context.get(DATABASE) if config.uses_pool else None
+            yield PostgresTransport(config, database, application, partial(committed_headers, context))
     else:
         from scalekit_queue.amqp.transport import AmqpTransport
 

@@ -204,10 +204,21 @@ class Database(Statements, Protocol):
 class Databases(Protocol):
     """Opens further databases with the options and metrics of the pool."""
 
-    def open(self, url: str, name: str, *, read_only: bool) -> AbstractAsyncContextManager[Database]:
+    def open(
+        self, url: str, name: str, *, read_only: bool, max_size: int | None = None
+    ) -> AbstractAsyncContextManager[Database]:
         """Return the database at *url*, open inside the block; *name* identifies it in metrics and errors.
 
-        A *read_only* database raises ReadOnlyError for every statement that is not known to be read-only.
+        A *read_only* database raises ReadOnlyError for every statement that is not known to be read-only. *max_size*
+        replaces ``max_size`` of ``[plugins.pool]``, as with `open_primary`.
+        """
+        ...
+
+    def open_primary(self, name: str, *, max_size: int) -> AbstractAsyncContextManager[Database]:
+        """Return the servers of DATABASE behind a pool of their own, with at most *max_size* connections.
+
+        Transactions of DATABASE that hold all of its connections do not keep this one waiting. ``min_size`` is at most
+        1, and any number of tasks may wait for a connection.
         """
         ...
 
@@ -235,7 +246,7 @@ SESSION: RequestKey[AsyncSession] = RequestKey("session", plugin="pool")
 """The session of SQLAlchemy's ORM of one request or websocket; closed, and rolled back unless committed, at its end."""
 
 DATABASES: Key[Databases] = Key("databases", plugin="pool")
-"""Opens the replicas."""
+"""Opens the replicas, and the queue's own pool."""
 
 TABLE_OBSERVER: Key[TableObserver] = Key("table observer", plugin="cache")
 """Provided by a plugin that observes tables, before DATABASE is provided."""

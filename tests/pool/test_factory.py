@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from scalekit import ReadOnlyError, Secret, StartError, Unavailable
+from scalekit import Duration, ReadOnlyError, Secret, StartError, Unavailable
 from scalekit.telemetry import Telemetry
-from scalekit_pool.config import PoolConfig
+from scalekit_pool.config import DatabaseUrl, PoolConfig
 from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.health import check_database
 from tests.pool.harness import opened, wait_until, wait_until_released
@@ -187,6 +187,21 @@ async def test_further_databases_are_opened_in_the_same_way(postgres_url: str, t
         assert (one.dialect, two.dialect) == ("sqlite", "postgresql")
         assert two.driver.writers.limits.max_size == 2
         assert one.driver.writers.limits.max_size == 1
+
+
+@needs_postgres
+async def test_another_pool_of_the_primary_has_connections_of_its_own(postgres_url: str) -> None:
+    limits: dict[str, Any] = {"max_size": 1, "min_size": 1, "max_waiting": 0, "acquire_timeout": Duration("60s")}
+    factory = DatabaseFactory(PoolConfig(url=DatabaseUrl(postgres_url), **limits), Telemetry(100))
+    async with (
+        factory.open_any([postgres_url], "primary") as primary,
+        factory.open_primary("queue", max_size=2) as other,
+        primary.transaction(),
+    ):
+        await primary.fetch_val("SELECT 1")
+        assert await asyncio.gather(*(other.fetch_val("SELECT 2") for _ in range(20))) == [2] * 20
+        assert (other.driver.writers.limits.min_size, other.driver.writers.limits.max_size) == (1, 2)
+        assert not other.in_transaction
 
 
 @pytest.mark.parametrize(

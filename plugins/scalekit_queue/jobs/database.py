@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 
 from scalekit.contracts import Database, DatabaseSchema, Statements, TableDefinition
 from scalekit_queue.envelope import Envelope
@@ -23,15 +24,23 @@ class JobTable:
     """Implements :class:`scalekit_queue.jobs.store.JobDatabase` with *database*.
 
     *is_transactional* is whether it is the application's database. *store_message* stores a message in the current
-    transaction of *database*.
+    transaction of *database*. At most *max_statements* are executed at a time, so that the other users of its
+    connections need not wait for statements that wait for locks.
     """
 
     table = TABLE
 
-    def __init__(self, database: Database, is_transactional: bool, store_message: StoreMessage | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        is_transactional: bool,
+        store_message: StoreMessage | None = None,
+        max_statements: int | None = None,
+    ) -> None:
         self.is_transactional = is_transactional
         self.store_message = store_message
         self._database = database
+        self._permits = nullcontext() if max_statements is None else asyncio.Semaphore(max_statements)
         self._schema = DatabaseSchema("queue", database, JOBS)
 
     @property
@@ -41,7 +50,7 @@ class JobTable:
 
     async def fetch(self, sql: str, values: Mapping[str, object]) -> Rows:
         """Create missing tables, execute *sql* and return its rows."""
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(TIMEOUT), self._permits:
             await self._schema.create()
             return await self._database.fetch_all(sql, values)
 
@@ -58,7 +67,7 @@ class JobTable:
         """Execute *sql* and, if it returns rows, store *envelope*, in one transaction."""
         if self.store_message is None:
             raise RuntimeError("no outbox: set outbox = true in [plugins.queue]")
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(TIMEOUT), self._permits:
             await self._schema.create()
             async with self._database.transaction():
                 if rows := await self._database.fetch_all(sql, values):

@@ -1,4 +1,8 @@
-"""The database of the queue: that of the pool, or another PostgreSQL that the pool opens."""
+"""The database of the queue: that of the pool, or another PostgreSQL, behind a pool of the queue's own.
+
+Transactions of the application may hold every connection of DATABASE for longer than a lease lasts; the statements of
+the queue, which are short, do not wait for them.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +27,14 @@ def verify_database(config: QueueConfig, provided: Container[Key[Any]]) -> None:
 @asynccontextmanager
 async def open_database(config: QueueConfig, context: Context) -> AsyncGenerator[Database, None]:
     """Return the database while inside; raise StartError when the pool's database is not PostgreSQL."""
-    if not config.uses_pool:
-        async with context.get(DATABASES).open(config.url.reveal(), "queue", read_only=False) as database:
-            yield database
-        return
-    database = context.get(DATABASE)
-    if database.dialect != "postgresql":
-        raise StartError(
-            f'url = "database:" in [plugins.queue] needs PostgreSQL, and [plugins.pool] has {database.dialect};'
-            ' write url = "sqlite:///queue.db" there, or a postgresql:// URL in [plugins.pool]'
-        )
-    yield database
+    databases = context.get(DATABASES)
+    if config.uses_pool:
+        _require_postgresql(context.get(DATABASE))
+        opened = databases.open_primary("queue", max_size=config.max_connections)
+    else:
+        opened = databases.open(config.url.reveal(), "queue", read_only=False, max_size=config.max_connections)
+    async with opened as database:
+        yield database
 
 
 @asynccontextmanager
@@ -58,3 +59,11 @@ async def running_database(config: QueueConfig, context: Context) -> AsyncGenera
     else:
         async with context.started(DATABASE), open_database(config, context) as database:
             yield database
+
+
+def _require_postgresql(database: Database) -> None:
+    if database.dialect != "postgresql":
+        raise StartError(
+            f'url = "database:" in [plugins.queue] needs PostgreSQL, and [plugins.pool] has {database.dialect};'
+            ' write url = "sqlite:///queue.db" there, or a postgresql:// URL in [plugins.pool]'
+        )

@@ -30,20 +30,30 @@ STOP_TIMEOUT = 3.0
 """Seconds to wait for messages that are being received when consuming stops."""
 STATEMENT_TIMEOUT = 5.0
 """Seconds in which due messages must be found."""
+JOB_SHARE = 4
+"""One of so many connections is for jobs, which may wait for rows that transactions of the application have locked."""
 
 
 class PostgresTransport:
     """Implements :class:`scalekit_queue.transport.Transport` with tables in *database*.
 
-    *committed_headers* returns the header of messages that were stored in a transaction of the same database.
+    *application* is DATABASE when the tables are in it, else None: messages can then be stored in its transactions.
+    *committed_headers* returns the header of those.
     """
 
     system = "postgresql"
     delay_queues = ()
 
-    def __init__(self, config: QueueConfig, database: Database, committed_headers: CommittedHeaders) -> None:
+    def __init__(
+        self,
+        config: QueueConfig,
+        database: Database,
+        application: Database | None,
+        committed_headers: CommittedHeaders,
+    ) -> None:
         self._config = config
         self._database = database
+        self._application = application
         self._committed_headers = committed_headers
         self._store = PostgresStore(database, config.prefix, new_lease())
         self._inserts: BatchWriter[Sequence[NewMessage], None] = BatchWriter(
@@ -96,23 +106,26 @@ class PostgresTransport:
 
     @property
     def transactional(self) -> PostgresTransport | None:
-        """The transport itself, when its tables are in the pool's database."""
-        return self if self._config.uses_pool else None
+        """The transport itself, when its tables are in the application's database."""
+        return None if self._application is None else self
 
     async def store(self, database: Statements, envelope: Envelope) -> None:
-        """Insert *envelope* in the current transaction of *database*."""
-        envelope.headers[AFTER_COMMIT] = "1"
-        await self._store.insert_in_transaction(database, envelope)
-        if not envelope.delay:
-            await self._database.on_commit(partial(self._announce, {envelope.name}))
+        """Insert *envelope* in the current transaction of *database*, a transaction of the application."""
+        await self._store_in(self._application or self._database, database, envelope)
+
+    async def store_apart(self, database: Statements, envelope: Envelope) -> None:
+        """Insert *envelope* in the current transaction of *database*, a transaction of the queue's own pool."""
+        await self._store_in(self._database, database, envelope)
 
     def schedule_store(self) -> DatabaseScheduleStore:
         """Return the states of schedules in the same database."""
-        return DatabaseScheduleStore(self._database, self.store, self._config.prefix)
+        return DatabaseScheduleStore(self._database, self.store_apart, self._config.prefix)
 
     def job_database(self) -> JobTable:
-        """Return the jobs in the same database."""
-        return JobTable(self._database, self._config.uses_pool, self.store)
+        """Return the jobs in the same database, which use a part of its connections."""
+        is_transactional = self._application is not None
+        limit = max(1, self._config.max_connections // JOB_SHARE)
+        return JobTable(self._database, is_transactional, self.store_apart, max_statements=limit)
 
     def subscribe(self, name: str, prefetch: int, on_delivery: OnDelivery) -> None:
         """Deliver messages named *name* to *on_delivery* once consuming has started."""
@@ -140,6 +153,13 @@ class PostgresTransport:
             subscription.stop()
         await self._receiving.wait(STOP_TIMEOUT)
         await self._receiving.cancel()
+
+    async def _store_in(self, owner: Database, transaction: Statements, envelope: Envelope) -> None:
+        """Insert *envelope* in *transaction*, which is that of the current task in *owner*."""
+        envelope.headers[AFTER_COMMIT] = "1"
+        await self._store.insert_in_transaction(transaction, envelope)
+        if not envelope.delay:
+            await owner.on_commit(partial(self._announce, {envelope.name}))
 
     async def _insert(self, calls: Sequence[Sequence[NewMessage]]) -> list[None]:
         await self._store.insert([message for messages in calls for message in messages])

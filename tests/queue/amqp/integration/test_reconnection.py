@@ -160,7 +160,7 @@ async def test_the_transport_reconnects_to_a_restarted_broker_and_publish_report
     async with running_application({**rabbitmq_table, "url": broker.url}) as application:
         await asyncio.to_thread(broker.flush)
         await asyncio.to_thread(broker.kill)
-        await application.wait_health(bool)
+        await application.wait_health(lambda error: "publisher" in error)
         with pytest.raises(PublishFailed) as failed:
             await application.queue.publish("data.created", 78, timeout="300ms")
         assert not failed.value.maybe_sent
