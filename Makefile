@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If this is set, each of the thousand processes of the tests compiles all modules that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run production unit test coverage fuzz check bench load drill clean
+.PHONY: run production unit test coverage fuzz check docs docs-serve bench load drill clean
 
 # With job control only the server gets the Ctrl-C of the terminal: it drains, and make ends with its exit status, not as
 # interrupted. Without a terminal the server replaces the shell, and gets the signal that ends make.
@@ -47,6 +47,13 @@ check: $(VENV)/developing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy & mypy=$$!; $(BIN)/pyright; pyright=$$?; wait $$mypy && exit $$pyright
+
+# The documentation site, in build/docs/html. A warning, such as a link that leads nowhere, ends the build.
+docs: $(VENV)/developing
+	@$(BIN)/python -m tests.documentation
+
+docs-serve: $(VENV)/developing
+	@exec $(BIN)/python -m tests.documentation --serve
 
 bench: $(VENV)/developing
 	@$(BIN)/python -m tests.bench $(if $(PLUGIN),--plugin $(PLUGIN))
