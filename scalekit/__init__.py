@@ -7,6 +7,7 @@ from scalekit.app_loader import describe_error
 from scalekit.background_task import background_task
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
+from scalekit.config.deploy_mark import DeployMark
 from scalekit.config.field_types import HostName, Method, Origin, PositiveDuration, PositiveSize, check_origin
 from scalekit.config.name_suggestion import did_you_mean, suggest_name
 from scalekit.config.password_mask import MASK, mask_passwords, mask_url
@@ -59,6 +60,7 @@ from scalekit.operator_client import call_operator_page
 from scalekit.path_table import PathTable
 from scalekit.runner.memory.usage import rss
 from scalekit.server_info import SERVER_INFO, WORKER, ServerInfo, warn_about_multiple_processes
+from scalekit.server_requirement import ServerRequirement, required_server
 from scalekit.strict_json import encode_json
 from scalekit.terminal import format_duration, print_table
 from scalekit.traceback_text import format_traceback, related_exceptions
@@ -84,6 +86,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "Decision",
+    "DeployMark",
     "Duration",
     "Exchange",
     "Filter",
@@ -125,6 +128,7 @@ __all__ = [
     "Secret",
     "Server",
     "ServerInfo",
+    "ServerRequirement",
     "Size",
     "StartError",
     "Table",
@@ -159,6 +163,7 @@ __all__ = [
     "read_body",
     "read_json_object",
     "related_exceptions",
+    "required_server",
     "route_path",
     "rss",
     "send_problem",

@@ -18,6 +18,7 @@ from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.pages.page import ConsolePage
+from scalekit.server_requirement import ServerRequirement
 from scalekit.telemetry.instruments import AnyInstrument
 
 GROUP = "scalekit"
@@ -67,3 +68,8 @@ def scalekit_metrics(context: Context) -> Sequence[AnyInstrument]:  # type: igno
 @hookspec
 def scalekit_pages(context: Context) -> Sequence[ConsolePage]:  # type: ignore[empty-body] # specification only
     """Return the pages of this plugin in the console; called only when a plugin shows pages, before filters exist."""
+
+
+@hookspec
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:  # type: ignore[empty-body] # specification only
+    """Return the servers that this plugin connects to in its configuration; called by `scalekit deploy` only."""

@@ -26,6 +26,7 @@ from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
 from scalekit.pages.page import ConsolePage
+from scalekit.server_requirement import ServerRequirement
 from scalekit.telemetry.instruments import AnyInstrument, Instrument
 
 T = TypeVar("T")
@@ -152,6 +153,10 @@ class Plugins:
     def pages(self, context: Context) -> dict[str, list[ConsolePage]]:
         """Return the pages of each plugin."""
         return self._each("scalekit_pages", ConsolePage, context)
+
+    def servers(self, context: Context) -> dict[str, list[ServerRequirement]]:
+        """Return the servers that each plugin connects to."""
+        return self._each("scalekit_servers", ServerRequirement, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         results: dict[str, list[T]] = {}

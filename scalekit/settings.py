@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scalekit.config.app_name import AppName, apply_app_name
@@ -46,13 +46,19 @@ class Settings:
         return Context(self.server, configs, redactor(tables), self.app.name)
 
 
-def load(source: Source, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Settings:
+def load(
+    source: Source,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
     """Read *source* with *overrides*, load the enabled plugins and check every table.
 
-    *only* names the plugins to start, with their dependencies; the default is all. Raises ConfigError when a file
-    cannot be read; other mistakes are collected in ``document.problems``.
+    *only* names the plugins to start, with their dependencies; the default is all. *environment* has the variables that
+    the file references, by default those of the process. Raises ConfigError when a file cannot be read; other mistakes
+    are collected in ``document.problems``.
     """
-    document = read(source, overrides)
+    document = read(source, overrides, environment)
     for name in document.data:
         if name not in TOP_LEVEL:
             document.report((name,), f"unknown table; {suggest_name(name, TOP_LEVEL)}")

@@ -17,6 +17,7 @@ PAGE = ROOT / "docs" / "api.md"
 PACKAGES = (
     "scalekit",
     "scalekit.contracts",
+    "scalekit.deploy",
     "scalekit.pages",
     "scalekit.telemetry",
     "scalekit.testing",

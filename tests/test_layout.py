@@ -76,7 +76,14 @@ def test_the_host_imports_no_plugin_and_plugins_import_no_other() -> None:
         assert not foreign or path.is_relative_to(ROOT / "sample_app"), f"{path} imports {foreign}"
 
 
-PLUGIN_API = {"scalekit", "scalekit.contracts", "scalekit.pages", "scalekit.telemetry", "scalekit.testing"}
+PLUGIN_API = {
+    "scalekit",
+    "scalekit.contracts",
+    "scalekit.deploy",
+    "scalekit.pages",
+    "scalekit.telemetry",
+    "scalekit.testing",
+}
 LIBRARIES = ("scalekit_caching", "scalekit_redis")
 
 

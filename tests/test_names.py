@@ -28,7 +28,14 @@ NOUNS = frozenset(
     {"pending", "tracking", "sampling", "shedding", "warning", "framing", "pipelining", "matching", "timing"}
 )
 """Words in -ing that are terms of the field: client tracking, tail sampling, load shedding, Server Timing."""
-FOR_PACKAGES = frozenset({"scalekit/__init__.py", "scalekit/contracts/__init__.py", "scalekit/testing/__init__.py"})
+FOR_PACKAGES = frozenset(
+    {
+        "scalekit/__init__.py",
+        "scalekit/contracts/__init__.py",
+        "scalekit/deploy/__init__.py",
+        "scalekit/testing/__init__.py",
+    }
+)
 """Packages that show modules of their own to plugins."""
 APART = frozenset(
     {"scalekit.http.allowed_hosts", "scalekit_jwt.openapi", "scalekit_tracing.opentelemetry.registration"}

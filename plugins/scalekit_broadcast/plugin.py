@@ -15,8 +15,10 @@ from scalekit import (
     HubLimits,
     Key,
     Lifespan,
+    ServerRequirement,
     Table,
     hookimpl,
+    required_server,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import BROADCAST
@@ -80,6 +82,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             running.broadcaster.end_subscriptions()
 
     return Lifespan(run, provides=(BROADCAST, EVENT_STREAM_OPTIONS), drain=drain, verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Redis of the channels."""
+    return required_server(context.config(BroadcastConfig).url, "plugins.broadcast.url", "broadcast")
 
 
 @hookimpl

@@ -20,8 +20,10 @@ from scalekit import (
     LayeredFilter,
     Lifespan,
     Problem,
+    ServerRequirement,
     Table,
     hookimpl,
+    required_server,
 )
 from scalekit.contracts import ADVISERS, CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
 from scalekit.pages import CONSOLE_PAGES, ConsolePage
@@ -75,6 +77,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         verify=verify,
         required_by_key=REQUIRED_BY,
     )
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Redis that stores the responses."""
+    return required_server(context.config(CacheConfig).url, "plugins.cache.url", "cache")
 
 
 @hookimpl

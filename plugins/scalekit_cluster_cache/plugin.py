@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, Table, hookimpl
+from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, ServerRequirement, Table, hookimpl
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.telemetry import TELEMETRY, Instrument
 from scalekit_caching import CachingMetrics, ItemCodec, MemoryStore, Store, TieredStore, ValueCache
@@ -54,6 +54,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     provides = (CLUSTER_CACHE, CLUSTER_STORE) if config.nodes else (CLUSTER_CACHE,)
     return Lifespan(run, provides=provides, verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the seed nodes of the cluster."""
+    if not context.config(ClusterCacheConfig).nodes:
+        return []
+    return [ServerRequirement("redis-cluster", "plugins.cluster-cache.nodes", "cache", "{host}:{port}")]
 
 
 @hookimpl

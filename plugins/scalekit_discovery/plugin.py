@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import (
+    REQUEST_CONTEXT,
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ServerRequirement,
+    Table,
+    hookimpl,
+)
 from scalekit.contracts import SERVICES
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
@@ -45,6 +56,14 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             yield
 
     return Lifespan(run, provides=(SERVICES,), ready=service.start, drain=service.drain, verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Consul that has the addresses of services."""
+    if context.config(DiscoveryConfig).source != "consul":
+        return []
+    return [ServerRequirement("consul", "plugins.discovery.consul", "discovery")]
 
 
 @hookimpl

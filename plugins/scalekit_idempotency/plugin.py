@@ -8,7 +8,19 @@ from typing import Any
 
 import click
 
-from scalekit import IS_PLUGIN_REQUEST, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import (
+    IS_PLUGIN_REQUEST,
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ServerRequirement,
+    Table,
+    hookimpl,
+    required_server,
+)
 from scalekit.contracts import DATABASE
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_idempotency import metrics
@@ -59,6 +71,13 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_filters(context: Context) -> Sequence[LayeredFilter]:
     """Return the filter, next to the application."""
     return [LayeredFilter(Layer.TRANSACTION, _filter(context))]
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Redis that stores the responses."""
+    url = context.config(IdempotencyConfig).redis_url
+    return required_server(url, "plugins.idempotency.redis_url", "idempotency keys")
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scalekit import Duration, Method, PathGlob, PositiveDuration, Secret, Table, Url, split_url, with_head
+from scalekit import DeployMark, Duration, Method, PathGlob, PositiveDuration, Secret, Table, Url, split_url, with_head
 from scalekit_jwt.keys.key_set import KEY_TYPES
 from scalekit_jwt.keys.secret_key import MIN_SECRET_BYTES
 from scalekit_jwt.policy import AccessRule
@@ -109,7 +109,7 @@ class JwtConfig(Table):
     """HS256 secret of at least 32 bytes."""
     keys: tuple[Annotated[NonEmpty, AfterValidator(_existing_file)], ...] = ()
     """Key files, one PEM or JWK each; the first signs, all verify."""
-    key_file: Annotated[NonEmpty | None, AfterValidator(_in_existing_folder)] = None
+    key_file: Annotated[NonEmpty | None, AfterValidator(_in_existing_folder), DeployMark("data_path")] = None
     """JWK set file, created with a first key when missing; ``scalekit jwt rotate`` adds a signing key."""
     algorithm: Algorithm = "HS256"
     """Algorithm of ``keys``, and of new keys in ``key_file``."""

@@ -17,9 +17,11 @@ from scalekit import (
     Layer,
     LayeredFilter,
     Lifespan,
+    ServerRequirement,
     Table,
     Unavailable,
     hookimpl,
+    required_server,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import CSRF_RISKS, DATABASE, TOKENS
@@ -87,6 +89,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 authentication.authenticator = None
 
     return Lifespan(run, provides=(TOKENS, COMPONENTS, CHALLENGE), after=(DATABASE,), verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Redis that stores the sessions."""
+    return required_server(context.config(JwtConfig).redis_url, "plugins.jwt.redis_url", "sessions")
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from scalekit import AppName, Duration, Size, Table
+from scalekit import AppName, DeployMark, Duration, Size, Table
 from scalekit_logging.json_formatter import RESERVED_FIELDS
 from scalekit_logging.levels import Level
 
@@ -37,7 +37,7 @@ class LoggingConfig(Table):
     """Format of standard error; ``auto`` is ``pretty`` on a terminal and ``json`` otherwise."""
     access: bool = True
     """Write an access log line for each request."""
-    directory: Annotated[str, Field(min_length=1)] | None = None
+    directory: Annotated[Annotated[str, Field(min_length=1)] | None, DeployMark("data_path")] = None
     """Directory of combined.log and error.log; without it no files are written."""
     max_size: Annotated[Size, Field(ge=4096)] = Size("100MiB")
     """Size at which a file is rotated."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from scalekit import Table, TextPattern
+from scalekit import DeployMark, Table, TextPattern
 from scalekit.telemetry import DEFAULT_BUCKETS
 
 
@@ -14,7 +14,9 @@ class MetricsConfig(Table):
     """Metrics endpoint, histogram buckets and limits."""
 
     path: Annotated[
-        str, TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path without a trailing slash, such as "/metrics"')
+        str,
+        TextPattern(r"^/[^?#{}\s]*[^/?#{}\s]$", 'a path without a trailing slash, such as "/metrics"'),
+        DeployMark("metrics_path"),
     ] = "/metrics"
     """Path of the metrics endpoint."""
     buckets: tuple[Annotated[float, Field(gt=0)], ...] = DEFAULT_BUCKETS

@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import (
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ServerRequirement,
+    Table,
+    hookimpl,
+    required_server,
+)
 from scalekit.contracts import DATABASE, DATABASES, READ_ROUTER, SESSION, TABLE_OBSERVER, ReadRouter
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
@@ -60,6 +71,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
     provides = (DATABASE, DATABASES, SESSION.source, MIGRATION)
     return Lifespan(run, provides=provides, verify=lambda _: verify_driver(config), verify_service=verify_service)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the servers of the database."""
+    config = context.config(PoolConfig)
+    keys = [f"plugins.pool.urls[{index}]" for index in range(len(config.urls))] or ["plugins.pool.url"]
+    urls = zip(config.urls or (config.url,), keys, strict=True)
+    return [each for url, key in urls for each in required_server(url, key, "database")]
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from scalekit import (
+    DeployMark,
     Duration,
     PositiveDuration,
     PositiveSize,
@@ -58,7 +59,7 @@ class QueueConfig(Table):
     """The queue: a SQLite file, RabbitMQ, the pool's database (``database:``), or another PostgreSQL."""
     consumers: Annotated[str, AfterValidator(_check_consumers)] | None = None
     """The ``Consumers`` of the application, as ``module.path:name``; without it this service only publishes."""
-    consume_in: Literal["everywhere", "workers"] = "everywhere"
+    consume_in: Annotated[Literal["everywhere", "workers"], DeployMark("worker_role", when="workers")] = "everywhere"
     """The processes that consume: all of them, or only those whose ``[server] role`` is worker."""
     prefix: Annotated[
         str, TextPattern(r"^[A-Za-z0-9._:-]{0,64}$", 'at most 64 letters, digits and ". _ : -", such as "shop."')

@@ -9,7 +9,19 @@ from typing import Any
 import click
 from starlette.routing import BaseRoute
 
-from scalekit import REQUEST_CONTEXT, Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import (
+    REQUEST_CONTEXT,
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ServerRequirement,
+    Table,
+    hookimpl,
+    required_server,
+)
 from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, LIMITS, QUEUE, READS
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
@@ -70,6 +82,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
     after = (DATABASE, READS, CONSISTENCY_TOKENS, CACHE, LIMITS)
     provides = (QUEUE, SERVICE, DURABLE_TASKS.source)
     return Lifespan(run, provides=provides, after=after, ready=start, drain=stop_consuming, verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the server of the messages."""
+    return required_server(context.config(QueueConfig).url, "plugins.queue.url", "queue")
 
 
 @hookimpl

@@ -15,8 +15,10 @@ from scalekit import (
     LayeredFilter,
     Lifespan,
     Problem,
+    ServerRequirement,
     Table,
     hookimpl,
+    required_server,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import ADVISERS, DATABASE, LIMITS, Advice
@@ -91,6 +93,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
                 filters.set_limiter(None, None)
 
     return Lifespan(run, provides=(LIMITS,), after=(DATABASE,), verify=verify)
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the Redis that counts requests."""
+    return required_server(context.config(RateLimitConfig).url, "plugins.ratelimit.url", "rate limits")
 
 
 @hookimpl

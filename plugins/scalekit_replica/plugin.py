@@ -7,7 +7,18 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from scalekit import Check, Context, Key, Layer, LayeredFilter, Lifespan, Table, hookimpl
+from scalekit import (
+    Check,
+    Context,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ServerRequirement,
+    Table,
+    hookimpl,
+    required_server,
+)
 from scalekit.contracts import CONSISTENCY_TOKENS, DATABASE, DATABASES, READ_ROUTER, READS, REPLICAS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_replica import metrics
@@ -50,6 +61,17 @@ def scalekit_lifespan(context: Context) -> Lifespan:
         return Lifespan(primary_only, provides=(READS,), requires=(DATABASE,))
     provides = (READS, READ_ROUTER, CONSISTENCY_TOKENS, REPLICAS, REPLICA_SET)
     return Lifespan(run, provides=provides, requires=(DATABASE, DATABASES))
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the replicas."""
+    urls = enumerate(context.config(ReplicaConfig).urls)
+    return [
+        each
+        for index, url in urls
+        for each in required_server(url, f"plugins.replica.urls[{index}]", "reads", replica=True)
+    ]
 
 
 @hookimpl

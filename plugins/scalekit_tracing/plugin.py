@@ -8,7 +8,19 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from scalekit import Check, Context, Filter, Key, Layer, LayeredFilter, Lifespan, OperatorAccess, Table, hookimpl
+from scalekit import (
+    Check,
+    Context,
+    Filter,
+    Key,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    OperatorAccess,
+    ServerRequirement,
+    Table,
+    hookimpl,
+)
 from scalekit.contracts import TRACER
 from scalekit.telemetry import Instrument, SpanRedactor, instruments_in
 from scalekit_tracing import metrics
@@ -47,6 +59,15 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             register_provider()
 
     return Lifespan(run, provides=(TRACER,), outermost=True, ready=ready, verify=lambda _: verify(context, os.environ))
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    """Return the collector of traces, when the file names one."""
+    config = context.config(TracingConfig)
+    if config.endpoint is None or config.exporter == "none":
+        return []
+    return [ServerRequirement("otlp", "plugins.tracing.endpoint", "traces")]
 
 
 @hookimpl

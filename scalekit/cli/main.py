@@ -24,6 +24,7 @@ from scalekit.errors import ConfigError, ScalekitError
 COMMANDS = {
     "check": "scalekit.cli.check:check",
     "config": "scalekit.cli.config:config",
+    "deploy": "scalekit.cli.deploy:deploy",
     "get": "scalekit.cli.get:get",
     "log-level": "scalekit.cli.log_level:log_level",
     "new": "scalekit.cli.new:new",

@@ -42,13 +42,15 @@ class Document:
     """The merged tree of values.
 
     *literals* has the TOML value of each text from the environment or the command line: ``5`` is a string for a key of
-    type string, and a number for a key of type integer. *causes* are the exceptions behind problems, for tracebacks.
+    type string, and a number for a key of type integer. *templates* has the text of each value that references the
+    environment, before the substitution. *causes* are the exceptions behind problems, for tracebacks.
     """
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)
     origins: dict[Path, Origin] = field(default_factory=dict)
     literals: dict[Path, Any] = field(default_factory=dict)
+    templates: dict[Path, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     causes: list[Exception] = field(default_factory=list)
 
@@ -233,6 +235,7 @@ def _substitute_environment(document: Document, environment: Mapping[str, str]) 
             return [filled(each, (*path, index)) for index, each in enumerate(value)]
         if not isinstance(value, str) or "$" not in value:
             return value
+        document.templates[path] = value
         result = substitute(value, environment)
         for mistake in result.mistakes:
             document.report(path, mistake)

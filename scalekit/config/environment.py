@@ -56,6 +56,16 @@ def substitute(text: str, environment: Mapping[str, str]) -> Substitution:
     return Substitution(filled, tuple(names), tuple(mistakes), is_one_reference)
 
 
+def references(text: str) -> list[tuple[str, str | None]]:
+    """Return name and default of each valid reference in *text*; the default is None when there is none."""
+    return [(found["name"], found["default"]) for found in _REFERENCE.finditer(text) if found["name"]]
+
+
+def without_references(text: str) -> str:
+    """Return *text* without its references, so that the parts that the file itself defines remain."""
+    return _REFERENCE.sub("", text)
+
+
 def is_utf8(text: str) -> bool:
     """Return whether *text* from the environment is UTF-8; Python decodes other bytes as lone surrogates."""
     return not _SURROGATE.search(text)

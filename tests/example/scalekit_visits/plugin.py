@@ -12,7 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from scalekit import Check, Context, Layer, LayeredFilter, Lifespan, ManagementRoute, Middleware, Table, hookimpl
+from scalekit import (
+    Check,
+    Context,
+    Layer,
+    LayeredFilter,
+    Lifespan,
+    ManagementRoute,
+    Middleware,
+    ServerRequirement,
+    Table,
+    hookimpl,
+)
 from scalekit.pages import Block, Column, ConsolePage, DataTable, PageView
 from scalekit.telemetry import TELEMETRY, Gauge, Instrument
 from scalekit_visits.config import VisitsConfig
@@ -97,3 +108,8 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:
 @hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     return [NAMES]
+
+
+@hookimpl
+def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
+    return []  # the table is in memory

@@ -1,0 +1,134 @@
+"""``scalekit deploy dockerfile``: an image in two stages, without compilers and root."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from scalekit.deploy.kind import DeployKind, generated_header
+from scalekit.deploy.service import PYTHON, ServiceDescription
+
+USER = 10001
+"""User and group of the service; as a number, so that Kubernetes can check that it is not root."""
+HEALTH_INTERVAL = 10
+HEALTH_TIMEOUT = 5
+READ_DEPENDENCIES = (
+    "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; "
+    "print(*project.get('dependencies', []), sep='\\n')"
+)
+PIP = "RUN pip install --no-cache-dir"
+IGNORED = (
+    ".*",
+    "**/__pycache__",
+    "**/*.py[cod]",
+    "**/*.db",
+    "**/*.db-*",
+    "**/*.key",
+    "**/.env*",
+    "venv",
+    "node_modules",
+    "tests",
+    "Dockerfile",
+    "compose.yaml",
+)
+"""Files that the image does not need, or that may contain secrets."""
+
+
+def generate_dockerfile(service: ServiceDescription, options: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return Dockerfile and .dockerignore."""
+    base = f"python:{options.get('python') or service.python}-slim"
+    lines = [*_build_stage(service, base), "", *_runtime_stage(service, base)]
+    return {
+        "Dockerfile": generated_header(service) + "\n".join(lines) + "\n",
+        ".dockerignore": generated_header(service) + "\n".join(_ignored(service)) + "\n",
+    }
+
+
+def _build_stage(service: ServiceDescription, base: str) -> Iterator[str]:
+    project = service.project
+    packages = " ".join(map(shlex.quote, service.packages))
+    yield f"FROM {base} AS build"
+    yield 'ENV PATH="/opt/venv/bin:$PATH" PIP_DISABLE_PIP_VERSION_CHECK=1'
+    yield "WORKDIR /build"
+    yield "RUN python -m venv /opt/venv"
+    yield "# This layer is built again only when the dependencies change."
+    if project.has_requirements:
+        yield "COPY requirements.txt ./"
+        yield f"{PIP} -r requirements.txt {packages}"
+    elif project.has_dependencies:
+        yield "COPY pyproject.toml ./"
+        yield f'RUN python -c "{READ_DEPENDENCIES}" > dependencies.txt'
+        yield f"{PIP} -r dependencies.txt {packages}"
+    else:
+        yield f"{PIP} {packages}"
+    if project.is_installable:
+        yield "COPY . ."
+        yield f"{PIP} --no-deps ."
+
+
+def _runtime_stage(service: ServiceDescription, base: str) -> Iterator[str]:
+    variables = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **service.container_environment}
+    yield f"FROM {base}"
+    yield 'ENV PATH="/opt/venv/bin:$PATH" \\'
+    yield " \\\n".join(f"    {name}={json.dumps(value)}" for name, value in variables.items())
+    yield f"RUN groupadd --system --gid {USER} app && useradd --system --uid {USER} --gid app --no-create-home app"
+    yield "WORKDIR /srv"
+    yield "COPY --from=build /opt/venv /opt/venv"
+    yield "COPY . ."
+    if folders := service.data_folders:
+        yield f"RUN install -d -o app -g app {shlex.join(folders)}"
+        yield f"VOLUME {json.dumps(list(folders))}"
+    yield f"USER {USER}:{USER}"
+    if ports := _ports(service):
+        yield f"EXPOSE {' '.join(map(str, ports))}"
+    yield "# In exec form scalekit is the first process: it receives SIGTERM, drains, and reaps all processes"
+    yield '# without an init. A share in [server.memory] limit, such as "80%", is one of the memory of the container.'
+    yield "STOPSIGNAL SIGTERM"
+    yield from _health_check(service)
+    yield 'ENTRYPOINT ["scalekit"]'
+    yield f"CMD {json.dumps(run_arguments(service))}"
+
+
+def run_arguments(service: ServiceDescription) -> list[str]:
+    """Return the arguments of ``scalekit`` with which a container serves."""
+    return ["run", *(word for override in service.container_overrides for word in ("--set", override))]
+
+
+def probe_command(service: ServiceDescription) -> list[str]:
+    """Return the command that succeeds while the container is ready; empty when it has no address of health pages."""
+    if service.health_port is None:
+        return []
+    variable = "" if service.management_port is not None else service.variable_of("server.port")
+    port = f"os.environ.get({variable!r}) or {service.health_port}" if variable else str(service.health_port)
+    url = f"'{service.health_scheme}://127.0.0.1:%s{service.ready_path}' % ({port})"
+    context = ", context=ssl._create_unverified_context()" if service.health_scheme == "https" else ""
+    imports = ", ".join(["os"] * bool(variable) + ["ssl"] * bool(context) + ["urllib.request"])
+    return ["python", "-c", f"import {imports}; urllib.request.urlopen({url}, timeout={HEALTH_TIMEOUT - 1}{context})"]
+
+
+def _health_check(service: ServiceDescription) -> Iterator[str]:
+    if command := probe_command(service):
+        times = f"--interval={HEALTH_INTERVAL}s --timeout={HEALTH_TIMEOUT}s --start-period={service.start_period}s"
+        yield f"HEALTHCHECK {times} \\"
+        yield f"    CMD {json.dumps(command)}"
+
+
+def _ports(service: ServiceDescription) -> list[int]:
+    public = [service.port] if service.server.role == "web" else []
+    return [*public, *([service.management_port] if service.management_port is not None else [])]
+
+
+def _ignored(service: ServiceDescription) -> Iterator[str]:
+    yield from IGNORED
+    yield from (each.path for each in service.data_paths if each.is_relative)
+
+
+DOCKERFILE = DeployKind(
+    "Write a Dockerfile and its .dockerignore.",
+    generate_dockerfile,
+    [click.Option(["--python"], default=PYTHON, show_default=True, help="Version of Python in the image.")],
+)

@@ -1,0 +1,92 @@
+"""The generated Dockerfile is what a linter of Dockerfiles and an operator accept."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalekit.deploy import ServiceDescription
+from scalekit.deploy.dockerfile import DOCKERFILE, probe_command
+from tests.host.deploy.conftest import Describe, describe_sample
+
+HADOLINT = Path(sys.executable).parent / "hadolint"
+INSTRUCTION = re.compile(r"^([A-Z]+) (.*(?:\\\n.*)*)$", re.MULTILINE)
+
+
+def dockerfile(service: ServiceDescription, **options: str) -> str:
+    return DOCKERFILE.generate(service, options)["Dockerfile"]
+
+
+def last(text: str, instruction: str) -> str:
+    found: list[str] = [words for name, words in INSTRUCTION.findall(text) if name == instruction]
+    return found[-1]
+
+
+def test_hadolint_finds_nothing(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("starlette\n")
+    services = [
+        *(describe_sample(name) for name in ("scalekit.toml", "production.toml", "one_database.toml")),
+        describe('[app]\ntarget = "a:b"\n[server]\nworkers = 4\nmanagement_address = "127.0.0.1:9100"\n'),
+    ]
+    files = [tmp_path / f"{index}.Dockerfile" for index, _ in enumerate(services)]
+    for file, service in zip(files, services, strict=True):
+        file.write_text(dockerfile(service))
+    result = subprocess.run([HADOLINT, "--strict-labels", *files], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+def test_the_service_is_no_root_and_the_first_process(describe: Describe) -> None:
+    text = dockerfile(describe('[app]\ntarget = "a:b"\n'))
+    assert last(text, "USER") == "10001:10001"
+    assert json.loads(last(text, "ENTRYPOINT")) == ["scalekit"]
+    assert json.loads(last(text, "CMD")) == ["run", "--set", "server.host=0.0.0.0"]
+
+
+def test_dependencies_come_from_requirements_or_the_project(describe: Describe, tmp_path: Path) -> None:
+    assert "-r " not in dockerfile(describe(""))
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\ndependencies = ["starlette"]\n[build-system]\n')
+    text = dockerfile(describe(""))
+    assert text.index("-r dependencies.txt") < text.index("COPY . .") < text.index("--no-deps .")
+    (tmp_path / "requirements.txt").write_text("")
+    assert "-r requirements.txt" in dockerfile(describe(""))
+
+
+def test_the_list_of_dependencies_is_read_by_the_command_of_the_build(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\ndependencies = ["a>=1", "b[c]; d == \'e\'"]\n')
+    command = next(words for _, words in INSTRUCTION.findall(dockerfile(describe(""))) if "dependencies.txt" in words)
+    subprocess.run(["sh", "-c", command.replace("python", sys.executable, 1)], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "dependencies.txt").read_text() == "a>=1\nb[c]; d == 'e'\n"
+
+
+def test_files_of_the_service_are_in_a_volume_and_not_in_the_image() -> None:
+    service = describe_sample("scalekit.toml")
+    assert json.loads(last(dockerfile(service), "VOLUME")) == ["/data"]
+    ignored = DOCKERFILE.generate(service, {})[".dockerignore"].splitlines()
+    assert {"sample.db", "sample-queue.db", "sample-keys.json", "**/.env*"} <= set(ignored)
+
+
+def test_a_worker_without_health_pages_has_no_health_check(describe: Describe) -> None:
+    text = dockerfile(describe('[server]\nrole = "worker"\n'))
+    assert "HEALTHCHECK" not in text
+    assert "EXPOSE" not in text
+
+
+def test_the_python_version_is_an_option(describe: Describe) -> None:
+    assert "FROM python:3.14-slim AS build\n" in dockerfile(describe(""), python="3.14")
+
+
+@pytest.mark.parametrize(
+    ("toml", "part"),
+    [
+        ("", "'http://127.0.0.1:%s/health/ready' % (8000)"),
+        ('port = "${P:-80}"', "% (os.environ.get('P') or 80)"),
+        ('port = "${P:-80}"\nmanagement_address = "127.0.0.1:9100"', "% (9100)"),
+    ],
+)
+def test_the_health_check_asks_the_port_that_the_service_has(toml: str, part: str, describe: Describe) -> None:
+    assert part in probe_command(describe(f"[server]\n{toml}\n"))[2]
