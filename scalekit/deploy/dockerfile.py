@@ -20,7 +20,7 @@ READ_DEPENDENCIES = (
     "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; "
     "print(*project.get('dependencies', []), sep='\\n')"
 )
-PIP = "RUN pip install --no-cache-dir"
+PIP = "pip install --no-cache-dir"
 IGNORED = (
     ".*",
     "**/__pycache__",
@@ -58,16 +58,16 @@ def _build_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     yield "# This layer is built again only when the dependencies change."
     if project.has_requirements:
         yield "COPY requirements.txt ./"
-        yield f"{PIP} -r requirements.txt {packages}"
+        yield f"RUN {PIP} -r requirements.txt {packages}"
     elif project.has_dependencies:
         yield "COPY pyproject.toml ./"
-        yield f'RUN python -c "{READ_DEPENDENCIES}" > dependencies.txt'
-        yield f"{PIP} -r dependencies.txt {packages}"
+        yield f'RUN python -c "{READ_DEPENDENCIES}" > dependencies.txt \\'
+        yield f"    && {PIP} -r dependencies.txt {packages}"
     else:
-        yield f"{PIP} {packages}"
+        yield f"RUN {PIP} {packages}"
     if project.is_installable:
         yield "COPY . ."
-        yield f"{PIP} --no-deps ."
+        yield f"RUN {PIP} --no-deps ."
 
 
 def _runtime_stage(service: ServiceDescription, base: str) -> Iterator[str]:

@@ -58,7 +58,8 @@ def test_dependencies_come_from_requirements_or_the_project(describe: Describe, 
 
 def test_the_list_of_dependencies_is_read_by_the_command_of_the_build(describe: Describe, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\ndependencies = ["a>=1", "b[c]; d == \'e\'"]\n')
-    command = next(words for _, words in INSTRUCTION.findall(dockerfile(describe(""))) if "dependencies.txt" in words)
+    words = next(words for _, words in INSTRUCTION.findall(dockerfile(describe(""))) if "dependencies.txt" in words)
+    command = words.partition("\\\n")[0]
     subprocess.run(["sh", "-c", command.replace("python", sys.executable, 1)], cwd=tmp_path, check=True, timeout=60)
     assert (tmp_path / "dependencies.txt").read_text() == "a>=1\nb[c]; d == 'e'\n"
 
