@@ -10,7 +10,7 @@ from time import perf_counter, time
 
 from scalekit import format_traceback
 from scalekit.contracts import Consumer, Limits
-from scalekit_queue.dispatch import MessageDispatcher, UndecodableMessage
+from scalekit_queue.dispatch import MessageDispatcher, UnhandledMessage, UnsettledMessage
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope, storable_text
 from scalekit_queue.jobs.job import Job
 from scalekit_queue.jobs.tracker import JobTracker
@@ -120,6 +120,8 @@ class ConsumerRunner:
         jobs = self._jobs if delivery.envelope.id else None  # other publishers may omit the id
         job = None if jobs is None else jobs.job(delivery.envelope)
         try:
+            if delivery.is_exhausted:
+                raise UnsettledMessage
             is_new = await self._dispatch(delivery.envelope, job)
         except asyncio.CancelledError as error:
             if job is None or not job.is_cancelled:
@@ -179,7 +181,7 @@ class ConsumerRunner:
         failed = f"{time():.3f}"
         first = {FIRST_FAILED: envelope.headers.get(FIRST_FAILED, failed)}
         delays = self.consumer.retry
-        if envelope.attempt <= len(delays) and reason != "undecodable":
+        if envelope.attempt <= len(delays) and not isinstance(error, UnhandledMessage):
             delay = delays[envelope.attempt - 1]
             self._log_failure(logging.WARNING, delivery, error, f"next attempt in {delay:g}s")
             if await self._end(delivery, job, ConsumeOutcome.RETRIED, seconds, self._describe(error)) or job is None:
@@ -214,13 +216,13 @@ class ConsumerRunner:
             envelope.attempt,
             consequence,
             self._describe(error),
-            exc_info=None if isinstance(error, UndecodableMessage) else error,
+            exc_info=None if isinstance(error, UnhandledMessage) else error,
         )
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, TimeoutError) and not str(error):
             return f"timed out after {self.consumer.timeout:g}s"
-        text = str(error) if isinstance(error, UndecodableMessage) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, UnhandledMessage) else f"{type(error).__name__}: {error}"
         return storable_text(self._redact(text))[:MAX_REASON_LENGTH]
 
     def _stack(self, error: Exception) -> str:
@@ -234,6 +236,6 @@ def _uncancel() -> None:
 
 
 def _reason_label(error: Exception) -> str:
-    if isinstance(error, UndecodableMessage):
-        return "undecodable"
+    if isinstance(error, UnhandledMessage):
+        return error.reason
     return "timeout" if isinstance(error, TimeoutError) else "error"

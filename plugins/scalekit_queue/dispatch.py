@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractContextManager
+from typing import ClassVar
 
 from pydantic import ValidationError
 
@@ -16,10 +17,28 @@ from scalekit_queue.jobs.store import JobStore
 from scalekit_queue.propagation import deadline_of, restored_context
 from scalekit_queue.publisher import MessagePublisher
 from scalekit_queue.spans import delivery_trace
+from scalekit_queue.transport import MAX_DELIVERIES
 
 
-class UndecodableMessage(Exception):
+class UnhandledMessage(Exception):
+    """The message becomes a dead letter without a call of its handler; *reason* is the label of the metric."""
+
+    reason: ClassVar[str]
+
+
+class UndecodableMessage(UnhandledMessage):
     """The body does not validate against the type that the handler takes."""
+
+    reason = "undecodable"
+
+
+class UnsettledMessage(UnhandledMessage):
+    """The message was delivered MAX_DELIVERIES times without being settled: it may crash its consumers."""
+
+    reason = "unsettled"
+
+    def __init__(self) -> None:
+        super().__init__(f"delivered {MAX_DELIVERIES} times without being settled")
 
 
 class HandlerCancelled(Exception):

@@ -11,7 +11,7 @@ from scalekit import Context, encode_json, new_request_id
 from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_seconds, validate_message_name
 from scalekit_queue.envelope import GROUP, MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
 from scalekit_queue.jobs.chain import Chain, then_headers
-from scalekit_queue.jobs.groups import MAX_SIZE, JobGroups
+from scalekit_queue.jobs.groups import MAX_SIZE, JobGroups, completion_of
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.metrics import PublishMetrics
@@ -146,11 +146,14 @@ class MessagePublisher:
             raise ValueError(f"a group has 1 to {MAX_SIZE} messages, and one that follows: then")
         groups = self._required_stores().groups
         await groups.add(group, len(members), common | following, limit)
+        last = completion_of(group, following)
         try:
+            await self._add_job(last, limit)
             for name in dict.fromkeys(each.name for each in members):
                 await self._send(name, [each for each in members if each.name == name], limit)
         except BaseException:
             await groups.withdraw(group)
+            await self._withdraw_job(last)
             raise
         return group
 
@@ -166,6 +169,15 @@ class MessagePublisher:
             await self._send(following.name, [following], SUCCESSOR_TIMEOUT)
         else:
             await self._store_after(transaction, following)
+
+    async def _add_job(self, envelope: Envelope, timeout: float) -> None:
+        """Record that *envelope* is queued, which is published later, if its consumer has ``result_ttl``."""
+        if self._jobs is not None and envelope.name in self._jobs:
+            await self._jobs.add([envelope], timeout)
+
+    async def _withdraw_job(self, envelope: Envelope) -> None:
+        if self._jobs is not None and envelope.name in self._jobs:
+            await self._jobs.withdraw([envelope])
 
     async def _store_after(self, database: Statements, envelope: Envelope) -> None:
         if self._store is None:

@@ -142,7 +142,9 @@ async def _create_service(
     stores, jobs_table = _new_stores(config, transport, database)
     outbox = None
     if database is not None and schema is not None and not config.uses_pool:
-        send = partial(_relay, context, transport, None if stores is None else stores.jobs)
+        # The transaction that stored a message has stored its job: adding it again would undo a cancellation.
+        jobs = None if stores is None or stores.jobs.store.is_transactional else stores.jobs
+        send = partial(_relay, context, transport, jobs)
         outbox = Outbox(
             database, schema, send, lambda: committed_headers(context), prefix=config.prefix, batch=config.outbox_batch
         )

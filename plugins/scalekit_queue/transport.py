@@ -30,6 +30,11 @@ class PendingDelivery(Protocol):
         """Whether the transport delivers the message again, so that this delivery can no longer be settled."""
         ...
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it was delivered MAX_DELIVERIES times before without being settled."""
+        ...
+
     async def ack(self) -> None:
         """Acknowledge the message, which removes it from the queue."""
         ...

@@ -21,12 +21,14 @@ from scalekit_queue.amqp.frames import ack_frame
 from scalekit_queue.amqp.topology import QueueTopology
 from scalekit_queue.envelope import Envelope
 from scalekit_queue.metrics import PublishMetrics
-from scalekit_queue.transport import OnDelivery, SettlementFailed
+from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
 
 logger = logging.getLogger("scalekit.queue")
 
 RPC_TIMEOUT = 5.0
 """Seconds for the broker to reply to a method."""
+DELIVERY_COUNT = "x-delivery-count"
+"""The header of quorum queues with the number of earlier deliveries."""
 MAX_STALLED_CHECKS = 2
 """Consecutive checks without progress before the connection is replaced."""
 
@@ -214,7 +216,7 @@ class AmqpConsumer:
 class AmqpDelivery:
     """A message delivered on *channel*, not settled yet."""
 
-    __slots__ = ("_channel", "_republish", "_subscription", "_tag", "envelope")
+    __slots__ = ("_channel", "_deliveries", "_republish", "_subscription", "_tag", "envelope")
 
     def __init__(
         self, subscription: AmqpSubscription, channel: ConsumerChannel, message: DeliveredMessage, republish: Republish
@@ -223,12 +225,18 @@ class AmqpDelivery:
         self._channel = channel
         self._tag: int = message.delivery.delivery_tag  # type: ignore[union-attr, assignment]  # a basic.deliver always has one
         self._republish = republish
+        self._deliveries = earlier_deliveries(message)
         self.envelope = envelope_of(subscription.name, message)
 
     @property
     def redelivered(self) -> bool:
         """Whether its channel is closed, so that the broker delivers it again."""
         return self._channel.closed
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether a quorum queue has delivered the message too often; classic queues do not count deliveries."""
+        return self._deliveries >= MAX_DELIVERIES
 
     async def ack(self) -> None:
         """Acknowledge the message."""
@@ -261,6 +269,12 @@ class AmqpDelivery:
             raise SettlementFailed("its channel is closed")
         if self._subscription.channel is self._channel:
             self._subscription.unacked -= 1
+
+
+def earlier_deliveries(message: DeliveredMessage) -> int:
+    """Return how often a quorum queue has delivered *message* before without its being settled."""
+    count = (message.header.properties.headers or {}).get(DELIVERY_COUNT)
+    return count if isinstance(count, int) else 0  # a text is the header of an earlier queue, republished
 
 
 def envelope_of(name: str, message: DeliveredMessage) -> Envelope:

@@ -16,6 +16,7 @@ from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelPreconditionFailed, ConnectionInternalError
 
 from scalekit_queue.envelope import Envelope
+from scalekit_queue.transport import MAX_DELIVERIES
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -23,8 +24,6 @@ QUORUM_MIN_VERSION = (3, 10)
 """The first RabbitMQ whose quorum queues support message TTL and at-least-once dead-lettering."""
 DELIVERY_LIMIT_MAJOR = 4
 """The major version from which quorum queues have a delivery limit by default."""
-MAX_DELIVERIES = 20
-"""Deliveries without settlement before a message becomes a dead letter: it may crash its consumers."""
 UNUSED_QUEUE_TTL_MS = 10 * 60_000
 """Milliseconds that a delay queue outlives the last message that can be in it."""
 DECLARE_TIMEOUT = 5.0

@@ -81,7 +81,7 @@ class JobGroups:
         for headers, size, succeeded, failed, cancelled in await self._fetch(statements.COUNT_ENDS, group):
             if succeeded + failed + cancelled == size:
                 counts = {"succeeded": succeeded, "failed": failed, "cancelled": cancelled}
-                completion = _completion(group, orjson.loads(headers), counts)
+                completion = completion_of(group, orjson.loads(headers), counts)
                 sql = statements.DELETE_GROUP.format(table=self._database.table)
                 await self._database.fetch_and_publish(sql, {"prefix": self._prefix, "id": group}, completion)
                 await self._fetch(statements.DELETE_ENDS, group)
@@ -91,8 +91,8 @@ class JobGroups:
         return await self._database.fetch(sql, {"prefix": self._prefix, "id": group, **values})
 
 
-def _completion(group: str, headers: Mapping[str, str], counts: Mapping[str, int]) -> Envelope:
-    """Return the message after *group*, which has its *headers*."""
+def completion_of(group: str, headers: Mapping[str, str], counts: Mapping[str, int] | None = None) -> Envelope:
+    """Return the message after *group*, which has its *headers*; its result is *counts*."""
     chain = Chain.of(Envelope("", group, b"", 0.0, dict(headers)))
     step = chain.steps[0]
     common = {name: value for name, value in headers.items() if name not in (THEN, PRIORITY)}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from scalekit_queue.batch_writer import BatchWriter
-from scalekit_queue.envelope import REASON, Envelope
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.postgres.store import DeliveryKey, PostgresStore, Received, Settlement, encode_headers
 from scalekit_queue.propagation import AFTER_COMMIT
 from scalekit_queue.statement_status import StatementStatus
@@ -146,12 +146,8 @@ class PostgresSubscription:
         if any(AFTER_COMMIT in each.envelope.headers for each in received):
             headers = await _or_none(committed_headers)
         for tag, unsettled, envelope in received:
-            delivery = PostgresDelivery(self, tag, envelope)
-            if unsettled > MAX_DELIVERIES:
-                reason = f"delivered {MAX_DELIVERIES} times without being settled"
-                self.writers.dead_letter.submit(_settlement(tag, envelope.as_dead_letter({REASON: reason})))
-                self._in_flight -= 1
-            elif envelope.headers.pop(AFTER_COMMIT, None) is None:
+            delivery = PostgresDelivery(self, tag, envelope, unsettled > MAX_DELIVERIES)
+            if envelope.headers.pop(AFTER_COMMIT, None) is None:
                 self.unsettled.add(tag)
                 self._on_delivery(delivery)
             elif headers is None:
@@ -166,13 +162,16 @@ class PostgresSubscription:
 class PostgresDelivery:
     """A message in flight."""
 
-    __slots__ = ("_key", "_subscription", "envelope")
+    __slots__ = ("_key", "_subscription", "envelope", "is_exhausted")
     redelivered = False
 
-    def __init__(self, subscription: PostgresSubscription, tag: DeliveryKey, envelope: Envelope) -> None:
+    def __init__(
+        self, subscription: PostgresSubscription, tag: DeliveryKey, envelope: Envelope, is_exhausted: bool
+    ) -> None:
         self._subscription = subscription
         self._key = tag
         self.envelope = envelope
+        self.is_exhausted = is_exhausted
 
     async def ack(self) -> None:
         """Delete the message."""

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from scalekit_queue.envelope import REASON, Envelope
-from scalekit_queue.transport import MAX_DELIVERIES, QueueDepth
+from scalekit_queue.envelope import Envelope
+from scalekit_queue.transport import QueueDepth
 
 MAX_BLOB = 2**31 - 1
 """Bytes that a value of SQLite can have."""
@@ -135,13 +135,7 @@ class MessageStore:
         rows = self.raw.execute(RECEIVE, (owner, now + visibility_timeout, name, now, limit)).fetchall()
         received = []
         for number, deliveries, *content in sorted(rows):
-            tag = DeliveryTag((number, owner, deliveries))
-            envelope = _envelope(name, *content)
-            if deliveries > MAX_DELIVERIES:
-                reason = f"delivered {MAX_DELIVERIES} times without being settled"
-                self.dead_letter(tag, envelope.as_dead_letter({REASON: reason}))
-            else:
-                received.append((tag, envelope))
+            received.append((DeliveryTag((number, owner, deliveries)), _envelope(name, *content)))
         received.sort(key=lambda each: -each[1].priority)  # a stable sort: the oldest first within a priority
         return received
 

@@ -19,7 +19,7 @@ from scalekit_queue.sqlite.schedule_store import FileScheduleStore
 from scalekit_queue.sqlite.store import DeliveryTag, MessageStore
 from scalekit_queue.statement_status import StatementStatus
 from scalekit_queue.task_group import BackgroundTaskGroup
-from scalekit_queue.transport import OnDelivery, SettlementFailed
+from scalekit_queue.transport import MAX_DELIVERIES, OnDelivery, SettlementFailed
 
 SETTLE_TIMEOUT = 10.0
 """Seconds within which settling a message must be committed."""
@@ -234,6 +234,11 @@ class SqliteDelivery:
         self._subscription = subscription
         self._tag = tag
         self.envelope = envelope
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the message was delivered too often."""
+        return self._tag[2] > MAX_DELIVERIES
 
     async def ack(self) -> None:
         """Delete the message."""

@@ -84,12 +84,36 @@ async def test_a_message_that_ends_twice_is_counted_once(tables: Tables) -> None
     assert consumers.completed == [(group, {"succeeded": 1, "failed": 1, "cancelled": 1})]
 
 
+async def test_the_message_after_a_group_has_a_status_from_its_publication_and_can_be_cancelled(
+    tables: Tables,
+) -> None:
+    consumers = Recorded()
+    consumers.on("report", result_ttl="1h")(consumers.complete)
+    async with serve(tables, consumers, consume_in="workers") as host:
+        queue = host.context.get(QUEUE)
+        groups = [await queue.publish_group([("scan", "a"), ("scan", "b")], then=Then("report")) for _ in range(2)]
+        states = [await queue.status(group) for group in groups]
+        assert [(each.name, each.state, each.attempt) for each in states if each] == [
+            ("report", JobState.QUEUED, 0),
+            ("report", JobState.QUEUED, 0),
+        ]
+        assert await queue.cancel(groups[0])
+    async with serve(tables, consumers) as host:
+        queue = host.context.get(QUEUE)
+        assert (await wait_state(queue, groups[1], JobState.SUCCEEDED)).result == "complete"
+        last = await queue.publish("log", "end")
+        await wait_state(queue, last, JobState.SUCCEEDED)
+        assert (await wait_state(queue, groups[0], JobState.CANCELLED)).attempt == 0
+    assert [identifier for identifier, _ in consumers.completed] == [groups[1]]
+
+
 async def test_nothing_follows_a_group_that_could_not_be_published(tmp_path: Path, no_start_wait: None) -> None:
-    async with serving(UNREACHABLE, pool={"url": f"sqlite:///{tmp_path}/test.db"}) as host:
+    async with serving(UNREACHABLE, Recorded(), pool={"url": f"sqlite:///{tmp_path}/test.db"}) as host:
         queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
         with pytest.raises(PublishFailed):
-            await queue.publish_group([("resize", "a")], then=Then("complete"), timeout="500ms")
+            await queue.publish_group([("resize", "a")], then=Then("log"), timeout="500ms")
         assert await database.fetch_val("SELECT count(*) FROM scalekit_queue_jobs_groups") == 0
+        assert await database.fetch_val("SELECT count(*) FROM scalekit_queue_jobs") == 0
 
 
 async def test_groups_need_a_store_a_message_and_one_that_follows(

@@ -13,7 +13,7 @@ from scalekit.host import Host
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.jobs.job import Job
 from scalekit_queue.metrics import CONSUMED, ConsumeOutcome
-from tests.queue.conftest import Tables
+from tests.queue.conftest import BROKER, BROKER_AND_SERVER, Tables
 from tests.queue.harness import LIMIT, AnyMessage, wait_until
 from tests.queue.jobs.harness import serve, wait_state, wait_status
 
@@ -132,6 +132,31 @@ async def test_a_queued_message_that_is_cancelled_is_not_handled(tables: Tables)
         assert (cancelled.state, cancelled.started) == (JobState.CANCELLED, None)
     assert "cancelled" not in seen
     assert "published again" in seen
+
+
+@pytest.mark.parametrize("tables", [BROKER, BROKER_AND_SERVER], indirect=True)
+async def test_a_message_in_the_outbox_that_is_cancelled_is_not_handled(tables: Tables, no_start_wait: None) -> None:
+    consumers = Consumers()
+    seen: list[str] = []
+
+    @consumers.on("resize", result_ttl="1h", concurrency=1)
+    async def resize(message: AnyMessage) -> None:
+        seen.append(message.id)
+
+    unreachable: Tables = {**tables, "queue": {**tables["queue"], "url": "amqp://guest@127.0.0.1:1"}}
+    async with serve(unreachable, consumers) as host:
+        queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
+        async with database.transaction():
+            ids = [await queue.publish_after(database, "resize", each) for each in "ab"]
+        assert await queue.cancel(ids[0])
+    async with serve(tables, consumers) as host:
+        queue = host.context.get(QUEUE)
+        await wait_state(queue, ids[1], JobState.SUCCEEDED)
+        last = await queue.publish("resize", "c")
+        await wait_state(queue, last, JobState.SUCCEEDED)
+        await wait_until(lambda: settled_as_cancelled(host))
+        await wait_state(queue, ids[0], JobState.CANCELLED)
+    assert seen == [ids[1], last]
 
 
 async def test_a_retry_is_not_delivered_once_it_is_cancelled(tables: Tables) -> None:

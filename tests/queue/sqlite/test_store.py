@@ -1,25 +1,12 @@
-"""The message store's delivery limit."""
+"""The counts of the message store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from scalekit_queue.envelope import REASON, Envelope
+from scalekit_queue.envelope import Envelope
 from scalekit_queue.sqlite.store import MessageStore
-from scalekit_queue.transport import MAX_DELIVERIES, QueueDepth
-
-
-def test_a_message_that_crashes_its_consumers_becomes_a_dead_letter(tmp_path: Path) -> None:
-    store = MessageStore(str(tmp_path / "queue.db"), "normal")
-    store.open()
-    store.insert([Envelope("data.created", "poison", b"1", 0.0), Envelope("data.created", "good", b"2", 0.0, delay=60)])
-    for _ in range(MAX_DELIVERIES):
-        ((_, envelope),) = store.receive("data.created", "one", 10, visibility_timeout=-1.0)  # its consumer crashes
-        assert envelope.id == "poison"
-    assert store.receive("data.created", "one", 10, visibility_timeout=-1.0) == []
-    (letter,) = store.peek("data.created", True, 10)
-    assert letter.headers[REASON] == "delivered 20 times without being settled"
-    store.close()
+from scalekit_queue.transport import QueueDepth
 
 
 def test_a_message_of_a_killed_process_counts_as_ready_once_its_visibility_timeout_has_expired(tmp_path: Path) -> None:
