@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from time import time
 from typing import Any, NamedTuple
 
-from scalekit import Context, encode_json, new_request_id
-from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_seconds, validate_message_name
-from scalekit_queue.envelope import GROUP, MAX_PRIORITY, PRIORITY, RESERVED_PREFIX, Envelope
+from scalekit import Context, new_request_id
+from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_seconds
+from scalekit_queue.envelope import GROUP, Envelope
 from scalekit_queue.jobs.chain import Chain, then_headers
 from scalekit_queue.jobs.groups import MAX_SIZE, JobGroups, completion_of
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
+from scalekit_queue.message_encoder import MessageEncoder, message_headers, positive_seconds
 from scalekit_queue.metrics import PublishMetrics
-from scalekit_queue.propagation import consistency_headers, context_headers
+from scalekit_queue.propagation import consistency_headers
 from scalekit_queue.spans import PUBLISH_SPAN, STORE_SPAN, publishing
 from scalekit_queue.transport import TransactionalStore, Transport
 
-KEY_PATTERN = re.compile(r"[!-~]{1,128}")
-MAX_HEADERS_LENGTH = 16 * 1024
 SUCCESSOR_TIMEOUT = 5.0
 """Seconds within which the message after another one must be confirmed; then the handler's attempt has failed."""
 
@@ -51,7 +48,7 @@ class MessagePublisher:
     ) -> None:
         self._transport = transport
         self._store = store
-        self._max_body = max_body
+        self._encoder = MessageEncoder(max_body)
         self._metrics = metrics
         self._context = context
         self._stores = stores
@@ -77,10 +74,10 @@ class MessagePublisher:
     ) -> str:
         """Publish a message and return its id once it is confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_own_headers(headers, priority), **then_headers(then, key)}
-        envelope = self._envelope(name, body, delay, key, common | await consistency_headers(self._context))
+        common = {**message_headers(headers, priority), **then_headers(then, key)}
+        envelope = self._encoder.envelope(name, body, delay, key, common | await consistency_headers(self._context))
         if unique_for is not None:
-            return await self._send_unique(envelope, key, _positive_seconds("unique_for", unique_for), limit)
+            return await self._send_unique(envelope, key, positive_seconds("unique_for", unique_for), limit)
         await self._send(name, [envelope], limit)
         return envelope.id
 
@@ -96,8 +93,8 @@ class MessagePublisher:
     ) -> list[str]:
         """Publish a message for each of *bodies*; return their ids once all are confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
-        envelopes = [self._envelope(name, body, delay, None, common) for body in bodies]
+        common = {**message_headers(headers, priority), **await consistency_headers(self._context)}
+        envelopes = [self._encoder.envelope(name, body, delay, None, common) for body in bodies]
         if envelopes:
             await self._send(name, envelopes, limit)
         return [envelope.id for envelope in envelopes]
@@ -116,10 +113,10 @@ class MessagePublisher:
         then: Then | Sequence[Then] = (),
     ) -> str:
         """Store a message in the current transaction of *database*, so that it is delivered after the commit."""
-        common = {**_own_headers(headers, priority), **then_headers(then, key)}
-        envelope = self._envelope(name, body, delay, key, common)
+        common = {**message_headers(headers, priority), **then_headers(then, key)}
+        envelope = self._encoder.envelope(name, body, delay, key, common)
         if unique_for is not None:
-            ttl = _positive_seconds("unique_for", unique_for)
+            ttl = positive_seconds("unique_for", unique_for)
             if other := await self._required_stores().unique_keys.claim_in(database, envelope, key, ttl):
                 return other
         await self._store_after(database, envelope)
@@ -136,10 +133,10 @@ class MessagePublisher:
     ) -> str:
         """Publish *messages*, and *then* once all of them have ended; return the id of the message *then*."""
         limit, group = to_seconds("timeout", timeout), new_request_id()
-        common = {**_own_headers(headers, priority), **await consistency_headers(self._context)}
+        common = {**message_headers(headers, priority), **await consistency_headers(self._context)}
         following = then_headers(then, None, first=0)
         members = [
-            self._envelope(name, body, None, f"{group}:{number}", {**common, GROUP: group})
+            self._encoder.envelope(name, body, None, f"{group}:{number}", {**common, GROUP: group})
             for number, (name, body) in enumerate(messages, 1)
         ]
         if not following or not 1 <= len(members) <= MAX_SIZE:
@@ -161,10 +158,10 @@ class MessagePublisher:
         """Publish the message that follows *envelope*, whose handler returned *result*; in *transaction* if given."""
         chain = Chain.of(envelope)
         step = chain.steps[0]
-        headers = {**_own_headers(None, step.priority), **chain.headers_after()}
+        headers = {**message_headers(None, step.priority), **chain.headers_after()}
         if transaction is None:
             headers |= await consistency_headers(self._context)
-        following = self._envelope(step.name, chain.body_after(result), step.delay, chain.next_id, headers)
+        following = self._encoder.envelope(step.name, chain.body_after(result), step.delay, chain.next_id, headers)
         if transaction is None:
             await self._send(following.name, [following], SUCCESSOR_TIMEOUT)
         else:
@@ -226,22 +223,6 @@ class MessagePublisher:
         if failures:
             raise _combined(failures, len(envelopes))
 
-    def _envelope(
-        self, name: str, body: Any, delay: str | float | None, key: str | None, headers: dict[str, str]
-    ) -> Envelope:
-        encoded = encode_json(body)
-        if len(encoded) > self._max_body:
-            raise ValueError(
-                f"the message has {len(encoded)} bytes, more than max_body {self._max_body} in [plugins.queue];"
-                " store the content elsewhere and publish a reference to it"
-            )
-        if key is not None and not KEY_PATTERN.fullmatch(key):
-            raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
-        delay_seconds = 0.0 if delay is None else to_seconds("delay", delay)
-        return Envelope(
-            validate_message_name(name), key or new_request_id(), encoded, time(), headers, delay=delay_seconds
-        )
-
 
 async def send_with_jobs(
     transport: Transport, jobs: JobTracker | None, envelopes: Sequence[Envelope], timeout: float
@@ -260,43 +241,8 @@ async def send_with_jobs(
     return results
 
 
-def _positive_seconds(option: str, value: str | float) -> float:
-    seconds = to_seconds(option, value)
-    if not seconds:
-        raise ValueError(f"{option} must be greater than zero")
-    return seconds
-
-
 def _combined(failures: Sequence[PublishFailed], count: int) -> PublishFailed:
     if count == 1:
         return failures[0]
     maybe = any(failure.maybe_sent for failure in failures)
     return PublishFailed(f"{len(failures)} of {count} messages: {failures[0].reason}", maybe)
-
-
-def _own_headers(headers: Mapping[str, str] | None, priority: int) -> dict[str, str]:
-    if priority not in range(MAX_PRIORITY + 1):
-        raise ValueError(f"expected a priority from 0 to {MAX_PRIORITY}, got {priority!r}")
-    found = {**_checked_headers(headers), **context_headers()}
-    return {**found, PRIORITY: str(priority)} if priority else found
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _checked_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    if not headers:
-        return {}
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str) or not 0 < len(name) <= 100:
-            raise ValueError(
-                f"expected a header name of 1 to 100 characters and a string value, got {name!r}: {value!r}"
-            )
-        if not (_is_unicode(name) and _is_unicode(value)):
-            raise ValueError(f"expected header names and values without surrogates, got {name!r}: {value!r}")
-        if name.startswith(RESERVED_PREFIX):
-            raise ValueError(f"header names with the prefix {RESERVED_PREFIX} are reserved for ScaleKit, got {name!r}")
-    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_HEADERS_LENGTH:
-        raise ValueError(f"the headers are longer than {MAX_HEADERS_LENGTH} characters in total")
-    return dict(headers)
