@@ -15,6 +15,7 @@ from sphinx.cmd.build import build_main
 
 from tests.documentation.contents import add_contents
 from tests.documentation.pages import read_site, stage
+from tests.documentation.reference.pages import reference_pages
 from tests.documents import NOT_OURS, ROOT
 
 FOLDER = ROOT / "build" / "docs"
@@ -34,6 +35,7 @@ def main() -> int:
 def build(folder: Path, *options: str) -> int:
     """Build the site in *folder* with further *options* of Sphinx, and return its exit status: 0 without a warning."""
     site = read_site(_repository())
+    site.pages.update(reference_pages())
     add_contents(site.pages)
     stage(site, folder / "source")
     always = ["--keep-going", "--nitpicky", "--quiet", "--doctree-dir", str(folder / "doctrees")]
