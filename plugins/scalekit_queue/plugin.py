@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Container, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -22,7 +23,7 @@ from scalekit import (
     hookimpl,
     required_server,
 )
-from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, LIMITS, QUEUE, READS
+from scalekit.contracts import CACHE, CONSISTENCY_TOKENS, DATABASE, DURABLE_TASKS, LIMITS, QUEUE, READS, Database
 from scalekit.pages import ConsolePage
 from scalekit.telemetry import Instrument, instruments_in
 from scalekit_queue import metrics
@@ -37,6 +38,7 @@ from scalekit_queue.pages import queues_page
 from scalekit_queue.pause_commands import pause_commands
 from scalekit_queue.pause_page import pause_routes
 from scalekit_queue.request_tasks import TaskPublisher, tasks_of
+from scalekit_queue.running_queue import RunningQueue, registered
 from scalekit_queue.schedule_commands import schedule_commands
 from scalekit_queue.schedule_page import schedule_routes
 from scalekit_queue.service import SERVICE, QueueService, open_queue_service
@@ -61,7 +63,9 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             context.provide(QUEUE, service.publisher)
             context.provide(SERVICE, service)
             context.provide(DURABLE_TASKS.source, tasks_of)
-            with _tasks(config, context, service):
+            store = context.get(DATABASE) if _stores_in_transactions(config, context) else None
+            queue = RunningQueue(service.publisher, service.stores, store, asyncio.get_running_loop())
+            with _tasks(config, context, service, store), registered(queue):
                 yield
 
     def verify(provided: Container[Key[Any]]) -> None:
@@ -147,13 +151,18 @@ def scalekit_commands(context: Context) -> Sequence[click.Command]:
 
 
 @contextmanager
-def _tasks(config: QueueConfig, context: Context, service: QueueService) -> Generator[None, None, None]:
-    """Take tasks of requests while inside."""
-    has_store = (config.outbox or config.uses_pool) and context.has(DATABASE)
-    publisher = TaskPublisher(config.load().tasks, service.publisher, context.get(DATABASE) if has_store else None)
+def _tasks(
+    config: QueueConfig, context: Context, service: QueueService, database: Database | None
+) -> Generator[None, None, None]:
+    """Take tasks of requests while inside; they join transactions of *database*."""
+    publisher = TaskPublisher(config.load().tasks, service.publisher, database)
     task_filter = context.shared(TASK_FILTER, TaskFilter)
     task_filter.publisher = publisher
     try:
         yield
     finally:
         task_filter.publisher = None
+
+
+def _stores_in_transactions(config: QueueConfig, context: Context) -> bool:
+    return (config.outbox or config.uses_pool) and context.has(DATABASE)

@@ -10,6 +10,7 @@ from scalekit.contracts import JobStatus, PublishFailed, Statements, Then, to_se
 from scalekit_queue.envelope import GROUP, Envelope
 from scalekit_queue.jobs.chain import Chain, then_headers
 from scalekit_queue.jobs.groups import MAX_SIZE, JobGroups, completion_of
+from scalekit_queue.jobs.task_results import TaskResultStore
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.message_encoder import MessageEncoder, message_headers, positive_seconds
@@ -23,11 +24,12 @@ SUCCESSOR_TIMEOUT = 5.0
 
 
 class JobStores(NamedTuple):
-    """What the database of jobs holds: statuses, claims of unique messages, and groups."""
+    """What the database of jobs holds: statuses, claims of unique messages, groups, and calls of Django's tasks."""
 
     jobs: JobTracker
     unique_keys: UniqueKeys
     groups: JobGroups
+    task_results: TaskResultStore
 
 
 class MessagePublisher:

@@ -19,6 +19,7 @@ from scalekit_queue.inbox import INBOX_TABLE, Inbox, run_cleanup
 from scalekit_queue.jobs.database import JobTable
 from scalekit_queue.jobs.groups import JobGroups
 from scalekit_queue.jobs.store import JobStore
+from scalekit_queue.jobs.task_results import TaskResultStore
 from scalekit_queue.jobs.tracker import JobTracker
 from scalekit_queue.jobs.unique_keys import UniqueKeys
 from scalekit_queue.metrics import ConsumerMetrics, PublishMetrics, ScheduleMetrics
@@ -189,7 +190,8 @@ def _new_stores(
     if jobs is None:
         return None, None
     tracker = JobTracker(JobStore(jobs, config.prefix), config.load())
-    return JobStores(tracker, UniqueKeys(jobs, config.prefix), JobGroups(jobs, config.prefix)), table
+    unique_keys, groups = UniqueKeys(jobs, config.prefix), JobGroups(jobs, config.prefix)
+    return JobStores(tracker, unique_keys, groups, TaskResultStore(jobs, config.prefix)), table
 
 
 def _on_end(scheduler: Scheduler | None, stores: JobStores | None) -> list[OnEnd]:

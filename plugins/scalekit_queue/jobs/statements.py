@@ -57,6 +57,17 @@ CREATE TABLE IF NOT EXISTS {table}_group_ends (
 )
 """,
     "CREATE INDEX IF NOT EXISTS {table}_group_ends_expires ON {table}_group_ends (expires)",
+    """
+CREATE TABLE IF NOT EXISTS {table}_task_results (
+  prefix TEXT NOT NULL,
+  id TEXT NOT NULL,
+  call TEXT NOT NULL,
+  attempts TEXT NOT NULL,
+  expires DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (prefix, id)
+)
+""",
+    "CREATE INDEX IF NOT EXISTS {table}_task_results_expires ON {table}_task_results (expires)",
 )
 RELATIONS = (
     "{table}",
@@ -67,6 +78,8 @@ RELATIONS = (
     "{table}_groups",
     "{table}_group_ends",
     "{table}_group_ends_expires",
+    "{table}_task_results",
+    "{table}_task_results_expires",
 )
 TYPES = {
     "id": "text",

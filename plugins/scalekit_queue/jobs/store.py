@@ -121,7 +121,7 @@ class JobStore:
         rows = await self._execute(
             self._database.read, statements.READ, {"id": storable_text(identifier), "now": time()}
         )
-        return _status(rows[0]) if rows else None
+        return status_of(rows[0]) if rows else None
 
     async def cancel(self, identifier: str) -> bool:
         """Cancel the messages with the id that have not ended; return whether there is one."""
@@ -156,7 +156,8 @@ class JobStore:
         return {"prefix": self._prefix, "now": time(), "rows": orjson.dumps(rows).decode()}
 
 
-def _status(row: Any) -> JobStatus:
+def status_of(row: Sequence[Any]) -> JobStatus:
+    """Return the status in *row*, which has the COLUMNS of a job."""
     identifier, name, state, attempt, published, started, ended, progress, note, result, error = row
     kept = orjson.loads(result) if result is not None and state == JobState.SUCCEEDED else None
     return JobStatus(identifier, name, JobState(state), attempt, published, started, ended, progress, note, kept, error)

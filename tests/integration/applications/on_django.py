@@ -40,8 +40,20 @@ urlpatterns = [
 ]
 
 
+DUMMY_BACKEND = f"{'django.tasks' if django.VERSION >= (6, 0) else 'django_tasks'}.backends.dummy.DummyBackend"
+TASKS = {
+    "default": {
+        "BACKEND": "scalekit_queue.django.ScaleKitBackend",
+        "QUEUES": ["default", "mail"],
+        "OPTIONS": {"retry": ["50ms"], "timeout": "20s", "concurrency": 2},
+    }
+}
+
+
 def make() -> Any:
     if not settings.configured:
-        settings.configure(SECRET_KEY="for tests", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None)
+        settings.configure(
+            SECRET_KEY="for tests", ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], LOGGING_CONFIG=None, TASKS=TASKS
+        )
         django.setup()
     return get_asgi_application()
