@@ -60,10 +60,10 @@ tsrange tstzrange isempty excluded
 """
 _SERVER = """
 current_database current_schema current_schemas current_setting inet_client_addr inet_server_addr inet_server_port
-gen_random_uuid pg_backend_pid pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn pg_is_in_recovery
-pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_postmaster_start_time pg_relation_size
-pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff pg_walfile_name sqlite_version to_regclass
-to_regproc version last_insert_rowid changes
+gen_random_uuid hashtext hashtextextended pg_backend_pid pg_current_wal_flush_lsn pg_current_wal_insert_lsn
+pg_current_wal_lsn pg_is_in_recovery pg_last_wal_receive_lsn pg_last_wal_replay_lsn pg_last_xact_replay_timestamp
+pg_postmaster_start_time pg_relation_size pg_sleep pg_table_size pg_total_relation_size pg_typeof pg_wal_lsn_diff
+pg_walfile_name sqlite_version to_regclass to_regproc version last_insert_rowid changes
 """
 
 _MYSQL = """

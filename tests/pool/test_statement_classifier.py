@@ -154,6 +154,7 @@ NATURES = {
     "SELECT * FROM t FOR SHARE": WRITES_PLAIN,
     "SELECT * FROM t FOR KEY SHARE": WRITES_PLAIN,
     "SELECT pg_advisory_xact_lock(1)": WRITES_PLAIN,
+    "SELECT pg_try_advisory_xact_lock(:lock, hashtext(CAST(:prefix AS text)))": WRITES_PLAIN,
     "SELECT a FROM (SELECT pg_try_advisory_xact_lock(:n) AS locked) AS x LEFT JOIN t ON true": WRITES_PLAIN,
     "SELECT 1 INTO made": NEITHER,
     "SELECT replace(a, 'b', 'c') INTO TEMP made FROM t": NEITHER,
