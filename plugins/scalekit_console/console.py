@@ -230,4 +230,6 @@ def _json_value(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {field.name: _json_value(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"type": _CAPITAL.sub("_", type(value).__name__).lower(), **fields}
+    if isinstance(value, float):
+        return float(value)  # orjson refuses subclasses, such as a Duration of the configuration
     return value

@@ -7,6 +7,8 @@ from scalekit.health.monitor import HISTORY, Monitor
 from scalekit.host_pages.health import health_page
 from scalekit.pages import Badge, Chart, DataTable, PageRegistry, Tone
 from scalekit.runner.workers.worker_queries import WorkerQueries
+from tests.console.clients import console_app
+from tests.host.host_pages.page_json import blocks_of
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +50,9 @@ async def test_the_history_is_bounded() -> None:
         await monitor.check_once()
     assert len(monitor.results["database"].latencies) == HISTORY
     assert len(monitor.results["database"].changes) == 1
+
+
+async def test_the_page_is_json_whose_numbers_of_the_configuration_are_plain() -> None:
+    async with console_app({"logging": {"console": "off"}}) as browser:
+        charts = [block for block in await blocks_of(browser, "health") if block["type"] == "chart"]
+    assert [(chart["title"], chart["interval"]) for chart in charts] == [("Latency of logging", 5.0)]
