@@ -44,7 +44,9 @@ APART = frozenset(
 OF_A_LIBRARY = frozenset({"start_span", "start_as_current_span"})
 """Functions whose parameters are those of a library's interface."""
 TEST_FOLDER = ROOT / "tests"
-APART_FROM_CODE = frozenset({"integration", "fuzz", "load", "drill", "gate", "bench", "dist", "documentation"})
+APART_FROM_CODE = frozenset(
+    {"integration", "fuzz", "load", "drill", "gate", "bench", "dist", "documentation", "tutorial"}
+)
 """Folders of tests that mirror no module: of several modules together, or of the tests' own tools."""
 IGNORED_WITHOUT_REASON = re.compile(r"# (type: ignore(\[[^]]*\])?|noqa(: [A-Z0-9, ]+)?)\s*$")
 RIDDLES = re.compile(r"\b(who|whoever|nobody|somebody|anybody) (asks|waits|needs|shows)\b", re.IGNORECASE)

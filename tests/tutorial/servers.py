@@ -1,0 +1,41 @@
+"""The servers that the pages tell their reader to start, with the role and database that the pages create."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from tests.servers import Postgres, RabbitMQ, Redis
+
+POSTGRES_PORT, REDIS_PORT, AMQP_PORT = 5432, 6379, 5672
+"""The ports in the pages."""
+
+
+class Servers:
+    """PostgreSQL, Redis and RabbitMQ; *ports* has their ports by those in the pages."""
+
+    def __init__(self) -> None:
+        self.postgres, self.redis, self.rabbitmq = Postgres(), Redis(), RabbitMQ()
+        self._exit = ExitStack()
+
+    @property
+    def ports(self) -> dict[int, int]:
+        return {POSTGRES_PORT: self.postgres.port, REDIS_PORT: self.redis.port, AMQP_PORT: self.rabbitmq.port}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack, ThreadPoolExecutor() as threads:
+            for started in [
+                threads.submit(stack.enter_context, server) for server in (self.postgres, self.redis, self.rabbitmq)
+            ]:
+                started.result()
+            self.postgres.sql("CREATE ROLE shop LOGIN PASSWORD 'secret'")
+            self.postgres.sql("CREATE DATABASE shop OWNER shop")
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
