@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If this is set, each of the thousand processes of the tests compiles all modules that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run production unit test coverage fuzz check docs docs-serve bench load drill clean
+.PHONY: run production unit test coverage fuzz check docs docs-serve bench load drill dist clean
 
 # With job control only the server gets the Ctrl-C of the terminal: it drains, and make ends with its exit status, not as
 # interrupted. Without a terminal the server replaces the shell, and gets the signal that ends make.
@@ -68,8 +68,12 @@ drill: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m tests.drill
 
+# Builds sdist and wheel in dist/, checks them, and tries each extra in clean environments; EXTRA=cache tries one.
+dist: $(VENV)/packaging
+	@$(BIN)/python -m tests.dist $(if $(EXTRA),--extra $(EXTRA))
+
 clean:
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(BIN)/python:
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed; name one with PYTHON=/path/to/python' >&2; exit 1; }
@@ -78,6 +82,10 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
 	@$(PIP) install --editable '.[all]'
+	@touch $@
+
+$(VENV)/packaging: $(VENV)/developing
+	@$(PIP) install --editable '.[dist]'
 	@touch $@
 
 $(VENV)/developing: pyproject.toml | $(BIN)/python

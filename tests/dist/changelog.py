@@ -1,8 +1,12 @@
-"""The versions of CHANGELOG.md, and the release notes that it has for each."""
+"""The versions of CHANGELOG.md, and the release notes that it has for each.
+
+``python -m tests.dist.changelog v0.2.0`` prints the notes of a version.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -39,3 +43,10 @@ def _sections(changelog: str) -> Iterator[Release]:
     ends = [heading.start() for heading in headings[1:]] + [len(changelog)]
     for heading, end in zip(headings, ends, strict=True):
         yield Release(heading["version"], heading["date"], changelog[heading.end() : end].strip())
+
+
+if __name__ == "__main__":
+    try:
+        print(release_notes((ROOT / "CHANGELOG.md").read_text(), sys.argv[1]))
+    except ValueError as error:
+        sys.exit(str(error))
