@@ -50,12 +50,16 @@ class IdempotencyConfig(Table):
     """How long a response is stored."""
     max_keys: Annotated[int, Field(ge=1)] = 1_000_000
     """Maximum number of stored responses; the oldest are deleted."""
+    memory_size: PositiveSize = Size("64MiB")
+    """Maximum size of all stored responses in memory, in each process; the oldest are deleted."""
     max_body: PositiveSize = Size("1MiB")
     """Maximum size of the body of a request with a key; a larger one gets 413."""
     max_response: PositiveSize = Size("1MiB")
     """Maximum size of a stored response."""
     unstored_statuses: tuple[Status, ...] = (401, 408, 425, 429)
     """Statuses whose responses are not stored, nor those from 500: the request is rolled back, and may be repeated."""
+    wait_timeout: Annotated[Duration, Field(le=60)] = Duration("0s")
+    """How long a request waits for the response of the first one with its key, before it gets 409."""
     retry_after: PositiveDuration = Duration("1s")
     """Value of ``Retry-After`` while the first request with a key runs."""
     isolation: Isolation = "read_committed"
@@ -64,9 +68,11 @@ class IdempotencyConfig(Table):
     """How long a key stays claimed in Redis after its process died; it is extended while the request runs."""
 
     @model_validator(mode="after")
-    def _check_redis(self) -> Self:
+    def _check_combination(self) -> Self:
         if self.store == "redis" and self.redis_url is None:
             raise ValueError('store = "redis" needs redis_url = "redis://..."')
         if self.redis_url is not None and self.store in ("database", "memory"):
             raise ValueError(f'redis_url has no effect with store = "{self.store}"; remove one of them')
+        if self.max_response > self.memory_size:
+            raise ValueError(f"max_response {self.max_response} is more than memory_size {self.memory_size}")
         return self

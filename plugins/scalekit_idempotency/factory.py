@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from scalekit import ConfigError, Context, Problem, warn_about_multiple_processes
-from scalekit.contracts import DATABASE
+from scalekit.contracts import DATABASE, TOKENS
 from scalekit_idempotency.config import IdempotencyConfig
 from scalekit_idempotency.stores.contract import IdempotencyStore
 from scalekit_redis import redis_connections, verify_redis
@@ -22,6 +22,11 @@ WEAKER = (
 )
 SEPARATE = "a request that another process repeats is executed again"
 REMEDY = "turn on [plugins.pool], or set redis_url"
+NO_SUBJECTS = (
+    "no plugin authenticates users, and subject_header in [plugins.idempotency] is not set: all clients share one scope"
+    " of keys, so a client that knows the key and the body of another one gets its response; turn on"
+    " [plugins.jwt], or set subject_header to a header that identifies the client"
+)
 REDIS_TIMEOUT = 2.0
 """Seconds to wait for a reply."""
 
@@ -49,7 +54,9 @@ def verify_store(config: IdempotencyConfig, has_database: bool, workers: int) ->
 
 @asynccontextmanager
 async def open_store(config: IdempotencyConfig, context: Context) -> AsyncGenerator[IdempotencyStore, None]:
-    """Return the store, open inside the block; log what is weaker than in the database."""
+    """Return the store, open inside the block; log what is weaker than in the database, and than with users."""
+    if config.subject_header is None and not context.has(TOKENS):
+        logger.warning(NO_SUBJECTS)
     kind, ttl = choose_store(config, context.has(DATABASE)), float(config.ttl)
     if kind == "database":
         from scalekit_idempotency.stores.database import DatabaseIdempotencyStore
@@ -68,4 +75,4 @@ async def open_store(config: IdempotencyConfig, context: Context) -> AsyncGenera
         from scalekit_idempotency.stores.memory import MemoryIdempotencyStore
 
         warn_about_multiple_processes(context, "[plugins.idempotency] stores responses in memory", SEPARATE, REMEDY)
-        yield MemoryIdempotencyStore(ttl, config.max_keys)
+        yield MemoryIdempotencyStore(ttl, config.max_keys, config.memory_size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from math import ceil
+from time import monotonic
 
 from starlette.types import ASGIApp
 
@@ -17,6 +19,8 @@ from scalekit_idempotency.metrics import IdempotencyMetrics, Outcome
 from scalekit_idempotency.request_body import BodyTooLarge, ClientDisconnected, read_body, replay_body
 from scalekit_idempotency.stores.contract import IdempotencyStore, KeyInUse, Record
 
+POLL_INTERVAL = 0.1
+"""Seconds between two looks whether the first request with a key has ended."""
 HEADER = b"idempotency-key"
 
 OTHER_REQUEST = "this Idempotency-Key belongs to a request with another method, path, query or body; use a new key"
@@ -45,6 +49,7 @@ class IdempotencyFilter(Filter):
         self._required = PathTable(False, [(glob, True) for glob in config.required_paths])
         self._max_body = config.max_body
         self._rules = ResponseRules(config.max_response, frozenset(config.unstored_statuses))
+        self._wait_timeout = float(config.wait_timeout)
         self._retry_after = {"Retry-After": str(ceil(config.retry_after))}
 
     def on_request(self, exchange: Exchange) -> Decision:
@@ -80,10 +85,16 @@ class IdempotencyFilter(Filter):
             await exchange.respond(self._refuse(Outcome.INVALID, 413, detail))
             return
         request = self._keyed_request(exchange, key, body)
-        try:
-            response = await self._execute(exchange, store, request, app, body)
-        except KeyInUse:
-            response = self._refuse(Outcome.CONFLICT, 409, IN_USE, self._retry_after)
+        deadline = monotonic() + self._wait_timeout
+        while True:
+            try:
+                response = await self._execute(exchange, store, request, app, body)
+            except KeyInUse:
+                if monotonic() < deadline:
+                    await asyncio.sleep(POLL_INTERVAL)
+                    continue
+                response = self._refuse(Outcome.CONFLICT, 409, IN_USE, self._retry_after)
+            break
         if response is not None:
             await exchange.respond(response)
 

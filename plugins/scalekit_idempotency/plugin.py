@@ -21,7 +21,7 @@ from scalekit import (
     hookimpl,
     required_server,
 )
-from scalekit.contracts import DATABASE
+from scalekit.contracts import DATABASE, TOKENS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_idempotency import metrics
 from scalekit_idempotency.cleanup import CleanUp
@@ -64,7 +64,7 @@ def scalekit_lifespan(context: Context) -> Lifespan:
             finally:
                 idempotency.store = None
 
-    return Lifespan(run, provides=(CLEAN_UP,), after=(DATABASE,), verify=verify)
+    return Lifespan(run, provides=(CLEAN_UP,), after=(DATABASE, TOKENS), verify=verify)
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
+from scalekit.config.name_suggestion import did_you_mean
 from scalekit.config.text_pattern import TextPattern
 from scalekit.config.types import Duration, Size
 
@@ -100,6 +101,26 @@ def check_origin(text: str) -> str:
     return text
 
 
+# fmt: off
+METHODS = frozenset(
+    {
+        "ACL", "BASELINE-CONTROL", "BIND", "CHECKIN", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD",
+        "LABEL", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MKREDIRECTREF",
+        "MKWORKSPACE", "MOVE", "NOTIFY", "OPTIONS", "ORDERPATCH", "PATCH", "POST", "PROPFIND", "PROPPATCH",
+        "PURGE", "PUT", "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND",
+        "UNCHECKOUT", "UNLINK", "UNLOCK", "UNSUBSCRIBE", "UPDATE", "UPDATEREDIRECTREF", "VERSION-CONTROL",
+    }
+)
+# fmt: on
+"""IANA's registry of HTTP methods, and the other methods that the parser of the server accepts."""
+
+
+def _check_method(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"{method!r} is no HTTP method{did_you_mean(method, METHODS)}")
+    return method
+
+
 ROOT_PATH = r"^(/[A-Za-z0-9._~%-]+)*$"
 ListenAddress = Annotated[str, AfterValidator(check_listen_address)]
 Proxy = Annotated[
@@ -121,6 +142,7 @@ Method = Annotated[
     str,
     BeforeValidator(lambda word: word.upper() if isinstance(word, str) else word),
     TextPattern(r"^[A-Za-z-]+$", 'a method such as "GET"'),
+    AfterValidator(_check_method),
 ]
 """A field for an HTTP method, in upper case after parsing."""
 Prefix = Annotated[str, AfterValidator(_check_prefix), Field(json_schema_extra={"pattern": ROOT_PATH})]

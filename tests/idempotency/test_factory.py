@@ -48,4 +48,18 @@ async def test_a_weaker_store_is_said_at_the_start(tmp_path: Path, caplog: pytes
             async with running(create_app({"plugins": {"idempotency": {}, **tables}}, app=Starlette())):
                 pass
         said = [record.message for record in caplog.records if record.name == "scalekit.idempotency"]
+        assert "all clients share one scope of keys" in said.pop(0)
         assert ["stores responses in memory, apart from the writes" in each for each in said] == [True] * (not tables)
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [{"idempotency": {"subject_header": "X-API-Key"}}, {"jwt": {"secret": "a secret for tests that is long enough"}}],
+)
+async def test_nothing_is_said_of_users_where_they_are_known(
+    tables: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "scalekit.idempotency"):
+        async with running(create_app({"plugins": {"idempotency": {}, **tables}}, app=Starlette())):
+            pass
+    assert "share one scope" not in caplog.text

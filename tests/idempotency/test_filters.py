@@ -65,6 +65,32 @@ async def test_a_key_in_use_is_refused_until_its_request_has_ended(open_service:
         assert await shop.orders() == ["tea"]
 
 
+@on_every_store
+async def test_a_request_waits_for_the_response_of_the_first_one_with_its_key(open_service: Open) -> None:
+    async with open_service(wait_timeout="60s") as shop, asyncio.TaskGroup() as group:
+        first = group.create_task(shop.post("/wait"))
+        await shop.waiting.wait()
+        others = [group.create_task(shop.post("/wait")) for _ in range(3)]
+        await asyncio.sleep(0.25)
+        assert not any(each.done() for each in others)
+        shop.proceed.set()
+        assert (await first).header("idempotency-replayed") is None
+        for other in others:
+            response = await other
+            assert (response.body, response.header("idempotency-replayed")) == (b"done", "true")
+        assert await shop.orders() == ["tea"]
+
+
+@in_memory
+async def test_a_request_that_has_waited_in_vain_is_refused(open_service: Open) -> None:
+    async with open_service(wait_timeout="150ms") as shop, asyncio.TaskGroup() as group:
+        first = group.create_task(shop.post("/wait"))
+        await shop.waiting.wait()
+        assert (await shop.post("/wait")).status == 409
+        shop.proceed.set()
+        await first
+
+
 @on_databases
 @pytest.mark.parametrize("status", [500, 503, 401, 408, 425, 429])
 async def test_a_request_with_a_transient_status_is_rolled_back_and_may_be_repeated(shop: Shop, status: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import django
 
-_PACKAGE = "django.tasks" if django.VERSION >= (6, 0) else "django_tasks"
+_PACKAGE = "django.tasks" if django.VERSION[0] >= 6 else "django_tasks"
 
 
 def _load(module: str) -> Any:

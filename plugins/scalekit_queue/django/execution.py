@@ -76,8 +76,9 @@ class TaskRunner:
         call = partial(function, *context, *result.args, **result.kwargs)
         if iscoroutinefunction(function):
             return await call()
-        run = partial(contextvars.copy_context().run, _run_in_thread, call)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+        context_of_task = contextvars.copy_context()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, context_of_task.run, _run_in_thread, call)
 
 
 class TaskAttempt:

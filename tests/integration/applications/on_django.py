@@ -40,7 +40,7 @@ urlpatterns = [
 ]
 
 
-DUMMY_BACKEND = f"{'django.tasks' if django.VERSION >= (6, 0) else 'django_tasks'}.backends.dummy.DummyBackend"
+DUMMY_BACKEND = f"{'django.tasks' if django.VERSION[0] >= 6 else 'django_tasks'}.backends.dummy.DummyBackend"
 TASKS = {
     "default": {
         "BACKEND": "scalekit_queue.django.ScaleKitBackend",

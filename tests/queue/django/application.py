@@ -23,7 +23,7 @@ from tests.queue.harness import with_pool
 
 on_django.make()
 task: Callable[..., Callable[[Callable[..., Any]], Any]]
-task = import_module("django.tasks" if django.VERSION >= (6, 0) else "django_tasks").task
+task = import_module("django.tasks" if django.VERSION[0] >= 6 else "django_tasks").task
 opened = threading.Event()
 
 
@@ -72,7 +72,7 @@ async def sleep(seconds: float) -> None:
 
 def place(request: HttpRequest) -> HttpResponse:
     """Enqueue a task from a thread."""
-    return JsonResponse({"id": add.enqueue(int(request.GET["first"]), second=1).id})
+    return JsonResponse({"id": add.enqueue(int(str(request.GET["first"])), second=1).id})
 
 
 async def place_async(request: HttpRequest) -> HttpResponse:

@@ -34,7 +34,7 @@ app = get_asgi_application()
 
 from scalekit_queue.django import task_consumers
 
-task = import_module("django.tasks" if django.VERSION >= (6, 0) else "django_tasks").task
+task = import_module("django.tasks" if django.VERSION[0] >= 6 else "django_tasks").task
 
 
 @task
