@@ -50,8 +50,8 @@ async def _list(context: Context, config: DiscoveryConfig, names: Sequence[str])
 
     async with open_components(config, context.get(TELEMETRY)) as components:
         directory = components.directory
-        registered = await components.consul.names() if components.consul and not names else []
-        services = names or sorted({*config.services, *filter(None, [config.service]), *registered})
+        listed = [] if names else await directory.source.names()
+        services = names or sorted({*filter(None, [config.service]), *listed})
         instances = await asyncio.gather(*(directory.instances(name) for name in services))
         rows = [
             [name, each.id, each.url, str(each.weight), ", ".join(each.tags)]

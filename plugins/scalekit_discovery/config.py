@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -22,6 +24,8 @@ from scalekit import (
 
 NAME = SERVICE_NAME_PATTERN
 MIN_DEREGISTRATION = 60.0
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Folder into which the kubelet writes token, CA certificate and namespace of a pod."""
 
 _EXPECTED = 'a name of letters, digits, ".", "_" and "-", such as "shop"'
 ServiceName = Annotated[str, TextPattern(NAME, _EXPECTED)]
@@ -48,8 +52,8 @@ InstanceUrl = Annotated[HttpUrl, AfterValidator(_check_instance_url)]
 class DiscoveryConfig(Table):
     """The source of instances, the registration of this instance, and the calls of other services."""
 
-    source: Literal["static", "consul", "dns"] = "static"
-    """The source of instances: this file, Consul or DNS."""
+    source: Literal["static", "consul", "dns", "kubernetes"] = "static"
+    """The source of instances: this file, Consul, DNS or the EndpointSlices of Kubernetes."""
     services: dict[ServiceName, tuple[InstanceUrl, ...]] = {}
     """Instances by service; the source is not queried for a service named here."""
     service: Annotated[str, TextPattern(f"{NAME}|^$", _EXPECTED), AppName("source", "consul")] = ""
@@ -77,19 +81,29 @@ class DiscoveryConfig(Table):
     consul: InstanceUrl = HttpUrl("http://127.0.0.1:8500")
     """URL of Consul's HTTP API, usually of the agent on this machine."""
     token: Secret | None = None
-    """Consul's ACL token."""
+    """Consul's ACL token, or a bearer token of Kubernetes that is not in ``token_file``."""
     namespace: str = ""
-    """Consul's namespace (Enterprise)."""
+    """Namespace of the services: Consul's (Enterprise), or that of Kubernetes, by default the pod's."""
     datacenter: str = ""
     """Datacenter to query; empty is the agent's."""
     tls: Tls | None = None
-    """TLS of the connection to Consul, with an ``https`` URL: ``{ ca_file, cert_file, key_file, verify }``."""
+    """TLS to Consul or Kubernetes, with an ``https`` URL: ``{ ca_file, cert_file, key_file, verify }``."""
     blocking_wait: Annotated[Duration, Field(ge=1, le=600)] = Duration("55s")
     """How long one blocking query to Consul waits for a change."""
     allow_stale: bool = True
     """Let any Consul server respond, not only the leader."""
     restart_grace: PositiveDuration = Duration("30s")
     """How long a healthy instance stays in use while a restarted agent has not run its check."""
+    kubernetes: InstanceUrl | None = None
+    """URL of the Kubernetes API; by default that of the cluster in which this process runs."""
+    token_file: str = str(SERVICE_ACCOUNT / "token")
+    """File with the token of the service account, read again for each request; empty sends none."""
+    watch_timeout: Annotated[Duration, Field(ge=1, le=3600)] = Duration("5m")
+    """How long one watch of EndpointSlices lasts at most before the next continues it."""
+    zone: str = ""
+    """Zone of this process, whose instances are preferred; empty reads it from the labels of ``node``."""
+    node: str = ""
+    """Name of the Kubernetes node of this process; empty with an empty ``zone`` prefers no zone."""
     domain: str = ""
     """Domain of the services in DNS, such as ``service.consul``."""
     nameserver: Annotated[str, AfterValidator(_check_nameserver)] = ""
@@ -129,6 +143,24 @@ class DiscoveryConfig(Table):
             raise ValueError('source = "dns" needs a domain; write domain = "service.consul"')
         if self.source == "consul" and self.tls is not None:
             self.tls.require_scheme("https", self.consul)
+        if self.source == "kubernetes" and self.kubernetes is not None:
+            self._check_kubernetes(self.kubernetes)
         if self.check_timeout > self.check_interval:
             raise ValueError(f"check_timeout {self.check_timeout} is longer than check_interval; make it shorter")
         return self
+
+    def _check_kubernetes(self, url: HttpUrl) -> None:
+        if self.tls is not None:
+            self.tls.require_scheme("https", url)
+        if url.scheme == "http" and not _is_loopback(url.parts.host):
+            raise ValueError(
+                f"kubernetes {url} would send tokens and instances unencrypted; write https://, or the loopback"
+                " address of kubectl proxy"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

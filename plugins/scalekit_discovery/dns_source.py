@@ -56,6 +56,10 @@ class DnsSource:
         except (dns.exception.DNSException, OSError) as error:
             raise self._unavailable(error) from None
 
+    async def names(self) -> list[str]:
+        """Return no name: DNS does not list services."""
+        return []
+
     def _unavailable(self, error: Exception) -> SourceError:
         return SourceError(f"{self.name} is unavailable: {type(error).__name__}")
 

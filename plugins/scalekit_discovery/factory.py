@@ -14,6 +14,9 @@ from scalekit_discovery.connector import new_session
 from scalekit_discovery.consul.client import ConsulClient, consul_ssl, open_consul
 from scalekit_discovery.consul.source import ConsulSource
 from scalekit_discovery.instances import instance_at
+from scalekit_discovery.kubernetes.client import open_kubernetes
+from scalekit_discovery.kubernetes.service_account import ServiceAccount
+from scalekit_discovery.kubernetes.source import KubernetesSource
 from scalekit_discovery.load_balancer import LoadBalancer
 from scalekit_discovery.service_directory import ServiceDirectory
 from scalekit_discovery.sources import Source, StaticOverrides, StaticSource
@@ -36,7 +39,8 @@ async def open_components(
     async with AsyncExitStack() as stack:
         consul = await stack.enter_async_context(open_consul(config)) if config.source == "consul" else None
         session = await stack.enter_async_context(new_session(config))
-        directory = ServiceDirectory(config, _source(config, consul), session, telemetry, balancer_type)
+        source = await stack.enter_async_context(_open_source(config, consul))
+        directory = ServiceDirectory(config, source, session, telemetry, balancer_type)
         stack.push_async_callback(directory.stop)
         yield DiscoveryComponents(directory, session, consul)
 
@@ -49,14 +53,21 @@ def verify_source(config: DiscoveryConfig) -> None:
         from scalekit_discovery.dns_source import DnsSource
 
         DnsSource(config)
+    if config.source == "kubernetes":
+        ServiceAccount(config).ssl_context()
 
 
-def _source(config: DiscoveryConfig, consul: ConsulClient | None) -> Source:
+@asynccontextmanager
+async def _open_source(config: DiscoveryConfig, consul: ConsulClient | None) -> AsyncGenerator[Source, None]:
     static = {name: [instance_at(url.reveal()) for url in urls] for name, urls in config.services.items()}
     if consul is not None:
-        return StaticOverrides(static, ConsulSource(consul, config.blocking_wait, config.restart_grace))
-    if config.source == "dns":
+        yield StaticOverrides(static, ConsulSource(consul, config.blocking_wait, config.restart_grace))
+    elif config.source == "dns":
         from scalekit_discovery.dns_source import DnsSource
 
-        return StaticOverrides(static, DnsSource(config))
-    return StaticSource(static)
+        yield StaticOverrides(static, DnsSource(config))
+    elif config.source == "kubernetes":
+        async with open_kubernetes(config) as client:
+            yield StaticOverrides(static, KubernetesSource(client, config))
+    else:
+        yield StaticSource(static)

@@ -22,6 +22,10 @@ class ServiceInstance:
     tags: tuple[str, ...] = field(default=(), kw_only=True)
     meta: Mapping[str, str] = field(default_factory=dict, hash=False, kw_only=True)
     weight: int = field(default=1, kw_only=True)
+    zone: str = field(default="", kw_only=True)
+    """Its availability zone, empty when the source has none."""
+    same_zone: bool = field(default=True, kw_only=True)
+    """Whether callers in the zone of this process prefer it; true of all instances without a preference."""
 
     @property
     def url(self) -> str:
@@ -31,7 +35,7 @@ class ServiceInstance:
 
     def to_json(self) -> dict[str, object]:
         """Return the mapping that :meth:`from_json` reads."""
-        names = ("id", "address", "port", "scheme", "tags", "meta", "weight")
+        names = ("id", "address", "port", "scheme", "tags", "meta", "weight", "zone", "same_zone")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -45,6 +49,8 @@ class ServiceInstance:
             tags=tuple(map(str, data["tags"])),
             meta={str(key): str(value) for key, value in dict(data["meta"]).items()},
             weight=int(data["weight"]),
+            zone=str(data.get("zone", "")),
+            same_zone=bool(data.get("same_zone", True)),
         )
 
 

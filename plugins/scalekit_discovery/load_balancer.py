@@ -2,7 +2,7 @@
 
 The choice is the power of two choices (Mitzenmacher 2001): of two random endpoints, the one with less load. Load is the
 number of requests in flight times the latency, a moving average that jumps to a peak and decays, like Finagle's Peak
-EWMA.
+EWMA. Endpoints of the own zone are preferred.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from random import random
 
 from scalekit_discovery.instances import ServiceInstance
 from scalekit_discovery.metrics import ServiceMetrics
+from scalekit_discovery.zones import ZoneSplit, split_by_zone
 
 logger = logging.getLogger("scalekit.discovery")
 
@@ -90,22 +91,28 @@ class LoadBalancer:
         self._ejection_time = ejection_time
         self._metrics = metrics
         self._any_ejected = False
+        self._zones: ZoneSplit[Endpoint] | None = None
 
     def update(self, instances: Sequence[ServiceInstance]) -> None:
         """Replace the endpoints by those of *instances*; an endpoint whose instance stays keeps its state."""
         current = {endpoint.instance: endpoint for endpoint in self.endpoints}
         self.endpoints = [current.get(instance) or self.endpoint_type(instance) for instance in instances]
         self._any_ejected = any(endpoint.ejected for endpoint in self.endpoints)
+        self._zones = split_by_zone(self.endpoints)
 
     def choose(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:
         """Return the endpoint of the next attempt, if possible one not in *tried*; None when none is available."""
-        endpoints = self.endpoints
+        endpoints: Sequence[Endpoint] = self.endpoints
+        zones = self._zones
         if tried or self._any_ejected:
             available = [endpoint for endpoint in endpoints if endpoint.is_available(now)]
             endpoints = [endpoint for endpoint in available if endpoint not in tried] or available
             for endpoint in endpoints:
                 if endpoint.ejected:  # its ejection has ended: this call probes it, whatever its latency was
                     return endpoint
+            zones = zones and split_by_zone(endpoints)
+        if zones is not None:
+            endpoints = self._choose_zone(zones)
         count = len(endpoints)
         if count < 2:
             return endpoints[0] if count else None
@@ -113,6 +120,12 @@ class LoadBalancer:
         second = int(random() * (count - 1))
         one, other = endpoints[first], endpoints[second + (second >= first)]
         return one if one.load(now) <= other.load(now) else other
+
+    def _choose_zone(self, zones: ZoneSplit[Endpoint]) -> Sequence[Endpoint]:
+        if zones.keeps_call():
+            return zones.own
+        self._metrics.cross_zone_attempts.inc()
+        return zones.others
 
     def has_alternative(self, endpoint: Endpoint, tried: Sequence[Endpoint], now: float) -> bool:
         """Return whether an endpoint other than *endpoint* and those in *tried* is available."""

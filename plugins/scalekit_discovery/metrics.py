@@ -8,6 +8,9 @@ CALLS = Counter("scalekit_discovery_calls", "Calls of a service.", ("service", "
 RETRIES = Counter("scalekit_discovery_retries", "Retries of calls.", ("service",))
 DENIED_RETRIES = Counter("scalekit_discovery_denied_retries", "Retries that the retry budget denied.", ("service",))
 EJECTIONS = Counter("scalekit_discovery_ejections", "Outlier ejections of instances.", ("service",))
+CROSS_ZONE_ATTEMPTS = Counter(
+    "scalekit_discovery_cross_zone_attempts", "Attempts that left the zone of this process for capacity.", ("service",)
+)
 DURATION = Histogram(
     "scalekit_discovery_call_duration_seconds", "Duration of calls until the head of the response.", ("service",)
 )
@@ -20,7 +23,7 @@ SOURCE_UP = Gauge(
     alert=Alert(
         "The source of instances is unavailable; the last known instances are used.",
         "Calls go on, to instances that may be gone: failed ones are ejected. The health check of discovery"
-        " names the source, Consul or a DNS server, and its error.",
+        " names the source (Consul, a DNS server or the API of Kubernetes) and its error.",
         operator="<",
         threshold=1,
     ),
@@ -48,6 +51,7 @@ class ServiceMetrics:
         self.retries = telemetry.series(RETRIES, name)
         self.denied_retries = telemetry.series(DENIED_RETRIES, name)
         self.ejections = telemetry.series(EJECTIONS, name)
+        self.cross_zone_attempts = telemetry.series(CROSS_ZONE_ATTEMPTS, name)
         self.duration = telemetry.series(DURATION, name)
         self.instances = telemetry.series(INSTANCES, name)
         self.source_up = telemetry.series(SOURCE_UP, name)

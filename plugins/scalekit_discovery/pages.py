@@ -49,6 +49,7 @@ INSTANCES = (
     Column("state"),
     Column("ejection ends in", Unit.SECONDS),
     Column("action"),
+    Column("zone", code=True),
     Column("weight"),
     Column("in flight"),
     Column("failures in a row"),
@@ -162,6 +163,7 @@ def _endpoint(endpoint: Endpoint, now: float) -> dict[str, Any]:
     return {
         "id": endpoint.instance.id,
         "address": endpoint.instance.url,
+        "zone": endpoint.instance.zone or None,
         "weight": endpoint.instance.weight,
         "ejected": endpoint.ejected,
         "probing": endpoint.probing,
@@ -223,7 +225,7 @@ def _instances(name: str, parts: Mapping[str, Any]) -> DataTable:
 
 def _instance_row(service: str, worker: str, each: Mapping[str, Any]) -> Sequence[Cell]:
     end = ActionForm("end-ejection", {"service": service, "instance": each["id"]}) if each["ejected"] else None
-    values = [each[name] for name in ("weight", "in_flight", "failures", "p50", "p95", "error_rate")]
+    values = [each[name] for name in ("zone", "weight", "in_flight", "failures", "p50", "p95", "error_rate")]
     return (each["id"], each["address"], worker, _state(each), each["ejected_for"], end, *values)
 
 

@@ -14,6 +14,11 @@ Report = Callable[[Sequence[ServiceInstance]], None]
 class SourceError(ConnectionError):
     """A source is unavailable or responds with an error; the message contains no secret."""
 
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        """*retry_after* is how many seconds the source asks its clients to wait before the next request."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
 
 class Source(Protocol):
     """Reports the instances of services."""
@@ -34,6 +39,10 @@ class Source(Protocol):
         """Return when the source is available; raise SourceError when not."""
         ...
 
+    async def names(self) -> list[str]:
+        """Return the names of all services that the source can list; raise SourceError when it is unavailable."""
+        ...
+
 
 class StaticSource:
     """The services in the configuration file."""
@@ -51,6 +60,10 @@ class StaticSource:
 
     async def check(self) -> None:
         """Return: the file is always available."""
+
+    async def names(self) -> list[str]:
+        """Return the names in the file."""
+        return list(self._services)
 
 
 class StaticOverrides:
@@ -71,3 +84,7 @@ class StaticOverrides:
     async def check(self) -> None:
         """Return when the fallback is available; raise SourceError when not."""
         await self._fallback.check()
+
+    async def names(self) -> list[str]:
+        """Return the names in the file and those of the fallback."""
+        return sorted({*self._services, *await self._fallback.names()})

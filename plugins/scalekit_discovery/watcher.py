@@ -69,16 +69,18 @@ class ServiceWatcher:
     async def _watch(self) -> None:
         backoff = MIN_BACKOFF
         while True:
+            retry_after = 0.0
             try:
                 await self._source.watch(self.name, self._report)
             except SourceError as error:
                 backoff = MIN_BACKOFF if not self.last_error else min(backoff * 2, MAX_BACKOFF)
                 self._on_source_error(str(error))
+                retry_after = error.retry_after
             except Exception:
                 logger.exception("watching %r failed", self.name)
                 self._on_source_error("internal error, see the log")
                 backoff = MAX_BACKOFF
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+            await asyncio.sleep(retry_after + backoff * random.uniform(0.5, 1.0))
 
     def _report(self, instances: Sequence[ServiceInstance]) -> None:
         if self.last_error:

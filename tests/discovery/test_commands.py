@@ -9,6 +9,7 @@ import pytest
 from tests.command_line import scalekit
 from tests.discovery.consul.api import entries, wait_until_registered
 from tests.discovery.harness import StockService, registered_toml
+from tests.discovery.kubernetes.api_server import ApiServer, endpoint, port
 from tests.servers import Consul
 
 
@@ -58,3 +59,14 @@ def test_commands_query_consul_and_change_no_registration(tmp_path: Path) -> Non
         assert run(tmp_path, "call", "inventory", "/stock", toml=toml).returncode == 0
         (entry,) = entries(consul, "inventory")
         assert {check["Status"] for check in entry["Checks"]} == {"passing"}
+
+
+def test_list_prints_the_services_with_endpoint_slices(tmp_path: Path) -> None:
+    with ApiServer(tmp_path) as server:
+        server.put("inventory", endpoint("10.0.0.1", pod="inventory-a"), ports=[port(80)])
+        server.put("prices", endpoint("10.0.0.2", pod="prices-a"), ports=[port(80)])
+        table = {key: value for key, value in server.table().items() if key != "tls"}
+        lines = "\n".join(f'{key} = "{value}"' for key, value in table.items())
+        done = run(tmp_path, "list", toml=f'[plugins.discovery]\n{lines}\ntls = {{ca_file = "{server.ca_file}"}}\n')
+        assert "inventory-a:80" in done.stdout, done.stderr
+        assert "prices-a:80" in done.stdout

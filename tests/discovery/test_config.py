@@ -11,7 +11,7 @@ from scalekit.testing.conformance import bare_application
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"source": "zookeeper"}, "'static', 'consul' or 'dns'"),
+        ({"source": "zookeeper"}, "'static', 'consul', 'dns' or 'kubernetes'"),
         ({"services": {"a b": ["http://x:1"]}}, "services"),
         ({"services": {"a": ["x:1"]}}, "write http://127.0.0.1:8001, got 'x:1'"),
         ({"services": {"a": ["http://x:1/path"]}}, "put the path into the call"),
@@ -25,6 +25,9 @@ from scalekit.testing.conformance import bare_application
         ({"source": "consul", "tls": {"ca_file": __file__}}, "tls requires a https:// URL"),
         ({"source": "consul", "check_interval": "1s"}, "check_timeout 2s is longer than check_interval"),
         ({"source": "dns", "domain": "a", "nameserver": "10.0.0.1"}, "expected host:port"),
+        ({"source": "kubernetes", "kubernetes": "http://10.0.0.1:6443"}, "would send tokens and instances unencrypted"),
+        ({"source": "kubernetes", "service": "shop"}, "service is registered in Consul only"),
+        ({"source": "kubernetes", "watch_timeout": "2h"}, "watch_timeout"),
         ({"retry_budget": 2}, "retry_budget"),
     ],
 )

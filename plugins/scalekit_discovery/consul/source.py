@@ -55,6 +55,10 @@ class ConsulSource:
         """Return when Consul responds; raise SourceError when not."""
         await self._consul.ping()
 
+    async def names(self) -> list[str]:
+        """Return the names of all services except Consul's own."""
+        return await self._consul.names()
+
 
 def next_index(index: int, latest: int) -> int:
     """Return the index of the next blocking query.

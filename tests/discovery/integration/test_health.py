@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from scalekit import create_app
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
+from tests.discovery.kubernetes.api_server import ApiServer
 from tests.discovery.name_server import NameServer
 from tests.processes import HOST, free_ports
 from tests.servers import Consul
@@ -46,3 +48,10 @@ async def test_a_name_server_is_healthy_unless_it_responds_with_servfail() -> No
         assert await source_error(**table) == ""
         server.failing = True
         assert f"DNS at {server.address} is unavailable" in await source_error(**table)
+
+
+async def test_an_api_server_is_healthy_unless_it_rejects_the_token(tmp_path: Path) -> None:
+    with ApiServer(tmp_path) as server:
+        assert await source_error(**server.table()) == ""
+        server.tokens = set()
+        assert "responded with status 401" in await source_error(**server.table())

@@ -1,0 +1,1 @@
+"""Kubernetes as the source of instances."""
