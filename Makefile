@@ -42,10 +42,12 @@ coverage: $(VENV)/developing
 fuzz: $(VENV)/developing
 	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
-# mypy and pyright use one core each.
+# mypy and pyright use one core each. Documents: links, spelling, code blocks.
 check: $(VENV)/developing
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+	@$(BIN)/codespell
+	@$(BIN)/python -m tests.documentation.checks
 	@$(BIN)/mypy & mypy=$$!; $(BIN)/pyright; pyright=$$?; wait $$mypy && exit $$pyright
 
 # The documentation site, in build/docs/html. A warning, such as a link that leads nowhere, ends the build.

@@ -12,7 +12,7 @@ from scalekit.config.password_mask import mask_passwords
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print *rows* in columns under *headings*, in colour only on a terminal."""
+    """Print *rows* in columns under *headings*, in color only on a terminal."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
     click.secho(_line(headings, widths), bold=True)

@@ -1,4 +1,4 @@
-"""Format lines for a terminal: one row each, optionally in colour, with control characters escaped."""
+"""Format lines for a terminal: one row each, optionally in color, with control characters escaped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def format_json(lines: list[bytes]) -> list[bytes]:
 
 
 def format_plain(lines: list[bytes]) -> list[bytes]:
-    """Return *lines* as rows without colour."""
+    """Return *lines* as rows without color."""
     return [_format_row(line, _plain) for line in lines]
 
 
