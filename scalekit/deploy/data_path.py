@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from scalekit.config.deploy_mark import DATA_PATH, marked_values
 from scalekit.config.document import dotted
-from scalekit.config.environment import references
 from scalekit.config.positions import Path
 from scalekit.config.url import Url
+from scalekit.deploy.environment import sole_variable
 from scalekit.settings import Settings
 
 FOLDER = "/data"
@@ -24,13 +24,15 @@ FOLDER = "/data"
 class DataPath:
     """A *path* that the service writes, the value of *key*; with *scheme* the value is a URL.
 
-    *variable* is the environment variable that has the whole value, empty when there is none.
+    *variable* is the environment variable that has the whole value, empty when there is none. *is_set* is whether the
+    file has the key.
     """
 
     key: str
     path: str
     scheme: str = ""
     variable: str = ""
+    is_set: bool = True
 
     @property
     def is_relative(self) -> bool:
@@ -49,23 +51,24 @@ class DataPath:
         return f"{self.scheme}:///{path}" if self.scheme else path
 
 
-def data_paths(settings: Settings) -> tuple[DataPath, ...]:
-    """Return the files and folders that the service writes: SQLite databases, and values of marked keys."""
-    return tuple(sorted(_paths(settings), key=lambda each: each.key))
+def data_paths(settings: Settings, plugins_with_servers: Container[str]) -> tuple[DataPath, ...]:
+    """Return the files and folders that the service writes: SQLite databases, and values of marked keys.
+
+    The default database of a table is in use unless its plugin connects to a server.
+    """
+    found = _paths(settings)
+    used = [each for each in found if each.is_set or each.key.split(".")[1] not in plugins_with_servers]
+    return tuple(sorted(used, key=lambda each: each.key))
 
 
 def _paths(settings: Settings) -> Iterator[DataPath]:
+    origins = settings.document.origins
     for name, table in settings.tables.items():
         for path, url in _urls(table, ("plugins", name)):
             if url.scheme == "sqlite" and url.file:
-                yield DataPath(dotted(path), url.file, url.scheme, _variable(settings, path))
+                yield DataPath(dotted(path), url.file, url.scheme, sole_variable(settings, path), path in origins)
         for path, value in marked_values(table, DATA_PATH, ("plugins", name)):
-            yield DataPath(dotted(path), str(value), "", _variable(settings, path))
-
-
-def _variable(settings: Settings, path: Path) -> str:
-    template = settings.document.templates.get(path, "")
-    return references(template)[0][0] if path in settings.document.literals and references(template) else ""
+            yield DataPath(dotted(path), str(value), "", sole_variable(settings, path), path in origins)
 
 
 def _urls(value: Any, path: Path) -> Iterator[tuple[Path, Url]]:

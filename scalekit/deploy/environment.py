@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,7 +25,7 @@ SHAPE = "x"
 class EnvironmentVariable:
     """A variable that the values of *keys* reference; *default* is None when the service cannot start without it.
 
-    The value of a secret one belongs into a secret store. Its default is never the secret itself.
+    The value of a secret one belongs into a secret store. A default in the file that is a secret itself counts as none.
     """
 
     name: str
@@ -49,15 +49,19 @@ def environment_variables(settings: Settings) -> tuple[EnvironmentVariable, ...]
             is_secret = before.is_secret or _may_be_secret(path, value_of(settings, path))
             required = before.default is None or default is None
             found[name] = EnvironmentVariable(name, None if required else before.default, is_secret, keys)
-    return tuple(
-        each if each.default is None or not _has_secret(each.default) else _masked(each)
-        for _, each in sorted(found.items())
-    )
+    return tuple(_without_secret_default(settings, each) for _, each in sorted(found.items()))
 
 
 def literal_secrets(settings: Settings) -> list[Path]:
     """Return the paths whose secrets are written in the file or after ``--set``, and not taken from the environment."""
     return [path for path, text in _texts(settings.document) if _is_literal_secret(settings, path, text)]
+
+
+def sole_variable(settings: Settings, path: Path) -> str:
+    """Return the variable that has the whole value at *path*; empty when the file defines a part of the value."""
+    template = settings.document.templates.get(path, "")
+    found = references(template)
+    return found[0][0] if len(found) == 1 and not without_references(template) else ""
 
 
 def value_of(settings: Settings, path: Path) -> Any:
@@ -80,9 +84,11 @@ def _member(value: Any, part: str | int) -> Any:
         return None
 
 
-def _masked(variable: EnvironmentVariable) -> EnvironmentVariable:
-    default = mask_passwords(variable.default or "")
-    return EnvironmentVariable(variable.name, default, True, variable.keys)
+def _without_secret_default(settings: Settings, variable: EnvironmentVariable) -> EnvironmentVariable:
+    secrets = {dotted(path) for path in literal_secrets(settings)}
+    if variable.default is None or secrets.isdisjoint(variable.keys):
+        return variable
+    return replace(variable, default=None, is_secret=True)
 
 
 def _may_be_secret(path: Path, value: Any) -> bool:

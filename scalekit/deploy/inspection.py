@@ -12,7 +12,7 @@ from scalekit.config.deploy_mark import METRICS_PATH, WORKER_ROLE, marked_values
 from scalekit.config.document import dotted
 from scalekit.config.environment import references
 from scalekit.deploy.data_path import data_paths
-from scalekit.deploy.environment import environment_variables, literal_secrets
+from scalekit.deploy.environment import environment_variables, literal_secrets, sole_variable
 from scalekit.deploy.placeholders import load_with_placeholders
 from scalekit.deploy.service import Project, RequiredServer, ServiceDescription
 from scalekit.errors import ConfigError, Problem
@@ -32,7 +32,8 @@ def describe_service(file: str, overrides: Sequence[str], command: str, folder: 
     settings = load_with_placeholders(str(folder / file), overrides)
     secrets = literal_secrets(settings)
     _refuse_secret_overrides(settings, secrets)
-    requirements = [each for group in settings.plugins.servers(settings.context()).values() for each in group]
+    servers = settings.plugins.servers(settings.context())
+    requirements = [each for group in servers.values() for each in group]
     return ServiceDescription(
         name=_service_name(settings),
         command=command,
@@ -45,9 +46,9 @@ def describe_service(file: str, overrides: Sequence[str], command: str, folder: 
         tables=settings.tables,
         variables=environment_variables(settings),
         literal_secrets=tuple(map(dotted, secrets)),
-        servers=tuple(RequiredServer(each, _variables_of(settings, each)) for each in requirements),
+        servers=tuple(_required_server(settings, each) for each in requirements),
         packages=tuple(_packages(settings, requirements)),
-        data_paths=data_paths(settings),
+        data_paths=data_paths(settings, servers),
         metrics_path=next((str(value) for value in _marked(settings, METRICS_PATH)), ""),
         needs_worker_role=any(_marked(settings, WORKER_ROLE)),
         project=_project(folder),
@@ -77,9 +78,12 @@ def _configuration_files(file: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield from _configuration_files((Path(file).parent / base).as_posix(), folder)
 
 
-def _variables_of(settings: Settings, requirement: ServerRequirement) -> tuple[str, ...]:
-    templates = {dotted(path): text for path, text in settings.document.templates.items()}
-    return tuple(name for name, _ in references(templates.get(requirement.key, "")))
+def _required_server(settings: Settings, requirement: ServerRequirement) -> RequiredServer:
+    templates = {dotted(path): (path, text) for path, text in settings.document.templates.items()}
+    if requirement.key not in templates:
+        return RequiredServer(requirement)
+    path, text = templates[requirement.key]
+    return RequiredServer(requirement, tuple(name for name, _ in references(text)), sole_variable(settings, path))
 
 
 def _packages(settings: Settings, requirements: Sequence[ServerRequirement]) -> Iterator[str]:

@@ -31,10 +31,14 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass(frozen=True, slots=True)
 class RequiredServer:
-    """A server that the service connects to; *variables* are those that the value of its key references."""
+    """A server that the service connects to.
+
+    *variables* are those that the value of its key references; *variable* is the one that has the whole value, if any.
+    """
 
     requirement: ServerRequirement
-    variables: tuple[str, ...]
+    variables: tuple[str, ...] = ()
+    variable: str = ""
 
     @property
     def kind(self) -> str:

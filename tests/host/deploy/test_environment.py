@@ -58,9 +58,10 @@ def test_a_secret_in_the_file_is_found(toml: str, keys: tuple[str, ...], describ
         assert service.configuration() == {"scalekit.toml": toml}
 
 
-def test_a_default_with_a_password_is_masked(describe: Describe) -> None:
-    (variable,) = describe('[plugins.pool]\nurl = "${D:-postgresql://shop:pw@db/shop}"\n').variables
-    assert variable.default == "postgresql://shop:***@db/shop"
+@pytest.mark.parametrize("default", ["postgresql://shop:pw@db/shop", "postgresql://db/shop?password=pw"])
+def test_a_default_with_a_password_is_none(default: str, describe: Describe) -> None:
+    (variable,) = describe(f'[plugins.pool]\nurl = "${{D:-{default}}}"\n').variables
+    assert (variable.default, variable.is_secret) == (None, True)
 
 
 def test_a_secret_of_an_override_is_refused(describe: Describe) -> None:

@@ -46,6 +46,11 @@ def test_a_path_without_a_variable_is_moved_by_an_override_and_an_absolute_one_s
     assert service.data_folders == ("/data", "/tmp")
 
 
+def test_a_default_database_is_not_written_by_a_plugin_with_servers(describe: Describe) -> None:
+    service = describe('[plugins.pool]\nurls = ["postgresql://a/d"]\n[plugins.queue]\n')
+    assert [each.key for each in service.data_paths] == ["plugins.queue.url"]
+
+
 def test_packages_have_the_extras_of_plugins_and_servers(describe: Describe) -> None:
     (package,) = describe('[plugins.pool]\nurl = "mysql://u@h/d"\n[plugins.headers]\n').packages
     assert package.startswith("scalekit-asgi[mysql,pool]>=")
