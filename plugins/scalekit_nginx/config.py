@@ -59,6 +59,8 @@ class NginxConfig(Table):
     """Folder of nginx's pid file, logs and temporary files."""
     user: Annotated[str, TextPattern(USER_NAME, 'a user of this machine, such as "www-data"')] | None = None
     """User of the worker processes when root starts nginx."""
+    operator_pages: bool = False
+    """Pass requests for the pages of operators, below ``/-/``, to the instances, which check who is an operator."""
     worker_processes: Annotated[int, Field(ge=1, le=512)] | None = None
     """Worker processes of nginx; unset means one per CPU core."""
     worker_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from scalekit import ConfigError
 from scalekit.settings import load
 from scalekit_nginx.config import NginxConfig
 from scalekit_nginx.installer import verify, write
-from scalekit_nginx.template import render
+from scalekit_nginx.template import ConfigurationFile, render
 from tests.processes import Box
 from tests.servers import find
 
@@ -35,6 +36,7 @@ servers = st.fixed_dictionaries(
         "write_timeout": durations,
         "keep_alive_timeout": durations,
         "trusted_proxies": st.lists(networks, max_size=5),
+        "root_path": st.sampled_from(["", "/shop", "/a.b/c~d"]),
         "forwarded_headers": st.sampled_from(["auto", "x-forwarded", "forwarded"]),
     },
 )
@@ -49,6 +51,7 @@ tables = st.fixed_dictionaries(
         "read_timeout": durations,
         "upstream_tries": st.integers(1, 100),
         "upstream_tries_timeout": durations,
+        "operator_pages": st.booleans(),
         "user": st.just("www-data"),
     },
 )
@@ -69,7 +72,7 @@ def rendered(server: dict[str, Any], table: dict[str, Any], instances: list[str]
     loaded = load({"server": server, "plugins": {"nginx": table}})
     loaded.raise_problems()
     config = loaded.context().config(NginxConfig)
-    return render(loaded.server, config, instances), config
+    return render(ConfigurationFile((), Path("/srv")), loaded.server, config, instances), config
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,7 +119,7 @@ def test_limits_and_retries_follow_the_file() -> None:
         "client_max_body_size 3145728;",
         "large_client_header_buffers 4 8192;",
         "proxy_connect_timeout 2s;",
-        "proxy_next_upstream error timeout http_502 http_503;",
+        "proxy_next_upstream error timeout;",
         "proxy_next_upstream_tries 2;",
         "proxy_next_upstream_timeout 10000ms;",
         "proxy_http_version 1.1;",
