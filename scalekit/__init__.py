@@ -17,6 +17,7 @@ from scalekit.config.text_pattern import TextPattern
 from scalekit.config.text_redaction import Redactor
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.context import Context, Key
+from scalekit.diagnostic import INSTANCES, Diagnostic, Finding, Severity, process_count
 from scalekit.errors import (
     ConfigError,
     PluginError,
@@ -67,6 +68,7 @@ from scalekit.traceback_text import format_traceback, related_exceptions
 
 __all__ = [
     "DEADLINE",
+    "INSTANCES",
     "IS_PLUGIN_REQUEST",
     "LATER",
     "MASK",
@@ -87,9 +89,11 @@ __all__ = [
     "Context",
     "Decision",
     "DeployMark",
+    "Diagnostic",
     "Duration",
     "Exchange",
     "Filter",
+    "Finding",
     "HeaderNames",
     "HostName",
     "HttpUrl",
@@ -129,6 +133,7 @@ __all__ = [
     "Server",
     "ServerInfo",
     "ServerRequirement",
+    "Severity",
     "Size",
     "StartError",
     "Table",
@@ -160,6 +165,7 @@ __all__ = [
     "parse_trace_context",
     "path_variants",
     "print_table",
+    "process_count",
     "read_body",
     "read_json_object",
     "related_exceptions",

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from scalekit.config.table import Table
 from scalekit.context import Context
+from scalekit.diagnostic import Diagnostic
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
 from scalekit.lifespan import Lifespan
@@ -73,3 +74,8 @@ def scalekit_pages(context: Context) -> Sequence[ConsolePage]:  # type: ignore[e
 @hookspec
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:  # type: ignore[empty-body] # specification only
     """Return the servers that this plugin connects to in its configuration; called by `scalekit deploy` only."""
+
+
+@hookspec
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:  # type: ignore[empty-body] # specification only
+    """Return the diagnostics of this plugin's servers and settings; called by `scalekit doctor` only."""

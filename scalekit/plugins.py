@@ -21,6 +21,7 @@ from scalekit import hookspecs
 from scalekit.app_loader import describe_error
 from scalekit.config.table import Table
 from scalekit.context import Context
+from scalekit.diagnostic import Diagnostic
 from scalekit.errors import ConfigError, PluginError, Problem
 from scalekit.health.check import Check
 from scalekit.layers import LayeredFilter
@@ -157,6 +158,10 @@ class Plugins:
     def servers(self, context: Context) -> dict[str, list[ServerRequirement]]:
         """Return the servers that each plugin connects to."""
         return self._each("scalekit_servers", ServerRequirement, context)
+
+    def diagnostics(self, context: Context) -> dict[str, list[Diagnostic]]:
+        """Return the diagnostics of each plugin."""
+        return self._each("scalekit_diagnostics", Diagnostic, context)
 
     def _each(self, hook: str, kind: type[T], context: Context) -> dict[str, list[T]]:
         results: dict[str, list[T]] = {}

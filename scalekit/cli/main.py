@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "scalekit.cli.check:check",
     "config": "scalekit.cli.config:config",
     "deploy": "scalekit.cli.deploy:deploy",
+    "doctor": "scalekit.cli.doctor:doctor",
     "get": "scalekit.cli.get:get",
     "log-level": "scalekit.cli.log_level:log_level",
     "new": "scalekit.cli.new:new",

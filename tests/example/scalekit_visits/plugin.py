@@ -15,12 +15,15 @@ from starlette.routing import BaseRoute, Route
 from scalekit import (
     Check,
     Context,
+    Diagnostic,
+    Finding,
     Layer,
     LayeredFilter,
     Lifespan,
     ManagementRoute,
     Middleware,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
 )
@@ -113,3 +116,15 @@ def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
 @hookimpl
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     return []  # the table is in memory
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    async def probe() -> Sequence[Finding]:
+        limit = context.config(VisitsConfig).limit
+        if limit >= 10:
+            return []
+        remedy = "raise limit in [plugins.visits]"
+        return [Finding("visits-limit", Severity.ADVICE, "few names fit", remedy, "plugins.visits.limit", str(limit))]
+
+    return [Diagnostic("visits", probe)]
