@@ -1,0 +1,46 @@
+"""Every guide does what it says, each in a folder of its own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.documents import ROOT
+from tests.tutorial.page import blocks
+from tests.tutorial.reader import Reader
+from tests.tutorial.servers import POSTGRES_PORT, STANDBY_PORT, ReplicatedPostgres
+
+GUIDES = sorted(path for path in (ROOT / "docs/guides").glob("*.md") if path.name != "README.md")
+ON_POSTGRES = [path for path in GUIDES if f":{POSTGRES_PORT}/" in path.read_text()]
+EMBEDDED = [path for path in GUIDES if path not in ON_POSTGRES]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("page", EMBEDDED, ids=lambda page: page.stem)
+def test_a_guide_does_what_it_says(page: Path) -> None:
+    with Reader() as reader:
+        reader.follow(page)
+
+
+@pytest.mark.needs("postgres")
+def test_the_guides_with_replicas_do_what_they_say() -> None:
+    with ReplicatedPostgres() as servers:
+        for page in ON_POSTGRES:
+            with Reader(servers.ports) as reader:
+                reader.follow(page)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_a_guide_runs_its_code(page: Path) -> None:
+    found = list(blocks(page))
+    assert [block.place for block in found if block.language == "toml" and not block.file] == []
+    assert any(block.file for block in found)
+    assert any(block.language == "console" and block.is_run for block in found)
+
+
+def test_the_list_of_guides_is_complete() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/guides/README.md").read_text())
+    assert sorted(listed) == [path.name for path in GUIDES]
+    assert {f":{STANDBY_PORT}/" in path.read_text() for path in ON_POSTGRES} == {True}
