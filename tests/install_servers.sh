@@ -35,6 +35,7 @@ slowhttptest       slowhttptest
 chromium           chromium
 fonts-dejavu-core  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 util-linux         setpriv
+systemd            systemd-analyze
 npm                npm
 END
 }

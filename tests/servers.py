@@ -54,6 +54,7 @@ CATALOGUE = {
     "rabbitmq": "rabbitmq-server",
     "redis": "redis-server",
     "slowhttptest": "slowhttptest",
+    "systemd-analyze": "systemd-analyze",
     "valkey": "valkey-server",
     "wrk": "wrk",
 }

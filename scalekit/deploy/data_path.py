@@ -47,7 +47,11 @@ class DataPath:
     @property
     def value(self) -> str:
         """The value of the key in a container."""
-        path = f"{FOLDER}/{PurePosixPath(self.path)}" if self.is_relative else self.path
+        return self.value_in(FOLDER)
+
+    def value_in(self, folder: str) -> str:
+        """Return the value of the key when a relative path is one of *folder*."""
+        path = f"{folder}/{PurePosixPath(self.path)}" if self.is_relative else self.path
         return f"{self.scheme}:///{path}" if self.scheme else path
 
 
