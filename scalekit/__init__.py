@@ -17,7 +17,7 @@ from scalekit.config.text_pattern import TextPattern
 from scalekit.config.text_redaction import Redactor
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.context import Context, Key
-from scalekit.diagnostic import INSTANCES, Diagnostic, Finding, Severity, process_count
+from scalekit.diagnostic import INSTANCES, Diagnostic, Finding, Severity, process_count, separate_stores
 from scalekit.errors import (
     ConfigError,
     PluginError,
@@ -173,6 +173,7 @@ __all__ = [
     "route_path",
     "rss",
     "send_problem",
+    "separate_stores",
     "split_address",
     "split_url",
     "suggest_name",

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from scalekit.context import Context, Key
+from scalekit.context import AnyKey, Context, Key
 
 PAGE = "docs/doctor.md"
 
@@ -53,6 +53,23 @@ class Diagnostic:
 
 INSTANCES: Key[int] = Key("number of instances")
 """How many instances of the service there are, as ``scalekit doctor --instances`` says; provided while probes run."""
+
+
+def separate_stores(
+    context: Context, severity: Severity, message: str, key: str, remedy: str, *, unless: AnyKey | None = None
+) -> list[Diagnostic]:
+    """Return the diagnostic of a store that several instances do not share: with them *message* is found.
+
+    It is not found when a plugin provides *unless*, such as a database that is the store instead.
+    """
+
+    async def probe() -> Sequence[Finding]:
+        instances = context.get(INSTANCES)
+        if instances == 1 or (unless is not None and context.has(unless)):
+            return []
+        return [Finding("separate-stores", severity, f"{message} in each of {instances} instances", remedy, key)]
+
+    return [Diagnostic(f"store of {key}", probe)]
 
 
 def process_count(context: Context) -> int:

@@ -12,13 +12,16 @@ from scalekit import (
     WORKER_HUB,
     Check,
     Context,
+    Diagnostic,
     HubLimits,
     Key,
     Lifespan,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
     required_server,
+    separate_stores,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import BROADCAST
@@ -34,7 +37,14 @@ from scalekit_broadcast.metrics import BroadcastMetrics
 from scalekit_broadcast.pages import broadcast_page
 from scalekit_broadcast.redis_transport import open_redis_transport
 from scalekit_broadcast.transport import BroadcastTransport
-from scalekit_redis import redis_connections, redis_instruments, verify_redis
+from scalekit_redis import (
+    RedisContents,
+    RedisUse,
+    redis_connections,
+    redis_diagnostics,
+    redis_instruments,
+    verify_redis,
+)
 
 
 class RunningBroadcast:
@@ -88,6 +98,17 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the Redis of the channels."""
     return required_server(context.config(BroadcastConfig).url, "plugins.broadcast.url", "broadcast")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the Redis of the channels, or of the memory."""
+    url = context.config(BroadcastConfig).url
+    if required_server(url, "", ""):
+        use = RedisUse("plugins.broadcast.url", "histories of channels", RedisContents.COUNTERS)
+        return redis_diagnostics(context, url.reveal(), use)
+    message = "messages reach only the subscribers"
+    return separate_stores(context, Severity.ERROR, message, "plugins.broadcast.url", "set url to a Redis")
 
 
 @hookimpl

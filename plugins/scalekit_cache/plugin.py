@@ -15,15 +15,18 @@ from scalekit import (
     Check,
     ConfigError,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     Problem,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
     required_server,
+    separate_stores,
 )
 from scalekit.contracts import ADVISERS, CACHE, CLUSTER_STORE, DATABASE, TABLE_OBSERVER
 from scalekit.pages import CONSOLE_PAGES, ConsolePage
@@ -39,7 +42,14 @@ from scalekit_cache.pages import advise, cache_page
 from scalekit_cache.route_outcomes import RouteOutcomes
 from scalekit_cache.spans import traced_refresh
 from scalekit_caching import CachingMetrics, ValueCache
-from scalekit_redis import redis_connections, redis_instruments, verify_redis
+from scalekit_redis import (
+    RedisContents,
+    RedisUse,
+    redis_connections,
+    redis_diagnostics,
+    redis_instruments,
+    verify_redis,
+)
 
 CLUSTER_NAMESPACE = b"cache "
 """Key prefix of this plugin's values in the cluster-cache store; prevents collisions with that plugin's own values."""
@@ -83,6 +93,19 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the Redis that stores the responses."""
     return required_server(context.config(CacheConfig).url, "plugins.cache.url", "cache")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the Redis that stores the responses, or of the memory."""
+    url = context.config(CacheConfig).url
+    if required_server(url, "", ""):
+        use = RedisUse("plugins.cache.url", "responses of the cache", RedisContents.CACHE)
+        return redis_diagnostics(context, url.reveal(), use)
+    if url.scheme != "memory":
+        return []
+    message = "responses are cached, and purges take effect, separately"
+    return separate_stores(context, Severity.ADVICE, message, "plugins.cache.url", "set url to a Redis")
 
 
 @hookimpl

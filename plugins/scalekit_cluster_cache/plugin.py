@@ -9,14 +9,34 @@ from typing import Any
 
 import click
 
-from scalekit import Check, ConfigError, Context, Key, Lifespan, Problem, ServerRequirement, Table, hookimpl
+from scalekit import (
+    Check,
+    ConfigError,
+    Context,
+    Diagnostic,
+    Key,
+    Lifespan,
+    Problem,
+    ServerRequirement,
+    Severity,
+    Table,
+    hookimpl,
+    separate_stores,
+)
 from scalekit.contracts import CLUSTER_CACHE, CLUSTER_STORE
 from scalekit.telemetry import TELEMETRY, Instrument
 from scalekit_caching import CachingMetrics, ItemCodec, MemoryStore, Store, TieredStore, ValueCache
 from scalekit_cluster_cache.cluster_store import open_cluster_store
 from scalekit_cluster_cache.commands import commands
 from scalekit_cluster_cache.config import ClusterCacheConfig
-from scalekit_redis import redis_connections, redis_instruments, verify_redis
+from scalekit_redis import (
+    RedisContents,
+    RedisUse,
+    redis_connections,
+    redis_diagnostics,
+    redis_instruments,
+    verify_redis,
+)
 
 
 @hookimpl
@@ -62,6 +82,17 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     if not context.config(ClusterCacheConfig).nodes:
         return []
     return [ServerRequirement("redis-cluster", "plugins.cluster-cache.nodes", "cache", "{host}:{port}")]
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the cluster, or of the memory."""
+    config = context.config(ClusterCacheConfig)
+    key = "plugins.cluster-cache.nodes"
+    if config.nodes:
+        return redis_diagnostics(context, config.url, RedisUse(key, "values of the cache", RedisContents.CACHE))
+    message = "values are cached, and purges take effect, separately"
+    return separate_stores(context, Severity.ADVICE, message, key, "name the nodes of a Redis Cluster")
 
 
 @hookimpl

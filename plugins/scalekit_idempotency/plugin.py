@@ -12,14 +12,17 @@ from scalekit import (
     IS_PLUGIN_REQUEST,
     Check,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
     required_server,
+    separate_stores,
 )
 from scalekit.contracts import DATABASE, TOKENS
 from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
@@ -27,10 +30,10 @@ from scalekit_idempotency import metrics
 from scalekit_idempotency.cleanup import CleanUp
 from scalekit_idempotency.commands import commands
 from scalekit_idempotency.config import IdempotencyConfig
-from scalekit_idempotency.factory import open_store, verify_store
+from scalekit_idempotency.factory import REMEDY, open_store, verify_store
 from scalekit_idempotency.filters import IdempotencyFilter
 from scalekit_idempotency.metrics import IdempotencyMetrics
-from scalekit_redis import redis_instruments
+from scalekit_redis import RedisContents, RedisUse, redis_diagnostics, redis_instruments
 
 FILTER: Key[IdempotencyFilter] = Key("idempotency filter", plugin="idempotency")
 CLEAN_UP: Key[CleanUp] = Key("clean-up of idempotency keys", plugin="idempotency")
@@ -78,6 +81,20 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the Redis that stores the responses."""
     url = context.config(IdempotencyConfig).redis_url
     return required_server(url, "plugins.idempotency.redis_url", "idempotency keys")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the Redis that stores the responses, or of the memory."""
+    config = context.config(IdempotencyConfig)
+    if config.redis_url is not None:
+        use = RedisUse("plugins.idempotency.redis_url", "responses to idempotency keys", RedisContents.RECORDS)
+        return redis_diagnostics(context, config.redis_url.reveal(), use)
+    if config.store == "database":
+        return []
+    unless = None if config.store == "memory" else DATABASE
+    message = "a repeated request is executed again"
+    return separate_stores(context, Severity.ERROR, message, "plugins.idempotency.store", REMEDY, unless=unless)
 
 
 @hookimpl

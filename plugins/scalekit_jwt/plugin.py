@@ -13,15 +13,18 @@ from starlette.routing import BaseRoute
 from scalekit import (
     Check,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     ServerRequirement,
+    Severity,
     Table,
     Unavailable,
     hookimpl,
     required_server,
+    separate_stores,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import CSRF_RISKS, DATABASE, TOKENS
@@ -43,7 +46,7 @@ from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.pages import tokens_page
 from scalekit_jwt.policy import AccessPolicy
 from scalekit_jwt.routes import routes
-from scalekit_redis import redis_connections, redis_instruments
+from scalekit_redis import RedisContents, RedisUse, redis_connections, redis_diagnostics, redis_instruments
 
 logger = logging.getLogger("scalekit.jwt")
 
@@ -95,6 +98,18 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the Redis that stores the sessions."""
     return required_server(context.config(JwtConfig).redis_url, "plugins.jwt.redis_url", "sessions")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the Redis that stores the sessions, or of the memory."""
+    config = context.config(JwtConfig)
+    if config.redis_url is not None:
+        use = RedisUse("plugins.jwt.redis_url", "sessions", RedisContents.RECORDS)
+        return redis_diagnostics(context, config.redis_url.reveal(), use)
+    unless = None if config.session_store == "memory" else DATABASE
+    message = "sessions are known, and tokens revoked, separately"
+    return separate_stores(context, Severity.ERROR, message, "plugins.jwt.session_store", REMEDY, unless=unless)
 
 
 @hookimpl

@@ -10,15 +10,18 @@ from scalekit import (
     Check,
     ConfigError,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     Problem,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
     required_server,
+    separate_stores,
     warn_about_multiple_processes,
 )
 from scalekit.contracts import ADVISERS, DATABASE, LIMITS, Advice
@@ -35,7 +38,7 @@ from scalekit_ratelimit.load_shedding import LoadShedder, LoadSheddingFilter, bu
 from scalekit_ratelimit.metrics import RateLimitMetrics
 from scalekit_ratelimit.pages import LimitsPage
 from scalekit_ratelimit.policies import build_application_policies, build_policies, needs_user
-from scalekit_redis import redis_instruments
+from scalekit_redis import RedisContents, RedisUse, redis_diagnostics, redis_instruments
 
 SEPARATE_COUNTS = "each of them allows the whole limit"
 REMEDY = 'set url = "redis://..." or "database:", or per_worker = true to accept that'
@@ -99,6 +102,19 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the Redis that counts requests."""
     return required_server(context.config(RateLimitConfig).url, "plugins.ratelimit.url", "rate limits")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the Redis that counts requests, or of the memory."""
+    url = context.config(RateLimitConfig).url
+    if required_server(url, "", ""):
+        use = RedisUse("plugins.ratelimit.url", "rate limits", RedisContents.COUNTERS)
+        return redis_diagnostics(context, url.reveal(), use)
+    if url.scheme != "memory":
+        return []
+    message = "a client has the whole limit"
+    return separate_stores(context, Severity.WARNING, message, "plugins.ratelimit.url", "set url to a Redis")
 
 
 @hookimpl

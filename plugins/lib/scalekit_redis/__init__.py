@@ -6,6 +6,7 @@ breaker fails commands at once while Redis is unavailable.
 
 from scalekit_redis.client import Redis
 from scalekit_redis.connections import Connections, redis_connections, verify_redis
+from scalekit_redis.diagnostics import RedisContents, RedisUse, redis_diagnostics
 from scalekit_redis.errors import RedisUnavailable, ReplyError
 from scalekit_redis.invalidation_listener import InvalidationListener
 from scalekit_redis.metrics import redis_instruments
@@ -24,7 +25,9 @@ __all__ = [
     "PreparedScript",
     "PubSubListener",
     "Redis",
+    "RedisContents",
     "RedisUnavailable",
+    "RedisUse",
     "ReplyError",
     "Script",
     "Shard",
@@ -32,6 +35,7 @@ __all__ = [
     "parse_cluster_slots",
     "parse_url",
     "redis_connections",
+    "redis_diagnostics",
     "redis_instruments",
     "similar_scheme",
     "verify_redis",
