@@ -26,18 +26,24 @@ class MessageEncoder:
         self, name: str, body: Any, delay: str | float | None, key: str | None, headers: dict[str, str]
     ) -> Envelope:
         """Return the envelope of a new message, due after *delay*, with *key* or a new one as its id."""
-        encoded = encode_json(body)
-        if len(encoded) > self._max_body:
-            raise ValueError(
-                f"the message has {len(encoded)} bytes, more than max_body {self._max_body} in [plugins.queue];"
-                " store the content elsewhere and publish a reference to it"
-            )
+        encoded = encode_body(body, self._max_body)
         if key is not None and not KEY_PATTERN.fullmatch(key):
             raise ValueError(f"expected a key of 1 to 128 printable ASCII characters without spaces, got {key!r}")
         delay_seconds = 0.0 if delay is None else to_seconds("delay", delay)
         return Envelope(
             validate_message_name(name), key or new_request_id(), encoded, time(), headers, delay=delay_seconds
         )
+
+
+def encode_body(body: Any, max_body: int) -> bytes:
+    """Return *body* as JSON; raises ValueError when it is none, or has more than *max_body* bytes."""
+    encoded = encode_json(body)
+    if len(encoded) > max_body:
+        raise ValueError(
+            f"the message has {len(encoded)} bytes, more than max_body {max_body} in [plugins.queue];"
+            " store the content elsewhere and publish a reference to it"
+        )
+    return encoded
 
 
 def message_headers(headers: Mapping[str, str] | None, priority: int) -> dict[str, str]:

@@ -155,7 +155,7 @@ def _tasks(
     config: QueueConfig, context: Context, service: QueueService, database: Database | None
 ) -> Generator[None, None, None]:
     """Take tasks of requests while inside; they join transactions of *database*."""
-    publisher = TaskPublisher(config.load().tasks, service.publisher, database)
+    publisher = TaskPublisher(config.load().tasks, service.publisher, database, config.max_body)
     task_filter = context.shared(TASK_FILTER, TaskFilter)
     task_filter.publisher = publisher
     try:

@@ -79,7 +79,8 @@ class MessagePublisher:
         common = {**message_headers(headers, priority), **then_headers(then, key)}
         envelope = self._encoder.envelope(name, body, delay, key, common | await consistency_headers(self._context))
         if unique_for is not None:
-            return await self._send_unique(envelope, key, positive_seconds("unique_for", unique_for), limit)
+            (identifier,) = await self._send_unique([envelope], key, positive_seconds("unique_for", unique_for), limit)
+            return identifier
         await self._send(name, [envelope], limit)
         return envelope.id
 
@@ -92,11 +93,16 @@ class MessagePublisher:
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> list[str]:
         """Publish a message for each of *bodies*; return their ids once all are confirmed."""
         limit = to_seconds("timeout", timeout)
-        common = {**message_headers(headers, priority), **await consistency_headers(self._context)}
+        common = {**message_headers(headers, priority), **then_headers(then, None)}
+        common |= await consistency_headers(self._context)
         envelopes = [self._encoder.envelope(name, body, delay, None, common) for body in bodies]
+        if unique_for is not None:
+            return await self._send_unique(envelopes, None, positive_seconds("unique_for", unique_for), limit)
         if envelopes:
             await self._send(name, envelopes, limit)
         return [envelope.id for envelope in envelopes]
@@ -199,31 +205,37 @@ class MessagePublisher:
             raise RuntimeError("no store of jobs: turn on [plugins.pool] and set outbox = true in [plugins.queue]")
         return self._stores
 
-    async def _send_unique(self, envelope: Envelope, key: str | None, ttl: float, timeout: float) -> str:
-        """Send *envelope* unless another message has claimed its unique key; return the id of the one that has it."""
+    async def _send_unique(
+        self, envelopes: Sequence[Envelope], key: str | None, ttl: float, timeout: float
+    ) -> list[str]:
+        """Send those of *envelopes* whose unique key no message has claimed; return for each the id that has it."""
         unique_keys = self._required_stores().unique_keys
-        if other := await unique_keys.claim(envelope, key, ttl, timeout):
-            return other
+        others = await unique_keys.claim_each(envelopes, key, ttl, timeout)
+        claimed = [each for each, other in zip(envelopes, others, strict=True) if other is None]
+        confirmed: set[str] = set()
         try:
-            await self._send(envelope.name, [envelope], timeout)
+            if claimed:
+                await self._send(claimed[0].name, claimed, timeout, confirmed)
         except BaseException:  # also a cancellation: a claim without a message would hold back the next attempt
-            await unique_keys.release(envelope)
+            await unique_keys.release_each([each for each in claimed if each.id not in confirmed])
             raise
-        return envelope.id
+        return [other or each.id for each, other in zip(envelopes, others, strict=True)]
 
-    async def _send(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
+    async def _send(
+        self, name: str, envelopes: Sequence[Envelope], timeout: float, confirmed: set[str] | None = None
+    ) -> None:
+        """Send *envelopes*, and add the ids of those that are confirmed to *confirmed*; raises PublishFailed."""
         self._metrics.published(name, len(envelopes))
         with publishing(PUBLISH_SPAN, self._transport.system, envelopes):
-            await self._send_all(name, envelopes, timeout)
-
-    async def _send_all(self, name: str, envelopes: Sequence[Envelope], timeout: float) -> None:
-        results = await send_with_jobs(self._transport, self._jobs, envelopes, timeout)
-        failures = [failure for failure in results if failure is not None]
-        self._metrics.confirmed(name, len(envelopes) - len(failures))
-        for failure in failures:
-            self._metrics.failed(name, failure.maybe_sent)
-        if failures:
-            raise _combined(failures, len(envelopes))
+            results = await send_with_jobs(self._transport, self._jobs, envelopes, timeout)
+            failures = [failure for failure in results if failure is not None]
+            self._metrics.confirmed(name, len(envelopes) - len(failures))
+            for failure in failures:
+                self._metrics.failed(name, failure.maybe_sent)
+            if failures and confirmed is not None:
+                confirmed.update(each.id for each, failure in zip(envelopes, results, strict=True) if failure is None)
+            if failures:
+                raise _combined(failures, len(envelopes))
 
 
 async def send_with_jobs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from scalekit import ResourceError, new_request_id
 from scalekit.contracts import Database, DurableTask, Queue, TaskFunction
+from scalekit_queue.message_encoder import encode_body
 
 SCOPE_KEY = "scalekit.queue"
 """The key of the ASGI scope that holds the tasks of a request."""
@@ -32,15 +33,28 @@ class PendingTask:
 class TaskPublisher:
     """Publishes calls of the declared *tasks* by *queue*, inside a transaction of *database* as a part of it.
 
-    Without *database* there is no store of messages in transactions.
+    Without *database* there is no store of messages in transactions. Messages have at most *max_body* bytes.
     """
 
-    def __init__(self, tasks: Mapping[TaskFunction, DurableTask], queue: Queue, database: Database | None) -> None:
+    def __init__(
+        self, tasks: Mapping[TaskFunction, DurableTask], queue: Queue, database: Database | None, max_body: int
+    ) -> None:
         self._tasks = tasks
         self._queue = queue
         self._database = database
+        self._max_body = max_body
 
-    def find(self, function: TaskFunction) -> DurableTask:
+    def prepare(self, function: TaskFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> PendingTask:
+        """Return a call of *function*; raises TypeError and ValueError when it cannot be published."""
+        task = self._find(function)
+        body = task.encode(args, kwargs)
+        try:
+            encode_body(body, self._max_body)
+        except ValueError as error:
+            raise ValueError(f"the arguments of {task.name}: {error}") from None
+        return PendingTask(task.name, body, new_request_id())
+
+    def _find(self, function: TaskFunction) -> DurableTask:
         """Return the task that *function* was declared as; raises ValueError when it was not."""
         task = self._tasks.get(function)
         if task is None:
@@ -72,8 +86,7 @@ class RequestTasks:
             raise RuntimeError("the response has been sent: add tasks before it, or publish messages with QUEUE")
         if len(self._pending) >= MAX_PENDING:
             raise RuntimeError(f"the request has {MAX_PENDING} tasks that are not stored; call await tasks.flush()")
-        task = self._publisher.find(function)
-        pending = PendingTask(task.name, task.encode(args, kwargs), new_request_id())
+        pending = self._publisher.prepare(function, args, kwargs)
         self._pending.append(pending)
         return pending.id
 

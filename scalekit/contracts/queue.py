@@ -50,8 +50,14 @@ class Queue(Protocol):
         timeout: str | float = 5.0,
         headers: Mapping[str, str] | None = None,
         priority: int = 0,
+        unique_for: str | float | None = None,
+        then: Then | Sequence[Then] = (),
     ) -> list[str]:
-        """Publish a message for each of *bodies* concurrently; return their ids once all are confirmed."""
+        """Publish a message for each of *bodies* concurrently; return their ids once all are confirmed.
+
+        With *unique_for*, a body of which a message is queued or running has the id of that message, as has one that
+        occurs twice; with *then*, the messages follow each of them. Raises as `publish` does.
+        """
         ...
 
     async def publish_after(

@@ -73,6 +73,13 @@ async def transaction(incoming: Request, tasks: Tasks, fail: bool = False) -> st
     return "committed"
 
 
+@app.post("/large")
+async def large(tasks: Tasks) -> str:
+    with pytest.raises(ValueError, match=r"arguments of log\.write: the message has \d+ bytes, more than max_body 99"):
+        tasks.add_task(write, "x" * 100)
+    return tasks.add_task(write, "short")
+
+
 @app.post("/invalid")
 async def invalid(tasks: Tasks) -> str:
     for function, arguments in ((print, ("a",)), (write, (1,))):
@@ -177,6 +184,12 @@ async def test_a_response_whose_tasks_cannot_be_stored_is_a_503(
         response = await running_service.post("/added/200")
     assert (response.status, response.header("content-type")) == (503, "application/problem+json")
     assert b"of 200" not in response.body
+
+
+async def test_a_task_that_is_too_large_is_refused_when_it_is_added(sqlite_table: Table) -> None:
+    async with service({**sqlite_table, "max_body": "99B", "consume_in": "workers"}) as running_service:
+        assert (await running_service.post("/large")).status == 200
+        assert await running_service.stored() == 1
 
 
 async def test_invalid_and_late_tasks_are_refused(sqlite_table: Table) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from secrets import token_hex
@@ -22,6 +22,8 @@ logger = logging.getLogger("scalekit.queue")
 
 MAX_CLAIMS = 10
 """Attempts to claim a key whose claims are released between two statements."""
+CONCURRENCY = 8
+"""Keys of many messages that are claimed or released at a time."""
 CLEANUP_INTERVAL = 10.0
 """Seconds between two deletions of expired claims by a process that claims keys."""
 
@@ -50,6 +52,38 @@ class UniqueKeys:
             reason = str(error) or "the store does not respond"
             raise PublishFailed(f"the unique key of the message cannot be stored: {reason}", False) from error
 
+    async def claim_each(
+        self, envelopes: Sequence[Envelope], key: str | None, ttl: float, timeout: float
+    ) -> list[str | None]:
+        """Claim the key of each of *envelopes* as `claim` does; return what it returns, in their order.
+
+        Raises PublishFailed, and releases what it has claimed, when one of them cannot be claimed.
+        """
+        claimed: list[Envelope] = []
+
+        async def claim(envelope: Envelope) -> str | None:
+            other = await self.claim(envelope, key, ttl, timeout)
+            if other is None:
+                claimed.append(envelope)
+            return other
+
+        others: list[str | None] = []
+        try:
+            for part in self._parts(envelopes):
+                if len(part) == 1:
+                    others.append(await claim(part[0]))
+                    continue
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(claim(each)) for each in part]
+                others += [task.result() for task in tasks]
+        except BaseExceptionGroup as errors:
+            await self.release_each(claimed)
+            raise errors.exceptions[0] from None
+        except BaseException:
+            await self.release_each(claimed)
+            raise
+        return others
+
     async def claim_in(self, transaction: Statements, envelope: Envelope, key: str | None, ttl: float) -> str | None:
         """Claim *key* as `claim` does, in the current transaction of *transaction*."""
         if not self._database.is_transactional:
@@ -60,6 +94,25 @@ class UniqueKeys:
 
     async def release(self, envelope: Envelope) -> None:
         """Release the key that *envelope* has claimed; a claim of another message stays."""
+        await self.release_each([envelope])
+
+    async def release_each(self, envelopes: Sequence[Envelope]) -> None:
+        """Release the keys of *envelopes*; while the store is unavailable the rest of them stay until they expire."""
+        for part in self._parts(envelopes):
+            if len(part) == 1:
+                released = [await self._release(part[0])]
+            else:
+                released = await asyncio.gather(*(self._release(each) for each in part))
+            if not all(released):
+                return
+
+    def _parts(self, envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
+        """Return parts of *envelopes* whose keys tasks claim or release at the same time."""
+        # The database may be in a transaction of the current task, for which other tasks would wait.
+        size = 1 if self._database.dialect == "sqlite" and self._database.is_transactional else CONCURRENCY
+        return (envelopes[first : first + size] for first in range(0, len(envelopes), size))
+
+    async def _release(self, envelope: Envelope) -> bool:
         digest, _, token = envelope.headers[UNIQUE].partition(".")
         values = {"prefix": self._prefix, "name": envelope.name, "digest": digest, "token": token}
         try:
@@ -68,6 +121,8 @@ class UniqueKeys:
         except Exception as error:
             reason = error or type(error).__name__
             logger.warning("the unique key of message %s stays until it expires: %s", envelope.id, reason)
+            return False
+        return True
 
     async def on_end(self, envelope: Envelope, outcome: ConsumeOutcome, seconds: float) -> None:
         """Release the key of a message that has ended."""
@@ -94,7 +149,7 @@ class UniqueKeys:
     def _values(self, envelope: Envelope, key: str | None, ttl: float) -> dict[str, object]:
         source = b"body:" + envelope.body if key is None else b"key:" + key.encode()
         digest, token = blake2b(source, digest_size=16).hexdigest(), token_hex(8)
-        envelope.headers[UNIQUE] = f"{digest}.{token}"
+        envelope.headers = {**envelope.headers, UNIQUE: f"{digest}.{token}"}  # other messages may share the headers
         now = time()
         row = {"name": envelope.name, "digest": digest, "token": token, "id": envelope.id, "expires": now + ttl}
         return {"prefix": self._prefix, "now": now, **row}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalekit.contracts import DATABASE, QUEUE, Consumers, Message, PublishFailed, Queue
+from scalekit.contracts import DATABASE, QUEUE, Consumers, Database, Message, PublishFailed, Queue, Then
 from tests.queue.conftest import Tables
 from tests.queue.harness import LIMIT, AnyMessage, serving, wait_until
 from tests.queue.jobs.harness import serve
@@ -46,6 +47,73 @@ async def test_a_unique_message_is_stored_once_until_it_has_been_handled(tables:
         await wait_released(queue, first, {"id": 7})
         await wait_until(lambda: len(seen) == 3)
     assert sorted(seen) == [7, 7, 8]
+
+
+async def test_many_messages_are_stored_once_each_and_followed_by_others(tables: Tables) -> None:
+    consumers = Consumers()
+    seen: list[tuple[str, Any]] = []
+
+    @consumers.on("resize")
+    async def resize(message: Message[int]) -> int:
+        seen.append((message.id, message.body))
+        return message.body
+
+    @consumers.on("log")
+    async def log(message: Message[int]) -> None:
+        seen.append((message.id, message.body))
+
+    async with serve(tables, consumers, consume_in="workers") as host:
+        queue = host.context.get(QUEUE)
+        first = await queue.publish("resize", 3, unique_for="10m")
+        ids = await queue.publish_many("resize", [*range(20), 5], unique_for="10m", then=Then("log"))
+        assert ids[3] == first
+        assert ids[20] == ids[5]
+        assert len(set(ids)) == 20
+        assert await queue.publish_many("resize", range(5), unique_for="10m") == ids[:5]
+        assert await queue.publish_many("resize", [], unique_for="10m") == []
+    async with serve(tables, consumers):
+        await wait_until(lambda: len(seen) == 39)
+    expected = [(identifier, body) for body, identifier in enumerate(ids[:20])]
+    followed = [(f"{identifier}.1", body) for identifier, body in expected if identifier != first]
+    assert sorted(seen) == sorted(expected + followed)
+
+
+async def test_many_messages_are_published_inside_a_transaction_of_the_application(
+    tables: Tables, tmp_path: Path
+) -> None:
+    with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}
+    async with serve(with_database) as host:
+        queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
+        async with database.transaction():
+            await database.execute("CREATE TABLE held (number INTEGER)")
+            first = await queue.publish_many("resize", range(20), unique_for="10m")
+        assert await queue.publish_many("resize", range(20), unique_for="10m") == first
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_many_messages_that_cannot_be_published_do_not_claim_their_keys(
+    tmp_path: Path, no_start_wait: None, cancelled: bool
+) -> None:
+    async with serving(UNREACHABLE, pool={"url": f"sqlite:///{tmp_path}/test.db"}) as host:
+        queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
+        publishing = asyncio.create_task(
+            queue.publish_many("resize", range(20), unique_for="10m", timeout=60 if cancelled else "500ms")
+        )
+        if cancelled:
+            async with asyncio.timeout(LIMIT):
+                while not await _claims(database):
+                    await asyncio.sleep(0.01)
+            publishing.cancel()
+        with pytest.raises(asyncio.CancelledError if cancelled else PublishFailed):
+            await publishing
+        assert await _claims(database) == 0
+
+
+async def _claims(database: Database) -> int:
+    try:
+        return int(await database.fetch_val("SELECT count(*) FROM scalekit_queue_jobs_unique_keys"))
+    except sqlite3.OperationalError:  # no table yet
+        return 0
 
 
 async def test_a_key_is_unique_for_the_messages_of_one_name(tables: Tables) -> None:
