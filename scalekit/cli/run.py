@@ -16,6 +16,7 @@ from scalekit.cli.source import TRACEBACK, FileSource, config_options, file_argu
 from scalekit.cli.trace_printer import TracePrinter
 from scalekit.config.password_mask import mask_passwords
 from scalekit.config.text_redaction import Redactor
+from scalekit.runner.init_process import fork_service, is_init_process
 from scalekit.runner.memory.gc_control import freeze_imports, gc_paused
 from scalekit.telemetry.span_redactor import SpanRedactor
 from scalekit.terminal import print_traceback
@@ -53,6 +54,8 @@ def run(
     fork_server: str | None,
 ) -> None:
     """Serve the application of FILE until SIGTERM or Ctrl-C; SIGHUP replaces all workers."""
+    if is_init_process() and (status := fork_service()) is not None:
+        ctx.exit(status)
     formatter = _set_up_logging()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     if only:
