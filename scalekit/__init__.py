@@ -28,6 +28,7 @@ from scalekit.errors import (
     StartError,
     Unavailable,
 )
+from scalekit.file_lock import lock_file, unlock_file
 from scalekit.health.check import Check
 from scalekit.hookspecs import hookimpl
 from scalekit.http.content_codings import choose_coding
@@ -159,6 +160,7 @@ __all__ = [
     "hookimpl",
     "local_problem",
     "local_response",
+    "lock_file",
     "mask_passwords",
     "mask_url",
     "new_request_id",
@@ -178,6 +180,7 @@ __all__ = [
     "split_url",
     "suggest_name",
     "trace_context_of",
+    "unlock_file",
     "warn_about_multiple_processes",
     "with_head",
 ]

@@ -7,6 +7,7 @@ to be written, and a request that must not be repeated would fail.
 from __future__ import annotations
 
 import select
+import sys
 from typing import Any
 
 import aiohttp
@@ -32,6 +33,8 @@ class LivenessCheckingConnector(aiohttp.TCPConnector):
 
 def _is_alive(descriptor: int) -> bool:
     """Return whether the socket has no end of stream, no error and no unexpected bytes."""
+    if sys.platform == "win32":
+        return not select.select([descriptor], [], [], 0)[0]
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return not poll.poll(0)

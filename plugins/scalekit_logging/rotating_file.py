@@ -7,13 +7,13 @@ and truncates the partial line of a killed process. Each system call releases th
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from scalekit import lock_file, unlock_file
 from scalekit_logging.json_formatter import MAX_LINE_BYTES
 from scalekit_logging.sinks import Loss, count_lines, reason_of
 
@@ -75,11 +75,11 @@ class RotatingFile:
             yield self._truncate_partial_line(current.st_size)
         finally:
             if self._descriptor >= 0:
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+                unlock_file(self._descriptor)
 
     def _reopen(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, _MODE)
         opened = os.fstat(self._descriptor)
         self._inode = (opened.st_ino, opened.st_dev)
         self._size = 0
@@ -141,7 +141,7 @@ def _lock(descriptor: int) -> None:
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(descriptor, wait=False)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise

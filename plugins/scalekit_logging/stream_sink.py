@@ -6,17 +6,20 @@ bounded. Writes to a shared pipe are atomic only up to PIPE_BUF bytes, so proces
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import stat
+import sys
 from collections import deque
+
+if sys.platform != "win32":
+    import fcntl
 
 from scalekit_logging.console_formatter import LineFormat
 from scalekit_logging.sinks import Loss, reason_of
 
 BLOCKED = "reader stalled"
-_PIPE_CHUNK = select.PIPE_BUF
+_PIPE_CHUNK = getattr(select, "PIPE_BUF", 512)  # the minimum of POSIX, for platforms that do not say
 _FILE_CHUNK = 1 << 20
 
 
@@ -106,7 +109,7 @@ class StreamSink:
             self._partial = True
 
     def _has_room(self) -> bool:
-        if self._kind == stat.S_IFREG:
+        if self._kind == stat.S_IFREG or sys.platform == "win32":
             return True
         poll = select.poll()
         poll.register(self._descriptor, select.POLLOUT)
@@ -114,7 +117,7 @@ class StreamSink:
 
     def _lock(self) -> bool:
         """Lock a shared pipe; return whether the lock is held."""
-        if self._kind != stat.S_IFIFO or self._locked:
+        if self._kind != stat.S_IFIFO or self._locked or sys.platform == "win32":
             return True
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,6 +129,6 @@ class StreamSink:
         return True
 
     def _unlock(self) -> None:
-        if self._locked:
+        if self._locked and sys.platform != "win32":
             self._locked = False
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)

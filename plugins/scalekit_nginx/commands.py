@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import aclosing
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def commands(context: Context) -> list[click.Command]:
         """Write nginx's complete configuration with the current instances as upstreams."""
         if (watch or reloads) and output is None:
             raise click.UsageError("--watch and --reload need a file; add --output nginx.conf")
+        if sys.platform == "win32" and (watch or reloads):
+            raise click.UsageError("--watch and --reload need Linux or macOS")
         asyncio.run(_run_until_signal(context, output, watch, reloads))
 
     return [config]

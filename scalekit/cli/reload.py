@@ -17,7 +17,7 @@ import click
 
 logger = logging.getLogger("scalekit")
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = tuple(each for each in signal.Signals if each.name in ("SIGINT", "SIGTERM", "SIGHUP"))
 SUFFIXES = (".py", ".toml")
 STOP_TIMEOUT = 10.0
 """Seconds after which a service that does not end is killed; a developer waits for it."""
@@ -32,6 +32,8 @@ def run_with_reload(file: str, arguments: Sequence[str]) -> int:
     The working directory and the folder of *file* are watched. A service that has ended, such as after a mistake in the
     file, is started again at the next change.
     """
+    if sys.platform == "win32":
+        raise click.UsageError("--reload needs Linux or macOS; start the service again by hand")
     try:
         from watchfiles import DefaultFilter, watch
     except ImportError:

@@ -110,6 +110,8 @@ def _serve(ctx: click.Context, source: FileSource, formatter: MaskingFormatter) 
     with gc_paused():
         settings = source.settings()
     if settings.server.workers is not None:
+        if sys.platform == "win32":
+            raise click.UsageError("server.workers needs Linux or macOS; remove it, and start several services instead")
         return _supervise(ctx, source, settings)
     host = _build_host(ctx, source, formatter)
     from scalekit.runner.server.server_process import serve

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from scalekit.file_lock import lock_file
 from scalekit.telemetry.finished_span import FinishedSpan
 from scalekit.telemetry.span_redactor import SpanRedactor
 from scalekit.telemetry.trace_tree import trace_tree
+
+CHUNK = getattr(select, "PIPE_BUF", 512)
+"""Bytes that a pipe takes at once; 512 is the minimum of POSIX, for platforms that do not say."""
 
 
 class TracePrinter:
@@ -35,7 +38,7 @@ def _locked(file: str) -> Generator[None, None, None]:
     descriptor = None
     try:
         descriptor = os.open(file, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock_file(descriptor)
     except OSError:
         pass
     try:
@@ -51,7 +54,7 @@ def _chunks(lines: Iterable[str]) -> Iterator[str]:
     size = 0
     for line in lines:
         length = len(line.encode("utf-8", "replace")) + 1
-        if chunk and size + length > select.PIPE_BUF:
+        if chunk and size + length > CHUNK:
             yield "".join(chunk)
             chunk, size = [], 0
         chunk.append(f"{line}\n")

@@ -71,7 +71,8 @@ class TraceContext(NamedTuple):
 
 # One system call per id would dominate the cost. A forked process must not reuse the ids of its parent.
 _unused: list[TraceContext] = []
-os.register_at_fork(after_in_child=_unused.clear)
+if hasattr(os, "register_at_fork"):  # Windows forks no processes
+    os.register_at_fork(after_in_child=_unused.clear)
 
 TRACE_CONTEXT: ContextVar[TraceContext | None] = ContextVar("scalekit.trace_context", default=None)
 """The trace context of the current request or message, for log lines and outgoing calls."""

@@ -203,7 +203,8 @@ CURRENT_SPAN: ContextVar[Span | None] = ContextVar("scalekit.telemetry.span", de
 # One system call per id would dominate the cost. A forked process must not reuse the ids of its parent.
 _BATCH_SIZE = 128
 _unused: list[str] = []
-os.register_at_fork(after_in_child=_unused.clear)
+if hasattr(os, "register_at_fork"):  # Windows forks no processes
+    os.register_at_fork(after_in_child=_unused.clear)
 
 
 def new_span_id() -> str:

@@ -52,9 +52,10 @@ def _build(target: str, checkout: Path, folder: Path) -> Path:
 
 
 def code_files(checkout: Path = ROOT) -> set[str]:
-    """Return the paths of all files of packages that git tracks, as they are in a wheel."""
-    output = subprocess.run(["git", "ls-files", "-z", *CODE], cwd=checkout, capture_output=True, text=True, check=True)
-    paths = map(PurePosixPath, filter(None, output.stdout.split("\0")))
+    """Return the paths of all files of packages that git tracks or would add, as they are in a wheel."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *CODE]
+    output = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout
+    paths = map(PurePosixPath, filter(None, output.split("\0")))
     return {str(path) for path in map(_path_in_wheel, paths) if len(path.parts) > 1}
 
 

@@ -33,7 +33,7 @@ def environment(python: str, requirements: Sequence[object], *options: str) -> I
 
 def create(folder: Path, python: str, requirements: Iterable[object], *options: str) -> Path:
     """Create the environment in *folder*, and return the folder of its commands; *options* are those of uv."""
-    _uv("venv", "--python", python, folder)
+    _uv("venv", "--seed", "--python", python, folder)
     _uv("pip", "install", "--python", folder / "bin/python", *options, *requirements)
     return folder / "bin"
 

@@ -44,5 +44,5 @@ def test_an_installation_whose_command_fails_is_reported(tmp_path: Path) -> None
 
 
 def test_an_environment_that_cannot_be_made_is_reported_with_its_command(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"uv --quiet venv --python .*no-python .* ended with"):
+    with pytest.raises(RuntimeError, match=r"uv --quiet venv --seed --python .*no-python .* ended with"):
         create(tmp_path / "environment", str(tmp_path / "no-python"), ["."])

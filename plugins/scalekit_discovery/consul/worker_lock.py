@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+from scalekit import lock_file
 
 
 class WorkerLock:
@@ -14,7 +16,7 @@ class WorkerLock:
 
     def __init__(self, service_id: str) -> None:
         digest = hashlib.sha256(service_id.encode()).hexdigest()[:24]
-        self._path = Path(tempfile.gettempdir(), f"scalekit-discovery-{os.getuid()}-{digest}.lock")
+        self._path = Path(tempfile.gettempdir(), f"scalekit-discovery-{_user()}-{digest}.lock")
         self._file: int | None = None
 
     @property
@@ -26,9 +28,9 @@ class WorkerLock:
         """Acquire the lock without waiting; return whether this process has it; raise OSError without a file."""
         if self._file is not None:
             return True
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file, wait=False)
         except BlockingIOError:
             os.close(file)
             return False
@@ -40,3 +42,8 @@ class WorkerLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _user() -> int:
+    """Return the id of the user, or 0 on Windows, where each user has an own temporary folder."""
+    return 0 if sys.platform == "win32" else os.getuid()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from scalekit import lock_file
 from scalekit_jwt.keys.key_set import KEY_TYPES, KeySet, SigningKey
 from scalekit_jwt.keys.secret_key import generate_secret
 
@@ -159,7 +159,7 @@ def _exclusive(path: Path) -> Generator[None, None, None]:
     """Lock the folder of *path* against concurrent rotations, since the file itself is replaced."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        lock_file(folder)
         yield
     finally:
         os.close(folder)

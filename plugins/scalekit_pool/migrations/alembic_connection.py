@@ -8,7 +8,6 @@ their process.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, StaticPool, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from scalekit import lock_file
 from scalekit_pool.connections.driver import RawConnection
 from scalekit_pool.migrations.backends import BUSY_INTERVAL, LOCK_ID
 from scalekit_pool.migrations.files import MigrationError
@@ -124,7 +124,7 @@ async def _file_lock(raw_connection: aiosqlite.Connection, limit: float) -> Asyn
         yield
         return
     try:
-        descriptor = os.open(path + LOCK_FILE_SUFFIX, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path + LOCK_FILE_SUFFIX, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise MigrationError(
             f"cannot lock {path}{LOCK_FILE_SUFFIX}: {error.strerror}: make the folder writable for this user"
@@ -140,7 +140,7 @@ async def _file_lock(raw_connection: aiosqlite.Connection, limit: float) -> Asyn
 
 def _try_lock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor, wait=False)
     except BlockingIOError:
         return False
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -61,6 +62,8 @@ class FileHealth:
         max_pages, pages, free = (_number(raw, name) for name in ("max_page_count", "page_count", "freelist_count"))
         if pages >= max_pages and not free:
             return f"{self._file!r} is full: max_page_count allows {max_pages} pages"
+        if sys.platform == "win32":
+            return ""
         disk = os.statvfs(Path(self._file).absolute().parent)
         available = (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
         if disk.f_blocks and available < MIN_FREE_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -20,7 +21,10 @@ NOT_FOUND = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.EINVAL}
 )
 """Errors by which a path names no file that this process may read; others are failures of the machine."""
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not block the thread
+IS_SUPPORTED = sys.platform != "win32"
+"""Windows has no way to open a file without following links, and other names for each file."""
+if sys.platform != "win32":
+    OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not block the thread
 
 
 class FileChanged(Unavailable):

@@ -10,12 +10,14 @@ from starlette.routing import Mount
 
 from scalekit.config.document import Document
 from scalekit.config.tables import StaticFolders
-from scalekit.http.static_files.file_lookup import FileLookup
+from scalekit.http.static_files.file_lookup import IS_SUPPORTED, FileLookup
 from scalekit.http.static_files.handler import StaticFileHandler
 
 
 def static_routes(document: Document, static: Mapping[str, StaticFolders]) -> list[Mount]:
     """Return a route for each path of *static*, ``[app] static``; report missing folders as problems of *document*."""
+    if static and not IS_SUPPORTED:
+        document.report(("app", "static"), "is not supported on Windows; let a proxy serve the files")
     longest_first = sorted(static.items(), key=lambda item: -len(item[0]))  # "/a/b" is not a folder of "/a"
     return [Mount(path, _handler(document, path, config)) for path, config in longest_first]
 

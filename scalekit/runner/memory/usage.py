@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+IS_KNOWN = sys.platform != "win32"
+"""Whether the platform says how much memory there is."""
+PAGE = os.sysconf("SC_PAGE_SIZE") if IS_KNOWN else 4096
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def available_memory() -> int:
     """Return the bytes that the service may use: the cgroup's limit, or the memory of the machine."""
-    machine = os.sysconf("SC_PHYS_PAGES") * PAGE
+    machine = os.sysconf("SC_PHYS_PAGES") * PAGE if IS_KNOWN else sys.maxsize
     limits = [int(text) for text in map(_read, _cgroup_files()) if text.isdigit()]
     return min([machine, *limits])
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
 import struct
-import termios
+import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 """``struct linger``: on, for zero seconds."""
@@ -45,6 +48,8 @@ def _unsent_tls_size(transport: asyncio.Transport) -> int:
     so this one is never empty while there is more.
     """
     size = transport.get_write_buffer_size()
+    if sys.platform == "win32":
+        return size  # what the kernel holds is not known
     connection = transport.get_extra_info("socket")
     try:
         (queued,) = QUEUE.unpack(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(QUEUE.size)))

@@ -125,7 +125,7 @@ class GracefulServer(uvicorn.Server):
         numbers = (signal.SIGINT, signal.SIGTERM)
         for number in numbers:
             signal.signal(number, self.handle_exit)
-        if self._tls is not None or self._manager.exists:
+        if hasattr(signal, "SIGHUP") and (self._tls is not None or self._manager.exists):
             signal.signal(signal.SIGHUP, self._on_sighup)
         try:
             yield

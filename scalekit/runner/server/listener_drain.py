@@ -14,6 +14,8 @@ import struct
 import sys
 from collections.abc import Sequence
 
+from scalekit.runner.server.unix_listener import is_unix
+
 SO_ATTACH_FILTER = 26
 TCP_INFO = 11
 UNACKED = struct.Struct("24xI")
@@ -39,7 +41,7 @@ def drop_new_syns(listeners: Sequence[socket.socket]) -> None:
     program = ctypes.create_string_buffer(NO_SYN, len(NO_SYN))
     program_descriptor = struct.pack("HL", len(NO_SYN) // 8, ctypes.addressof(program))
     for each in listeners:
-        if each.family == socket.AF_UNIX:
+        if is_unix(each):
             continue
         try:
             each.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program_descriptor)
@@ -53,7 +55,7 @@ def has_pending_connections(listeners: Sequence[socket.socket]) -> bool:
 
 
 def _queue_length(listener: socket.socket) -> int:
-    if listener.family == socket.AF_UNIX:  # the kernel only tells whether there is a connection
+    if is_unix(listener):  # the kernel only tells whether there is a connection
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         return len(poll.poll(0))

@@ -11,7 +11,7 @@ from scalekit.config.field_types import UNIX, socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.errors import StartError
 from scalekit.runner.server.socket_activation import MANAGEMENT, WEB, activated_sockets
-from scalekit.runner.server.unix_listener import UnixListener, socket_name
+from scalekit.runner.server.unix_listener import UnixListener, is_unix, socket_name
 from scalekit.settings import Settings
 
 logger = logging.getLogger("scalekit")
@@ -49,7 +49,7 @@ def _management_socket(passed: socket.socket, address: str | None) -> socket.soc
         )
     same = (
         socket_name(passed) == socket_path(address)
-        if passed.family == socket.AF_UNIX
+        if is_unix(passed)
         else (not socket_path(address) and passed.getsockname()[1] == split_address(address)[1])
     )
     if not same:
@@ -79,6 +79,8 @@ def _remedy(host: str, error: OSError) -> str:
     if host.startswith(UNIX):
         if error.errno == errno.EADDRINUSE:
             return "stop the process that listens there, or choose another path"
+        if error.errno == errno.EAFNOSUPPORT:
+            return "name an address such as 127.0.0.1 with --set server.host=ADDRESS"
         return "choose a path in a folder where this user may create files"
     if error.errno in ADDRESS_ERRORS:
         return "name an address of this machine with --set server.host=ADDRESS"
@@ -94,7 +96,7 @@ def address_of(host: str, port: int) -> str:
 
 def bound_address(listener: socket.socket) -> tuple[str, int]:
     """Return host and port of *listener*; ``unix:`` with the path and 0 for a Unix socket."""
-    if listener.family == socket.AF_UNIX:
+    if is_unix(listener):
         return f"{UNIX}{socket_name(listener)}", 0
     host, port, *_ = listener.getsockname()
     return host, port

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import os
 import socket
 import stat
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+
+from scalekit.file_lock import lock_file
 
 PROBE_TIMEOUT = 1.0
 """Seconds to wait for the process that listens on an existing socket."""
@@ -22,6 +23,8 @@ class UnixListener(socket.socket):
     """A listening Unix socket that can remove its file; raises OSError when it cannot listen."""
 
     def __init__(self, name: str, mode: int, backlog: int) -> None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(errno.EAFNOSUPPORT, "this platform has no Unix sockets")
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
         self._path = ""
         self._identity: tuple[int, int] | None = None
@@ -52,6 +55,11 @@ class UnixListener(socket.socket):
         self._identity = None
 
 
+def is_unix(listener: socket.socket) -> bool:
+    """Return whether *listener* is a Unix socket, which Windows does not have."""
+    return listener.family == getattr(socket, "AF_UNIX", None)
+
+
 def remove_files(listeners: Sequence[socket.socket]) -> None:
     """Remove the files of those *listeners* that have created one."""
     for each in listeners:
@@ -68,7 +76,7 @@ def socket_name(listener: socket.socket) -> str:
 def unix_server(transport: asyncio.BaseTransport) -> tuple[str, None] | None:
     """Return ``server`` of the ASGI scope for a connection to a Unix socket, None for another one."""
     connection = transport.get_extra_info("socket")
-    return (socket_name(connection), None) if connection is not None and connection.family == socket.AF_UNIX else None
+    return (socket_name(connection), None) if connection is not None and is_unix(connection) else None
 
 
 def _identity(path: str) -> tuple[int, int]:
@@ -91,7 +99,7 @@ def _locked(folder: str) -> Generator[None, None, None]:
 
 def _lock(descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor, wait=False)
     except OSError:  # held, or the file system has no locks
         return False
     return True

@@ -21,7 +21,7 @@ from scalekit.runner.workers.fork_messages import ForkKind, ForkMessage, receive
 from scalekit.runner.workers.import_side_effects import ImportSideEffects
 from scalekit.runner.workers.worker_args import WorkerArgs
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+SIGNALS = tuple(each for each in signal.Signals if each.name in ("SIGTERM", "SIGINT", "SIGHUP"))
 """Signals that are blocked here: they also arrive when all processes of a service are signalled at once."""
 
 

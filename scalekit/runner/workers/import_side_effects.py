@@ -3,7 +3,6 @@ number generators."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import socket
@@ -14,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
 
 MAX_WARNINGS = 20
 REMEDY = "create it in a lifespan, or set server.preload = false"
