@@ -116,7 +116,7 @@ def _libraries() -> Iterator[str]:
     yield "## Libraries\n\n| distribution | lowest | below | extra |\n|---|---|---|---|"
     for name, (requirement, names) in sorted(requirements().items()):
         lowest, below = bounds(requirement)
-        yield f"| {name} | {lowest} | {below} | {', '.join(f'`{each}`' for each in names) or 'always'} |"
+        yield f"| `{name}` | {lowest} | {below} | {', '.join(f'`{each}`' for each in names) or 'always'} |"
     yield ""
 
 
