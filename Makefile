@@ -66,9 +66,10 @@ load: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
 	@$(BIN)/python -m tests.load $(if $(ON),--on $(ON)) $(SCRIPT)
 
+# PART=faults or PART=updates runs one half.
 drill: $(VENV)/developing
 	@PYTHON=$(BIN)/python tests/install_servers.sh
-	@$(BIN)/python -m tests.drill
+	@$(BIN)/python -m tests.drill $(if $(PART),--part $(PART))
 
 # Builds sdist and wheel in dist/, checks them, and tries each extra in clean environments; EXTRA=cache tries one.
 dist: $(VENV)/packaging

@@ -7,5 +7,5 @@ request = function()
   if count % 2 == 0 then
     return wrk.format("POST", "/write", nil, body)
   end
-  return wrk.format("GET", "/read")
+  return wrk.format("GET", "/pid")
 end
