@@ -31,6 +31,7 @@ from scalekit_queue.activity import ACTIVITY, new_activity
 from scalekit_queue.config import QueueConfig
 from scalekit_queue.dead_letter_blocks import dead_letter, dead_letter_list
 from scalekit_queue.factory import consumes
+from scalekit_queue.job_blocks import job_actions, job_table
 from scalekit_queue.outbox import MAX_COUNTED, Outbox
 from scalekit_queue.pause_page import DEFAULT_PAUSE
 from scalekit_queue.pauses import ConsumerState
@@ -98,12 +99,14 @@ def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
             await _summary(context),
             *await _queues(context, config, view, consumers),
             _consumers(view),
+            *await job_table(context),
             *await schedule_table(context),
         ]
 
     actions = [*dead_letter_actions(context, config), *(pause_actions(context, own) if own else [])]
+    actions += job_actions(context) if any(each.result_ttl is not None for each in config.load()) else []
     actions += schedule_actions(context) if config.has_schedules else []
-    description = "Messages of every queue, consumers, dead letters that can be replayed, and schedules."
+    description = "Messages of every queue, consumers, dead letters that can be replayed, jobs, and schedules."
     return ConsolePage("queues", "Queues", render, collect, actions, description=description)
 
 

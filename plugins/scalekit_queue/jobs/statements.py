@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scalekit.contracts import JobState
+
 COLUMNS = "id, name, state, attempt, published, started, ended, progress, note, result, error"
 CREATE = (
     """
@@ -22,7 +24,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   PRIMARY KEY (prefix, id, name)
 )
 """,
-    "CREATE INDEX IF NOT EXISTS {table}_state ON {table} (prefix, state)",
+    "CREATE INDEX IF NOT EXISTS {table}_recent ON {table} (prefix, state, published)",
     "CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires)",
     """
 CREATE TABLE IF NOT EXISTS {table}_unique_keys (
@@ -71,7 +73,7 @@ CREATE TABLE IF NOT EXISTS {table}_task_results (
 )
 RELATIONS = (
     "{table}",
-    "{table}_state",
+    "{table}_recent",
     "{table}_expires",
     "{table}_unique_keys",
     "{table}_unique_keys_expires",
@@ -125,6 +127,14 @@ READ = f"""
 SELECT {COLUMNS} FROM {{table}} WHERE prefix = :prefix AND id = :id AND expires >= :now
 ORDER BY published DESC LIMIT 1
 """
+# The index has the latest jobs of each state, however many there are.
+_LATEST = f"""
+SELECT * FROM (
+  SELECT {COLUMNS.replace("result", "NULL AS result")} FROM {{table}}
+  WHERE prefix = :prefix AND state = '{{state}}' AND expires >= :now ORDER BY published DESC LIMIT :limit
+) AS {{state}}
+"""
+READ_RECENT = " UNION ALL ".join(_LATEST.replace("{state}", state) for state in JobState)
 CANCEL = """
 UPDATE {table} SET state = CASE WHEN state IN ('running', 'cancelling') THEN 'cancelling' ELSE 'cancelled' END,
   ended = CASE WHEN state IN ('running', 'cancelling') THEN ended ELSE CAST(:now AS double precision) END

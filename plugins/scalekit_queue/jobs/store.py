@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextvars import Context
 from dataclasses import asdict, dataclass
+from math import inf
 from time import time
 from typing import Any, Protocol, TypeVar
 
@@ -122,6 +123,14 @@ class JobStore:
             self._database.read, statements.READ, {"id": storable_text(identifier), "now": time()}
         )
         return status_of(rows[0]) if rows else None
+
+    async def read_recent(self, limit: int) -> list[JobStatus]:
+        """Return the latest *limit* jobs of each state, without results: first those that run or wait, then the others.
+
+        Those that have ended are in the order of their ends, the last one first.
+        """
+        rows = await self._execute(self._database.read, statements.READ_RECENT, {"now": time(), "limit": limit})
+        return sorted(map(status_of, rows), key=lambda job: (-(job.ended or inf), -job.published))
 
     async def cancel(self, identifier: str) -> bool:
         """Cancel the messages with the id that have not ended; return whether there is one."""
