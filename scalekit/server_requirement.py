@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scalekit.config.url import Url
 
-POSTGRESQL, MYSQL, REDIS, REDIS_CLUSTER, REDIS_SENTINEL, RABBITMQ, CONSUL, OTLP = (
+POSTGRESQL, MYSQL, REDIS, REDIS_CLUSTER, REDIS_SENTINEL, RABBITMQ, CONSUL, OTLP, KUBERNETES = (
     "postgresql",
     "mysql",
     "redis",
@@ -15,6 +15,7 @@ POSTGRESQL, MYSQL, REDIS, REDIS_CLUSTER, REDIS_SENTINEL, RABBITMQ, CONSUL, OTLP 
     "rabbitmq",
     "consul",
     "otlp",
+    "kubernetes",
 )
 _KINDS = {
     "postgresql": POSTGRESQL,

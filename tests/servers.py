@@ -42,6 +42,7 @@ CATALOGUE = {
     "compose-config": "compose-config",
     "consul": "consul",
     "haproxy": "haproxy",
+    "helm-charts": "helm-charts",
     "k6": "k6",
     "mariadb": "mariadbd",
     "nginx": "nginx",

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from scalekit import (
     SERVICE_NAME_PATTERN,
     AppName,
+    DeployMark,
     Duration,
     HostName,
     HttpUrl,
@@ -114,7 +115,7 @@ class DiscoveryConfig(Table):
     """Port of instances from A and AAAA records."""
     dns_interval: PositiveDuration = Duration("10s")
     """Maximum time between two DNS queries; a shorter TTL of the records applies."""
-    cache_dir: str = ".discovery"
+    cache_dir: Annotated[str, DeployMark("cache_path")] = ".discovery"
     """Folder that caches the last known instances for a start without the source; empty disables the cache."""
     initial_timeout: PositiveDuration = Duration("2s")
     """How long the first call of a service waits until its instances are known."""

@@ -60,10 +60,11 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
-    """Return the Consul that has the addresses of services."""
-    if context.config(DiscoveryConfig).source != "consul":
+    """Return the Consul, or the API of Kubernetes, that has the addresses of services."""
+    source = context.config(DiscoveryConfig).source
+    if source not in ("consul", "kubernetes"):
         return []
-    return [ServerRequirement("consul", "plugins.discovery.consul", "discovery")]
+    return [ServerRequirement(source, f"plugins.discovery.{source}", "discovery")]
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from scalekit import Duration, PositiveDuration, Secret, Table, TextPattern, Url
+from scalekit import DeployMark, Duration, PositiveDuration, Secret, Table, TextPattern, Url
 from scalekit_pool.connections.driver import DriverOptions
 from scalekit_pool.connections.lifecycle import PoolLimits
 
@@ -95,7 +95,7 @@ class PoolConfig(Table):
     """TLS of connections to PostgreSQL and MySQL, as libpq's sslmode."""
     sslrootcert: str | None = None
     """A PEM file of trusted CA certificates, as libpq's sslrootcert; without it the system's are trusted."""
-    migrations: str = "migrations"
+    migrations: Annotated[str, DeployMark("migrations", unless="migrate_on_start")] = "migrations"
     """The folder of numbered SQL files that `scalekit pool migrate` applies, or Alembic's alembic.ini or
     pyproject.toml."""
     migrate_on_start: bool = False

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 
-from scalekit.config.deploy_mark import METRICS_PATH, WORKER_ROLE, marked_values
+from scalekit.config.deploy_mark import CACHE_PATH, METRICS_PATH, MIGRATIONS, WORKER_ROLE, marked_values
 from scalekit.config.document import dotted
 from scalekit.config.environment import references
 from scalekit.deploy.data_path import data_paths
@@ -51,6 +51,8 @@ def describe_service(file: str, overrides: Sequence[str], command: str, folder: 
         data_paths=data_paths(settings, servers),
         metrics_path=next((str(value) for value in _marked(settings, METRICS_PATH)), ""),
         needs_worker_role=any(_marked(settings, WORKER_ROLE)),
+        cache_paths=tuple(_cache_paths(settings)),
+        migrate_command=_migrate_command(settings, folder),
         project=_project(folder),
     )
 
@@ -113,6 +115,22 @@ def _extras(distribution: str, name: str) -> Sequence[str]:
 def _marked(settings: Settings, purpose: str) -> Iterator[object]:
     for table in settings.tables.values():
         yield from (value for _, value in marked_values(table, purpose))
+
+
+def _cache_paths(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, table in settings.tables.items():
+        for path, value in marked_values(table, CACHE_PATH, ("plugins", name)):
+            if value:
+                yield dotted(path), str(value)
+
+
+def _migrate_command(settings: Settings, folder: Path) -> tuple[str, ...]:
+    """Return the arguments of ``scalekit`` that apply the migrations of the project, empty when it has none."""
+    for name, table in settings.tables.items():
+        for _, value in marked_values(table, MIGRATIONS):
+            if ":" in str(value) or (folder / str(value)).exists():
+                return (name, "migrate")
+    return ()
 
 
 def _project(folder: Path) -> Project:

@@ -67,7 +67,8 @@ class ServiceDescription:
     *file* is the path of the configuration file as on the command line, and *files* the text of that file and of those
     that it extends, by path. *overrides* are the values of ``--set``. *command* is the command line that generates the
     files. *packages* are the requirements of the plugins for pip. *metrics_path* is empty without metrics. Some
-    processes need ``[server] role = "worker"`` when *needs_worker_role*.
+    processes need ``[server] role = "worker"`` when *needs_worker_role*. *cache_paths* are keys and values of folders
+    whose files may be lost, *migrate_command* the arguments of ``scalekit`` that apply migrations, empty without any.
     """
 
     name: str
@@ -86,6 +87,8 @@ class ServiceDescription:
     data_paths: tuple[DataPath, ...] = ()
     metrics_path: str = ""
     needs_worker_role: bool = False
+    cache_paths: tuple[tuple[str, str], ...] = ()
+    migrate_command: tuple[str, ...] = ()
     project: Project = Project()
     python: str = PYTHON
 
