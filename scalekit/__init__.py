@@ -17,7 +17,16 @@ from scalekit.config.text_pattern import TextPattern
 from scalekit.config.text_redaction import Redactor
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.context import Context, Key
-from scalekit.diagnostic import INSTANCES, Diagnostic, Finding, Severity, process_count, separate_stores
+from scalekit.diagnostic import (
+    INSTANCES,
+    POOL_CONNECTIONS,
+    ConnectionUse,
+    Diagnostic,
+    Finding,
+    Severity,
+    process_count,
+    separate_stores,
+)
 from scalekit.errors import (
     ConfigError,
     PluginError,
@@ -73,6 +82,7 @@ __all__ = [
     "IS_PLUGIN_REQUEST",
     "LATER",
     "MASK",
+    "POOL_CONNECTIONS",
     "REQUEST_CONTEXT",
     "REQUEST_ID",
     "ROUTE_TEMPLATE",
@@ -87,6 +97,7 @@ __all__ = [
     "AppName",
     "Check",
     "ConfigError",
+    "ConnectionUse",
     "Context",
     "Decision",
     "DeployMark",

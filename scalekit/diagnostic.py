@@ -55,6 +55,18 @@ INSTANCES: Key[int] = Key("number of instances")
 """How many instances of the service there are, as ``scalekit doctor --instances`` says; provided while probes run."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionUse:
+    """Connections that each process opens to the server of the pool's database: at most *count*, the value of *key*."""
+
+    key: str
+    count: int
+
+
+POOL_CONNECTIONS: Key[list[ConnectionUse]] = Key("connections to the server of the pool's database")
+"""The pools of all plugins on that server; ``scalekit_diagnostics`` appends to ``context.shared``."""
+
+
 def separate_stores(
     context: Context, severity: Severity, message: str, key: str, remedy: str, *, unless: AnyKey | None = None
 ) -> list[Diagnostic]:

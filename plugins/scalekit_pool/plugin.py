@@ -11,6 +11,7 @@ import click
 from scalekit import (
     Check,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
@@ -26,6 +27,7 @@ from scalekit.telemetry import TELEMETRY, Instrument, instruments_in
 from scalekit_pool import metrics, query_budget
 from scalekit_pool.commands import commands
 from scalekit_pool.config import PoolConfig
+from scalekit_pool.diagnostics import pool_diagnostics
 from scalekit_pool.factory import DatabaseFactory, verify_driver
 from scalekit_pool.filters import RequestInfoFilter, session_of
 from scalekit_pool.health import check_database, check_servers
@@ -80,6 +82,12 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     keys = [f"plugins.pool.urls[{index}]" for index in range(len(config.urls))] or ["plugins.pool.url"]
     urls = zip(config.urls or (config.url,), keys, strict=True)
     return [each for url, key in urls for each in required_server(url, key, "database")]
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostics of the database server."""
+    return pool_diagnostics(context)
 
 
 @hookimpl

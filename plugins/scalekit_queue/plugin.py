@@ -14,6 +14,7 @@ from scalekit import (
     REQUEST_CONTEXT,
     Check,
     Context,
+    Diagnostic,
     Key,
     Layer,
     LayeredFilter,
@@ -31,6 +32,7 @@ from scalekit_queue.activity import ACTIVITY
 from scalekit_queue.asyncapi import asyncapi_command
 from scalekit_queue.commands import commands
 from scalekit_queue.config import QueueConfig
+from scalekit_queue.diagnostics import queue_diagnostics
 from scalekit_queue.factory import consumes, verify_config
 from scalekit_queue.filters import TaskFilter
 from scalekit_queue.job_commands import job_commands
@@ -92,6 +94,12 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     """Return the server of the messages."""
     return required_server(context.config(QueueConfig).url, "plugins.queue.url", "queue")
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostics of the transport."""
+    return queue_diagnostics(context)
 
 
 @hookimpl

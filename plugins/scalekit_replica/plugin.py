@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -10,11 +10,14 @@ from typing import Any
 from scalekit import (
     Check,
     Context,
+    Diagnostic,
+    Finding,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
     required_server,
@@ -27,6 +30,10 @@ from scalekit_replica.factory import ReplicaSet, open_replicas
 from scalekit_replica.filters import ConsistencyFilter
 from scalekit_replica.read_database import ReadDatabase
 
+REPLICATION = """
+SELECT CAST(current_setting('max_wal_senders') AS integer),
+  CAST((SELECT count(*) FROM pg_stat_replication) AS integer)
+"""
 REPLICA_SET: Key[ReplicaSet] = Key("replica set", plugin="replica")
 
 
@@ -75,6 +82,21 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
 
 
 @hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the primary's replication."""
+    config = context.config(ReplicaConfig)
+
+    async def probe() -> Sequence[Finding]:
+        database = context.get(DATABASE)
+        if not config.urls or database.dialect != "postgresql":
+            return []
+        senders, connected = tuple((await database.fetch_all(REPLICATION))[0])
+        return list(replication_findings(senders, connected, len(config.urls)))
+
+    return [Diagnostic("replication", probe)]
+
+
+@hookimpl
 def scalekit_metrics(context: Context) -> Sequence[Instrument[Any]]:
     """Return the metrics of the replicas, if there are any."""
     return instruments_in(metrics) if context.config(ReplicaConfig).urls else []
@@ -101,3 +123,25 @@ def scalekit_health(context: Context) -> Sequence[Check]:
 
     names = context.config(ReplicaConfig).names
     return [Check(name, partial(check, name), critical=False) for name in names]
+
+
+def replication_findings(senders: int, connected: int, replicas: int) -> Iterator[Finding]:
+    """Yield whether the primary has fewer *senders*, or fewer *connected* standbys, than there are *replicas*."""
+    if connected < replicas:
+        yield Finding(
+            "replication",
+            Severity.WARNING,
+            f"{connected} standbys receive WAL from the primary, and urls names {replicas}: the others are stale",
+            "look into their logs: they may have lost their slot, or the primary the WAL that they need",
+            "pg_stat_replication",
+            str(connected),
+        )
+    if senders <= replicas:
+        yield Finding(
+            "replication",
+            Severity.WARNING,
+            f"the primary serves {senders} standbys at a time, which leaves none for a backup or a new standby",
+            f"set max_wal_senders = {replicas + 5} on the primary, and restart it",
+            "max_wal_senders",
+            str(senders),
+        )
