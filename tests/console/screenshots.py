@@ -1,4 +1,4 @@
-"""Write the screenshots of docs/console.md: ``python -m tests.console.screenshots``, of the sample with two workers."""
+"""Write the screenshots of documents: ``python -m tests.console.screenshots``, of the sample with two workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import base64
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -19,12 +22,13 @@ SECONDS = 60
 """Time for which requests are sent before the pages are shown."""
 ITEM = {"name": "desk lamp", "value": 39.5}
 PAGES = (
-    ("overview", "/-/overview", 1400, "light"),
-    ("requests", "/-/requests", 1400, "light"),
-    ("trace", "", 1400, "dark"),
-    ("database", "/-/database", 1400, "light"),
-    ("queues", "/-/queues", 1400, "dark"),
-    ("phone", "/-/overview", 390, "dark"),
+    ("sample-home", "/", 1400, "light"),
+    ("console-overview", "/-/overview", 1400, "light"),
+    ("console-requests", "/-/requests", 1400, "light"),
+    ("console-trace", "", 1400, "dark"),
+    ("console-database", "/-/database", 1400, "light"),
+    ("console-queues", "/-/queues", 1400, "dark"),
+    ("console-phone", "/-/overview", 390, "dark"),
 )
 
 
@@ -77,10 +81,9 @@ def log_in(sample: Sample) -> dict[str, str]:
         return {**headers, "cookie": cookie, "authorization": f"Bearer {json.load(response)['token']}"}
 
 
-def use(sample: Sample, headers: dict[str, str]) -> None:
-    """Send requests for some time."""
-    ends = time.monotonic() + SECONDS
-    while time.monotonic() < ends:
+def use(sample: Sample, headers: dict[str, str], stopped: Event) -> None:
+    """Send requests until *stopped*."""
+    while not stopped.is_set():
         send(sample, "/api/data", headers, ITEM)
         for path in ("/api/data", "/api/stats", "/api/users/active") * 5:
             send(sample, path, headers)
@@ -89,19 +92,36 @@ def use(sample: Sample, headers: dict[str, str]) -> None:
         send(sample, "/api/data", headers, {"name": ""})
 
 
+@contextmanager
+def requests_in_background(sample: Sample, headers: dict[str, str]) -> Iterator[None]:
+    """Send requests while the block runs."""
+    stopped = Event()
+    thread = Thread(target=use, args=(sample, headers, stopped))
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
 def main() -> None:
     """Write all screenshots."""
     IMAGES.mkdir(exist_ok=True)
     with Redis() as redis, Sample(redis) as sample, Chromium() as browser:
         headers = log_in(sample)
-        use(sample, headers)
+        with requests_in_background(sample, headers):
+            time.sleep(SECONDS)
         time.sleep(2)  # until the rate of kept traces allows for one
         added = send(sample, "/api/data", headers, ITEM)
-        for name, path, width, theme in PAGES:
-            browser.show(width, theme)
-            browser.open(f"{sample.url}{path or f'/-/requests?id={added}'}")
-            image = browser.call("Page.captureScreenshot", format="webp", quality=70)["data"]
-            (IMAGES / f"console-{name}.webp").write_bytes(base64.b64decode(image))
+        browser.call("Emulation.setScrollbarsHidden", hidden=True)
+        with requests_in_background(sample, headers):
+            time.sleep(2)  # until the last second has requests
+            for name, path, width, theme in PAGES:
+                browser.show(width, theme)
+                browser.open(f"{sample.url}{path or f'/-/requests?id={added}'}")
+                image = browser.call("Page.captureScreenshot", format="webp", quality=70)["data"]
+                (IMAGES / f"{name}.webp").write_bytes(base64.b64decode(image))
 
 
 if __name__ == "__main__":

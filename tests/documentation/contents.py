@@ -18,6 +18,8 @@ GROUPS: Mapping[str, Sequence[str]] = {
 """Pages of the first level by the caption above them; pages in no group are added to the last."""
 TITLES = {"tutorial": "Tutorial", "guides": "Guides"}
 """Titles of folders that have no page of their own."""
+NAMES = {"overview": "Overview"}
+"""Names in the table of contents of pages whose titles say less there."""
 
 
 def add_contents(pages: dict[str, str]) -> None:
@@ -59,4 +61,5 @@ def _children(index: str, pages: Mapping[str, str]) -> list[str]:
 
 def _toctree(names: Sequence[str], caption: str) -> str:
     options = f":hidden:\n:maxdepth: 1\n{f':caption: {caption}' if caption else ''}".rstrip()
-    return f"\n```{{toctree}}\n{options}\n\n" + "\n".join(names) + "\n```\n" if names else ""
+    entries = [f"{NAMES[name]} <{name}>" if name in NAMES else name for name in names]
+    return f"\n```{{toctree}}\n{options}\n\n" + "\n".join(entries) + "\n```\n" if entries else ""

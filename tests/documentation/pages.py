@@ -115,7 +115,7 @@ def _to_repository(text: str, path: str, repository: str) -> str:
     if repository:
         return f"{text}({repository}/{path})"
     plain = text[1:-1]
-    if plain.strip("`/") in path:
+    if path.endswith(plain.strip("`/")):
         return f"`{plain.strip('`')}`"
     return f"{plain} (`{path}`)"
 

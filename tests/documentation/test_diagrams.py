@@ -20,7 +20,10 @@ def test_the_site_shows_images_with_the_title_of_the_diagram() -> None:
     page = ROOT / "docs" / "architecture.md"
     text = as_images(page, page.read_text())
     assert "```mermaid" not in text
-    assert "![The layers of filters, outermost first](images/diagrams/architecture-2-dark.svg){.only-dark}" in text
+    assert (
+        "![The path of a request through connection, host, filters and application](images/diagrams/architecture-2-dark"
+        in text
+    )
 
 
 def test_a_diagram_without_a_title_is_refused() -> None:

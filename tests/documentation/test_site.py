@@ -14,6 +14,7 @@ from tests.documentation.pages import CODE, page_of, read_site
 from tests.documents import documents
 
 SHOWN = [page for document in documents() if (page := page_of(document))]
+PAGES = read_site().pages
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source)\b[^>]*\bsrc="([^"]+)"|<link\b[^>]*\bhref="([^"]+)"|url\(([^)]+)\)"""
 )
@@ -48,5 +49,5 @@ def test_the_search_knows_words_of_plugins(built_site: Path) -> None:
 
 @pytest.mark.parametrize("page", SHOWN)
 def test_pages_have_one_title(page: str) -> None:
-    text = CODE.sub("", read_site().pages[page])
+    text = CODE.sub("", PAGES[page])
     assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1
