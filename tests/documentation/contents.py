@@ -12,7 +12,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Use": ("configuration", "commands", "plugins/index", "reference/index", "api"),
     "Operate": ("deployment", "doctor", "workers", "console", "runbook", "redis", "load-scenarios"),
     "Extend": ("handbook",),
-    "Background": ("architecture", "decisions/index", "security", "benchmarks", "stability", "glossary"),
+    "Background": ("architecture", "decisions/index", "security", "benchmarks", "versions", "stability", "glossary"),
     "Project": ("contributing", "vulnerabilities", "changelog"),
 }
 """Pages of the first level by the caption above them; pages in no group are added to the last."""
