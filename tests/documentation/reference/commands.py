@@ -26,6 +26,7 @@ def command_line() -> click.Group:
     with click.Context(group, info_name="scalekit") as context:
         for name in COMMANDS:
             if command := group.get_command(context, name):
+                _add_found_commands(context, command)
                 root.add_command(command, name)
     for name, commands in host().settings.plugins.commands(host().context).items():
         of_plugin = ConfigGroup(name, help=f"Commands of plugin {name}.", params=missing_config_options(()))
@@ -33,6 +34,14 @@ def command_line() -> click.Group:
             of_plugin.add_command(command)
         root.add_command(of_plugin, name)
     return root
+
+
+def _add_found_commands(context: click.Context, command: click.Command) -> None:
+    """Add to a group the commands that it finds when it is called, such as the kinds of ``scalekit deploy``."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            if found := command.get_command(context, name):
+                command.add_command(found, name)
 
 
 def pages() -> dict[str, str]:
