@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import calls, overload, preload, reads, requests, scrape, throughput, workers
+from tests.bench import calls, imports, overload, preload, reads, requests, scrape, throughput, workers
 from tests.bench import propagation_delay as propagation_delay
 from tests.bench import startup as startup
 from tests.bench.inprocess import Case
@@ -45,6 +45,7 @@ def _cases(modules: set[str]) -> list[Case]:
 
 PARTS = [
     Part([""], [], lambda options: startup.measure(options.rounds // 2)),
+    Part([""], [], lambda options: imports.measure(options.rounds // 4)),
     Part([""], ["wrk"], lambda _: throughput.measure(_cases(UNDER_WRK), 3, 3)),
     Part(["stack"], ["wrk", "redis"], lambda _: throughput.measure(_cases(STACKS_UNDER_WRK), 5, 3)),
     Part(["stack"], ["wrk", "redis"], lambda _: workers.measure(5, 3)),
