@@ -103,8 +103,12 @@ def probe_command(service: ServiceDescription) -> list[str]:
     if service.health_port is None:
         return []
     variable = "" if service.management_port is not None else service.variable_of("server.port")
-    port = f"os.environ.get({variable!r}) or {service.health_port}" if variable else str(service.health_port)
-    url = f"'{service.health_scheme}://127.0.0.1:%s{service.ready_path}' % ({port})"
+    address = f"{service.health_scheme}://127.0.0.1"
+    url = (
+        f"'{address}:%s{service.ready_path}' % (os.environ.get({variable!r}) or {service.health_port})"
+        if variable
+        else f"'{address}:{service.health_port}{service.ready_path}'"
+    )
     context = ", context=ssl._create_unverified_context()" if service.health_scheme == "https" else ""
     imports = ", ".join(["os"] * bool(variable) + ["ssl"] * bool(context) + ["urllib.request"])
     return ["python", "-c", f"import {imports}; urllib.request.urlopen({url}, timeout={HEALTH_TIMEOUT - 1}{context})"]

@@ -84,9 +84,9 @@ def test_the_python_version_is_an_option(describe: Describe) -> None:
 @pytest.mark.parametrize(
     ("toml", "part"),
     [
-        ("", "'http://127.0.0.1:%s/health/ready' % (8000)"),
+        ("", "'http://127.0.0.1:8000/health/ready'"),
         ('port = "${P:-80}"', "% (os.environ.get('P') or 80)"),
-        ('port = "${P:-80}"\nmanagement_address = "127.0.0.1:9100"', "% (9100)"),
+        ('port = "${P:-80}"\nmanagement_address = "127.0.0.1:9100"', "'http://127.0.0.1:9100/health/ready'"),
     ],
 )
 def test_the_health_check_asks_the_port_that_the_service_has(toml: str, part: str, describe: Describe) -> None:
