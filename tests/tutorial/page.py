@@ -98,11 +98,11 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def shows(expected: list[str], printed: str, *, begins: bool = False) -> bool:
-    """Return whether *printed* is the *expected* output, or *begins* with it; ``...`` stands for any text."""
+def shows(expected: list[str], printed: str, *, within: bool = False) -> bool:
+    """Return whether *printed* is the *expected* output, or has it *within* other lines; ``...`` stands for any text."""
     pattern = "".join(map(_pattern, expected))
     text = "".join(f"{line.rstrip()}\n" for line in printed.strip("\n").splitlines())
-    return (re.match if begins else re.fullmatch)(pattern, text) is not None
+    return (re.search(f"^{pattern}", text, re.MULTILINE) if within else re.fullmatch(pattern, text)) is not None
 
 
 def _pattern(line: str) -> str:

@@ -102,7 +102,7 @@ class Reader:
         self.terminals[terminal] = process
 
         def is_ready() -> bool:
-            return shows(expected, printed(), begins=True) if expected else self._taken_ports() > taken
+            return shows(expected, printed(), within=True) if expected else self._taken_ports() > taken
 
         def printed() -> str:
             return log.read_bytes()[before:].decode()

@@ -104,6 +104,8 @@ def test_dots_stand_for_any_text(expected: list[str], printed: str, same: bool) 
     assert shows(expected, printed) is same
 
 
-def test_a_server_may_print_more_than_the_page_shows() -> None:
-    assert shows(["... ready"], "12:00 ready\n12:01 request", begins=True)
-    assert not shows(["... ready"], "12:00 warning\n12:01 ready", begins=True)
+def test_a_server_may_print_other_lines_too() -> None:
+    assert shows(["... ready"], "12:00 ready\n12:01 request", within=True)
+    assert shows(["... ready"], "12:00 the database is slow\n12:01 ready", within=True)
+    assert not shows(["ready"], "12:00 ready", within=True)
+    assert not shows(["... ready", "... steady"], "12:00 ready\n12:01 slow\n12:02 steady", within=True)
