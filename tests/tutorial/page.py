@@ -99,7 +99,7 @@ def commands(block: Block) -> list[Command]:
 
 
 def shows(expected: list[str], printed: str, *, within: bool = False) -> bool:
-    """Return whether *printed* is the *expected* output, or has it *within* other lines; ``...`` stands for any text."""
+    """Return whether *printed* is *expected*, or has it *within* other lines; ``...`` stands for any text."""
     pattern = "".join(map(_pattern, expected))
     text = "".join(f"{line.rstrip()}\n" for line in printed.strip("\n").splitlines())
     return (re.search(f"^{pattern}", text, re.MULTILINE) if within else re.fullmatch(pattern, text)) is not None
