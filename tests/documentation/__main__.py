@@ -49,7 +49,7 @@ def serve(folder: Path, port: int) -> int:
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder / "html"))
     with ThreadingHTTPServer((HOST, port), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        print(f"http://{HOST}:{server.server_port}/")
+        print(f"http://{HOST}:{server.server_port}/", flush=True)
         for _ in watchfiles.watch(ROOT, watch_filter=_is_source, raise_interrupt=False):
             build(folder, "--color")
     return 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.documentation.checks.code_blocks import invalid_blocks
+from tests.documentation.checks.code_blocks import invalid_code
 from tests.documentation.checks.dictionary import unknown_words
 from tests.documentation.checks.links import broken_links
 from tests.documents import ROOT, documents
 
 OF_TESTS = ROOT / "tests" / "example"
 """Documents of a plugin that is installed in tests only."""
-CHECKS = (broken_links, unknown_words, invalid_blocks)
+CHECKS = (broken_links, unknown_words, invalid_code)
 
 
 def main() -> int:

@@ -19,6 +19,10 @@ from tests.documentation.checks.problem import Problem
 
 SHELLS = frozenset({"", "bash", "console", "sh", "shell"})
 """Languages of blocks with commands; indented blocks have none."""
+COMMANDS = ("scalekit ", "make ")
+INCOMPLETE = "requires an argument."
+"""End of the message about an option that a sentence names without its value."""
+MARKDOWN = MarkdownIt("commonmark").enable("table")
 PROMPT = "$ "
 OF_THE_READER = (os.strerror(errno.ENOENT), ModuleNotFoundError.__name__)
 """Parts of the messages about files and modules that exist on the reader's machine only."""
@@ -34,18 +38,31 @@ class Block(NamedTuple):
 
 def blocks_in(text: str) -> Iterator[Block]:
     """Yield the blocks of a Markdown *text*."""
-    for token in MarkdownIt("commonmark").parse(text):
+    for token in MARKDOWN.parse(text):
         if token.type == "fence" and token.map:
             yield Block(token.info.partition(" ")[0], token.map[0] + 2, token.content)
         elif token.type == "code_block" and token.map:
             yield Block("", token.map[0] + 1, token.content)
 
 
-def invalid_blocks(document: Path) -> Iterator[Problem]:
-    """Yield each mistake in the code of *document*."""
-    for block in blocks_in(document.read_text()):
+def invalid_code(document: Path) -> Iterator[Problem]:
+    """Yield each mistake in the blocks of *document*, and in the commands that its sentences name."""
+    text = document.read_text()
+    for block in blocks_in(text):
         for line, message in mistakes(block):
             yield Problem(document, block.line + line, message)
+    for line, command in commands_in_sentences(text):
+        message = mistake_in(command)
+        if message and not message.endswith(INCOMPLETE):
+            yield Problem(document, line, message)
+
+
+def commands_in_sentences(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each command in a paragraph or table of a Markdown *text*."""
+    for token in MARKDOWN.parse(text):
+        for part in token.children or ():
+            if part.type == "code_inline" and token.map and part.content.startswith(COMMANDS):
+                yield token.map[0] + 1, part.content
 
 
 def mistakes(block: Block) -> Iterator[tuple[int, str]]:

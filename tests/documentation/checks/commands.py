@@ -59,7 +59,7 @@ def _mistake_in_words(words: Sequence[str]) -> str:
 def _mistake_in_scalekit(group: click.Group, arguments: Sequence[str]) -> str:
     """Return what click says about the command, its options and their number of values."""
     command: click.Command = group
-    context = click.Context(group, info_name="scalekit", help_option_names=["-h", "--help"])
+    context = _context(group, None, "scalekit")
     rest = list(arguments)
     while True:
         try:
@@ -72,7 +72,12 @@ def _mistake_in_scalekit(group: click.Group, arguments: Sequence[str]) -> str:
         if name not in command.commands:
             return "" if _may_be_an_argument(command, name) else f"`{context.command_path}` has no command {name!r}"
         command = command.commands[name]
-        context = click.Context(command, context, info_name=name, help_option_names=["-h", "--help"])
+        context = _context(command, context, name)
+
+
+def _context(command: click.Command, parent: click.Context | None, name: str) -> click.Context:
+    settings = {"help_option_names": ["-h", "--help"], **command.context_settings}
+    return click.Context(command, parent, info_name=name, **settings)
 
 
 def _may_be_an_argument(group: click.Group, word: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.documentation.checks import links
-from tests.documentation.checks.code_blocks import Block, blocks_in, commands_in, mistakes
+from tests.documentation.checks.code_blocks import Block, blocks_in, commands_in, invalid_code, mistakes
 from tests.documentation.checks.commands import mistake_in
 from tests.documentation.checks.dictionary import unknown_words, words_in
 from tests.documentation.checks.links import anchors, broken_links, slug_of
@@ -142,3 +142,14 @@ def test_a_continued_command_is_one_with_the_line_of_its_begin() -> None:
 def test_placeholders_stand_for_commands() -> None:
     assert mistake_in("scalekit PLUGIN COMMAND") == ""
     assert mistake_in("scalekit queue sell") == "`scalekit queue` has no command 'sell'"
+
+
+def test_commands_in_sentences_and_tables_are_checked(document: Path) -> None:
+    document.write_text(
+        "# Page\n\nRun `scalekit chek`, then `scalekit run --only` and\n`make docs`.\n\n"
+        "| command |\n|---|\n| `make nothing` |\n\n`scalekit pool alembic revision --autogenerate`\n"
+    )
+    assert list(invalid_code(document)) == [
+        Problem(document, 3, "`scalekit` has no command 'chek'"),
+        Problem(document, 8, "the Makefile has no target 'nothing'"),
+    ]
