@@ -22,6 +22,7 @@ class Proxy(Server):
 
     name = "proxy"
     kind: ClassVar[DeployKind]
+    server_names: tuple[str, ...] = ()
     file: Path
 
     def __init__(self, *upstreams: int, server: str = "", tls: CertificateFiles | None = None) -> None:
@@ -39,12 +40,17 @@ class Proxy(Server):
         options = {
             "instances": tuple(self.upstreams),
             "listen": f"{HOST}:{self.port}",
-            "server_names": (),
+            "server_names": self.server_names,
             "tls_cert": self.tls and self.tls.cert_file,
             "tls_key": self.tls and self.tls.key_file,
             "operator_pages": False,
+            "read_timeout": None,
         }
         (self.file,) = (self.box.write(*item) for item in self.kind.generate(service, options).items())
+
+    def log(self) -> str:
+        """Return the text of all logs."""
+        return "".join(path.read_text() for path in self.box.directory.glob("*.log"))
 
     @property
     def plugins(self) -> str:

@@ -35,11 +35,12 @@ def generate_nginx(service: ServiceDescription, options: Mapping[str, Any]) -> M
 
 def _with_options(config: NginxConfig, options: Mapping[str, Any]) -> NginxConfig:
     """Return *config* with the values of the command line, which are checked already, in place of its own."""
-    changes = {
+    changes: dict[str, Any] = {
         "listen": options["listen"],
         "server_names": options["server_names"],
         "upstreams": options["instances"],
         "operator_pages": options["operator_pages"],
+        "read_timeout": options["read_timeout"],
     }
     if options["tls_cert"]:
         changes["tls"] = NginxTls(cert_file=options["tls_cert"], key_file=options["tls_key"])

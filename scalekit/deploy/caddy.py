@@ -16,7 +16,6 @@ from scalekit.deploy.reverse_proxy import (
     CHECK_TIMEOUT,
     CONNECT_TIMEOUT,
     MAX_TRIES,
-    READ_TIMEOUT,
     TRIES_TIMEOUT,
     ProxiedInstance,
     ReverseProxy,
@@ -105,13 +104,19 @@ def _misdirected() -> Lines:
 
 def _application(proxy: ReverseProxy) -> Lines:
     prefix = proxy.server.root_path
-    yield "log"
+    yield "# Headers of requests hold keys and tokens of clients. X-Request-ID is among those of the response."
+    yield from _block("log ", _block("format filter ", _log_filter()))
     if prefix:
         yield f"@below path {prefix} {prefix}/*"
         yield from _block("handle @below ", _below_prefix(proxy, prefix))
         yield from _block("handle ", iter(["respond 404"]))
     else:
         yield from _route(proxy)
+
+
+def _log_filter() -> Lines:
+    yield "wrap json"
+    yield from _block("fields ", iter(["request>headers delete"]))
 
 
 def _below_prefix(proxy: ReverseProxy, prefix: str) -> Lines:
@@ -222,7 +227,7 @@ def _transport(proxy: ReverseProxy) -> Lines:
     yield "versions 1.1"
     yield "compression off"
     yield f"dial_timeout {duration(CONNECT_TIMEOUT)}"
-    yield f"response_header_timeout {duration(READ_TIMEOUT)}"
+    yield f"response_header_timeout {duration(proxy.read_timeout)}"
     yield f"keepalive {duration(proxy.idle_time)}"
     yield "keepalive_idle_conns_per_host 32"
 

@@ -16,7 +16,6 @@ from scalekit.deploy.reverse_proxy import (
     CHECK_TIMEOUT,
     CONNECT_TIMEOUT,
     MAX_TRIES,
-    READ_TIMEOUT,
     TRIES_TIMEOUT,
     ProxiedInstance,
     ReverseProxy,
@@ -63,10 +62,10 @@ def _defaults(proxy: ReverseProxy) -> Iterator[str]:
     yield "option dontlognull"
     yield f"timeout http-request {duration(server.header_timeout)}"
     yield f"timeout http-keep-alive {duration(server.keep_alive_timeout)}"
-    yield f"timeout client {duration(max(READ_TIMEOUT, server.body_timeout, server.write_timeout))}"
+    yield f"timeout client {duration(max(proxy.read_timeout, server.body_timeout, server.write_timeout))}"
     yield "timeout client-fin 5s"
     yield f"timeout connect {duration(CONNECT_TIMEOUT)}"
-    yield f"timeout server {duration(READ_TIMEOUT)}"
+    yield f"timeout server {duration(proxy.read_timeout)}"
     yield f"timeout queue {duration(TRIES_TIMEOUT)}"
     yield f"timeout check {duration(CHECK_TIMEOUT)}"
     yield "# Websockets; the service sends a ping every 20 seconds."

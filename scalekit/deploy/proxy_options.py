@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from scalekit.config.types import Duration
 from scalekit.deploy.reverse_proxy import (
     DEFAULT_LISTEN,
+    READ_TIMEOUT,
     CertificateFiles,
     ReverseProxy,
     check_address,
@@ -29,7 +31,15 @@ ADDRESS_KEYS = ("server.host", "server.port")
 """Keys whose values are not needed when the instances are named."""
 
 
-def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+def check_duration(text: str) -> Duration:
+    """Return the duration; raise ValueError when *text* is none or it is zero."""
+    duration = Duration(text)
+    if not duration:
+        raise ValueError(f"must be greater than zero, got {text!r}")
+    return duration
+
+
+def _checked(check: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """Return the callback of an option that checks each of its values."""
 
     def callback(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
@@ -70,6 +80,12 @@ PROXY_OPTIONS = (
     ),
     click.Option(["--tls-key"], metavar="FILE", callback=_checked(check_file), help="The private key of --tls-cert."),
     click.Option(
+        ["--read-timeout"],
+        metavar="DURATION",
+        callback=_checked(check_duration),
+        help="How long an instance may send nothing, before a response and within it; by default 60s.",
+    ),
+    click.Option(
         ["--operator-pages"],
         is_flag=True,
         help="Pass requests for the pages of operators, below /-/, to the instances, which check who is an operator.",
@@ -93,10 +109,11 @@ def describe_proxy(service: ServiceDescription, options: Mapping[str, Any]) -> R
         server,
         tuple(instances),
         service.health.path,
-        options["listen"] or DEFAULT_LISTEN,
-        options["server_names"],
-        certificate_files(options),
-        options["operator_pages"],
+        listen=options["listen"] or DEFAULT_LISTEN,
+        server_names=options["server_names"],
+        tls=certificate_files(options),
+        exposes_operators=options["operator_pages"],
+        read_timeout=options["read_timeout"] or READ_TIMEOUT,
     )
 
 

@@ -19,7 +19,7 @@ DEFAULT_LISTEN = "127.0.0.1:8080"
 CONNECT_TIMEOUT = 2.0
 """Seconds for a connection to an instance."""
 READ_TIMEOUT = 60.0
-"""Seconds that an instance may send nothing."""
+"""Seconds that an instance may send nothing, unless another time is named."""
 MAX_TRIES = 3
 """Instances to which one request is sent, at most."""
 TRIES_TIMEOUT = 10.0
@@ -68,7 +68,8 @@ class CertificateFiles:
 class ReverseProxy:
     """A reverse proxy: where it listens, and the instances of the service *name* behind it.
 
-    *exposes_operators* passes requests below ``/-/`` on; the service still checks who is an operator.
+    *exposes_operators* passes requests below ``/-/`` on; the service still checks who is an operator. *read_timeout* is
+    how many seconds an instance may send nothing.
     """
 
     name: str
@@ -79,6 +80,7 @@ class ReverseProxy:
     server_names: tuple[str, ...] = ()
     tls: CertificateFiles | None = None
     exposes_operators: bool = False
+    read_timeout: float = READ_TIMEOUT
 
     @property
     def networks(self) -> list[str]:

@@ -11,7 +11,7 @@ from http.client import HTTPConnection, HTTPResponse
 import pytest
 from websockets.sync.client import connect
 
-from tests.processes import HOST
+from tests.processes import HOST, wait_for
 from tests.proxies import FRONTS, Proxy
 from tests.service import Service
 
@@ -293,10 +293,13 @@ def test_a_client_that_expects_100_continue_gets_it(front: Proxy) -> None:
     assert b'"length":5' in received
 
 
-def test_the_request_id_passes_both_ways_and_is_in_the_log(front: Proxy) -> None:
-    response, content = send(front, "GET", "/request", X_Request_ID="request-of-a-client")
+def test_the_request_id_passes_both_ways_and_is_in_the_log_without_secrets(front: Proxy) -> None:
+    headers = {"X_Request_ID": "request-of-a-client", "X_API_Key": "key-of-a-client", "Cookie": "a=session-of-a-client"}
+    response, content = send(front, "GET", "/request", b"", **headers)
     assert response.headers["X-Request-ID"] == "request-of-a-client"
     assert json.loads(content)["headers"]["x-request-id"] == "request-of-a-client"
+    wait_for("the log", lambda: "request-of-a-client" in front.log())
+    assert [secret for secret in ("key-of-a-client", "session-of-a-client") if secret in front.log()] == []
 
 
 def test_a_response_that_may_hold_a_secret_is_not_compressed(front: Proxy) -> None:

@@ -28,6 +28,8 @@ def test_every_instance_is_in_the_file_and_the_header_names_the_command(kind: st
     [
         (["--instance", "shop"], "expected host:port, such as"),
         (["--listen", "80"], "expected host:port"),
+        (["--read-timeout", "0s"], "must be greater than zero, got '0s'"),
+        (["--read-timeout", "60"], "expected a duration such as"),
         (["--server-name", "a b"], "expected a host name"),
         (["--tls-cert", "a.pem"], "--tls-cert and --tls-key belong together; add the other one"),
         (["--tls-cert", "a b.pem"], "expected a path of letters, digits and"),

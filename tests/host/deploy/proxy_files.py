@@ -15,6 +15,7 @@ NO_OPTIONS: dict[str, Any] = {
     "tls_cert": None,
     "tls_key": None,
     "operator_pages": False,
+    "read_timeout": None,
 }
 REMOTE = ("10.0.0.5:8000", "[fd00::5]:8000", "localhost:8000")
 MANAGED = 'management_address = "0.0.0.0:9100"\n'

@@ -53,8 +53,11 @@ def test_checks_and_limits_follow_the_file(describe: Describe) -> None:
     server = (
         f'{MANAGED}max_header = "128KiB"\ndrain_delay = "2s"\nkeep_alive_timeout = "20s"\ngraceful_timeout = "7s"\n'
     )
-    text = generate(CADDY, describe(f'[server]\n{server}[health]\npath = "/a b"\n'), instances=("10.0.0.5:80",))
+    text = generate(
+        CADDY, describe(f'[server]\n{server}[health]\npath = "/a b"\n'), instances=("10.0.0.5:80",), read_timeout=7.0
+    )
     for line in (
+        "response_header_timeout 7s",
         "grace_period 7s",
         "max_header_size 131072",
         "idle 20s",

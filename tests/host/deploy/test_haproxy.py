@@ -40,8 +40,11 @@ def test_haproxy_accepts_certificates(describe: Describe, tmp_path: Path) -> Non
 
 def test_checks_buffers_and_limits_follow_the_file(describe: Describe) -> None:
     server = f'{MANAGED}max_body = "3MiB"\nmax_header = "128KiB"\ndrain_delay = "2s"\nkeep_alive_timeout = "20s"\n'
-    text = generate(HAPROXY, describe(f'[server]\n{server}[health]\npath = "/a b"\n'), instances=("10.0.0.5:80",))
+    text = generate(
+        HAPROXY, describe(f'[server]\n{server}[health]\npath = "/a b"\n'), instances=("10.0.0.5:80",), read_timeout=7.0
+    )
     for line in (
+        "timeout server 7s",
         "tune.bufsize 135168",
         "timeout http-keep-alive 20s",
         "http-request deny deny_status 413 if { req.body_size gt 3145728 }",
