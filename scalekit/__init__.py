@@ -24,6 +24,7 @@ from scalekit.diagnostic import (
     Diagnostic,
     Finding,
     Severity,
+    clock_findings,
     process_count,
     separate_stores,
 )
@@ -162,6 +163,7 @@ __all__ = [
     "case_insensitive_match",
     "check_origin",
     "choose_coding",
+    "clock_findings",
     "create_app",
     "describe_error",
     "did_you_mean",

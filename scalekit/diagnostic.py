@@ -9,6 +9,8 @@ from enum import StrEnum
 from scalekit.context import AnyKey, Context, Key
 
 PAGE = "docs/doctor.md"
+MAX_OFFSET = 2.0
+"""Seconds by which the clock of a server may differ from that of this machine."""
 
 
 class Severity(StrEnum):
@@ -68,20 +70,32 @@ POOL_CONNECTIONS: Key[list[ConnectionUse]] = Key("connections to the server of t
 
 
 def separate_stores(
-    context: Context, severity: Severity, message: str, key: str, remedy: str, *, unless: AnyKey | None = None
+    context: Context, severity: Severity, consequence: str, key: str, remedy: str, *, unless: AnyKey | None = None
 ) -> list[Diagnostic]:
-    """Return the diagnostic of a store that several instances do not share: with them *message* is found.
+    """Return the diagnostic of the store that *key* names, which several instances do not share.
 
-    It is not found when a plugin provides *unless*, such as a database that is the store instead.
+    With several instances its finding says the *consequence*, unless a plugin provides *unless*, such as the database
+    that is the store instead.
     """
 
     async def probe() -> Sequence[Finding]:
-        instances = context.get(INSTANCES)
-        if instances == 1 or (unless is not None and context.has(unless)):
+        count = context.get(INSTANCES)
+        if count == 1 or (unless is not None and context.has(unless)):
             return []
-        return [Finding("separate-stores", severity, f"{message} in each of {instances} instances", remedy, key)]
+        message = f"{count} instances do not share the store: {consequence}"
+        return [Finding("separate-stores", severity, message, remedy, key)]
 
     return [Diagnostic(f"store of {key}", probe)]
+
+
+def clock_findings(offset: float, server: str, key: str) -> list[Finding]:
+    """Return whether the clock of *server*, whose address *key* names, is *offset* seconds ahead, or behind."""
+    if abs(offset) <= MAX_OFFSET:
+        return []
+    direction = "ahead of" if offset > 0 else "behind"
+    message = f"the clock of {server} is {abs(offset):.1f} s {direction} that of this machine"
+    remedy = "synchronize both with NTP, such as by chrony or systemd-timesyncd"
+    return [Finding("clock", Severity.WARNING, message, remedy, key, f"{offset:+.1f} s")]
 
 
 def process_count(context: Context) -> int:

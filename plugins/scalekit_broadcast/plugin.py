@@ -107,7 +107,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     if required_server(url, "", ""):
         use = RedisUse("plugins.broadcast.url", "histories of channels", RedisContents.COUNTERS)
         return redis_diagnostics(context, url.reveal(), use)
-    message = "messages reach only the subscribers"
+    message = "a message reaches only the subscribers of one of them"
     return separate_stores(context, Severity.ERROR, message, "plugins.broadcast.url", "set url to a Redis")
 
 

@@ -104,7 +104,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
         return redis_diagnostics(context, url.reveal(), use)
     if url.scheme != "memory":
         return []
-    message = "responses are cached, and purges take effect, separately"
+    message = "each caches responses by itself, and a purge reaches one of them"
     return separate_stores(context, Severity.ADVICE, message, "plugins.cache.url", "set url to a Redis")
 
 

@@ -91,7 +91,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     key = "plugins.cluster-cache.nodes"
     if config.nodes:
         return redis_diagnostics(context, config.url, RedisUse(key, "values of the cache", RedisContents.CACHE))
-    message = "values are cached, and purges take effect, separately"
+    message = "each caches values by itself, and a purge reaches one of them"
     return separate_stores(context, Severity.ADVICE, message, key, "name the nodes of a Redis Cluster")
 
 

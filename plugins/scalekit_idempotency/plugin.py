@@ -93,7 +93,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     if config.store == "database":
         return []
     unless = None if config.store == "memory" else DATABASE
-    message = "a repeated request is executed again"
+    message = "a request that is repeated at another one is executed again"
     return separate_stores(context, Severity.ERROR, message, "plugins.idempotency.store", REMEDY, unless=unless)
 
 

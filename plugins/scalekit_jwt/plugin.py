@@ -108,7 +108,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
         use = RedisUse("plugins.jwt.redis_url", "sessions", RedisContents.RECORDS)
         return redis_diagnostics(context, config.redis_url.reveal(), use)
     unless = None if config.session_store == "memory" else DATABASE
-    message = "sessions are known, and tokens revoked, separately"
+    message = "a session, or a revoked token, is known to one of them only"
     return separate_stores(context, Severity.ERROR, message, "plugins.jwt.session_store", REMEDY, unless=unless)
 
 

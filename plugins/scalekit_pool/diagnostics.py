@@ -15,14 +15,14 @@ from scalekit import (
     Diagnostic,
     Finding,
     Severity,
+    clock_findings,
     process_count,
     separate_stores,
 )
 from scalekit.contracts import DATABASE, Database
 from scalekit_pool.config import PoolConfig
 
-MAX_OFFSET = 2.0
-"""Seconds by which the clock of the server may differ from that of this machine."""
+SERVER = "the database server"
 MANY_RETAINED = 2**30
 """Bytes of WAL that an unused replication slot retains before it is a finding."""
 TIMEOUT = 10.0
@@ -71,7 +71,7 @@ def pool_diagnostics(context: Context) -> Sequence[Diagnostic]:
         ConnectionUse("plugins.pool.max_size", config.max_size)
     )
     if config.dialect == "sqlite":
-        message = "the data is in a file, or in memory,"
+        message = "each has data of its own, in a file or in memory"
         return separate_stores(context, Severity.ERROR, message, "plugins.pool.url", "set url to a PostgreSQL")
     probe = _probe_postgresql if config.dialect == "postgresql" else _probe_mysql
     return [Diagnostic("database server", partial(probe, context, config), timeout=TIMEOUT)]
@@ -87,7 +87,7 @@ async def _probe_postgresql(context: Context, config: PoolConfig) -> Sequence[Fi
         *durability_findings(settings),
         *session_findings(settings, config),
         *slot_findings(slots),
-        *_clock(offset),
+        *clock_findings(offset, SERVER, "plugins.pool.url"),
         *version_findings(settings["major"], settings["version"], datetime.now(UTC).date()),
         *access_findings(config),
     ]
@@ -99,7 +99,12 @@ async def _probe_mysql(context: Context, config: PoolConfig) -> Sequence[Finding
     if int(settings["flush"]) != 1:
         durability.append(_not_durable(Severity.WARNING, "innodb_flush_log_at_trx_commit", str(settings["flush"]), "1"))
     connections = _connections(context, int(settings["max_connections"]), "max_connections")
-    return [*connections, *durability, *_clock(offset), *access_findings(config)]
+    return [
+        *connections,
+        *durability,
+        *clock_findings(offset, SERVER, "plugins.pool.url"),
+        *access_findings(config),
+    ]
 
 
 async def _settings(database: Database, sql: str) -> tuple[Mapping[str, Any], float]:
@@ -220,19 +225,6 @@ def access_findings(config: PoolConfig) -> Iterator[Finding]:
 def _remote_hosts(config: PoolConfig) -> list[str]:
     hosts = [host or "" for url in config.urls or (config.url,) for host, _ in url.parts.hosts]
     return [host for host in hosts if host not in LOOPBACK]
-
-
-def _clock(offset: float) -> Iterator[Finding]:
-    if abs(offset) > MAX_OFFSET:
-        direction = "ahead of" if offset > 0 else "behind"
-        yield Finding(
-            "clock",
-            Severity.WARNING,
-            f"the clock of the database server is {abs(offset):.1f} s {direction} that of this machine",
-            "synchronize both with NTP, such as by chrony or systemd-timesyncd",
-            "plugins.pool.url",
-            f"{offset:+.1f} s",
-        )
 
 
 def _not_durable(severity: Severity, key: str, value: str, safe: str) -> Finding:

@@ -28,9 +28,9 @@ def queue_diagnostics(context: Context) -> Sequence[Diagnostic]:
         uses = context.shared(POOL_CONNECTIONS, list[ConnectionUse])
         uses.append(ConnectionUse("plugins.queue.max_connections", config.max_connections))
     elif config.system == "sqlite":
-        message = "messages are in a file, which the consumers"
+        message = "each has messages of its own, in a file"
         remedy = "set url to a PostgreSQL or a RabbitMQ"
-        found += separate_stores(context, Severity.ERROR, f"{message} read,", "plugins.queue.url", remedy)
+        found += separate_stores(context, Severity.ERROR, message, "plugins.queue.url", remedy)
     elif config.system == "rabbitmq":
         from scalekit_queue.amqp.diagnostics import rabbitmq_diagnostics
 

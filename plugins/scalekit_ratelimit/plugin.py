@@ -113,7 +113,7 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
         return redis_diagnostics(context, url.reveal(), use)
     if url.scheme != "memory":
         return []
-    message = "a client has the whole limit"
+    message = "a client has its whole limit at each of them"
     return separate_stores(context, Severity.WARNING, message, "plugins.ratelimit.url", "set url to a Redis")
 
 

@@ -31,7 +31,7 @@ from scalekit_replica.filters import ConsistencyFilter
 from scalekit_replica.read_database import ReadDatabase
 
 REPLICATION = """
-SELECT CAST(current_setting('max_wal_senders') AS integer),
+SELECT current_setting('wal_level'), CAST(current_setting('max_wal_senders') AS integer),
   CAST((SELECT count(*) FROM pg_stat_replication) AS integer)
 """
 REPLICA_SET: Key[ReplicaSet] = Key("replica set", plugin="replica")
@@ -90,8 +90,8 @@ def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
         database = context.get(DATABASE)
         if not config.urls or database.dialect != "postgresql":
             return []
-        senders, connected = tuple((await database.fetch_all(REPLICATION))[0])
-        return list(replication_findings(senders, connected, len(config.urls)))
+        level, senders, connected = tuple((await database.fetch_all(REPLICATION))[0])
+        return list(replication_findings(level, senders, connected, len(config.urls)))
 
     return [Diagnostic("replication", probe)]
 
@@ -125,8 +125,11 @@ def scalekit_health(context: Context) -> Sequence[Check]:
     return [Check(name, partial(check, name), critical=False) for name in names]
 
 
-def replication_findings(senders: int, connected: int, replicas: int) -> Iterator[Finding]:
-    """Yield whether the primary has fewer *senders*, or fewer *connected* standbys, than there are *replicas*."""
+def replication_findings(level: str, senders: int, connected: int, replicas: int) -> Iterator[Finding]:
+    """Yield whether the WAL *level*, the *senders* or the *connected* standbys are too few for *replicas*."""
+    if level == "minimal":
+        yield _finding("no standby can follow the primary", "wal_level", level, "replica")
+        return
     if connected < replicas:
         yield Finding(
             "replication",
@@ -137,11 +140,10 @@ def replication_findings(senders: int, connected: int, replicas: int) -> Iterato
             str(connected),
         )
     if senders <= replicas:
-        yield Finding(
-            "replication",
-            Severity.WARNING,
-            f"the primary serves {senders} standbys at a time, which leaves none for a backup or a new standby",
-            f"set max_wal_senders = {replicas + 5} on the primary, and restart it",
-            "max_wal_senders",
-            str(senders),
-        )
+        message = f"the primary serves {senders} standbys at a time, which leaves none for a backup or a new standby"
+        yield _finding(message, "max_wal_senders", str(senders), str(replicas + 5))
+
+
+def _finding(message: str, key: str, value: str, better: str) -> Finding:
+    remedy = f"set {key} = {better} on the primary, and restart it"
+    return Finding("replication", Severity.WARNING, message, remedy, key, value)

@@ -78,8 +78,8 @@ def _print(examination: Examination) -> None:
     for owned in examination.findings:
         finding = owned.finding
         severity = click.style(finding.severity.value, fg=COLORS[finding.severity], bold=True)
-        place = f" {finding.key} = {finding.value}" if finding.key else ""
-        click.echo(f"{severity} {owned.owner}: {finding.name}{place}")
+        place = " = ".join(filter(None, (finding.key, finding.value)))
+        click.echo(f"{severity} {owned.owner}: {finding.name} {place}".rstrip())
         for line in (finding.message, f"remedy: {finding.remedy}", f"see {finding.link}"):
             click.echo(textwrap.fill(line, WIDTH, initial_indent="    ", subsequent_indent="    "))
     counts = {name: sum(each.finding.severity == name for each in examination.findings) for name in COLORS}

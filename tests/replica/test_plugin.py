@@ -29,6 +29,7 @@ async def test_standbys_that_follow_the_primary_are_counted(shared_cluster: Clus
 
 
 def test_a_primary_needs_a_sender_for_another_standby() -> None:
-    assert [each.key for each in replication_findings(2, 2, 2)] == ["max_wal_senders"]
-    assert [each.key for each in replication_findings(10, 1, 2)] == ["pg_stat_replication"]
-    assert not list(replication_findings(3, 2, 2))
+    assert [each.key for each in replication_findings("replica", 2, 2, 2)] == ["max_wal_senders"]
+    assert [each.key for each in replication_findings("logical", 10, 1, 2)] == ["pg_stat_replication"]
+    assert not list(replication_findings("replica", 3, 2, 2))
+    assert [each.key for each in replication_findings("minimal", 0, 0, 2)] == ["wal_level"]

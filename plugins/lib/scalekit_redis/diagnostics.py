@@ -8,18 +8,16 @@ from enum import StrEnum
 from functools import partial
 from time import time
 
-from scalekit import Context, Diagnostic, Finding, Key, Severity, process_count
+from scalekit import Context, Diagnostic, Finding, Key, Severity, clock_findings, process_count
 from scalekit_redis.connections import redis_connections
 from scalekit_redis.url import RedisUrl, parse_url
 
 TIMEOUT = 3.0
 """Seconds for the reply to a command."""
-MAX_OFFSET = 2.0
-"""Seconds by which the clock of the server may differ from that of this machine."""
 CONNECTIONS = 3
 """Connections of a process: for commands, and for messages and changed keys."""
 OLDEST = (7, 2)
-"""The oldest version of Redis with security updates; all versions of Valkey are newer."""
+"""The oldest version of Redis that its project may still maintain; all versions of Valkey are newer."""
 
 
 class RedisContents(StrEnum):
@@ -67,7 +65,7 @@ async def _probe(context: Context, url: str, uses: Sequence[RedisUse]) -> list[F
         *server_findings(info, uses[0].key, process_count(context)),
         *eviction_findings(info, uses),
         *persistence_findings(info, uses),
-        *clock_findings(offset, uses[0].key),
+        *clock_findings(offset, "Redis", uses[0].key),
         *access_findings(parse_url(url), uses[0].key),
     ]
 
@@ -85,8 +83,8 @@ def server_findings(info: Mapping[str, str], key: str, processes: int) -> Iterat
         yield Finding(
             "redis-version",
             Severity.WARNING,
-            f"Redis {version} gets no security updates",
-            "upgrade to a maintained version of Redis or Valkey",
+            f"Redis {version} gets no updates from its project",
+            "upgrade to a maintained version of Redis or Valkey, unless your distribution maintains this one",
             key,
             version,
         )
@@ -181,19 +179,6 @@ def persistence_findings(info: Mapping[str, str], uses: Sequence[RedisUse]) -> I
                 field,
                 info[field],
             )
-
-
-def clock_findings(offset: float, key: str) -> Iterator[Finding]:
-    """Yield whether the clock of the server differs by *offset* seconds too much."""
-    if abs(offset) > MAX_OFFSET:
-        yield Finding(
-            "clock",
-            Severity.WARNING,
-            f"the clock of Redis is {abs(offset):.1f} s {'ahead of' if offset > 0 else 'behind'} that of this machine",
-            "synchronize both with NTP, such as by chrony or systemd-timesyncd",
-            key,
-            f"{offset:+.1f} s",
-        )
 
 
 def access_findings(address: RedisUrl, key: str) -> Iterator[Finding]:

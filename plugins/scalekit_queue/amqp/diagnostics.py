@@ -74,8 +74,8 @@ def version_findings(version: tuple[int, ...], today: date) -> Iterator[Finding]
         yield Finding(
             "rabbitmq-version",
             Severity.WARNING,
-            f"RabbitMQ {text} gets no updates any more",
-            "upgrade to a supported version; each upgrade goes from one minor version to the next",
+            f"RabbitMQ {text} gets no updates from its project",
+            "upgrade to a supported version, unless your distribution maintains this one",
             "plugins.queue.url",
             text,
         )

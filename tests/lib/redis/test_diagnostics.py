@@ -15,7 +15,6 @@ from scalekit_redis.diagnostics import (
     RedisContents,
     RedisUse,
     access_findings,
-    clock_findings,
     parse_info,
     persistence_findings,
     server_findings,
@@ -140,10 +139,6 @@ def test_failed_writes_to_disk_are_errors() -> None:
     info = {"aof_enabled": "1", "rdb_last_bgsave_status": "err", "aof_last_write_status": "ok"}
     (finding,) = persistence_findings(info, [SESSIONS])
     assert (finding.severity.value, finding.key, finding.value) == ("error", "rdb_last_bgsave_status", "err")
-
-
-def test_clocks_that_differ_are_found() -> None:
-    assert [each.value for offset in (-3.0, 0.5, 60.0) for each in clock_findings(offset, "")] == ["-3.0 s", "+60.0 s"]
 
 
 @pytest.mark.parametrize(
