@@ -69,9 +69,10 @@ def _mistake_in_scalekit(group: click.Group, arguments: Sequence[str]) -> str:
         if not isinstance(command, click.Group) or not rest:
             return ""
         name, *rest = rest
-        if name not in command.commands:
+        found = command.get_command(context, name)
+        if found is None:
             return "" if _may_be_an_argument(command, name) else f"`{context.command_path}` has no command {name!r}"
-        command = command.commands[name]
+        command = found
         context = _context(command, context, name)
 
 
