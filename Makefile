@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If this is set, each of the thousand processes of the tests compiles all modules that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run production unit test coverage fuzz check docs docs-serve bench load drill dist clean
+.PHONY: run production unit test coverage fuzz check docs docs-serve bench load drill dist test-lowest clean
 
 # With job control only the server gets the Ctrl-C of the terminal: it drains, and make ends with its exit status, not as
 # interrupted. Without a terminal the server replaces the shell, and gets the signal that ends make.
@@ -74,6 +74,10 @@ drill: $(VENV)/developing
 # Builds sdist and wheel in dist/, checks them, and tries each extra in clean environments; EXTRA=cache tries one.
 dist: $(VENV)/packaging
 	@$(BIN)/python -m tests.dist $(if $(EXTRA),--extra $(EXTRA))
+
+# The quick tests with the lowest versions that pyproject.toml allows.
+test-lowest: $(VENV)/packaging
+	@$(BIN)/python -m tests.dist.lowest
 
 clean:
 	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${SCALEKIT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/scalekit}
 k6_version=v1.8.1
 caddy_version=v2.11.9
+actionlint_version=v1.7.12
 needs_go=go1.26.0
 axe_version=4.14.1
 asyncapi_version=6.11.1
@@ -232,6 +233,7 @@ name_what_is_missing() {
     present "$cache/bin/helm-charts" || say "missing: helm-charts; install Go ${needs_go#go} or newer"
     present "$cache/bin/k6" || say "missing: k6 $k6_version; install Go ${needs_go#go} or newer, or Python's venv"
     present "$cache/bin/caddy" || say "missing: caddy $caddy_version; install Go ${needs_go#go} or newer, or Python's venv"
+    present "$cache/bin/actionlint" || say "missing: actionlint $actionlint_version; install Go ${needs_go#go} or newer"
     present "$cache/bin/axe.min.js" || say "missing: axe-core $axe_version; install npm"
     present "$cache/bin/$(basename "$asyncapi_schema")" || say "missing: @asyncapi/specs $asyncapi_version; install npm"
 }
@@ -242,6 +244,7 @@ main() {
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
     install_go_module k6 go.k6.io/k6 "$k6_version"
     install_go_module caddy github.com/caddyserver/caddy/v2/cmd/caddy "$caddy_version"
+    install_go_module actionlint github.com/rhysd/actionlint/cmd/actionlint "$actionlint_version" # reads the workflows
     install_go_program otel-collector collector "a minute"
     install_go_program compose-config compose_config "some seconds"
     install_go_program helm-charts helm_charts "a minute"

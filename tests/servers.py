@@ -35,6 +35,7 @@ from tests.processes import HOST, Box, ExitedError, Process, family, free_ports,
 
 # Names for `@pytest.mark.needs(...)`, and the program by which a server is found.
 CATALOGUE = {
+    "actionlint": "actionlint",
     "asyncapi": "3.0.0-without-$id.json",
     "axe": "axe.min.js",
     "caddy": "caddy",

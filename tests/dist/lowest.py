@@ -14,7 +14,7 @@ from tests.gate.pythons import name_of, oldest_and_newest
 
 LIMIT = 3600
 """Seconds that the tests may take."""
-PYTEST = ("-m", "pytest", "-q", "-n3", "--dist=worksteal", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning")
+PYTEST = ("-m", "pytest", "-q", "-n2", "--dist=worksteal", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning")
 """Old versions of libraries warn of each other."""
 QUICK = ("-m", "unit or every_python")
 FRAMEWORKS = ("starlette", "fastapi", "litestar", "django", "pydantic", "sqlalchemy")
