@@ -28,7 +28,8 @@ class Severity(StrEnum):
 class Finding:
     """Something wrong or unwise: *name* is the section of ``docs/doctor.md`` about it, *message* what was found.
 
-    *key* is the key of the file, or the setting of the server or the machine, and *value* its value.
+    *key* is the key of the file, or the setting of the server or the machine, and *value* its value. *documentation* is
+    the address of the section in the documentation of another plugin.
     """
 
     name: str
@@ -37,11 +38,12 @@ class Finding:
     remedy: str
     key: str = ""
     value: str = ""
+    documentation: str = ""
 
     @property
     def link(self) -> str:
         """The place of the section in the documentation."""
-        return f"{PAGE}#{self.name}"
+        return self.documentation or f"{PAGE}#{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scalekit import INSTANCES, Context, Key, Severity, clock_findings, process_count, separate_stores
+from scalekit import INSTANCES, Context, Finding, Key, Severity, clock_findings, process_count, separate_stores
 from scalekit.config.tables import Server
 
 pytestmark = pytest.mark.anyio
@@ -41,3 +41,8 @@ def test_clocks_that_differ_are_found() -> None:
     assert [each.value for each in found] == ["-3.0 s", "+60.0 s"]
     assert found[0].message == "the clock of Redis is 3.0 s behind that of this machine"
     assert found[0].link == "docs/doctor.md#clock"
+
+
+def test_findings_of_other_plugins_link_to_their_own_documentation() -> None:
+    page = "https://docs.example/greeting#one-language"
+    assert Finding("one-language", Severity.ADVICE, "", "", documentation=page).link == page
