@@ -28,6 +28,7 @@ mariadb-server-core mariadbd
 mariadb-client-core my_print_defaults
 nginx-light        nginx
 openssl            openssl
+curl               curl
 prometheus         prometheus
 pgbouncer          pgbouncer
 haproxy            haproxy

@@ -42,6 +42,7 @@ CATALOGUE = {
     "chromium": "chromium",
     "compose-config": "compose-config",
     "consul": "consul",
+    "curl": "curl",
     "haproxy": "haproxy",
     "helm-charts": "helm-charts",
     "k6": "k6",

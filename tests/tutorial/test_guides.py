@@ -17,14 +17,14 @@ ON_POSTGRES = [path for path in GUIDES if f":{POSTGRES_PORT}/" in path.read_text
 EMBEDDED = [path for path in GUIDES if path not in ON_POSTGRES]
 
 
-@pytest.mark.process
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize("page", EMBEDDED, ids=lambda page: page.stem)
 def test_a_guide_does_what_it_says(page: Path) -> None:
     with Reader() as reader:
         reader.follow(page)
 
 
-@pytest.mark.needs("postgres")
+@pytest.mark.needs("curl", "postgres")
 def test_the_guides_with_replicas_do_what_they_say() -> None:
     with ReplicatedPostgres() as servers:
         for page in ON_POSTGRES:

@@ -21,14 +21,14 @@ def test_the_tutorial_has_eight_steps() -> None:
     assert [path.name[:3] for path in TUTORIAL] == [f"0{number}-" for number in range(1, 9)]
 
 
-@pytest.mark.process
+@pytest.mark.needs("curl")
 def test_the_first_steps_of_the_tutorial_do_what_they_say() -> None:
     with Reader() as reader:
         for page in EMBEDDED:
             reader.follow(page)
 
 
-@pytest.mark.needs("postgres", "redis", "rabbitmq", "nginx")
+@pytest.mark.needs("curl", "postgres", "redis", "rabbitmq", "nginx")
 def test_the_last_steps_of_the_tutorial_do_what_they_say() -> None:
     with Servers() as servers, Reader(servers.ports) as reader:
         for page in EMBEDDED:
