@@ -129,6 +129,19 @@ install_from_suite() {
     fi
 }
 
+install_rabbitmq4() {
+    local folder=$cache/trixie/rabbitmq-server program
+    [ -x "$folder/bin/rabbitmq4-server" ] && [ -x "$cache/bin/rabbitmq4-server" ] && return
+    command -v apt-get > /dev/null || return 0
+    say "fetching RabbitMQ 4 into $folder"
+    mkdir -p "$cache/trixie"
+    if bash "$here/rabbitmq4.sh" "$folder"; then
+        for program in "$folder"/bin/*; do link "$program"; done
+    else
+        say "RabbitMQ 4 could not be fetched"
+    fi
+}
+
 recent_go() {
     command -v go > /dev/null || return 1
     printf '%s\n' "$needs_go" "$(GOTOOLCHAIN=local go env GOVERSION)" | sort -C -V
@@ -229,6 +242,7 @@ name_what_is_missing() {
     done
     present consul || present "$cache/bin/consul" || say "missing: put HashiCorp's consul on the path"
     present valkey-server || present "$cache/bin/valkey-server" || say "missing: put valkey-server on the path"
+    present "$cache/bin/rabbitmq4-server" || say "missing: RabbitMQ 4, which a mirror of Debian 13 has"
     present "$cache/bin/otel-collector" || say "missing: the OpenTelemetry Collector; install Go ${needs_go#go} or newer"
     present "$cache/bin/compose-config" || say "missing: compose-config; install Go ${needs_go#go} or newer"
     present "$cache/bin/helm-charts" || say "missing: helm-charts; install Go ${needs_go#go} or newer"
@@ -243,6 +257,7 @@ main() {
     install_packages
     install_from_suite bullseye consul consul
     install_from_suite bookworm-backports valkey-server valkey-server valkey-tools
+    install_rabbitmq4
     install_go_module k6 go.k6.io/k6 "$k6_version"
     install_go_module caddy github.com/caddyserver/caddy/v2/cmd/caddy "$caddy_version"
     install_go_module actionlint github.com/rhysd/actionlint/cmd/actionlint "$actionlint_version" # reads the workflows

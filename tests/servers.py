@@ -55,6 +55,7 @@ CATALOGUE = {
     "prometheus": "prometheus",
     "promtool": "promtool",
     "rabbitmq": "rabbitmq-server",
+    "rabbitmq4": "rabbitmq4-server",
     "redis": "redis-server",
     "slowhttptest": "slowhttptest",
     "systemd-analyze": "systemd-analyze",
@@ -729,6 +730,7 @@ class RabbitMQ(Server):
 
     name = "rabbitmq"
     port_count = 3
+    programs: ClassVar[tuple[str, str]] = ("rabbitmq-server", "rabbitmqctl")
     start_limit = 180.0
 
     @property
@@ -769,7 +771,7 @@ class RabbitMQ(Server):
         }
 
     def command(self) -> list[object]:
-        return [find("rabbitmq-server")]
+        return [find(self.programs[0])]
 
     def is_ready(self) -> bool:
         with create_connection((HOST, self.port), timeout=2) as connection:
@@ -779,11 +781,18 @@ class RabbitMQ(Server):
     def ctl(self, *words: object) -> str:
         """Return the output of a rabbitmqctl command such as `list_queues`."""
         # Its virtual machine takes a second of CPU to start: a minute, where many processes share a core.
-        return self.box.run(find("rabbitmqctl"), "--quiet", *words, limit=self.start_limit).stdout.strip()
+        return self.box.run(find(self.programs[1]), "--quiet", *words, limit=self.start_limit).stdout.strip()
 
     def flush(self) -> None:
         """Wait until new queues are on disk, up to 2 s; a broker killed earlier loses them."""
         self.ctl("eval", "disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()].")
+
+
+class RabbitMQ4(RabbitMQ):
+    """A RabbitMQ 4, whatever the distribution has."""
+
+    name = "rabbitmq4"
+    programs = ("rabbitmq4-server", "rabbitmq4ctl")
 
 
 class Consul(Server):

@@ -75,6 +75,8 @@ class QueueConfig(Table):
     """TLS of the connection to RabbitMQ, with ``amqps``: ``{ ca_file, cert_file, key_file, verify }``."""
     heartbeat: Annotated[Duration, Field(ge=1, le=600)] = Duration("10s")
     """AMQP heartbeat interval, in whole seconds; a connection silent for three intervals is replaced."""
+    queue_type: Literal["quorum", "classic"] = "quorum"
+    """Type of new queues at RabbitMQ: replicated ``quorum`` queues, or ``classic`` ones, with ten priorities."""
     check_interval: PositiveDuration = Duration("5s")
     """Time between two checks whether each RabbitMQ consumer makes progress."""
     synchronous: Literal["normal", "full"] = "normal"

@@ -84,10 +84,10 @@ def _row(job: JobStatus, context: Context) -> tuple[Cell, ...]:
         job.name,
         Badge(job.state, TONES[job.state]),
         None if job.state is JobState.QUEUED else job.progress,
-        context.redact(job.note),
+        context.redact(job.note) or None,
         job.attempt,
         max(0.0, time() - job.published),
         None if job.started is None else max(0.0, ended - job.started),
-        context.redact(job.error),
+        context.redact(job.error) or None,
         None if job.state.is_final else ActionForm("cancel-job", {"job": job.id}),
     )

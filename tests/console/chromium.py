@@ -108,9 +108,9 @@ class Chromium:
         """The number of pages that have been loaded."""
         return self._loads
 
-    def show(self, width: int, theme: str) -> None:
-        """Show pages *width* pixels wide in the *theme* light or dark."""
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    def show(self, width: int, theme: str, height: int = 900) -> None:
+        """Show pages *width* and *height* pixels large in the *theme* light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
 

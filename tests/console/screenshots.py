@@ -22,13 +22,13 @@ SECONDS = 60
 """Time for which requests are sent before the pages are shown."""
 ITEM = {"name": "desk lamp", "value": 39.5}
 PAGES = (
-    ("sample-home", "/", 1400, "light"),
-    ("console-overview", "/-/overview", 1400, "light"),
-    ("console-requests", "/-/requests", 1400, "light"),
-    ("console-trace", "", 1400, "dark"),
-    ("console-database", "/-/database", 1400, "light"),
-    ("console-queues", "/-/queues", 1400, "dark"),
-    ("console-phone", "/-/overview", 390, "dark"),
+    ("sample-home", "/", (1400, 900), "light"),
+    ("console-overview", "/-/overview", (1400, 900), "light"),
+    ("console-requests", "/-/requests", (1400, 900), "light"),
+    ("console-trace", "", (1400, 900), "dark"),
+    ("console-database", "/-/database", (1400, 900), "light"),
+    ("console-queues", "/-/queues", (1400, 1000), "dark"),
+    ("console-phone", "/-/overview", (390, 900), "dark"),
 )
 
 
@@ -117,8 +117,10 @@ def main() -> None:
         browser.call("Emulation.setScrollbarsHidden", hidden=True)
         with requests_in_background(sample, headers):
             time.sleep(2)  # until the last second has requests
-            for name, path, width, theme in PAGES:
-                browser.show(width, theme)
+            for _ in range(3):
+                send(sample, "/api/summaries", headers, {})
+            for name, path, (width, height), theme in PAGES:
+                browser.show(width, theme, height)
                 browser.open(f"{sample.url}{path or f'/-/requests?id={added}'}")
                 image = browser.call("Page.captureScreenshot", format="webp", quality=70)["data"]
                 (IMAGES / f"{name}.webp").write_bytes(base64.b64decode(image))

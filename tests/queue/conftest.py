@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.servers import Postgres, RabbitMQ
+from tests.servers import Postgres, RabbitMQ, RabbitMQ4
 
 RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.needs("rabbitmq"))
+RABBITMQ4 = pytest.param("rabbitmq4", marks=pytest.mark.needs("rabbitmq4"))
+CLASSIC = pytest.param("classic", marks=pytest.mark.needs("rabbitmq4"))
 POSTGRES = pytest.param("postgresql", marks=pytest.mark.needs("postgres"))
+EVERY_RELEASE = ["sqlite", RABBITMQ, RABBITMQ4, CLASSIC, POSTGRES]
+"""The transports, RabbitMQ with quorum queues of 3.x and 4.x, and with classic ones of 4.x."""
 Tables = dict[str, dict[str, Any]]
 BROKER = pytest.param("broker", marks=pytest.mark.needs("rabbitmq"))
+BROKER4 = pytest.param("broker4", marks=pytest.mark.needs("rabbitmq4"))
 BROKER_AND_SERVER = pytest.param("server", marks=[pytest.mark.needs("rabbitmq"), *POSTGRES.marks])
 
 _prefixes = itertools.count(1)
@@ -36,6 +41,12 @@ def broker(shared_rabbitmq: RabbitMQ) -> Iterator[RabbitMQ]:
 
 
 @pytest.fixture(scope="session")
+def shared_rabbitmq4() -> Iterator[RabbitMQ4]:
+    with RabbitMQ4() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def shared_postgres() -> Iterator[Postgres]:
     with Postgres() as server:
         yield server
@@ -44,6 +55,16 @@ def shared_postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def rabbitmq_table(shared_rabbitmq: RabbitMQ) -> dict[str, Any]:
     return {"url": shared_rabbitmq.url, "prefix": f"test{next(_prefixes)}.", "check_interval": "200ms"}
+
+
+@pytest.fixture
+def rabbitmq4_table(shared_rabbitmq4: RabbitMQ4) -> dict[str, Any]:
+    return {"url": shared_rabbitmq4.url, "prefix": f"test{next(_prefixes)}.", "check_interval": "200ms"}
+
+
+@pytest.fixture
+def classic_table(rabbitmq4_table: dict[str, Any]) -> dict[str, Any]:
+    return {**rabbitmq4_table, "queue_type": "classic"}
 
 
 @pytest.fixture
@@ -87,7 +108,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.url
 
 
-@pytest.fixture(params=["file", POSTGRES, BROKER, BROKER_AND_SERVER])
+TABLES = ["file", POSTGRES, BROKER, BROKER_AND_SERVER]
+
+
+@pytest.fixture(params=TABLES)
 def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
     """Return the tables of queue and pool: a file, PostgreSQL, RabbitMQ beside SQLite or PostgreSQL."""
     if request.param == "file":
@@ -96,8 +120,9 @@ def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Tables:
         postgres: Postgres = request.getfixturevalue("shared_postgres")
         postgres.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         return {"queue": {"url": "database:", "poll_interval": "50ms"}, "pool": {"url": postgres.url}}
-    queue: dict[str, Any] = {**request.getfixturevalue("rabbitmq_table"), "outbox_interval": "50ms"}
-    if request.param == "broker":
+    broker = "rabbitmq4_table" if request.param == "broker4" else "rabbitmq_table"
+    queue: dict[str, Any] = {**request.getfixturevalue(broker), "outbox_interval": "50ms"}
+    if request.param != "server":
         return {"queue": queue, "pool": {"url": f"sqlite:///{tmp_path}/test.db"}}
     server: Postgres = request.getfixturevalue("shared_postgres")
     server.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")

@@ -12,10 +12,18 @@ from pydantic import BaseModel
 
 from scalekit.contracts import QUEUE, Consumers, Message
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK
+from tests.queue.conftest import EVERY_RELEASE
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, serving, wait_dead_letters, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
+
+
+@pytest.fixture(params=EVERY_RELEASE)
+def table(request: pytest.FixtureRequest) -> Table:
+    """Return the table of a queue, for each transport and each release of RabbitMQ."""
+    table: Table = request.getfixturevalue(f"{request.param}_table")
+    return table
 
 
 class Created(BaseModel):

@@ -12,9 +12,17 @@ from scalekit.contracts import QUEUE
 from scalekit.contracts.consumers import Consumers
 from scalekit_queue.pauses import ConsumerPauses, ConsumerState
 from scalekit_queue.service import SERVICE
+from tests.queue.conftest import EVERY_RELEASE
 from tests.queue.harness import AnyMessage, open_queue_admin, serving, wait_until
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=EVERY_RELEASE)
+def table(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return the table of a queue, for each transport and each release of RabbitMQ."""
+    table: dict[str, Any] = request.getfixturevalue(f"{request.param}_table")
+    return table
 
 
 class GatedConsumer:

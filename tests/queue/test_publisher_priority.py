@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import aiormq
 import pytest
 
 from scalekit.contracts import DATABASE, QUEUE, Consumers, Message
-from tests.queue.conftest import Tables
+from tests.queue.conftest import CLASSIC, POSTGRES, RABBITMQ, Tables
 from tests.queue.harness import serving, wait_until
 
 pytestmark = pytest.mark.anyio
 Table = dict[str, Any]
 
 
-async def declare_priority_queue(table: Table, name: str) -> None:
-    """Declare a classic queue with priorities at RabbitMQ, as an operator does."""
-    if table["url"].startswith("amqp"):
-        connection = await aiormq.connect(table["url"])
-        channel = await connection.channel()
-        await channel.queue_declare(f"{table['prefix']}{name}", durable=True, arguments={"x-max-priority": 9})
-        await connection.close()
+@pytest.fixture(params=["sqlite", RABBITMQ, CLASSIC, POSTGRES])
+def table(request: pytest.FixtureRequest) -> Table:
+    table: Table = request.getfixturevalue(f"{request.param}_table")
+    return with_priorities(table)
+
+
+def with_priorities(table: Table) -> Table:
+    return {**table, "queue_type": "classic"} if table["url"].startswith("amqp") else table
 
 
 async def handled(table: Table, count: int, **plugins: Table) -> list[str]:
@@ -39,7 +39,6 @@ async def handled(table: Table, count: int, **plugins: Table) -> list[str]:
 
 
 async def test_higher_priorities_are_delivered_first_and_equal_ones_in_order(table: Table) -> None:
-    await declare_priority_queue(table, "resize")
     async with serving(table) as host:
         queue = host.context.get(QUEUE)
         for body, priority in (("a", 0), ("b", 1), ("c", 9), ("d", 0), ("e", 9), ("f", 5)):
@@ -48,11 +47,21 @@ async def test_higher_priorities_are_delivered_first_and_equal_ones_in_order(tab
     assert await handled(table, 8) == ["c", "e", "g", "h", "f", "b", "a", "d"]
 
 
+@pytest.mark.needs("rabbitmq4")
+async def test_quorum_queues_of_rabbitmq_4_have_two_priorities(rabbitmq4_table: Table) -> None:
+    async with serving(rabbitmq4_table) as host:
+        queue = host.context.get(QUEUE)
+        for priority in (0, 4, 5, 9, 0, 9):
+            await queue.publish("resize", str(priority), priority=priority)
+    seen = await handled(rabbitmq4_table, 6)
+    assert sorted(seen[:2]) == ["5", "9"], "two messages of the higher priority for each of the lower one"
+    assert sorted(seen) == ["0", "0", "4", "5", "9", "9"]
+
+
 async def test_a_message_of_a_transaction_keeps_its_priority(tables: Tables) -> None:
     if "pool" not in tables:
         tables = {**tables, "pool": {"url": "sqlite:///:memory:"}}
-    table, pool = tables["queue"], tables["pool"]
-    await declare_priority_queue(table, "resize")
+    table, pool = with_priorities(tables["queue"]), tables["pool"]
     async with serving(table, pool=pool) as host:
         queue, database = host.context.get(QUEUE), host.context.get(DATABASE)
         async with database.transaction():

@@ -2,7 +2,7 @@
 
 Messages in a delay queue expire (``x-message-ttl``) and are dead-lettered into the queue of ready messages. RabbitMQ
 expires only the message at the head, so each delay has a queue of its own. Queues are quorum queues where the broker
-supports them.
+supports them, unless the configuration demands classic ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aiormq.abc import AbstractConnection
 from aiormq.exceptions import ChannelPreconditionFailed, ConnectionInternalError
 
-from scalekit_queue.envelope import Envelope
+from scalekit_queue.envelope import MAX_PRIORITY, Envelope
 from scalekit_queue.transport import MAX_DELIVERIES
 
 logger = logging.getLogger("scalekit.queue")
@@ -47,10 +47,11 @@ def rounded_delay_ms(delay: float) -> int:
 
 
 class QueueTopology:
-    """Names and declares the queues, whose names start with *prefix*."""
+    """Names and declares the queues, whose names start with *prefix*; *is_classic* is whether they are classic ones."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, is_classic: bool = False) -> None:
         self._prefix = prefix
+        self._is_classic = is_classic
         self._quorum_disabled = False
 
     def detect_disabled_quorum(self, error: Exception | None) -> None:
@@ -89,8 +90,8 @@ class QueueTopology:
     async def declare(self, connection: AbstractConnection, envelope: Envelope) -> None:
         """Declare the queues that *envelope* needs; raise aiormq's error when that fails."""
         name = envelope.name
-        version = () if self._quorum_disabled else version_of(connection)
-        await _declare(connection, self.dead_letter_queue(name), _dead_letter_arguments(version))
+        version = () if self._quorum_disabled or self._is_classic else version_of(connection)
+        await _declare(connection, self.dead_letter_queue(name), self._dead_letter_arguments(version))
         await _declare(connection, self.ready_queue(name), self._ready_arguments(name, version))
         delay = rounded_delay_ms(envelope.delay)
         if delay and not envelope.dead:
@@ -99,7 +100,7 @@ class QueueTopology:
     def _ready_arguments(self, name: str, version: tuple[int, ...]) -> dict[str, Any]:
         dead_lettering = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letter_queue(name)}
         if version < QUORUM_MIN_VERSION:
-            return dead_lettering
+            return {**self._classic, **dead_lettering, **({"x-max-priority": MAX_PRIORITY} if self._is_classic else {})}
         return {**_QUORUM, **dead_lettering, **_AT_LEAST_ONCE, "x-delivery-limit": MAX_DELIVERIES}
 
     def _delay_arguments(self, name: str, delay: int, version: tuple[int, ...]) -> dict[str, Any]:
@@ -109,17 +110,23 @@ class QueueTopology:
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": self.ready_queue(name),
         }
-        return expiring if version < QUORUM_MIN_VERSION else {**_QUORUM, **expiring, **_AT_LEAST_ONCE}
+        if version < QUORUM_MIN_VERSION:
+            return {**self._classic, **expiring}
+        return {**_QUORUM, **expiring, **_AT_LEAST_ONCE}
+
+    def _dead_letter_arguments(self, version: tuple[int, ...]) -> dict[str, Any]:
+        if version < QUORUM_MIN_VERSION:
+            return self._classic
+        return {**_QUORUM, "x-delivery-limit": -1} if version[0] >= DELIVERY_LIMIT_MAJOR else _QUORUM
+
+    @property
+    def _classic(self) -> dict[str, Any]:
+        """The argument of classic queues that were asked for: a virtual host may have another type by default."""
+        return {"x-queue-type": "classic"} if self._is_classic else {}
 
 
 _QUORUM = {"x-queue-type": "quorum"}
 _AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
-
-
-def _dead_letter_arguments(version: tuple[int, ...]) -> dict[str, Any]:
-    if version < QUORUM_MIN_VERSION:
-        return {}
-    return {**_QUORUM, "x-delivery-limit": -1} if version[0] >= DELIVERY_LIMIT_MAJOR else _QUORUM
 
 
 async def _declare(connection: AbstractConnection, queue: str, arguments: dict[str, Any]) -> None:

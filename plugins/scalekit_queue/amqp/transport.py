@@ -35,7 +35,7 @@ class AmqpTransport:
     transactional = None
 
     def __init__(self, config: QueueConfig, metrics: PublishMetrics) -> None:
-        topology = QueueTopology(config.prefix)
+        topology = QueueTopology(config.prefix, config.queue_type == "classic")
         connect = partial(BrokerConnection, Broker(config))
         self._publisher = AmqpPublisher(connect, topology, config.max_waiting, metrics)
         self._consumer = AmqpConsumer(connect, topology, self._republish, config.check_interval, metrics)

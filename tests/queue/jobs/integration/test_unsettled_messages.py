@@ -18,11 +18,11 @@ from scalekit_queue.postgres.database import QUEUE_DATABASE
 from scalekit_queue.postgres.store import PostgresStore
 from scalekit_queue.sqlite.store import MessageStore
 from scalekit_queue.transport import MAX_DELIVERIES
-from tests.queue.conftest import Tables
+from tests.queue.conftest import BROKER4, TABLES, Tables
 from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, wait_until
 from tests.queue.jobs.harness import serve, wait_state
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("tables", [*TABLES, BROKER4], indirect=True)]
 ERROR = "delivered 20 times without being settled"
 
 
