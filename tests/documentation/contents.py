@@ -10,7 +10,17 @@ from tests.documentation.pages import links
 GROUPS: Mapping[str, Sequence[str]] = {
     "Start": ("overview", "tutorial/index", "guides/index"),
     "Use": ("configuration", "commands", "plugins/index", "reference/index", "api"),
-    "Operate": ("deployment", "kubernetes", "doctor", "workers", "console", "runbook", "redis", "load-scenarios"),
+    "Operate": (
+        "deployment",
+        "kubernetes",
+        "proxies",
+        "workers",
+        "doctor",
+        "console",
+        "runbook",
+        "redis",
+        "load-scenarios",
+    ),
     "Extend": ("handbook",),
     "Background": ("architecture", "decisions/index", "security", "benchmarks", "versions", "stability", "glossary"),
     "Project": ("contributing", "vulnerabilities", "changelog"),
