@@ -18,8 +18,8 @@ from scalekit.config.text_redaction import Redactor
 from scalekit.config.url_syntax import UrlParts, split_url
 from scalekit.context import Context, Key
 from scalekit.diagnostic import (
+    CONNECTION_USES,
     INSTANCES,
-    POOL_CONNECTIONS,
     ConnectionUse,
     Diagnostic,
     Finding,
@@ -78,12 +78,12 @@ from scalekit.terminal import format_duration, print_table
 from scalekit.traceback_text import format_traceback, related_exceptions
 
 __all__ = [
+    "CONNECTION_USES",
     "DEADLINE",
     "INSTANCES",
     "IS_PLUGIN_REQUEST",
     "LATER",
     "MASK",
-    "POOL_CONNECTIONS",
     "REQUEST_CONTEXT",
     "REQUEST_ID",
     "ROUTE_TEMPLATE",

@@ -61,14 +61,18 @@ INSTANCES: Key[int] = Key("number of instances")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionUse:
-    """Connections that each process opens to the server of the pool's database: at most *count*, the value of *key*."""
+    """Connections that each process opens to a database: at most *count*, the value of *key*.
+
+    *database* is the key of the database, None for that of the pool or another one on its server.
+    """
 
     key: str
     count: int
+    database: AnyKey | None = None
 
 
-POOL_CONNECTIONS: Key[list[ConnectionUse]] = Key("connections to the server of the pool's database")
-"""The pools of all plugins on that server; ``scalekit_diagnostics`` appends to ``context.shared``."""
+CONNECTION_USES: Key[list[ConnectionUse]] = Key("uses of connections to databases")
+"""The pools of all plugins, which the plugin pool examines; ``scalekit_diagnostics`` appends to ``context.shared``."""
 
 
 def separate_stores(

@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 
 from scalekit import (
-    POOL_CONNECTIONS,
+    CONNECTION_USES,
     ConnectionUse,
     Context,
     Diagnostic,
@@ -50,6 +50,7 @@ SELECT CAST(current_setting('server_version_num') AS integer) / 10000 AS major,
   current_setting('idle_in_transaction_session_timeout') AS idle_timeout,
   CAST(current_setting('tcp_keepalives_idle') AS integer) AS keepalive,
   current_setting('is_superuser') AS is_superuser,
+  coalesce(inet_client_addr() <> inet_server_addr(), false) AS is_remote,
   CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now,
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role_limit,
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit
@@ -65,42 +66,60 @@ SELECT @@version AS version, @@max_connections AS max_connections,
 
 
 def pool_diagnostics(context: Context) -> Sequence[Diagnostic]:
-    """Return the diagnostics of the database of ``[plugins.pool]``."""
+    """Return the diagnostics of the database of ``[plugins.pool]``, and of those that other plugins have opened."""
     config = context.config(PoolConfig)
-    context.shared(POOL_CONNECTIONS, list[ConnectionUse]).append(
-        ConnectionUse("plugins.pool.max_size", config.max_size)
-    )
+    uses = context.shared(CONNECTION_USES, list[ConnectionUse])
+    uses.append(ConnectionUse("plugins.pool.max_size", config.max_size))
+    others = Diagnostic("other database servers", partial(_probe_others, context), timeout=TIMEOUT)
     if config.dialect == "sqlite":
         message = "each has data of its own, in a file or in memory"
-        return separate_stores(context, Severity.ERROR, message, "plugins.pool.url", "set url to a PostgreSQL")
+        remedy = "set url to a PostgreSQL"
+        return [*separate_stores(context, Severity.ERROR, message, "plugins.pool.url", remedy), others]
     probe = _probe_postgresql if config.dialect == "postgresql" else _probe_mysql
-    return [Diagnostic("database server", partial(probe, context, config), timeout=TIMEOUT)]
+    return [Diagnostic("database server", partial(probe, context, config), timeout=TIMEOUT), others]
 
 
 async def _probe_postgresql(context: Context, config: PoolConfig) -> Sequence[Finding]:
-    database = context.get(DATABASE)
+    uses = [each for each in context.get(CONNECTION_USES) if each.database is None]
+    found = await _examine_postgresql(context.get(DATABASE), uses, process_count(context), "plugins.pool.url")
+    return [*found, *access_findings(config)]
+
+
+async def _probe_others(context: Context) -> Sequence[Finding]:
+    uses = [each for each in context.get(CONNECTION_USES) if each.database is not None]
+    return [
+        finding
+        for use in uses
+        if use.database is not None
+        for finding in await _examine_postgresql(context.get(use.database), [use], process_count(context), use.key)
+    ]
+
+
+async def _examine_postgresql(
+    database: Database, uses: Sequence[ConnectionUse], processes: int, key: str
+) -> Sequence[Finding]:
     settings, offset = await _settings(database, POSTGRESQL)
     slots = [dict(row) for row in await database.fetch_all(SLOTS)]
     limits = [settings["max_connections"] - settings["reserved"], settings["role_limit"], settings["database_limit"]]
     return [
-        *_connections(context, min(limit for limit in limits if limit >= 0), "max_connections"),
+        *connection_findings(uses, processes, min(limit for limit in limits if limit >= 0), "max_connections"),
         *durability_findings(settings),
-        *session_findings(settings, config),
+        *session_findings(settings),
         *slot_findings(slots),
-        *clock_findings(offset, SERVER, "plugins.pool.url"),
+        *clock_findings(offset, SERVER, key),
         *version_findings(settings["major"], settings["version"], datetime.now(UTC).date()),
-        *access_findings(config),
     ]
 
 
 async def _probe_mysql(context: Context, config: PoolConfig) -> Sequence[Finding]:
     settings, offset = await _settings(context.get(DATABASE), MYSQL)
+    uses = [each for each in context.get(CONNECTION_USES) if each.database is None]
     durability = []
     if int(settings["flush"]) != 1:
         durability.append(_not_durable(Severity.WARNING, "innodb_flush_log_at_trx_commit", str(settings["flush"]), "1"))
-    connections = _connections(context, int(settings["max_connections"]), "max_connections")
+    limit = int(settings["max_connections"])
     return [
-        *connections,
+        *connection_findings(uses, process_count(context), limit, "max_connections"),
         *durability,
         *clock_findings(offset, SERVER, "plugins.pool.url"),
         *access_findings(config),
@@ -116,11 +135,6 @@ async def _settings(database: Database, sql: str) -> tuple[Mapping[str, Any], fl
         raise LookupError("the settings of the server have no row")
     settings = dict(row)
     return settings, float(settings["now"]) - (began + time()) / 2
-
-
-def _connections(context: Context, limit: int, key: str) -> Iterator[Finding]:
-    uses = context.get(POOL_CONNECTIONS)
-    return connection_findings(uses, process_count(context), limit, key)
 
 
 def connection_findings(uses: Sequence[ConnectionUse], processes: int, limit: int, key: str) -> Iterator[Finding]:
@@ -149,7 +163,7 @@ def durability_findings(settings: Mapping[str, Any]) -> Iterator[Finding]:
         yield _not_durable(Severity.WARNING, "synchronous_commit", "off", "on")
 
 
-def session_findings(settings: Mapping[str, Any], config: PoolConfig) -> Iterator[Finding]:
+def session_findings(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield rights and time-outs of sessions that are unwise."""
     if settings["is_superuser"] == "on":
         yield Finding(
@@ -169,7 +183,7 @@ def session_findings(settings: Mapping[str, Any], config: PoolConfig) -> Iterato
             "idle_in_transaction_session_timeout",
             "0",
         )
-    if settings["keepalive"] >= 3600 and _remote_hosts(config):
+    if settings["keepalive"] >= 3600 and settings["is_remote"]:
         yield Finding(
             "database-keepalive",
             Severity.ADVICE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from scalekit import POOL_CONNECTIONS, ConnectionUse, Context, Diagnostic, Finding, Severity, separate_stores
+from scalekit import CONNECTION_USES, ConnectionUse, Context, Diagnostic, Finding, Severity, separate_stores
 from scalekit_queue.admin import open_admin
 from scalekit_queue.config import QueueConfig
 
@@ -24,9 +24,12 @@ def queue_diagnostics(context: Context) -> Sequence[Diagnostic]:
         return [_dead_letter_finding(each.name, each.dead) for each in depths if each.dead]
 
     found = [Diagnostic("dead letters", dead_letters, timeout=TIMEOUT)]
-    if config.uses_pool:
-        uses = context.shared(POOL_CONNECTIONS, list[ConnectionUse])
-        uses.append(ConnectionUse("plugins.queue.max_connections", config.max_connections))
+    if config.system == "postgresql":
+        from scalekit_queue.postgres.database import QUEUE_DATABASE
+
+        database = None if config.uses_pool else QUEUE_DATABASE
+        uses = context.shared(CONNECTION_USES, list[ConnectionUse])
+        uses.append(ConnectionUse("plugins.queue.max_connections", config.max_connections, database))
     elif config.system == "sqlite":
         message = "each has messages of its own, in a file"
         remedy = "set url to a PostgreSQL or a RabbitMQ"

@@ -9,13 +9,14 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
+from math import ceil
 from pathlib import Path
 
 from scalekit.config.field_types import socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.context import Context
 from scalekit.diagnostic import Diagnostic, Finding, Severity
-from scalekit.runner.memory.usage import available_memory
+from scalekit.runner.memory.usage import available_memory, cgroup_files
 
 FEW_FILES = 4096
 """Open files below which connections are refused early: each connection is one."""
@@ -35,7 +36,7 @@ def machine_diagnostics(context: Context) -> list[Diagnostic]:
 
     async def resources() -> Sequence[Finding]:
         return [
-            *processor_findings(server.workers, _usable_processors()),
+            *processor_findings(server.workers, available_processors(cgroup_files("cpu.max"))),
             *memory_findings(server, available_memory()),
         ]
 
@@ -69,10 +70,7 @@ def file_findings() -> Iterator[Finding]:
 
 def backlog_findings(backlog: int, file: str = SOMAXCONN) -> Iterator[Finding]:
     """Yield whether the kernel shortens the accept queue of *backlog* connections."""
-    try:
-        limit = int(Path(file).read_text())
-    except (OSError, ValueError):  # not Linux, or not readable in the sandbox
-        return
+    limit = int(_read(file) or backlog)
     if limit < backlog:
         yield Finding(
             "accept-queue",
@@ -184,8 +182,19 @@ def _bind_error(host: str, port: int) -> OSError | None:
     return None
 
 
-def _usable_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_processors(quota_files: Sequence[str]) -> int:
+    """Return the processors that the service may use at a time: its own, fewer with a quota in *quota_files*."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [_read(file).split() for file in quota_files]
+    limits = [ceil(int(quota[0]) / int(quota[1])) for quota in quotas if len(quota) == 2 and quota[0].isdigit()]
+    return max(1, min([own, *limits]))
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except OSError:  # not Linux, or not readable in the sandbox
+        return ""
 
 
 def _mebibytes(size: int) -> str:

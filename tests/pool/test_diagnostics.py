@@ -74,6 +74,15 @@ async def test_the_connections_of_the_queue_count_too(safe_server: Postgres) -> 
 
 
 @pytest.mark.needs("postgres")
+async def test_the_server_of_a_queue_of_its_own_is_examined_too(safe_server: Postgres, tmp_path: Any) -> None:
+    safe_server.sql("GRANT CREATE ON SCHEMA public TO shop")
+    pool = {"url": f"sqlite:///{tmp_path}/shop.db"}
+    assert await diagnosed(pool, queue={"url": as_shop(safe_server), "max_connections": 8}) == []
+    found = await diagnosed(pool, queue={"url": safe_server.url, "max_connections": 20})
+    assert found == [("error", "max_connections", "37"), ("warning", "is_superuser", "on")]
+
+
+@pytest.mark.needs("postgres")
 async def test_a_superuser_on_a_server_without_durability_is_found(safe_server: Postgres) -> None:
     for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):
         safe_server.sql(f"ALTER SYSTEM SET {setting}")

@@ -9,13 +9,13 @@ from pathlib import Path
 IS_KNOWN = sys.platform != "win32"
 """Whether the platform says how much memory there is."""
 PAGE = os.sysconf("SC_PAGE_SIZE") if IS_KNOWN else 4096
-CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory/memory.limit_in_bytes",)
 
 
 def available_memory() -> int:
     """Return the bytes that the service may use: the cgroup's limit, or the memory of the machine."""
     machine = os.sysconf("SC_PHYS_PAGES") * PAGE if IS_KNOWN else sys.maxsize
-    limits = [int(text) for text in map(_read, _cgroup_files()) if text.isdigit()]
+    limits = [int(text) for text in map(_read, [*CGROUP_LIMITS, *cgroup_files("memory.max")]) if text.isdigit()]
     return min([machine, *limits])
 
 
@@ -39,11 +39,11 @@ def memory_in_use(pid: int, limit: int) -> int:
     return upper_bound if upper_bound <= limit else pss(pid) or upper_bound
 
 
-def _cgroup_files() -> list[str]:
-    """Return the files with the limits of this process's cgroup and its parents."""
+def cgroup_files(name: str) -> list[str]:
+    """Return the files *name* of this process's cgroup and its parents."""
     own = [line.partition("::")[2] for line in _read("/proc/self/cgroup").splitlines() if line.startswith("0::")]
     paths = [path for text in own for path in (Path(text), *Path(text).parents)]
-    return [*CGROUP_LIMITS, *(f"/sys/fs/cgroup{path}/memory.max" for path in paths if str(path) != "/")]
+    return [f"/sys/fs/cgroup/{name}", *(f"/sys/fs/cgroup{path}/{name}" for path in paths if str(path) != "/")]
 
 
 def _read(path: str) -> str:

@@ -15,6 +15,7 @@ from scalekit.config.tables import Memory, Server
 from scalekit.config.types import SizeOrShare
 from scalekit.doctor.machine import (
     address_findings,
+    available_processors,
     backlog_findings,
     file_findings,
     memory_findings,
@@ -58,6 +59,14 @@ def test_an_accept_queue_is_compared_with_that_of_the_kernel(tmp_path: Path) -> 
 )
 def test_workers_fit_to_the_processors(workers: int | None, processors: int, severity: Severity | None) -> None:
     assert [each.severity for each in processor_findings(workers, processors)] == [severity] * (severity is not None)
+
+
+def test_a_quota_of_the_cgroup_limits_the_processors(tmp_path: Path) -> None:
+    for name, text in {"root": "max 100000\n", "half": "50000 100000\n", "many": "6400000 100000\n"}.items():
+        (tmp_path / name).write_text(text)
+    own = available_processors([])
+    assert own == available_processors([str(tmp_path / each) for each in ("root", "many", "absent")])
+    assert available_processors([str(tmp_path / each) for each in ("root", "half")]) == 1
 
 
 def test_workers_fit_into_the_memory() -> None:
