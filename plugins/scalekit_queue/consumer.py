@@ -10,7 +10,7 @@ from time import perf_counter, time
 
 from scalekit import format_traceback
 from scalekit.contracts import Consumer, Limits
-from scalekit_queue.dispatch import MessageDispatcher, UnhandledMessage, UnsettledMessage
+from scalekit_queue.dispatch import MessageDispatcher, UnhandledMessage
 from scalekit_queue.envelope import ATTEMPT, FIRST_FAILED, LAST_FAILED, REASON, STACK, Envelope, storable_text
 from scalekit_queue.jobs.job import Job
 from scalekit_queue.jobs.tracker import JobTracker
@@ -120,9 +120,7 @@ class ConsumerRunner:
         jobs = self._jobs if delivery.envelope.id else None  # other publishers may omit the id
         job = None if jobs is None else jobs.job(delivery.envelope)
         try:
-            if delivery.is_exhausted:
-                raise UnsettledMessage
-            is_new = await self._dispatch(delivery.envelope, job)
+            is_new = await self._dispatch(delivery, job)
         except asyncio.CancelledError as error:
             if job is None or not job.is_cancelled:
                 await self._requeue_interrupted(delivery, job)
@@ -142,7 +140,11 @@ class ConsumerRunner:
             self.metrics.in_flight.dec()
             self.metrics.duration.observe(perf_counter() - started)
 
-    async def _dispatch(self, envelope: Envelope, job: Job | None) -> bool:
+    async def _dispatch(self, delivery: PendingDelivery, job: Job | None) -> bool:
+        envelope = delivery.envelope
+        if delivery.is_exhausted:
+            await self._dispatcher.refuse_unsettled(envelope)
+            return False
         if job is None or self._jobs is None:
             return await self._dispatcher.dispatch(envelope)
         try:

@@ -83,6 +83,11 @@ class MessageDispatcher:
                         await self._call(envelope, message, job, self._inbox.database)
                     return is_new
 
+    async def refuse_unsettled(self, envelope: Envelope) -> None:
+        """Raise UnsettledMessage, unless the inbox records that the message has been handled."""
+        if self._inbox is None or not envelope.id or not await self._inbox.contains(envelope.id):
+            raise UnsettledMessage
+
     async def _call(
         self, envelope: Envelope, message: Message[object], job: Job | None, transaction: Statements | None
     ) -> None:

@@ -31,6 +31,7 @@ INSERT_ID = """
 INSERT INTO scalekit_queue_inbox (name, id, seen) VALUES (:name, :id, :now)
 ON CONFLICT (name, id) DO UPDATE SET seen = excluded.seen WHERE scalekit_queue_inbox.seen < :before RETURNING 1
 """
+FIND_ID = "SELECT 1 FROM scalekit_queue_inbox WHERE name = :name AND id = :id AND seen >= :before"
 DELETE_BATCH = 1000
 """Rows that one statement deletes."""
 DELETE_EXPIRED = f"""
@@ -64,6 +65,12 @@ class Inbox:
             now = time()
             values = {"name": self._name, "id": message_id, "now": now, "before": now - self._window}
             yield await self.database.fetch_val(INSERT_ID, values) is not None
+
+    async def contains(self, message_id: str) -> bool:
+        """Return whether a handler's transaction that recorded *message_id* was committed within the window."""
+        await self._schema.create()
+        values = {"name": self._name, "id": message_id, "before": time() - self._window}
+        return await self.database.fetch_val(FIND_ID, values) is not None
 
     async def delete_expired(self) -> None:
         """Delete the ids that are older than the window."""

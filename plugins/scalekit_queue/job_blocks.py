@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from time import time
 
-from scalekit import Context, mask_passwords
+from scalekit import Context, Redactor, mask_passwords
 from scalekit.contracts import JobState, JobStatus
 from scalekit.pages import ActionForm, Badge, Block, Cell, Column, DataTable, FormField, Notice, PageAction, Tone, Unit
 from scalekit_queue.jobs.tracker import JobTracker
@@ -42,8 +42,8 @@ TONES = {
 }
 
 
-async def job_table(context: Context) -> Sequence[Block]:
-    """Return the table of the jobs, nothing in a service whose consumers have no ``result_ttl``."""
+async def job_table(context: Context, redactor: Redactor) -> Sequence[Block]:
+    """Return the table of the jobs, whose texts *redactor* masks; nothing when no consumer has ``result_ttl``."""
     tracker = _tracker(context)
     if tracker is None:
         return []
@@ -53,7 +53,7 @@ async def job_table(context: Context) -> Sequence[Block]:
     except Exception as error:
         logger.warning("the console cannot read the jobs: %s", mask_passwords(str(error)), exc_info=error)
         return [Notice("The states of the jobs cannot be read.", "See the log.", Tone.BAD)]
-    rows = [_row(each, context) for each in found[:MAX_ROWS]]
+    rows = [_row(each, redactor) for each in found[:MAX_ROWS]]
     return [DataTable(JOBS, rows, "Jobs", empty="no jobs within their result_ttl")]
 
 
@@ -77,17 +77,17 @@ def _tracker(context: Context) -> JobTracker | None:
     return stores.jobs if stores is not None and stores.jobs else None
 
 
-def _row(job: JobStatus, context: Context) -> tuple[Cell, ...]:
+def _row(job: JobStatus, redactor: Redactor) -> tuple[Cell, ...]:
     ended = job.ended or time()
     return (
         job.id,
         job.name,
         Badge(job.state, TONES[job.state]),
         None if job.state is JobState.QUEUED else job.progress,
-        context.redact(job.note) or None,
+        redactor.redact(job.note) or None,
         job.attempt,
         max(0.0, time() - job.published),
         None if job.started is None else max(0.0, ended - job.started),
-        context.redact(job.error) or None,
+        redactor.redact(job.error) or None,
         None if job.state.is_final else ActionForm("cancel-job", {"job": job.id}),
     )

@@ -99,7 +99,7 @@ def queues_page(context: Context, config: QueueConfig) -> ConsolePage:
             await _summary(context),
             *await _queues(context, config, view, consumers),
             _consumers(view),
-            *await job_table(context),
+            *await job_table(context, redactor),
             *await schedule_table(context),
         ]
 

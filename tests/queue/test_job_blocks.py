@@ -37,7 +37,7 @@ async def test_running_and_recent_jobs_are_shown_and_cancelled(tables: Tables) -
         if message.body == "fails":
             raise ValueError(f"no picture: password={SECRET}")
         if message.body == "waits":
-            message.progress(0.4, f"resizing {SECRET}")
+            message.progress(0.4, f"resizing, password={SECRET}")
             await asyncio.Event().wait()
         return "done"
 
@@ -52,6 +52,7 @@ async def test_running_and_recent_jobs_are_shown_and_cancelled(tables: Tables) -
         await wait_state(queue, failed, JobState.FAILED)
         running, delayed = await queue.publish("resize", "waits"), await queue.publish("later", "b", delay="1h")
         await wait_status(queue, running, lambda status: status.progress)
+        assert SECRET.encode() not in (await browser.get("/-/queues")).body
         found = await jobs(browser)
         assert list(found) == [delayed, running, failed, done], "the latest first, those that have not ended before all"
         states = {each: found[each]["state"]["text"] for each in found}

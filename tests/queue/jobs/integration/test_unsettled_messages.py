@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
 
-from scalekit.contracts import QUEUE, Consumers, JobState, Then
+from scalekit.contracts import DATABASE, QUEUE, Consumers, JobState, Then
 from scalekit.host import Host
 from scalekit.telemetry import TELEMETRY
 from scalekit_queue.admin import open_admin
@@ -23,6 +25,7 @@ from tests.queue.harness import LIMIT, AnyMessage, open_queue_admin, wait_until
 from tests.queue.jobs.harness import serve, wait_state
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("tables", [*TABLES, BROKER4], indirect=True)]
+INBOX = "INSERT INTO scalekit_queue_inbox (name, id, seen) VALUES (:name, :id, :now)"
 ERROR = "delivered 20 times without being settled"
 
 
@@ -74,6 +77,27 @@ async def test_a_message_that_crashes_its_consumers_fails_and_completes_its_grou
         assert [each.headers[REASON] for each in letters] == [ERROR]
     assert completed == [{"succeeded": 0, "failed": 1, "cancelled": 0}]
     assert handled == []
+
+
+async def test_a_message_whose_handler_has_committed_succeeds_although_it_was_not_settled(
+    tables: Tables, tmp_path: Path
+) -> None:
+    consumers = Consumers()
+
+    @consumers.on("resize", result_ttl="1h", dedupe="1h")
+    async def resize(message: AnyMessage) -> None:
+        raise AssertionError("it is handled already")
+
+    with_database: Tables = {"pool": {"url": f"sqlite:///{tmp_path}/other.db"}, **tables}
+    async with serve(with_database, consumers, consume_in="workers") as host:
+        identifier = await host.context.get(QUEUE).publish("resize", "a")
+        await deliver_unsettled(host, tables["queue"], "resize")
+        values = {"name": tables["queue"].get("prefix", "") + "resize", "id": identifier, "now": time()}
+        await host.context.get(DATABASE).execute(INBOX, values)
+    async with serve(with_database, consumers) as host:
+        status = await wait_state(host.context.get(QUEUE), identifier, JobState.SUCCEEDED)
+        assert status.error == ""
+        assert ("resize", "unsettled") not in host.context.get(TELEMETRY).recorded(DEAD_LETTERED)
 
 
 async def test_the_key_of_a_message_that_crashes_its_consumers_is_free_again(tables: Tables) -> None:
