@@ -13,6 +13,7 @@ from tests.dist.archives import ROOT, Archives, build, code_files, sdist_problem
 from tests.dist.environments import environment, extras
 from tests.dist.smoke import smoke
 from tests.gate.pythons import name_of, oldest_and_newest
+from tests.tutorial.pages import follow_first_steps
 
 LIMIT = 120
 """Seconds that twine may take."""
@@ -53,6 +54,8 @@ def _installation_problems(wheel: Path, names: Sequence[str]) -> Iterator[str]:
             try:
                 with environment(python, [f"{wheel}[{extra}]" if extra else wheel]) as commands:
                     smoke(commands, extra)
+                    if extra == "all":
+                        follow_first_steps(commands)  # of the tutorial
             except Exception as error:
                 yield f"{title}: {error} {''.join(getattr(error, '__notes__', ()))}"
                 continue

@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+from tests.tutorial.pages import EMBEDDED_GUIDES, FIRST_STEPS, LAST_STEPS, REPLICA_GUIDES
 from tests.tutorial.reader import Reader, WrongPageError
 from tests.tutorial.servers import ReplicatedPostgres, Servers
-from tests.tutorial.test_guides import EMBEDDED as EMBEDDED_GUIDES
-from tests.tutorial.test_guides import ON_POSTGRES
-from tests.tutorial.test_tutorial import EMBEDDED, GROWN
 
 
 def main() -> int:
@@ -24,16 +22,16 @@ def main() -> int:
     programs = parser.parse_args().programs.absolute()
     try:
         with Reader(programs=programs) as reader:
-            _follow(reader, EMBEDDED)
+            _follow(reader, FIRST_STEPS)
         with Servers() as servers, Reader(servers.ports, programs) as reader:
-            for page in EMBEDDED:
+            for page in FIRST_STEPS:
                 reader.follow(page, only_files=True)
-            _follow(reader, GROWN)
+            _follow(reader, LAST_STEPS)
         for page in EMBEDDED_GUIDES:
             with Reader(programs=programs) as reader:
                 _follow(reader, [page])
         with ReplicatedPostgres() as replicated, Reader(replicated.ports, programs) as reader:
-            _follow(reader, ON_POSTGRES)
+            _follow(reader, REPLICA_GUIDES)
     except WrongPageError as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,16 +9,13 @@ import pytest
 
 from tests.documents import ROOT
 from tests.tutorial.page import blocks
+from tests.tutorial.pages import EMBEDDED_GUIDES, GUIDES, REPLICA_GUIDES
 from tests.tutorial.reader import Reader
-from tests.tutorial.servers import POSTGRES_PORT, STANDBY_PORT, ReplicatedPostgres
-
-GUIDES = sorted(path for path in (ROOT / "docs/guides").glob("*.md") if path.name != "README.md")
-ON_POSTGRES = [path for path in GUIDES if f":{POSTGRES_PORT}/" in path.read_text()]
-EMBEDDED = [path for path in GUIDES if path not in ON_POSTGRES]
+from tests.tutorial.servers import STANDBY_PORT, ReplicatedPostgres
 
 
 @pytest.mark.needs("curl")
-@pytest.mark.parametrize("page", EMBEDDED, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", EMBEDDED_GUIDES, ids=lambda page: page.stem)
 def test_a_guide_does_what_it_says(page: Path) -> None:
     with Reader() as reader:
         reader.follow(page)
@@ -27,7 +24,7 @@ def test_a_guide_does_what_it_says(page: Path) -> None:
 @pytest.mark.needs("curl", "postgres")
 def test_the_guides_with_replicas_do_what_they_say() -> None:
     with ReplicatedPostgres() as servers:
-        for page in ON_POSTGRES:
+        for page in REPLICA_GUIDES:
             with Reader(servers.ports) as reader:
                 reader.follow(page)
 
@@ -43,4 +40,4 @@ def test_a_guide_runs_its_code(page: Path) -> None:
 def test_the_list_of_guides_is_complete() -> None:
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs/guides/README.md").read_text())
     assert sorted(listed) == [path.name for path in GUIDES]
-    assert {f":{STANDBY_PORT}/" in path.read_text() for path in ON_POSTGRES} == {True}
+    assert {f":{STANDBY_PORT}/" in path.read_text() for path in REPLICA_GUIDES} == {True}
