@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -101,11 +102,19 @@ def _generate(
     if not source.exists():
         source.settings()  # raises the error of a missing file
     overrides = [f"server.workers={workers}"] if workers is not None else []
-    service = describe_service(source.file, (*source.overrides, *overrides), _command_line(name))
+    service = describe_service(_file_in_project(source.file), (*source.overrides, *overrides), _command_line(name))
     for key in service.literal_secrets:
         message = f'{key} is a secret in {service.file}; write "${{NAME}}", and set NAME where the service runs'
         click.echo(f"{click.style('warning', fg='yellow')}: {message}", err=True)
     return kind.generate(service, options)
+
+
+def _file_in_project(file: str) -> str:
+    """Return *file* relative to the current folder; raise ScalekitError when it is outside, and so is not deployed."""
+    path = os.path.relpath(file)
+    if path.startswith(".."):
+        raise ScalekitError(f"{file} is outside of the current folder; run the command in the folder of the project")
+    return Path(path).as_posix()
 
 
 def _command_line(name: str) -> str:
@@ -115,7 +124,7 @@ def _command_line(name: str) -> str:
     for word in words:
         if word in ("-o", "--output"):
             next(words, None)
-        elif word not in ("--force", "--traceback") and not word.startswith("--output="):
+        elif word not in ("--force", "--traceback") and not word.startswith(("--output=", "-o")):
             kept.append(word)
     return shlex.join(["scalekit", *kept])
 
@@ -130,8 +139,11 @@ def _write(files: Mapping[str, str], folder: Path, force: bool) -> None:
         raise ScalekitError(f"{names} would be overwritten; add --force, or name another folder with --output")
     for name, text in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ScalekitError(f"cannot write {path}: {error.strerror}; name another folder with --output") from error
         click.echo(f"wrote {path}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import click
@@ -69,13 +70,13 @@ def _process(service: ServiceDescription, topology: ServerTopology) -> Mapping[s
         for name, container in topology.containers.items()
         for part, each in ({name: container} | dict(container.parts)).items()
     }
-    data = {"volumes": [f"{_data_volume(service)}:{folder}" for folder in service.data_folders]}
+    volumes = [*(f"{_data_volume(service)}:{folder}" for folder in service.data_folders), *_tls_files(service)]
     return {
         "command": [word.replace("$", "$$") for word in command],
         **({"environment": environment} if (environment := _environment(service, topology)) else {}),
         **({"depends_on": waits} if waits else {}),
         **({"healthcheck": check} if (check := _health_check(service)) else {}),
-        **(data if service.data_folders else {}),
+        **({"volumes": volumes} if volumes else {}),
         "stop_grace_period": f"{service.grace_period}s",
         "restart": "unless-stopped",
         "read_only": True,
@@ -83,6 +84,15 @@ def _process(service: ServiceDescription, topology: ServerTopology) -> Mapping[s
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges:true"],
     }
+
+
+def _tls_files(service: ServiceDescription) -> Iterator[str]:
+    """Yield the mounts of the certificate and its key, which are not in the image, at the paths of the file."""
+    tls = service.server.tls
+    for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if tls is not None else ():
+        if path is not None:
+            source = path if PurePosixPath(path).is_absolute() else f"./{PurePosixPath(path)}"
+            yield f"{source}:{PurePosixPath('/srv', path)}:ro"
 
 
 def _environment(service: ServiceDescription, topology: ServerTopology) -> Mapping[str, str]:

@@ -50,8 +50,9 @@ class DataPath:
         return self.value_in(FOLDER)
 
     def value_in(self, folder: str) -> str:
-        """Return the value of the key when a relative path is one of *folder*."""
-        path = f"{folder}/{PurePosixPath(self.path)}" if self.is_relative else self.path
+        """Return the value of the key when a relative path is one of *folder*, which has no folders inside."""
+        names = [part for part in PurePosixPath(self.path).parts if part != ".."]
+        path = f"{folder}/{'-'.join(names)}" if self.is_relative else self.path
         return f"{self.scheme}:///{path}" if self.scheme else path
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
+from os.path import normpath
 from typing import Any
 
 import click
 
 from scalekit.deploy.kind import DeployKind, generated_header
 from scalekit.deploy.service import PYTHON, ServiceDescription
+from scalekit.errors import ConfigError, Problem
 
 USER = 10001
 """User and group of the service; as a number, so that Kubernetes can check that it is not root."""
@@ -40,6 +42,7 @@ IGNORED = (
 
 def generate_dockerfile(service: ServiceDescription, options: Mapping[str, Any]) -> Mapping[str, str]:
     """Return Dockerfile and .dockerignore."""
+    _refuse_files_outside(service)
     base = f"python:{options.get('python') or service.python}-slim"
     lines = [*_build_stage(service, base), "", *_runtime_stage(service, base)]
     return {
@@ -48,23 +51,34 @@ def generate_dockerfile(service: ServiceDescription, options: Mapping[str, Any])
     }
 
 
+def _refuse_files_outside(service: ServiceDescription) -> None:
+    """Raise ConfigError for a configuration file that is not in the folder of the project, which the image contains."""
+    message = "is outside of the folder of the project, and so not in the image; move it there"
+    outside = [path for path in service.files if normpath(path).startswith(("..", "/"))]
+    if outside:
+        raise ConfigError([Problem(f"{path!r} {message}", "extends", service.file) for path in outside])
+
+
 def _build_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     project = service.project
     packages = " ".join(map(shlex.quote, service.packages))
+    install = f"{PIP} --find-links wheels" if project.has_wheels else PIP
     yield f"FROM {base} AS build"
     yield 'ENV PATH="/opt/venv/bin:$PATH" PIP_DISABLE_PIP_VERSION_CHECK=1'
     yield "WORKDIR /build"
     yield "RUN python -m venv /opt/venv"
     yield "# This layer is built again only when the dependencies change."
+    if project.has_wheels:
+        yield "COPY wheels wheels"
     if project.has_requirements:
         yield "COPY requirements.txt ./"
-        yield f"RUN {PIP} -r requirements.txt {packages}"
+        yield f"RUN {install} -r requirements.txt {packages}"
     elif project.has_dependencies:
         yield "COPY pyproject.toml ./"
         yield f'RUN python -c "{READ_DEPENDENCIES}" > dependencies.txt \\'
-        yield f"    && {PIP} -r dependencies.txt {packages}"
+        yield f"    && {install} -r dependencies.txt {packages}"
     else:
-        yield f"RUN {PIP} {packages}"
+        yield f"RUN {install} {packages}"
     if project.is_installable:
         yield "COPY . ."
         yield f"RUN {PIP} --no-deps ."
@@ -128,7 +142,7 @@ def _ports(service: ServiceDescription) -> list[int]:
 
 def _ignored(service: ServiceDescription) -> Iterator[str]:
     yield from IGNORED
-    yield from (each.path for each in service.data_paths if each.is_relative)
+    yield from (normpath(each.path) for each in service.data_paths if each.is_relative)
 
 
 DOCKERFILE = DeployKind(

@@ -143,4 +143,5 @@ def _project(folder: Path) -> Project:
         has_dependencies="project" in declared,
         is_installable="build-system" in declared and "project" in declared,
         has_requirements=(folder / "requirements.txt").is_file(),
+        has_wheels=any((folder / "wheels").glob("*.whl")),
     )

@@ -53,11 +53,15 @@ class RequiredServer:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """How a project declares the dependencies of its application: pyproject.toml, requirements.txt, or not at all."""
+    """How a project declares the dependencies of its application: pyproject.toml, requirements.txt, or not at all.
+
+    The folder ``wheels`` has packages that are in no index.
+    """
 
     has_dependencies: bool = False
     is_installable: bool = False
     has_requirements: bool = False
+    has_wheels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

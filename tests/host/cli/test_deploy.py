@@ -41,6 +41,16 @@ def test_the_output_is_the_same_each_time_and_a_changed_file_is_kept(run: Run, t
     assert (tmp_path / "Dockerfile").read_text() == before
 
 
+def test_the_file_is_named_from_the_folder_of_the_project(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/a.toml").write_text('[app]\ntarget = "service:app"\n')
+    assert run("deploy", "dockerfile", str(tmp_path / "sub/a.toml"), "-o", ".").returncode == 0
+    assert 'SCALEKIT_CONFIG="sub/a.toml"' in (tmp_path / "Dockerfile").read_text()
+    (tmp_path.parent / "outside.toml").write_text("")
+    result = run("deploy", "dockerfile", "../outside.toml", "-o", ".")
+    assert result.stderr.startswith("error: ../outside.toml is outside of the current folder; run the command in")
+
+
 def test_several_files_need_a_folder(run: Run) -> None:
     result = run("deploy", "dockerfile")
     assert result.returncode == 2
@@ -53,11 +63,12 @@ def test_several_files_need_a_folder(run: Run) -> None:
         (["dockerfil"], "there is no kind of deployment 'dockerfil'; did you mean 'dockerfile'?"),
         (["dockerfile", "none.toml"], "none.toml: no such file"),
         (["dockerfile", "--workers", "0"], "0 is not in the range 1<=x<=512"),
+        (["dockerfile", "-o", "scalekit.toml/x"], "cannot write scalekit.toml/x/Dockerfile: Not a directory; name"),
     ],
 )
 def test_a_wrong_word_is_refused_with_a_remedy(words: list[str], message: str, run: Run) -> None:
     result = run("deploy", *words)
-    assert result.returncode in (2, 78)
+    assert result.returncode in (1, 2, 78)
     assert message in result.stderr
 
 

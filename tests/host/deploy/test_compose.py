@@ -14,6 +14,7 @@ from scalekit.deploy import ServiceDescription
 from scalekit.deploy.compose import COMPOSE, EXAMPLE, FILE
 from scalekit.deploy.environment import value_of
 from scalekit.settings import Settings, load
+from tests.certificates import Authority
 from tests.host.deploy.conftest import ROOT, Describe, describe_sample
 from tests.servers import find
 
@@ -205,3 +206,12 @@ def test_a_dollar_sign_of_a_default_and_an_override_stays(describe: Describe, tm
 def test_a_service_with_the_name_of_a_server_is_another_container(describe: Describe, tmp_path: Path) -> None:
     services = Project(describe('[app]\nname = "redis"\n[plugins.cache]\nurl = "redis://h"\n'), tmp_path).services
     assert sorted(services) == ["redis", "redis-app"]
+
+
+def test_the_certificate_and_its_key_are_mounted(describe: Describe, tmp_path: Path) -> None:
+    files = Authority(tmp_path).issue("shop")
+    container = Project(describe(f"{APP}[server.tls]\n{files.toml}"), tmp_path).services["shop"]
+    assert [(each["source"], each["target"], each["read_only"]) for each in container["volumes"]] == [
+        (str(path), str(path), True) for path in (files.certificate, files.key)
+    ]
+    assert "https://127.0.0.1:8000/health/ready" in container["healthcheck"]["test"][-1]

@@ -12,6 +12,7 @@ import pytest
 
 from scalekit.deploy import ServiceDescription
 from scalekit.deploy.dockerfile import DOCKERFILE, probe_command
+from scalekit.errors import ConfigError
 from tests.host.deploy.conftest import Describe, describe_sample
 
 HADOLINT = Path(sys.executable).parent / "hadolint"
@@ -54,6 +55,20 @@ def test_dependencies_come_from_requirements_or_the_project(describe: Describe, 
     assert text.index("-r dependencies.txt") < text.index("COPY . .") < text.index("--no-deps .")
     (tmp_path / "requirements.txt").write_text("")
     assert "-r requirements.txt" in dockerfile(describe(""))
+
+
+def test_a_file_outside_of_the_project_cannot_be_extended(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path.parent / "base.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"extends: '\.\./base\.toml' is outside of the folder of the project"):
+        dockerfile(describe('extends = "../base.toml"\n'))
+
+
+def test_packages_that_are_in_no_index_are_in_a_folder(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    assert "wheels" not in dockerfile(describe(""))
+    (tmp_path / "wheels/a-1-py3-none-any.whl").write_text("")
+    text = dockerfile(describe(""))
+    assert text.index("COPY wheels wheels") < text.index("pip install --no-cache-dir --find-links wheels")
 
 
 def test_the_list_of_dependencies_is_read_by_the_command_of_the_build(describe: Describe, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scalekit.deploy.data_path import DataPath
 from scalekit.deploy.inspection import describe_service
 from scalekit.errors import ConfigError
 from tests.host.deploy.conftest import Describe, describe_sample
@@ -73,6 +74,16 @@ def test_the_name_is_a_dns_label(app: str, name: str, describe: Describe) -> Non
 def test_the_files_that_a_file_extends_belong_to_it() -> None:
     files = describe_sample("production_inventory.toml").files
     assert list(files) == ["sample_app/production_inventory.toml", "sample_app/inventory.toml"]
+
+
+def test_paths_with_folders_are_files_of_the_volume_itself() -> None:
+    paths = {path: DataPath("key", path).value for path in ("b/keys.json", "../b.db", "./logs", "/var/log/x")}
+    assert paths == {
+        "b/keys.json": "/data/b-keys.json",
+        "../b.db": "/data/b.db",
+        "./logs": "/data/logs",
+        "/var/log/x": "/var/log/x",
+    }
 
 
 def test_addresses_are_those_of_a_container(describe: Describe) -> None:
