@@ -88,7 +88,9 @@ def _frontend(proxy: ReverseProxy) -> Iterator[str]:
     yield from _rejections(proxy)
     yield from _forwarded(proxy)
     yield "# Websockets are the only upgrade that the service supports."
-    yield "http-request del-header Upgrade unless { req.hdr(Upgrade) -i websocket }"
+    yield "acl is_websocket req.hdr(Upgrade) -i websocket"
+    for header in ("Upgrade", "Connection", "HTTP2-Settings"):
+        yield f"http-request del-header {header} unless is_websocket"
     yield f"default_backend {proxy.name}"
 
 
