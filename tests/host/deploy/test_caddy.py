@@ -49,6 +49,12 @@ def test_a_server_name_and_port_443_get_a_certificate_from_caddy(describe: Descr
     assert "auto_https" not in text
 
 
+def test_requests_with_a_body_take_no_instance_out(describe: Describe) -> None:
+    text = generate(CADDY, describe(""))
+    assert text.count("fail_duration") == 1
+    assert text.index("reverse_proxy @bodiless") < text.index("fail_duration") < text.index("reverse_proxy 127.0.0.1")
+
+
 def test_checks_and_limits_follow_the_file(describe: Describe) -> None:
     server = (
         f'{MANAGED}max_header = "128KiB"\ndrain_delay = "2s"\nkeep_alive_timeout = "20s"\ngraceful_timeout = "7s"\n'
