@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from scalekit.errors import Unavailable
 from scalekit_discovery.recorded_calls import MAX_CALLS
 from tests.console.clients import Browser, console_app
 from tests.discovery.harness import DEFAULTS, StockService
+from tests.discovery.kubernetes.api_server import ApiServer, endpoint, port
 from tests.discovery.name_server import NameServer
 from tests.processes import HOST, free_ports
 from tests.servers import Consul, ask
@@ -92,6 +94,17 @@ async def test_a_source_that_is_unavailable_is_reported() -> None:
             assert notice["remedy"] == "The last known instances of inventory are used."
             assert unavailable["text"] == "No instance of inventory is available: calls fail with 503."
             assert await rows(browser, "Instances of inventory") == []
+
+
+async def test_instances_of_kubernetes_are_shown_with_their_zones(tmp_path: Path) -> None:
+    with ApiServer(tmp_path) as server:
+        server.put(
+            "inventory", endpoint("10.0.0.1", pod="a", zone="eu-1"), endpoint("10.0.0.2", pod="b"), ports=[port(80)]
+        )
+        async with console(**server.table(zone="eu-1")) as (browser, _):
+            assert len(await browser.app.context.get(SERVICES).instances("inventory")) == 2
+            found = {row["instance"]: row["zone"] for row in await rows(browser, "Instances of inventory")}
+            assert found == {"a:80": "eu-1", "b:80": None}
 
 
 @pytest.mark.needs("consul")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from scalekit.contracts import Services
 from scalekit.errors import Unavailable
@@ -220,16 +223,29 @@ async def test_a_missing_permission_is_reported_with_the_remedy(server: ApiServe
         assert re.search('cannot list resource "endpointslices"; bind a role', await call_error(directory))
 
 
-async def test_retry_after_of_a_busy_server_delays_the_next_request(
-    server: ApiServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_that_is_replaced_while_the_server_rejects_it_is_used_at_once(server: ApiServer) -> None:
+    def rotate() -> web.Response:
+        server.tokens = {"rotated"}
+        server.write_token("rotated")
+        return status(401, "Unauthorized", "Unauthorized")
+
     server.put("inventory", endpoint(), ports=[port(80)])
-    monkeypatch.setattr("scalekit_discovery.kubernetes.client.MAX_RETRY_AFTER", 1.0)
-    busy = {"Retry-After": "3600"}
-    server.failures.append(lambda: status(429, "TooManyRequests", "too many requests", **busy))
+    server.failures.append(rotate)
+    async with open_services(**server.table()) as directory:
+        assert len(await wait_instances(directory, 1)) == 1
+        assert errors_logged(directory) == []
+
+
+def errors_logged(directory: Any) -> list[str]:
+    found: list[str] = directory.source_errors()
+    return found
+
+
+async def test_a_busy_server_is_reported_and_asked_again(server: ApiServer) -> None:
+    server.put("inventory", endpoint(), ports=[port(80)])
+    server.failures.append(lambda: status(429, "TooManyRequests", "too many requests", **{"Retry-After": "1"}))
     async with open_services(**server.table(initial_timeout="10ms")) as directory:
         assert re.search("status 429: too many requests", await call_error(directory))
-        assert len(server.queries("list")) == 1
         assert len(await wait_instances(directory, 1)) == 1
 
 
@@ -257,6 +273,51 @@ async def test_an_unexpected_event_is_an_error_and_the_slices_are_listed_again(
         assert len(await wait_instances(directory, 1)) == 1
     assert "unexpected response, not the API of Kubernetes" in caplog.text or "etcd is sad" in caplog.text
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>",
+        "[]",
+        '{"items": []}',
+        '{"items": 1, "metadata": {}}',
+        '{"items": [1], "metadata": {}}',
+        '{"items": [], "metadata": 1}',
+        '{"items": [{"metadata": {}}], "metadata": {"resourceVersion": "1"}}',
+    ],
+)
+async def test_an_unexpected_list_is_an_error_and_then_requested_again(server: ApiServer, body: str) -> None:
+    server.put("inventory", endpoint(), ports=[port(80)])
+    server.failures.append(lambda: web.Response(text=body, content_type="application/json"))
+    async with open_services(**server.table(initial_timeout="10ms")) as directory:
+        assert re.search("unexpected response, not the API of Kubernetes", await call_error(directory))
+        assert len(await wait_instances(directory, 1)) == 1
+
+
+async def test_a_response_is_bounded_in_size_and_time(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalekit_discovery.kubernetes.client.MAX_RESPONSE", 1000)
+    monkeypatch.setattr("scalekit_discovery.kubernetes.client.TIMEOUT", 0.5)
+
+    def hang() -> web.Response:
+        sleep(1.0)
+        return web.Response()
+
+    server.put("inventory", endpoint(), ports=[port(80)])
+    server.failures += [lambda: web.Response(body=b" " * 2000), hang]
+    async with open_services(**server.table(initial_timeout="10ms")) as directory:
+        assert re.search("a response exceeds 1000 bytes", await call_error(directory))
+        await wait_until(lambda: any("timed out" in each for each in errors_logged(directory)))
+        assert len(await wait_instances(directory, 1)) == 1
+
+
+async def test_many_services_are_watched_at_the_same_time(server: ApiServer) -> None:
+    for number in range(40):
+        server.put(f"service-{number}", endpoint(pod=f"pod-{number}"), ports=[port(80)])
+    async with open_services(**server.table()) as directory:
+        found = await asyncio.gather(*(directory.instances(f"service-{number}") for number in range(40)))
+        assert [each.id for (each,) in found] == [f"pod-{number}:80" for number in range(40)]
+        await wait_watched(server, 40)
 
 
 async def test_an_event_without_end_is_an_error(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

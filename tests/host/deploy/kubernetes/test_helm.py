@@ -64,6 +64,14 @@ def test_the_chart_of_the_sample_passes_the_linter_and_its_objects_are_valid(nam
             validate(each, version)
 
 
+@pytest.mark.parametrize("server", ['role = "worker"', "workers = 4", 'host = "unix:/run/shop.sock"'])
+def test_charts_of_other_processes_render_to_valid_objects(describe: Describe, server: str, tmp_path: Path) -> None:
+    chart = write_chart(describe(f"{QUEUE_WORKER}[server]\n{server}\n"), tmp_path)
+    helm("lint", chart, {})
+    for each in render(chart).values():
+        validate(each, VERSIONS[0])
+
+
 def test_the_objects_are_those_of_the_manifests(describe: Describe, tmp_path: Path) -> None:
     service = describe(QUEUE_WORKER)
     rendered = render(write_chart(service, tmp_path))
