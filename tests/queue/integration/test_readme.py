@@ -1,5 +1,7 @@
-"""The example of tasks in the README works."""
+"""The example of tasks in the README works, and its table of options has their defaults."""
 
+import ast
+import inspect
 import re
 import sys
 from decimal import Decimal
@@ -15,6 +17,7 @@ from pydantic import BaseModel
 import scalekit_queue
 from scalekit import create_app
 from scalekit.contracts import Consumers
+from scalekit.contracts.tasks import TaskOptions
 from scalekit.testing import request, running
 from tests.queue.harness import open_queue_admin
 
@@ -37,6 +40,14 @@ def shop() -> Any:
     )
     exec(compile(example, str(README), "exec"), vars(module))
     return module
+
+
+def test_the_options_of_consumers_have_the_defaults_that_the_readme_tells() -> None:
+    (table,) = re.findall(r"^\| option \| default .*?\n\n", README.read_text(), re.DOTALL | re.MULTILINE)
+    told = {name: ast.literal_eval(default) for name, default in re.findall(r"^\| `(\w+)` \| `(.*?)` \|", table, re.M)}
+    parameters = inspect.signature(Consumers.on).parameters.values()
+    assert told == {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert set(told) == set(TaskOptions.__annotations__)
 
 
 async def test_the_example_of_tasks_stores_a_message(
