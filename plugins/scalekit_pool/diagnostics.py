@@ -27,7 +27,7 @@ MANY_RETAINED = 2**30
 """Bytes of WAL that an unused replication slot retains before it is a finding."""
 TIMEOUT = 10.0
 """Seconds for all statements of a diagnostic."""
-LOSES_ALL = dict.fromkeys(("fsync", "full_page_writes"), ", and can destroy the whole database")
+LOSES_ALL: Mapping[str, str] = dict.fromkeys(("fsync", "full_page_writes"), ", and can destroy the whole database")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "")
 ENDS = {
     13: date(2025, 11, 13),

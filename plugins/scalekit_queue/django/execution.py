@@ -76,9 +76,8 @@ class TaskRunner:
         call = partial(function, *context, *result.args, **result.kwargs)
         if iscoroutinefunction(function):
             return await call()
-        context_of_task = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, context_of_task.run, _run_in_thread, call)
+        variables = contextvars.copy_context()
+        return await asyncio.wrap_future(self._threads.submit(lambda: variables.run(_run_in_thread, call)))
 
 
 class TaskAttempt:

@@ -35,8 +35,8 @@ class ManagedRabbitMQ(RabbitMQ):
         management = f"management.tcp.ip = {HOST}\nmanagement.tcp.port = {self.ports[3]}\n"
         file.write_text(f"{file.read_text()}{management}collect_statistics_interval = 200\n")
 
-    def _environment(self, *ports: int) -> dict[str, str]:
-        return super()._environment(*ports[:3])
+    def _environment(self, port: int, distribution: int, mapper: int, management: int = 0) -> dict[str, str]:
+        return super()._environment(port, distribution, mapper)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from django.test.utils import override_settings
 
 from scalekit import ResourceError
 from scalekit.contracts import QUEUE, Consumers
-from scalekit_queue.django import task_consumers
+from scalekit_queue.django import execution, task_consumers
 from scalekit_queue.django.api import InvalidTask, TaskResultDoesNotExist, signals
+from scalekit_queue.jobs.task_results import TaskResultStore
 from tests.integration.applications.on_django import TASKS
 from tests.queue.conftest import Tables
 from tests.queue.django import application as shop
@@ -175,3 +176,53 @@ async def test_what_cannot_be_enqueued_is_refused(
     async with shop.serve(sqlite_table, consumers_target(Consumers())):
         with pytest.raises(ResourceError, match=r"'django\.default\.default' of this task have no consumer"):
             await shop.add.aenqueue(1)
+
+
+async def test_an_attempt_waits_while_the_store_of_results_is_unavailable(
+    sqlite_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_attempt, failures = TaskResultStore.add_attempt, [OSError("gone"), OSError("gone")]
+
+    async def fail_at_first(*arguments: Any) -> list[Any]:
+        if failures:
+            raise failures.pop()
+        return await add_attempt(*arguments)
+
+    monkeypatch.setattr(TaskResultStore, "add_attempt", fail_at_first)
+    monkeypatch.setattr(execution, "RETRY_DELAY", 0.01)
+    async with serve({"queue": sqlite_table}):
+        result = await finished(shop.add, (await shop.add.aenqueue(1)).id)
+    assert (result.return_value, result.attempts, failures) == (1, 1, [])
+
+
+async def test_a_failure_that_cannot_be_recorded_is_that_of_the_message(
+    sqlite_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_attempt = TaskResultStore.add_attempt
+
+    async def fail_to_record_errors(*arguments: Any) -> list[Any]:
+        if "error" in arguments[3]:
+            raise OSError("gone")
+        return await add_attempt(*arguments)
+
+    monkeypatch.setattr(TaskResultStore, "add_attempt", fail_to_record_errors)
+    async with serve({"queue": sqlite_table}):
+        result = await finished(shop.fail, (await shop.fail.aenqueue("broken")).id)
+    assert (result.status, result.attempts) == ("FAILED", 2)
+    assert [(each.exception_class, each.traceback) for each in result.errors] == [(RuntimeError, "LookupError: broken")]
+
+
+async def test_a_task_that_is_gone_fails_and_has_no_result(
+    sqlite_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve({"queue": sqlite_table}) as app:
+        soon = datetime.now(UTC) + timedelta(milliseconds=200)
+        enqueued = await shop.add.using(run_after=soon).aenqueue(1)
+        monkeypatch.setattr(shop, "add", None)
+        queue = app.host.context.get(QUEUE)
+        async with asyncio.timeout(LIMIT):
+            while (status := await queue.status(enqueued.id)) is None or not status.state.is_final:
+                await asyncio.sleep(0.02)
+        with pytest.raises(TaskResultDoesNotExist, match="is no task"):
+            await enqueued.arefresh()
+    assert status.error.startswith("ImportError: tests.queue.django.application.add is no task")
