@@ -92,7 +92,7 @@ def bounds(requirement: Requirement) -> tuple[str, str]:
 
 
 def _frameworks() -> Iterator[str]:
-    yield "## Python and frameworks\n\n| | lowest | below |\n|---|---|---|"
+    yield "## Python and frameworks\n\n| name | lowest | below |\n|---|---|---|"
     yield f"| Python | {PROJECT['requires-python'].removeprefix('>=')} | {_python_ceiling()} |"
     lines = [Requirement(line) for line in (*PROJECT["optional-dependencies"]["test"], *PROJECT["dependencies"])]
     for name, title in FRAMEWORKS.items():

@@ -7,11 +7,12 @@ import sys
 from tests.documentation.checks.code_blocks import invalid_code
 from tests.documentation.checks.dictionary import unknown_words
 from tests.documentation.checks.links import broken_links
+from tests.documentation.checks.tables import nameless_columns
 from tests.documents import ROOT, documents
 
 OF_TESTS = ROOT / "tests" / "example"
 """Documents of a plugin that is installed in tests only."""
-CHECKS = (broken_links, unknown_words, invalid_code)
+CHECKS = (broken_links, unknown_words, invalid_code, nameless_columns)
 
 
 def main() -> int:

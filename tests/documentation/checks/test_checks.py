@@ -12,6 +12,7 @@ from tests.documentation.checks.commands import mistake_in
 from tests.documentation.checks.dictionary import unknown_words, words_in
 from tests.documentation.checks.links import anchors, broken_links, slug_of
 from tests.documentation.checks.problem import Problem
+from tests.documentation.checks.tables import nameless_columns
 from tests.documents import ROOT
 
 
@@ -153,3 +154,8 @@ def test_commands_in_sentences_and_tables_are_checked(document: Path) -> None:
         Problem(document, 3, "`scalekit` has no command 'chek'"),
         Problem(document, 8, "the Makefile has no target 'nothing'"),
     ]
+
+
+def test_a_column_without_a_name_is_found(document: Path) -> None:
+    document.write_text("# Page\n\n| a | b |\n|---|---|\n| | c |\n\nText\n\n| | b |\n|---|---|\n| d | e |\n")
+    assert list(nameless_columns(document)) == [Problem(document, 9, "a column of the table has no name")]
