@@ -11,13 +11,16 @@ from typing import Any
 from scalekit import (
     Check,
     Context,
+    Diagnostic,
     Filter,
+    Finding,
     Key,
     Layer,
     LayeredFilter,
     Lifespan,
     OperatorAccess,
     ServerRequirement,
+    Severity,
     Table,
     hookimpl,
 )
@@ -29,8 +32,11 @@ from scalekit_tracing.explain import ExplainFilter
 from scalekit_tracing.factory import Tracing, create_tracing, redactor_of, verify
 from scalekit_tracing.filters import TracingFilter
 from scalekit_tracing.opentelemetry.registration import register_provider
+from scalekit_tracing.otlp.endpoint import endpoint_of, exports_spans
 from scalekit_tracing.server_timing import ServerTimingFilter
 
+CONNECT_TIMEOUT = 3.0
+"""Seconds for a connection to the collector, by `scalekit doctor`."""
 TRACING: Key[Tracing] = Key("tracing", plugin="tracing")
 
 
@@ -68,6 +74,30 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
     if config.endpoint is None or config.exporter == "none":
         return []
     return [ServerRequirement("otlp", "plugins.tracing.endpoint", "traces")]
+
+
+@hookimpl
+def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
+    """Return the diagnostic of the collector of traces, whose health is not known before the first trace is sent."""
+    config = context.config(TracingConfig)
+
+    async def probe() -> Sequence[Finding]:
+        if not exports_spans(config, os.environ):
+            return []
+        parts = endpoint_of(config, os.environ).parts
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                _, writer = await asyncio.open_connection(parts.host, port)
+        except OSError as error:
+            reason = str(error) or f"no connection within {CONNECT_TIMEOUT:g}s"
+            message = f"the collector of traces at {parts.host}:{port} is unavailable: {reason}"
+            remedy = "start the collector, or correct endpoint in [plugins.tracing]"
+            return [Finding("server-unavailable", Severity.WARNING, message, remedy, "plugins.tracing.endpoint")]
+        writer.close()
+        return []
+
+    return [Diagnostic("collector of traces", probe)]
 
 
 @hookimpl

@@ -159,9 +159,7 @@ def address_findings(server: Server) -> Iterator[Finding]:
 
 def _address_finding(key: str, address: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        message = (
-            f"{address} is in use: this service can start there only if the process is an instance that it replaces"
-        )
+        message = f"another process listens on {address}: unless it is an instance of this service, a start fails"
         remedy = "stop the other process, or choose another port; if it is this service, nothing is wrong"
         return Finding("address", Severity.ADVICE, message, remedy, key, address)
     message = f"this machine cannot listen on {address}: {error.strerror or error}"
