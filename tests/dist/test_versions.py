@@ -9,7 +9,7 @@ from packaging.version import Version
 from tests.dist.versions import PAGE, SERVERS, ServerVersion, page, requirements
 from tests.servers import find
 
-PROGRAMS = {"PostgreSQL": "postgres"}
+PROGRAMS = {"PostgreSQL": "postgres", "RabbitMQ 4": "rabbitmq4"}
 
 
 def test_the_page_is_generated_from_the_requirements() -> None:

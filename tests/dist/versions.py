@@ -37,12 +37,13 @@ SERVERS = (
     ServerVersion("Redis", "7.0", ("redis-server", "--version")),
     ServerVersion("Valkey", "8.0", ("valkey-server", "--version")),
     ServerVersion("RabbitMQ", "3.10", ("rabbitmqctl", "version")),
+    ServerVersion("RabbitMQ 4", "4.0", ("rabbitmq4ctl", "version")),
     ServerVersion("Consul", "1.8", ("consul", "--version")),
     ServerVersion("nginx", "1.22", ("nginx", "-v")),
     ServerVersion("HAProxy", "2.6", ("haproxy", "-v")),
     ServerVersion("Prometheus", "2.42", ("prometheus", "--version")),
 )
-"""Those of Debian 12, and Consul and Valkey as tests/install_servers.sh installs them."""
+"""Those of Debian 12, and Consul, RabbitMQ 4 and Valkey as tests/install_servers.sh installs them."""
 HEAD = """# Tested versions
 
 `make test` runs all tests with the newest versions below the ceiling, under the Python in use, and the quick tests under the

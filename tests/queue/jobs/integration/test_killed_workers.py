@@ -46,7 +46,7 @@ consumers = Consumers()
 
 async def add(message: Message[dict]) -> dict:
     Path(f"handled-{{os.getpid()}}").touch()
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.05)
     succeeded = message.body.get("result", {{}}).get("succeeded")
     values = {{"id": message.id, "name": message.name, "succeeded": succeeded}}
     await message.context.get(DATABASE).execute(INSERT, values)
