@@ -69,9 +69,8 @@ def scalekit_lifespan(context: Context) -> Lifespan:
 
 @hookimpl
 def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
-    """Return the collector of traces, when the file names one."""
-    config = context.config(TracingConfig)
-    if config.endpoint is None or config.exporter == "none":
+    """Return the collector of traces, which is on this machine by default."""
+    if context.config(TracingConfig).exporter == "none":
         return []
     return [ServerRequirement("otlp", "plugins.tracing.endpoint", "traces")]
 

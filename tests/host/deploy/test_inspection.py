@@ -52,6 +52,18 @@ def test_a_default_database_is_not_written_by_a_plugin_with_servers(describe: De
     assert [each.key for each in service.data_paths] == ["plugins.queue.url"]
 
 
+@pytest.mark.parametrize(("exporter", "kinds"), [("", ["otlp"]), ('exporter = "none"\n', [])])
+def test_traces_go_to_a_collector_unless_they_are_not_exported(
+    exporter: str, kinds: list[str], describe: Describe
+) -> None:
+    assert [each.kind for each in describe(f"[plugins.tracing]\n{exporter}").servers] == kinds
+
+
+def test_a_file_that_is_set_is_written_beside_servers(describe: Describe) -> None:
+    service = describe('[plugins.jwt]\nkey_file = "k.json"\nsession_store = "redis"\nredis_url = "redis://h"\n')
+    assert [each.key for each in service.data_paths] == ["plugins.jwt.key_file"]
+
+
 def test_packages_have_the_extras_of_plugins_and_servers(describe: Describe) -> None:
     (package,) = describe('[plugins.pool]\nurl = "mysql://u@h/d"\n[plugins.headers]\n').packages
     assert package.startswith("scalekit-asgi[mysql,pool]>=")

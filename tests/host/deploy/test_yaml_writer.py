@@ -27,6 +27,12 @@ def test_a_reader_gets_the_value_that_was_written(value: Any) -> None:
     assert yaml.safe_load(to_yaml(value)) == value
 
 
+@pytest.mark.parametrize("text", [*WORDS, *SIGNS, *LINES])
+def test_a_text_stays_itself_as_value_key_and_element(text: str) -> None:
+    value = {"value": text, "list": [text, {"inner": text}], text: 1}
+    assert yaml.safe_load(to_yaml(value)) == value
+
+
 def test_a_text_of_several_lines_is_a_literal_block() -> None:
     assert to_yaml({"file": "[app]\nname = 1\n\n[b]\n"}) == "file: |\n  [app]\n  name = 1\n\n  [b]\n"
 
