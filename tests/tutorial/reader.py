@@ -17,6 +17,8 @@ from tests.tutorial.page import Block, Command, blocks, commands, shows
 OWN_PORTS = (8000, 8001, 8002, 8080)
 """Ports in the pages on which the reader's own services listen."""
 UNTIL_INTERRUPTED = re.compile(r"scalekit run|^nginx |--watch")
+LIMIT = 180.0
+"""Seconds that a command may take, or a service to start; one that replaces workers takes long on a busy machine."""
 IN_FOLDER = """\
 exec 2>&1
 set -a
@@ -82,7 +84,7 @@ class Reader:
         if UNTIL_INTERRUPTED.search(text):
             self._start(text, expected, terminal, command.place)
             return
-        done = self.box.run("bash", "-c", IN_FOLDER.replace("{command}", text), check=False)
+        done = self.box.run("bash", "-c", IN_FOLDER.replace("{command}", text), check=False, limit=LIMIT)
         if not expected and done.returncode:
             raise WrongPageError(f"{command.place}: {text}: exit status {done.returncode}\n{done.stdout}")
         if expected and not shows(expected, done.stdout):
@@ -108,7 +110,7 @@ class Reader:
             return log.read_bytes()[before:].decode()
 
         try:
-            wait_for(f"the output of {text}", is_ready, process, limit=60)
+            wait_for(f"the output of {text}", is_ready, process, LIMIT)
         except Exception as error:
             raise WrongPageError(f"{place}: {text}\nshown:\n{_lines(expected)}\nprinted:\n{printed()}") from error
 
