@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from socket import socket
+from subprocess import TimeoutExpired
 from types import TracebackType
 from typing import Self
 
@@ -84,7 +85,10 @@ class Reader:
         if UNTIL_INTERRUPTED.search(text):
             self._start(text, expected, terminal, command.place)
             return
-        done = self.box.run("bash", "-c", IN_FOLDER.replace("{command}", text), check=False, limit=LIMIT)
+        try:
+            done = self.box.run("bash", "-c", IN_FOLDER.replace("{command}", text), check=False, limit=LIMIT)
+        except TimeoutExpired as error:
+            raise WrongPageError(f"{command.place}: {text}: not within {LIMIT:g} s") from error
         if not expected and done.returncode:
             raise WrongPageError(f"{command.place}: {text}: exit status {done.returncode}\n{done.stdout}")
         if expected and not shows(expected, done.stdout):

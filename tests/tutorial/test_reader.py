@@ -58,6 +58,12 @@ def test_a_page_that_is_wrong_fails(reader: Reader, text: str, message: str) -> 
     assert message in str(error.value)
 
 
+def test_a_command_that_does_not_end_fails(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.tutorial.reader.LIMIT", 0.2)
+    with pytest.raises(WrongPageError, match=r"page.md:2: sleep 5: not within 0.2 s"):
+        follow(reader, console("$ sleep 5"))
+
+
 def test_a_fragment_must_be_python(reader: Reader) -> None:
     with pytest.raises(SyntaxError):
         follow(reader, "```python\ndef\n```\n")
