@@ -40,18 +40,30 @@ class RedisUse:
     contents: RedisContents
 
 
-_USES: Key[dict[object, list[RedisUse]]] = Key("uses of Redis")
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """The *uses* of a server, or of a cluster, with some of its *addresses*."""
+
+    addresses: set[object]
+    uses: list[RedisUse]
+
+
+_SERVERS: Key[list[RedisServer]] = Key("servers of Redis")
 
 
 def redis_diagnostics(context: Context, url: str, use: RedisUse) -> list[Diagnostic]:
     """Return the diagnostic of the server at *url*, for its first *use*; later ones are added to it."""
     address = parse_url(url)
-    uses = context.shared(_USES, lambda: dict[object, list[RedisUse]]())
-    known = uses.setdefault((address.hosts, address.master, address.username), [])
-    known.append(use)
-    if len(known) > 1:
-        return []
-    return [Diagnostic(f"Redis at {address}", partial(_probe, context, url, known), timeout=2 * TIMEOUT)]
+    servers = context.shared(_SERVERS, list[RedisServer])
+    addresses: set[object] = {(host, address.master) for host in address.hosts} or {address.path}
+    for server in servers:
+        if server.addresses & addresses:
+            server.addresses.update(addresses)
+            server.uses.append(use)
+            return []
+    server = RedisServer(addresses, [use])
+    servers.append(server)
+    return [Diagnostic(f"Redis at {address}", partial(_probe, context, url, server.uses), timeout=2 * TIMEOUT)]
 
 
 async def _probe(context: Context, url: str, uses: Sequence[RedisUse]) -> list[Finding]:

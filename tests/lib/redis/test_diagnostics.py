@@ -17,6 +17,7 @@ from scalekit_redis.diagnostics import (
     access_findings,
     parse_info,
     persistence_findings,
+    redis_diagnostics,
     server_findings,
 )
 from scalekit_redis.url import parse_url
@@ -126,6 +127,19 @@ async def test_stores_in_memory_are_found_with_several_instances() -> None:
     ):
         async with diagnosed({name: plugins[name]}, 2) as found:
             assert found == {"separate-stores": (severity, "")}, name
+
+
+def test_urls_with_a_node_in_common_are_one_cluster() -> None:
+    context = create_app({}, app=bare_application).context
+    use = RedisUse("plugins.cache.url", "responses", RedisContents.CACHE)
+    urls = (
+        "redis-cluster://a,b",
+        "redis-cluster://b,c",
+        "redis-cluster://c",
+        "redis-cluster://d",
+        "unix:///run/r.sock",
+    )
+    assert [len(redis_diagnostics(context, url, use)) for url in urls] == [1, 0, 0, 1, 1]
 
 
 def test_replicas_and_old_versions_are_found() -> None:
