@@ -56,6 +56,10 @@ class Duration(TextValue, float):
         parts = re.findall(r"([\d.]+)([a-z]+)", text)
         return super().__new__(cls, sum(float(number) * SECONDS[unit] for number, unit in parts))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Return how copies and pickles are made: from the number of seconds, which the constructor does not take."""
+        return float.__new__, (type(self), float(self))
+
     def __str__(self) -> str:
         """Return the value in the largest unit that divides it, else in a readable one."""
         whole = next((unit for unit in ("d", "h", "m", "s") if self and self % SECONDS[unit] == 0), None)

@@ -20,9 +20,7 @@ def browser() -> Iterator[Chromium]:
         yield chromium
 
 
-@pytest.mark.parametrize(
-    "page", ["index", "architecture", "plugins/cache", "reference/configuration/server", "reference/metrics", "runbook"]
-)
+@pytest.mark.parametrize("page", ["index", "architecture", "plugins/cache", "reference/configuration/server"])
 def test_pages_are_accessible_and_fit_into_the_window(page: str, built_site: Path, browser: Chromium) -> None:
     for width, theme in (WIDE, NARROW):
         browser.show(width, theme)

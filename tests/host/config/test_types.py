@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from copy import copy, deepcopy
 from typing import Any
 
 import pytest
@@ -81,3 +83,12 @@ def test_models_serialize_values_as_in_the_file() -> None:
 
     model = Model.model_validate_json('{"wait": "90s", "size": "2KiB", "rate": "5/m"}')
     assert model.model_dump() == {"wait": "90s", "size": "2KiB", "rate": "5/1m"}
+
+
+@pytest.mark.parametrize(
+    "value", [Duration("1h30m"), Duration("1us"), Size("1MiB"), Rate("10/250ms"), Url("redis://a:b@c/0")]
+)
+@pytest.mark.parametrize("duplicate", [copy, deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_values_can_be_copied_and_pickled(value: object, duplicate: Callable[[object], object]) -> None:
+    made = duplicate(value)
+    assert (type(made), made, str(made)) == (type(value), value, str(value))
