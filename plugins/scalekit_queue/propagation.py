@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from math import isfinite
+from math import floor, isfinite
 from time import time
 from typing import Any
 
@@ -23,7 +23,9 @@ def context_headers() -> dict[str, str]:
     identity = TRACE_CONTEXT.get()
     headers = identity.headers() if identity is not None else {}
     deadline = DEADLINE.get()
-    return headers if deadline is None else {**headers, DEADLINE_HEADER: f"{deadline:.3f}"}
+    if deadline is None:
+        return headers
+    return {**headers, DEADLINE_HEADER: f"{floor(deadline * 1000) / 1000:.3f}"}  # rounded up, it would be later
 
 
 async def consistency_headers(context: Context) -> dict[str, str]:
