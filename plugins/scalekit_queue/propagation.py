@@ -23,7 +23,7 @@ def context_headers() -> dict[str, str]:
     identity = TRACE_CONTEXT.get()
     headers = identity.headers() if identity is not None else {}
     deadline = DEADLINE.get()
-    if deadline is None:
+    if deadline is None or not isfinite(deadline):
         return headers
     return {**headers, DEADLINE_HEADER: f"{floor(deadline * 1000) / 1000:.3f}"}  # rounded up, it would be later
 
