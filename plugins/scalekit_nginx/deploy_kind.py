@@ -29,7 +29,7 @@ def generate_nginx(service: ServiceDescription, options: Mapping[str, Any]) -> M
         f"# mkdir -p {shlex.quote(config.directory)} && nginx -p $PWD -c $PWD/nginx.conf",
         *proxy.notes,
     ]
-    file = ConfigurationFile(header, Path())
+    file = ConfigurationFile(header, Path(), proxy.hidden_paths)
     return {"nginx.conf": render(file, service.server, config, static_addresses(service.server, config))}
 
 

@@ -43,10 +43,14 @@ IDLE_MARGIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """The file as a whole: its first lines, and the *folder* on which the paths of the table are based."""
+    """The file as a whole: its first lines, and the *folder* on which the paths of the table are based.
+
+    *hidden_paths* of the service are not served.
+    """
 
     header: Sequence[str]
     folder: Path
+    hidden_paths: Sequence[str] = ()
 
     def path(self, path: str) -> str:
         """Return *path* as a quoted parameter."""
@@ -196,6 +200,8 @@ def _server(file: ConfigurationFile, server: Server, config: NginxConfig) -> Ite
     if not config.operator_pages:
         yield f"location = {server.root_path}/- {{ return 404; }}"
         yield f"location ^~ {server.root_path}/-/ {{ return 404; }}"
+    for path in file.hidden_paths:
+        yield f"location = {quoted(server.root_path + path)} {{ return 404; }}"
     if server.root_path:
         yield "location / { return 404; }"
         yield f"location = {server.root_path} {{"

@@ -114,6 +114,11 @@ def _application(proxy: ReverseProxy) -> Lines:
         yield from _route(proxy)
 
 
+def _quoted(text: str) -> str:
+    """Return *text* as one token: only quotes have a backslash before them."""
+    return '"' + text.replace('"', '\\"') + '"'
+
+
 def _log_filter() -> Lines:
     yield "wrap json"
     yield from _block("fields ", iter(["request>headers delete"]))
@@ -134,6 +139,9 @@ def _steps(proxy: ReverseProxy) -> Lines:
         yield "# The pages of operators, however the path is written."
         yield r"@operators vars_regexp {http.request.uri.path} ^/+-(/|$)"
         yield "respond @operators 404"
+        for path in proxy.hidden_paths:
+            yield f"@metrics path {_quoted(path)}"
+            yield "respond @metrics 404"
     yield "# Headers that a client has forged."
     matcher = ""
     if proxy.networks:

@@ -7,6 +7,7 @@ https://docs.haproxy.org/2.6/configuration.html
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -109,6 +110,8 @@ def _rejections(proxy: ReverseProxy) -> Iterator[str]:
     if not proxy.exposes_operators:
         yield "# The pages of operators, however the path is written."
         yield "acl is_operators path,url_dec -m reg ^/+-(/|$)"
+        for path in proxy.hidden_paths:
+            yield f"acl is_operators path,url_dec -m str {shlex.quote(path)}"
         yield "http-request deny deny_status 404 if is_operators"
     yield f"http-request deny deny_status 413 if {{ req.body_size gt {proxy.max_body} }}"
 

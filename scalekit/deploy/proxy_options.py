@@ -88,7 +88,7 @@ PROXY_OPTIONS = (
     click.Option(
         ["--operator-pages"],
         is_flag=True,
-        help="Pass requests for the pages of operators, below /-/, to the instances, which check who is an operator.",
+        help="Pass on requests for metrics and for the pages of operators, below /-/; the instances check who is one.",
     ),
 )
 """Options of every kind of reverse proxy, in the order of the help."""
@@ -113,6 +113,7 @@ def describe_proxy(service: ServiceDescription, options: Mapping[str, Any]) -> R
         server_names=options["server_names"],
         tls=certificate_files(options),
         exposes_operators=options["operator_pages"],
+        metrics_path=service.metrics_path,
         read_timeout=options["read_timeout"] or READ_TIMEOUT,
     )
 

@@ -68,8 +68,8 @@ class CertificateFiles:
 class ReverseProxy:
     """A reverse proxy: where it listens, and the instances of the service *name* behind it.
 
-    *exposes_operators* passes requests below ``/-/`` on; the service still checks who is an operator. *read_timeout* is
-    how many seconds an instance may send nothing.
+    *exposes_operators* passes requests below ``/-/`` and for *metrics_path*, empty without metrics, on; the service
+    still checks who is an operator. *read_timeout* is how many seconds an instance may send nothing.
     """
 
     name: str
@@ -80,6 +80,7 @@ class ReverseProxy:
     server_names: tuple[str, ...] = ()
     tls: CertificateFiles | None = None
     exposes_operators: bool = False
+    metrics_path: str = ""
     read_timeout: float = READ_TIMEOUT
 
     @property
@@ -101,6 +102,11 @@ class ReverseProxy:
     def sends_forwarded(self) -> bool:
         """Whether the service reads ``Forwarded`` (RFC 7239) instead of ``X-Forwarded-*``."""
         return self.server.forwarded_headers == "forwarded"
+
+    @property
+    def hidden_paths(self) -> list[str]:
+        """Paths that are not served, beside those below ``/-/``: metrics, which an address without operators shows."""
+        return [] if self.exposes_operators or not self.metrics_path else [self.metrics_path]
 
     @property
     def readiness_path(self) -> str:

@@ -18,6 +18,7 @@ from tests.service import Service
 
 pytestmark = pytest.mark.needs("nginx", "caddy", "haproxy")
 
+PLUGINS = "\n[plugins.console]\n[plugins.logging]\n[plugins.metrics]\n"
 CLIENT = "127.0.0.2"
 """Address of clients that are no trusted proxy; every address of 127.0.0.0/8 is this machine's."""
 TOKEN = "the token of operators in these tests"
@@ -115,13 +116,13 @@ app = Starlette(
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    with Service(f"[server]\n{SERVER}\n[plugins.console]\n[plugins.logging]", {"service": SOURCE}) as service:
+    with Service(f"[server]\n{SERVER}{PLUGINS}", {"service": SOURCE}) as service:
         yield service
 
 
 @pytest.fixture(scope="module", params=sorted(FRONTS))
 def front(request: pytest.FixtureRequest, service: Service) -> Iterator[Proxy]:
-    with FRONTS[request.param](service.port, server=SERVER) as front:
+    with FRONTS[request.param](service.port, server=SERVER + PLUGINS) as front:
         yield front
 
 
@@ -319,13 +320,15 @@ OPERATOR_PATHS = (
     "/-//",
     "/-/?a=b",
     "http://a/-/",
+    "/metrics",
+    "/%6detrics",
 )
 
 
 def test_the_pages_of_operators_are_out_of_reach_however_the_path_is_written(front: Proxy, service: Service) -> None:
     head = "GET {} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n"
     requests = {path: head.format(path, TOKEN).encode() for path in OPERATOR_PATHS}
-    for path in ("/-/", "/%2d/", "http://a/-/"):
+    for path in ("/-/", "/%2d/", "http://a/-/", "/metrics", "/%6detrics"):
         assert statuses(exchange(service, requests[path])) == [200], "without a proxy the page is shown"
     found = {path: statuses(exchange(front, request)) for path, request in requests.items()}
     assert {path: codes for path, codes in found.items() if len(codes) != 1 or codes[0] not in (400, 404)} == {}

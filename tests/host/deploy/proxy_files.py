@@ -29,6 +29,7 @@ SETUPS = [
     pytest.param(MANAGED, {"instances": REMOTE[:2]}, id="management address"),
     pytest.param('management_address = "127.0.0.1:9100"\n', {"instances": REMOTE}, id="management out of reach"),
     pytest.param('host = "unix:/run/shop/app.sock"\n', {}, id="unix socket"),
+    pytest.param("[plugins.metrics]\npath = '/a;b\"c\\d$e'\n", {}, id="path of metrics"),
     pytest.param(
         'max_body = 0\nmax_header = "1GiB"\nheader_timeout = "3650d"\ndrain_delay = "0s"\nkeep_alive_timeout = "1s"\n',
         {"listen": "[::]:8080"},
