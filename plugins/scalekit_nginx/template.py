@@ -12,25 +12,13 @@ from pathlib import Path
 
 from scalekit import Server
 from scalekit_nginx.config import NginxConfig
+from scalekit_nginx.forwarded_headers import forwarded_headers, forwarding_maps
 
 TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 GZIP_TYPES = (
     "application/javascript application/json application/manifest+json application/problem+json application/xml"
     " image/svg+xml text/css text/javascript text/plain text/xml"
 )
-TRUSTED_HEADERS = (
-    "X-Real-IP",
-    "X-Forwarded-Port",
-    "X-Forwarded-Prefix",
-    "X-Forwarded-Server",
-    "X-Forwarded-Client-Cert",
-    "X-Forwarded-User",
-    "X-Forwarded-Email",
-    "X-Forwarded-Groups",
-    "X-Forwarded-Preferred-Username",
-    "X-Forwarded-Access-Token",
-)
-"""Headers that other proxies set, which are removed from the requests of other clients."""
 MIN_HEADER_BUFFER = 1024
 """Bytes of the smallest header buffer that nginx accepts; the application enforces a smaller `max_header` itself."""
 MAX_FAIL_TIMEOUT = 2
@@ -105,7 +93,7 @@ def _http(file: ConfigurationFile, server: Server, config: NginxConfig) -> Itera
     yield "map $upstream_upgrade $upstream_connection { default upgrade; '' ''; }"
     if server.root_path:
         yield from _stripped_uri(re.escape(server.root_path))
-    yield from _forwarding(server)
+    yield from forwarding_maps(server)
 
 
 def _stripped_uri(prefix: str) -> Iterator[str]:
@@ -113,40 +101,6 @@ def _stripped_uri(prefix: str) -> Iterator[str]:
     yield "map $request_uri $upstream_uri {"
     yield f'    "~^{prefix}(?<below>/.*)$" $below;'
     yield f'    "~^{prefix}(?<query>[?].*)?$" /$query;'
-    yield "}"
-
-
-def _forwarding(server: Server) -> Iterator[str]:
-    """Define the maps that forward client address, scheme and host from proxies in ``trusted_proxies``."""
-    yield "geo $from_trusted {"
-    yield "    default 0;"
-    for network in dict.fromkeys(server.trusted_proxies):
-        if network != "unix":  # nginx has no clients on Unix sockets
-            yield f"    {network} 1;"
-    yield "}"
-    yield "map $from_trusted:$http_x_forwarded_proto $client_scheme {"
-    yield "    default $scheme;"
-    yield "    1:http http;"
-    yield "    1:https https;"
-    yield "}"
-    for name in TRUSTED_HEADERS:
-        yield f"map $from_trusted $trusted_{_variable(name)} {{ 1 $http_{_variable(name)}; default ''; }}"
-    yield "map $http_host $request_host { default $http_host; '' $host; }"
-    yield "map $from_trusted:$http_x_forwarded_host $client_host {"
-    yield "    default $request_host;"
-    yield '    "~^1:(?<forwarded_host>[A-Za-z0-9._:-]+)$" $forwarded_host;'
-    yield "}"
-    yield "map $from_trusted:$http_x_forwarded_for $client_chain {"
-    yield "    default $remote_addr;"
-    yield '    "~^1:(?<chain>[0-9a-fA-F:., ]+)$" "$chain, $remote_addr";'
-    yield "}"
-    yield "map $remote_addr $forwarded_for {"
-    yield '    "~:" \'for="[$remote_addr]"\';'
-    yield '    default "for=$remote_addr";'
-    yield "}"
-    yield "map $from_trusted:$http_forwarded $forwarded_chain {"
-    yield '    default "$forwarded_for;proto=$scheme";'
-    yield '    "~^1:(?<forwarded>.+)$" "$forwarded, $forwarded_for;proto=$scheme";'
     yield "}"
 
 
@@ -233,7 +187,7 @@ def _proxy(server: Server, config: NginxConfig) -> Iterator[str]:
     yield "proxy_set_header Host $request_host;"
     yield "proxy_set_header Upgrade $upstream_upgrade;"
     yield "proxy_set_header Connection $upstream_connection;"
-    yield from _forwarded_headers(server)
+    yield from forwarded_headers(server)
     yield "proxy_connect_timeout 2s;"
     yield f"proxy_read_timeout {milliseconds(config.read_timeout)};"
     yield f"proxy_send_timeout {milliseconds(config.read_timeout)};"
@@ -246,25 +200,6 @@ def _proxy(server: Server, config: NginxConfig) -> Iterator[str]:
     yield "gzip off;"
     yield "# Streams are not delayed; the application limits slow clients itself (write_timeout)."
     yield "proxy_buffering off;"
-
-
-def _forwarded_headers(server: Server) -> Iterator[str]:
-    """Set the forwarded headers that the application reads and remove the others, which a client could forge.
-
-    They are set without ``trusted_proxies`` too: with them the application knows that the address is that of a proxy,
-    does not take its clients for operators, and warns.
-    """
-    classic = server.forwarded_headers != "forwarded"
-    yield f"proxy_set_header X-Forwarded-For {'$client_chain' if classic else quoted('')};"
-    yield f"proxy_set_header X-Forwarded-Proto {'$client_scheme' if classic else quoted('')};"
-    yield f"proxy_set_header X-Forwarded-Host {'$client_host' if classic else quoted('')};"
-    yield f"proxy_set_header Forwarded {quoted('') if classic else '$forwarded_chain'};"
-    for name in TRUSTED_HEADERS:
-        yield f"proxy_set_header {name} $trusted_{_variable(name)};"
-
-
-def _variable(header: str) -> str:
-    return header.lower().replace("-", "_")
 
 
 def quoted(text: object) -> str:
