@@ -47,5 +47,6 @@ def split_by_zone(endpoints: Sequence[Endpoints]) -> ZoneSplit[Endpoints] | None
     if not own or len(own) == len(endpoints):
         return None
     others = [each for each in endpoints if not each.instance.same_zone]
-    zones = len({each.instance.zone for each in endpoints if each.instance.zone})
+    # Topology hints prefer endpoints whose own zones may be unknown.
+    zones = max(2, len({each.instance.zone for each in endpoints if each.instance.zone}))
     return ZoneSplit(own, others, OVERPROVISIONING * len(own) * zones / len(endpoints))

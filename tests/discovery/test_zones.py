@@ -59,6 +59,15 @@ def test_a_retry_stays_in_the_zone_while_it_has_another_endpoint() -> None:
     assert set(choose_often(balancer, first, second)) == {"b", "c"}
 
 
+def test_hinted_endpoints_without_a_zone_keep_their_calls() -> None:
+    balancer = new_balancer("")
+    hinted = [ServiceInstance(f"i{number}", "127.0.0.1", 1, same_zone=number < 2) for number in range(4)]
+    balancer.update(hinted)
+    split = split_by_zone(balancer.endpoints)
+    assert split is not None
+    assert split.share >= 1.0
+
+
 @pytest.mark.parametrize("zones", ["", "a", "aaa", "bbc"])
 def test_without_endpoints_in_own_and_other_zones_there_is_no_preference(zones: str) -> None:
     assert split_by_zone(new_balancer(zones).endpoints) is None

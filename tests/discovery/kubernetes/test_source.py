@@ -223,7 +223,9 @@ async def test_a_missing_permission_is_reported_with_the_remedy(server: ApiServe
         assert re.search('cannot list resource "endpointslices"; bind a role', await call_error(directory))
 
 
-async def test_a_token_that_is_replaced_while_the_server_rejects_it_is_used_at_once(server: ApiServer) -> None:
+async def test_a_token_that_is_replaced_while_the_server_rejects_it_is_used_at_once(
+    server: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
     def rotate() -> web.Response:
         server.tokens = {"rotated"}
         server.write_token("rotated")
@@ -233,7 +235,7 @@ async def test_a_token_that_is_replaced_while_the_server_rejects_it_is_used_at_o
     server.failures.append(rotate)
     async with open_services(**server.table()) as directory:
         assert len(await wait_instances(directory, 1)) == 1
-        assert errors_logged(directory) == []
+    assert "401" not in caplog.text
 
 
 def errors_logged(directory: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import kubernetes_validate
 import pytest
@@ -12,6 +13,7 @@ from scalekit.deploy.kind import installed_kinds, load_kind
 from scalekit.deploy.kubernetes.helm import HELM
 from scalekit.deploy.kubernetes.manifests import ADAPTER, KUBERNETES
 from scalekit_metrics.metrics import IN_FLIGHT as METRIC
+from tests.command_line import scalekit
 from tests.host.deploy.conftest import Describe
 from tests.host.deploy.kubernetes.documents import (
     QUEUE_WORKER,
@@ -148,6 +150,32 @@ def test_manifests_and_chart_are_kinds_of_the_command() -> None:
     kinds = installed_kinds()
     assert load_kind(kinds["kubernetes"]) is KUBERNETES
     assert load_kind(kinds["helm"]) is HELM
+
+
+def test_the_command_writes_the_manifests_with_its_options(tmp_path: Path) -> None:
+    (tmp_path / "scalekit.toml").write_text('[app]\ntarget = "shop:app"\n')
+    options = (
+        "--image",
+        "shop:1",
+        "--namespace",
+        "shops",
+        "--workers",
+        "3",
+        "--host",
+        "shop.example",
+        "--replicas",
+        "4",
+    )
+    result = scalekit("deploy", "kubernetes", "--output", "out", *options, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    (deployment,) = yaml.safe_load_all((tmp_path / "out" / "web.yaml").read_text())
+    assert deployment["metadata"]["namespace"] == "shops"
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert only["image"] == "shop:1"
+    assert "server.workers=3" in only["args"]
+    (autoscaler,) = yaml.safe_load_all((tmp_path / "out" / "horizontalpodautoscaler.yaml").read_text())
+    assert autoscaler["spec"]["minReplicas"] == 4
+    assert (tmp_path / "out" / "ingress.yaml").exists()
 
 
 def test_the_output_is_the_same_each_time() -> None:
