@@ -20,7 +20,7 @@ from tests.app_template import TEMPLATE, deployment_files
 from tests.command_line import scalekit
 from tests.host.cli.conftest import Run
 from tests.processes import HOST, wait_for
-from tests.servers import Server, ask
+from tests.servers import Server, ask, find
 
 PLUGINS = {"greeting": "scalekit-greeting", "user-cache": "scalekit-user-cache"}
 NOISY = """
@@ -158,6 +158,21 @@ def test_hooks_and_workflow_of_a_new_app_run_tools_that_it_requires(made: Made) 
     tools = {part.split()[0] for command in commands for part in command.split("&&")} - {"pip"}
     assert tools == {"ruff", "mypy", "scalekit", "pytest"}
     assert all(f'"{tool}' in required for tool in tools)
+
+
+@pytest.mark.needs("actionlint", "compose-config")
+def test_workflow_and_containers_of_a_new_app_are_valid(made: Made) -> None:
+    project = made.folder / "web-shop"
+    workflow = project / ".github/workflows/ci.yml"
+    commands = (
+        [find("actionlint"), "-shellcheck=", "-pyflakes=", str(workflow)],
+        [find("compose-config"), str(project / "compose.yaml")],
+        [str(Path(sys.executable).parent / "hadolint"), str(project / "Dockerfile")],
+    )
+    environment = {**os.environ, "POSTGRES_PASSWORD": "password"}
+    for command in commands:
+        result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_deployment_files_of_a_new_app_are_those_of_scalekit_deploy() -> None:
