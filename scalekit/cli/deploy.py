@@ -126,7 +126,7 @@ def _command_line(name: str) -> str:
             next(words, None)
         elif word not in ("--force", "--traceback") and not word.startswith(("--output=", "-o")):
             kept.append(word)
-    return shlex.join(["scalekit", *kept])
+    return shlex.join(["scalekit", *kept]).replace("\n", "\\n").replace("\r", "\\r")  # it is one line of a comment
 
 
 def _write(files: Mapping[str, str], folder: Path, force: bool) -> None:

@@ -250,7 +250,7 @@ def _problem(key: str, message: str) -> Problem:
 
 def _escape(word: str) -> str:
     """Return *word* as one argument of a unit: ``%`` and ``$`` doubled, in quotes where needed (systemd.syntax(7))."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$").replace("\n", "\\n")
     return f'"{escaped}"' if shlex.quote(word) != word else escaped
 
 

@@ -51,6 +51,13 @@ def test_the_file_is_named_from_the_folder_of_the_project(run: Run, tmp_path: Pa
     assert result.stderr.startswith("error: ../outside.toml is outside of the current folder; run the command in")
 
 
+def test_a_line_break_in_an_override_adds_no_line_of_the_dockerfile(run: Run, tmp_path: Path) -> None:
+    toml = '[app]\ntarget = "service:app"\n[plugins.logging]\nfields = {a = "b"}\n'
+    words = ("deploy", "dockerfile", "-o", ".", "--set", "plugins.logging.fields.a=b\nRUN touch x")
+    assert run(*words, toml=toml).returncode == 0
+    assert not [line for line in (tmp_path / "Dockerfile").read_text().splitlines() if line.startswith("RUN touch")]
+
+
 def test_several_files_need_a_folder(run: Run) -> None:
     result = run("deploy", "dockerfile")
     assert result.returncode == 2

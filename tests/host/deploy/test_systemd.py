@@ -168,8 +168,8 @@ def test_data_is_in_the_state_directory_and_other_folders_can_be_written(describ
 
 
 def test_special_characters_of_arguments_are_escaped(describe: Describe) -> None:
-    unit = units(describe(f"{APP}[plugins.logging]\n", "plugins.logging.service=a b%c$d"))["shop.service"]
-    assert '--set "plugins.logging.service=a b%%c$$d"' in value(unit, "ExecStart")
+    unit = units(describe(f"{APP}[plugins.logging]\n", "plugins.logging.service=a b%c$d\ne"))["shop.service"]
+    assert '--set "plugins.logging.service=a b%%c$$d\\ne"' in value(unit, "ExecStart")
 
 
 def test_secrets_are_in_a_file_of_their_own() -> None:
