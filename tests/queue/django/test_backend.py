@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,11 +13,12 @@ import pytest
 from django.test.utils import override_settings
 
 from scalekit import ResourceError
-from scalekit.contracts import QUEUE, Consumers
+from scalekit.contracts import DATABASE, QUEUE, Consumers, PublishFailed
 from scalekit_queue.django import execution, task_consumers
 from scalekit_queue.django.api import InvalidTask, TaskResultDoesNotExist, signals
 from scalekit_queue.jobs.task_results import TaskResultStore
 from tests.integration.applications.on_django import TASKS
+from tests.processes import HOST, free_ports
 from tests.queue.conftest import Tables
 from tests.queue.django import application as shop
 from tests.queue.harness import LIMIT, consumers_target
@@ -226,3 +228,13 @@ async def test_a_task_that_is_gone_fails_and_has_no_result(
         with pytest.raises(TaskResultDoesNotExist, match="is no task"):
             await enqueued.arefresh()
     assert status.error.startswith("ImportError: tests.queue.django.application.add is no task")
+
+
+async def test_a_task_that_cannot_be_stored_is_not_enqueued(tmp_path: Path, no_start_wait: None) -> None:
+    (port,) = free_ports(1)
+    tables = {"queue": {"url": f"amqp://guest:guest@{HOST}:{port}/"}, "pool": {"url": f"sqlite:///{tmp_path}/shop.db"}}
+    async with serve(tables) as app:
+        with pytest.raises(PublishFailed) as failure:
+            await shop.add.aenqueue(1)
+        count = await app.host.context.get(DATABASE).fetch_val("SELECT count(*) FROM scalekit_queue_jobs_task_results")
+    assert (failure.value.maybe_sent, count) == (False, 0)
