@@ -116,6 +116,7 @@ class QueueService:
                 await self._background.cancel()
                 if self.stores is not None:
                     await self.stores.jobs.close()
+                    await self.stores.unique_keys.close()
 
 
 SERVICE: Key[QueueService] = Key("queue service", plugin="queue")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 logger = logging.getLogger("scalekit.queue")
@@ -19,9 +20,9 @@ class BackgroundTaskGroup:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, coroutine: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
-        """Start a task that runs *coroutine*."""
-        task = asyncio.create_task(coroutine)
+    def start(self, coroutine: Coroutine[Any, Any, object], context: Context | None = None) -> asyncio.Task[object]:
+        """Start a task that runs *coroutine*, in *context* or in a copy of the current one."""
+        task = asyncio.create_task(coroutine, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         return task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import Context
 from functools import partial
 from hashlib import blake2b
 from secrets import token_hex
@@ -17,6 +18,7 @@ from scalekit_queue.jobs import statements
 from scalekit_queue.jobs.job import STATES
 from scalekit_queue.jobs.store import Execute, JobDatabase, commit_apart
 from scalekit_queue.metrics import ConsumeOutcome
+from scalekit_queue.task_group import BackgroundTaskGroup
 
 logger = logging.getLogger("scalekit.queue")
 
@@ -24,6 +26,10 @@ MAX_CLAIMS = 10
 """Attempts to claim a key whose claims are released between two statements."""
 CONCURRENCY = 8
 """Keys of many messages that are claimed or released at a time."""
+MAX_RELEASES = 1000
+"""Keys that are released in the background, because it is unknown whether they are stored."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds to wait for them at shutdown."""
 CLEANUP_INTERVAL = 10.0
 """Seconds between two deletions of expired claims by a process that claims keys."""
 
@@ -35,6 +41,7 @@ class UniqueKeys:
         self._database = database
         self._prefix = prefix
         self._cleaned = 0.0
+        self._releasing = BackgroundTaskGroup()
 
     async def claim(self, envelope: Envelope, key: str | None, ttl: float, timeout: float) -> str | None:
         """Claim *key*, by default a digest of the body, for *envelope*; return None, or the id that has the claim.
@@ -46,9 +53,10 @@ class UniqueKeys:
             async with asyncio.timeout(timeout):
                 return await commit_apart(self._database, self._claim_at_once(values))
         except asyncio.CancelledError:  # the claim may be committed
-            await self.release(envelope)
+            self._release_later(envelope)
             raise
         except Exception as error:
+            self._release_later(envelope)  # the claim may be committed, or may yet be
             reason = str(error) or "the store does not respond"
             raise PublishFailed(f"the unique key of the message cannot be stored: {reason}", False) from error
 
@@ -57,7 +65,7 @@ class UniqueKeys:
     ) -> list[str | None]:
         """Claim the key of each of *envelopes* as `claim` does; return what it returns, in their order.
 
-        Raises PublishFailed, and releases what it has claimed, when one of them cannot be claimed.
+        Raises PublishFailed, and releases what it has claimed, unless all have been claimed within *timeout* seconds.
         """
         claimed: list[Envelope] = []
 
@@ -69,16 +77,21 @@ class UniqueKeys:
 
         others: list[str | None] = []
         try:
-            for part in self._parts(envelopes):
-                if len(part) == 1:
-                    others.append(await claim(part[0]))
-                    continue
-                async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(claim(each)) for each in part]
-                others += [task.result() for task in tasks]
+            async with asyncio.timeout(timeout):
+                for part in self._parts(envelopes):
+                    if len(part) == 1:
+                        others.append(await claim(part[0]))
+                        continue
+                    async with asyncio.TaskGroup() as group:
+                        tasks = [group.create_task(claim(each)) for each in part]
+                    others += [task.result() for task in tasks]
         except BaseExceptionGroup as errors:
             await self.release_each(claimed)
             raise errors.exceptions[0] from None
+        except TimeoutError:
+            await self.release_each(claimed)
+            reason = f"{len(others)} of {len(envelopes)} unique keys were stored within {timeout:g}s"
+            raise PublishFailed(reason, False) from None
         except BaseException:
             await self.release_each(claimed)
             raise
@@ -105,6 +118,17 @@ class UniqueKeys:
                 released = await asyncio.gather(*(self._release(each) for each in part))
             if not all(released):
                 return
+
+    async def close(self) -> None:
+        """Wait for keys that are being released."""
+        await self._releasing.wait(CLOSE_TIMEOUT)
+        await self._releasing.cancel()
+
+    def _release_later(self, envelope: Envelope) -> None:
+        if len(self._releasing) < MAX_RELEASES:
+            self._releasing.start(self.release(envelope), Context())  # in no transaction of the publisher
+        else:
+            logger.warning("the unique key of message %s stays until it expires, if it is stored", envelope.id)
 
     def _parts(self, envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
         """Return parts of *envelopes* whose keys tasks claim or release at the same time."""

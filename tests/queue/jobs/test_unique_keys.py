@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,30 @@ async def test_many_messages_that_cannot_be_published_do_not_claim_their_keys(
             publishing.cancel()
         with pytest.raises(asyncio.CancelledError if cancelled else PublishFailed):
             await publishing
-        assert await _claims(database) == 0
+        async with asyncio.timeout(LIMIT):
+            while await _claims(database):
+                await asyncio.sleep(0.01)
+
+
+async def test_keys_that_are_stored_after_the_publisher_has_given_up_are_free(sqlite_table: dict[str, Any]) -> None:
+    async with serving(sqlite_table) as host:
+        queue = host.context.get(QUEUE)
+        await queue.publish("resize", -1, unique_for="10m")
+        with closing(sqlite3.connect(sqlite_table["url"].removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(PublishFailed):
+                await queue.publish("resize", 0, unique_for="10m", timeout="300ms")
+            with pytest.raises(PublishFailed, match="0 of 20 unique keys were stored within"):
+                await queue.publish_many("resize", range(20), unique_for="10m", timeout="300ms")
+            other.execute("ROLLBACK")
+        async with asyncio.timeout(LIMIT):
+            while await _stored(sqlite_table) != 1:
+                await asyncio.sleep(0.02)
+
+
+async def _stored(table: dict[str, Any]) -> int:
+    with closing(sqlite3.connect(table["url"].removeprefix("sqlite:///"))) as file:
+        return int(file.execute("SELECT count(*) FROM jobs_unique_keys").fetchone()[0])
 
 
 async def _claims(database: Database) -> int:
