@@ -24,6 +24,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 }
 """Extras of packages that have others than one of their own name."""
 OPTIONAL = {
+    "asgiref": "Django requires it",
     "django": "the application brings its framework",
     "fastapi": "the application brings its framework",
     "opentelemetry": "the application brings the API whose spans the plugin tracing records",
