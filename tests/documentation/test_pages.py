@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.console import screenshots
 from tests.documentation.contents import add_contents
 from tests.documentation.pages import Site, links, page_of, read_site, stage
 from tests.documents import ROOT
@@ -60,6 +61,12 @@ def test_images_are_part_of_the_site() -> None:
     site = read_site()
     assert "images/console-overview.webp" in site.images
     assert "](images/console-overview.webp)" in site.pages["console"]
+
+
+def test_every_screenshot_is_taken_by_the_program_and_shown() -> None:
+    taken = {f"{name}.webp" for name, *_ in screenshots.PAGES}
+    assert {file.name for file in screenshots.IMAGES.glob("*.webp")} == taken
+    assert {Path(image).name for image in read_site().images if image.endswith(".webp")} == taken
 
 
 def test_pages_of_a_folder_are_listed_in_the_order_of_its_links() -> None:
