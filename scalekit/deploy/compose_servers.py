@@ -184,7 +184,7 @@ def redis_cluster(host: str) -> ServerContainer:
 SENTINEL = """\
 printf '%s\\n' 'sentinel resolve-hostnames yes' 'sentinel monitor main redis 6379 1' \\
   'sentinel down-after-milliseconds main 5000' > /tmp/sentinel.conf
-exec redis-sentinel /tmp/sentinel.conf
+exec redis-server /tmp/sentinel.conf --sentinel
 """
 
 
@@ -193,6 +193,7 @@ def redis_sentinel(host: str) -> ServerContainer:
     return ServerContainer(
         {
             "image": REDIS_IMAGE,
+            "user": "redis",  # the image changes its user only for redis-server itself
             "command": ["sh", "-ec", SENTINEL],
             "depends_on": {"redis": {"condition": HEALTHY}},
             "healthcheck": health_check("redis-cli", "-p", "26379", "ping"),
@@ -223,11 +224,12 @@ def rabbitmq(host: str) -> ServerContainer:
 
 
 def consul(host: str) -> ServerContainer:
-    """Return a Consul server of one node."""
+    """Return a Consul server of one node, whose name is in its data."""
     command = ["agent", "-server", "-bootstrap-expect=1", "-client=0.0.0.0", "-data-dir=/consul/data"]
     return ServerContainer(
         {
             "image": "hashicorp/consul:1.20",
+            "hostname": host,
             "command": command,
             "healthcheck": health_check("consul", "operator", "raft", "list-peers"),
         },
