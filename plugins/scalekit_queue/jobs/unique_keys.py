@@ -126,9 +126,8 @@ class UniqueKeys:
 
     def _release_later(self, envelope: Envelope) -> None:
         if len(self._releasing) < MAX_RELEASES:
-            self._releasing.start(self.release(envelope), Context())  # in no transaction of the publisher
-        else:
-            logger.warning("the unique key of message %s stays until it expires, if it is stored", envelope.id)
+            # In no transaction of the publisher. The store has just failed, as the publisher is told.
+            self._releasing.start(self._release(envelope, logging.DEBUG), Context())
 
     def _parts(self, envelopes: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
         """Return parts of *envelopes* whose keys tasks claim or release at the same time."""
@@ -136,7 +135,7 @@ class UniqueKeys:
         size = 1 if self._database.dialect == "sqlite" and self._database.is_transactional else CONCURRENCY
         return (envelopes[first : first + size] for first in range(0, len(envelopes), size))
 
-    async def _release(self, envelope: Envelope) -> bool:
+    async def _release(self, envelope: Envelope, level: int = logging.WARNING) -> bool:
         digest, _, token = envelope.headers[UNIQUE].partition(".")
         values = {"prefix": self._prefix, "name": envelope.name, "digest": digest, "token": token}
         try:
@@ -144,7 +143,7 @@ class UniqueKeys:
             await commit_apart(self._database, self._database.fetch(sql, values))
         except Exception as error:
             reason = error or type(error).__name__
-            logger.warning("the unique key of message %s stays until it expires: %s", envelope.id, reason)
+            logger.log(level, "the unique key of message %s stays until it expires: %s", envelope.id, reason)
             return False
         return True
 
