@@ -98,6 +98,10 @@ class ApiServer:
     def stop(self) -> None:
         self._run(self._stop)
 
+    def fail(self, response: Callable[[], web.Response]) -> None:
+        """Respond with *response* to all requests of a service until `failures` is cleared."""
+        self.failures.extend([response] * 1000)
+
     def put(self, service: str, *endpoints: Mapping[str, Any], name: str = "", **fields: Any) -> None:
         """Create or replace a slice of *service*, by default the one with its name."""
         namespace = fields.pop("namespace", "shop")
@@ -124,6 +128,10 @@ class ApiServer:
     def lose_state(self) -> None:
         """Restart the resource versions at 1, as after a restored backup; a watch of a later version gets no event."""
         self._run(self._reset)
+
+    def end_watches(self) -> None:
+        """End all watches after their events, as when their time is over."""
+        self._run(self._broadcast, b"")
 
     def cut_watches(self) -> None:
         """Reset the connections of all watches."""
@@ -223,7 +231,8 @@ class ApiServer:
         try:
             async with asyncio.timeout(float(request.query["timeoutSeconds"])):
                 while not self.ends_watches:
-                    line = await queue.get()
+                    if not (line := await queue.get()):
+                        break
                     # An event may arrive in pieces.
                     await response.write(line[:40])
                     await asyncio.sleep(0)
