@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -238,3 +241,14 @@ async def test_a_task_that_cannot_be_stored_is_not_enqueued(tmp_path: Path, no_s
             await shop.add.aenqueue(1)
         count = await app.host.context.get(DATABASE).fetch_val("SELECT count(*) FROM scalekit_queue_jobs_task_results")
     assert (failure.value.maybe_sent, count) == (False, 0)
+
+
+async def test_the_call_of_a_task_is_kept_as_long_as_its_result(sqlite_table: dict[str, Any]) -> None:
+    async with serve({"queue": sqlite_table}):
+        ids = [(await task.aenqueue(*arguments)).id for task, *arguments in ((shop.add, 1), (shop.fail, "x"))]
+        for task, identifier in zip((shop.add, shop.fail), ids, strict=True):
+            await finished(task, identifier)
+        with closing(sqlite3.connect(sqlite_table["url"].removeprefix("sqlite:///"))) as file:
+            expires = dict(file.execute("SELECT id, expires FROM jobs_task_results").fetchall())
+    day = 86400
+    assert all(day - 60 < expires[identifier] - time.time() < day + 60 for identifier in ids), expires
