@@ -21,7 +21,7 @@ def pages() -> dict[str, str]:
     """Return the page of each table of the file, and the list of them."""
     models = host().settings.plugins.models()
     tables = {**HOST, **{f"plugins.{name}": models[name] for name in sorted(models)}}
-    made = {f"{FOLDER}/{_name(path)}": _page(path, model) for path, model in tables.items()}
+    made = {f"{FOLDER}/{_name(path)}": table_page(path, model) for path, model in tables.items()}
     rows = [(f"[`[{path}]`]({_name(path)}.md)", first_sentence(model.__doc__)) for path, model in tables.items()]
     introduction = (
         "# Keys of the file\n\nEvery table and key. [Configuration](../../configuration.md) explains values, "
@@ -34,7 +34,8 @@ def _name(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _page(path: str, model: type[BaseModel]) -> str:
+def table_page(path: str, model: type[BaseModel]) -> str:
+    """Return the page of the table at *path* and of all tables in it."""
     parts = [f"# `[{path}]`\n"]
     if path.startswith("plugins."):
         parts.append(f"The plugin [{_name(path)}](../../plugins/{_name(path)}.md) has examples and explanations.\n")

@@ -93,6 +93,31 @@ class Sample(Table):
     inners: tuple[Inner, ...] = ()
 
 
+class Middle(Table):
+    """A table with tables."""
+
+    inners: tuple[Inner, ...] = ()
+    """Several tables."""
+    named: dict[str, Inner] = {}
+    """Tables by name."""
+
+
+class Outer(Table):
+    """A table with a table with tables."""
+
+    middle: Middle = Middle()
+    """One table."""
+
+
+def test_tables_in_tables_have_sections_with_their_paths() -> None:
+    page = configuration.table_page("plugins.cache", Outer)
+    assert re.findall("^## (.+)$", page, re.MULTILINE) == [
+        "`[plugins.cache.middle]`",
+        "`[[plugins.cache.middle.inners]]`",
+        "`[plugins.cache.middle.named.NAME]`",
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "kind", "default"),
     [
