@@ -136,6 +136,8 @@ def _idle_time(server: Server) -> float:
 
 def _server(file: ConfigurationFile, server: Server, config: NginxConfig) -> Iterator[str]:
     yield f"listen {config.listen}{' ssl http2' if config.tls else ''};"
+    if config.tls is None:
+        yield "# For HTTPS and HTTP/2 name a certificate: `tls` in [plugins.nginx], or --tls-cert of `scalekit deploy nginx`."
     yield f"server_name {' '.join(config.server_names) or '_'};"
     if config.tls:
         yield f"ssl_certificate {file.path(config.tls.cert_file)};"

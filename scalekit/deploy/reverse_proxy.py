@@ -105,7 +105,7 @@ class ReverseProxy:
 
     @property
     def hidden_paths(self) -> list[str]:
-        """Paths that are not served, beside those below ``/-/``: metrics, which an address without operators shows."""
+        """Paths that are not served, beside those below ``/-/``: that of metrics, which the service shows to all clients."""
         return [] if self.exposes_operators or not self.metrics_path else [self.metrics_path]
 
     @property
