@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 from scalekit import Duration, PositiveDuration, Table, TextPattern, split_address
 
 PLAIN_PATH = r"^[A-Za-z0-9_./@+,=~ -]+$"
-URL_PATH = r"^/([A-Za-z0-9._~-]+/)+$"
+URL_PATH = r"^/(?!-/)([A-Za-z0-9._~-]+/)+$"
 SERVER_NAME = r"^(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 USER_NAME = r"^[a-z_][a-z0-9_-]{0,31}$"
 
@@ -48,7 +48,10 @@ class NginxConfig(Table):
     tls: NginxTls | None = None
     """``{ cert_file, key_file }``: serve HTTPS and HTTP/2 with this certificate."""
     static: dict[
-        Annotated[str, TextPattern(URL_PATH, 'a path with a slash at both ends, such as "/static/"')], FilePath
+        Annotated[
+            str, TextPattern(URL_PATH, 'a path with a slash at both ends that is not below "/-/", such as "/static/"')
+        ],
+        FilePath,
     ] = {}
     """Folders of static files that nginx serves itself, by path, such as ``"/static/" = "shop/static"``."""
     upstreams: tuple[HostAndPort, ...] = ()

@@ -137,7 +137,7 @@ def _idle_time(server: Server) -> float:
 def _server(file: ConfigurationFile, server: Server, config: NginxConfig) -> Iterator[str]:
     yield f"listen {config.listen}{' ssl http2' if config.tls else ''};"
     if config.tls is None:
-        yield "# For HTTPS and HTTP/2 name a certificate: `tls` in [plugins.nginx], or --tls-cert of `scalekit deploy nginx`."
+        yield "# For HTTPS and HTTP/2: `tls` in [plugins.nginx], or --tls-cert of `scalekit deploy nginx`."
     yield f"server_name {' '.join(config.server_names) or '_'};"
     if config.tls:
         yield f"ssl_certificate {file.path(config.tls.cert_file)};"
@@ -163,9 +163,10 @@ def _server(file: ConfigurationFile, server: Server, config: NginxConfig) -> Ite
         yield f"location = {server.root_path} {{"
         yield from _indented(_proxy(server, config))
         yield "}"
-    yield f"location {server.root_path}/ {{"
-    yield from _indented(_proxy(server, config))
-    yield "}"
+    if f"{server.root_path}/" not in config.static:
+        yield f"location {server.root_path}/ {{"
+        yield from _indented(_proxy(server, config))
+        yield "}"
 
 
 def _static(path: str, folder: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ class ReverseProxy:
 
     @property
     def hidden_paths(self) -> list[str]:
-        """Paths that are not served, beside those below ``/-/``: that of metrics, which the service shows to all clients."""
+        """Paths that are not served, beside those below ``/-/``: that of metrics, which is public on the service."""
         return [] if self.exposes_operators or not self.metrics_path else [self.metrics_path]
 
     @property

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs("nginx", "openssl")
 durations = st.sampled_from(["1ms", "250ms", "1s", "90s", "7d", "3650d"])
 sizes = st.one_of(st.integers(0, 2**45), st.sampled_from(["1KiB", "16MiB", "3GiB"]))
 names = st.from_regex(r"\A(\*\.)?[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z0-9]{1,60}){0,3}\Z")
-paths = st.from_regex(r"\A/([A-Za-z0-9._~-]{1,12}/){1,3}\Z")
+paths = st.one_of(st.just("/shop/"), st.from_regex(r"\A/(?!-/)([A-Za-z0-9._~-]{1,12}/){1,3}\Z"))
 folders = st.from_regex(r"\A[A-Za-z0-9_./@+,=~ -]{1,30}\Z")
 networks = st.sampled_from(["127.0.0.1", "10.0.0.0/8", "::1", "0.0.0.0/0", "::/0", "fd00::/8", "192.168.1.7"])
 hosts = st.sampled_from(["127.0.0.1", "10.1.2.3", "[::1]", "[fd00::17]"])
@@ -97,6 +97,7 @@ def test_nginx_accepts_the_configuration_of_every_valid_table(
         ({"listen": "127.0.0.1:0"}, 'expected host:port, such as "0.0.0.0:80"'),
         ({"server_names": ["a; b"]}, "plugins.nginx.server_names"),
         ({"static": {"/static": "folder"}}, "plugins.nginx.static"),
+        ({"static": {"/-/": "folder"}}, "plugins.nginx.static"),
         ({"static": {"/static/": 'a"; }'}}, "plugins.nginx.static"),
         ({"tls": {"cert_file": "cert.pem"}}, "plugins.nginx.tls.key_file"),
         ({"user": "root; load_module x"}, "plugins.nginx.user"),
