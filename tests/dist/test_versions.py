@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from packaging.version import Version
 
-from tests.dist.versions import PAGE, SERVERS, ServerVersion, page, requirements
+from tests.dist.versions import PAGE, PROJECT, SERVERS, ServerVersion, page, requirements, supported_pythons
 from tests.servers import find
 
 PROGRAMS = {"PostgreSQL": "postgres", "RabbitMQ 4": "rabbitmq4"}
@@ -22,6 +22,12 @@ def test_the_page_has_every_requirement_with_its_extras() -> None:
     assert found["asyncmy"][1] == ["mysql"]
     assert found["hiredis"][1] == ["redis"]
     assert "## Libraries" in page()
+
+
+def test_the_package_names_the_pythons_that_are_tested() -> None:
+    prefix = "Programming Language :: Python :: 3."
+    named = [line.removeprefix(prefix) for line in PROJECT["classifiers"] if line.startswith(prefix)]
+    assert [f"3.{minor}" for minor in named] == supported_pythons()
 
 
 @pytest.mark.parametrize(

@@ -106,11 +106,16 @@ def _lowest(bounds: tuple[str, str]) -> Version:
     return Version(bounds[0])
 
 
+def supported_pythons() -> list[str]:
+    """Return the versions of Python of continuous integration, such as ``"3.11"``."""
+    (matrix,) = re.findall(r"python: \[(.+)\]", (ROOT / ".github/workflows/ci.yml").read_text())
+    return re.findall(r"3\.\d+", matrix)
+
+
 def _python_ceiling() -> str:
     """Return the first Python after those of continuous integration."""
-    (matrix,) = re.findall(r"python: \[(.+)\]", (ROOT / ".github/workflows/ci.yml").read_text())
-    newest = max(int(minor) for minor in re.findall(r"3\.(\d+)", matrix))
-    return f"3.{newest + 1}"
+    newest = max(map(Version, supported_pythons()))
+    return f"{newest.major}.{newest.minor + 1}"
 
 
 def _libraries() -> Iterator[str]:
