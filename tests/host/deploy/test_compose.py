@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_addresses_in_the_file_are_replaced_by_those_of_containers(describe: Des
     project = Project(describe(LITERAL), tmp_path)
     settings = project.settings(tmp_path / "scalekit.toml", "shop")
     assert settings.document.problems == []
-    tables: Mapping[str, Any] = settings.tables
+    tables: dict[str, Any] = {**settings.tables}
     assert [url.reveal() for url in tables["pool"].urls] == [f"postgresql://app:{PASSWORD}@postgresql:5432/app"]
     assert [url.parts.host for url in tables["replica"].urls] == ["postgresql-replica-1", "postgresql-replica-2"]
     assert tables["cache"].url.reveal() == "redis://redis:6379/0"

@@ -48,7 +48,7 @@ def objects(service: ServiceDescription, **options: Any) -> Mapping[str, Object]
 def validate(found: Object, version: str) -> None:
     """Raise an error when *found* is not what the schema of Kubernetes *version* allows."""
     if found["kind"] not in CUSTOM:
-        kubernetes_validate.validate(found, version, strict=True)
+        kubernetes_validate.validate(dict(found), version, strict=True)
 
 
 def container(found: Mapping[str, Object], deployment: str) -> Any:
