@@ -88,9 +88,10 @@ class MysqlConnection(_Connection):  # type: ignore[misc] # base without types
     async def execute_bulk(self, sql: str, rows: Sequence[Arguments]) -> bool:
         """Run *sql* once for each of *rows* by one message; return False, without having run it, if that cannot be.
 
-        MySQL has no such message, and each column needs values of one type.
+        MySQL has no such message, and each column needs values of one type. MariaDB refuses statements without values
+        in some executions and accepts them in others.
         """
-        if not self._bulk_supported or not _BULK.match(sql):
+        if not self._bulk_supported or not _BULK.match(sql) or not all(rows):
             return False
         for row in rows:
             check_arguments(row)

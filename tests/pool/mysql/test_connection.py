@@ -178,6 +178,7 @@ async def test_many_rows_are_sent_at_once_where_the_server_can(maria: PooledData
         assert not await raw.execute_bulk(sql, [("\ud800", 1)])
         assert not await raw.execute_bulk("DELETE FROM items WHERE id = ? RETURNING id", [(1,)])
         assert not await raw.execute_bulk("SELECT ?", [(1,)])
+        assert not await raw.execute_bulk("DELETE FROM items", [(), ()]), "no values"
         with pytest.raises(errors.DataError, match="65 bits"):
             await raw.execute_bulk(sql, [("c", 2**64)])
         raw._bulk_supported = False  # as with MySQL

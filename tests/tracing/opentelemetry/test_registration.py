@@ -91,7 +91,7 @@ from scalekit.testing import request, running
 from starlette.responses import PlainTextResponse
 
 async def main():
-    app = create_app({"plugins": {"tracing": {}}}, app=PlainTextResponse("served"))
+    app = create_app({"plugins": {"tracing": {"exporter": "none"}}}, app=PlainTextResponse("served"))
     async with running(app) as state:
         assert (await request(app, "/", state=state)).body == b"served"
 
