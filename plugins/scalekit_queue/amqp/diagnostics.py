@@ -6,8 +6,11 @@ import asyncio
 import base64
 import http.client
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import socket
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from threading import Timer
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,7 +25,7 @@ PORTS = {"amqp": 15672, "amqps": 15671}
 """The ports of the management API, which has the host and the user of the broker."""
 CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 3.0
-"""Seconds for a connection and for a request."""
+"""Seconds for a connection, and for a request with its whole response: the end of the command waits for the thread."""
 MAX_RESPONSE = 16 * 2**20
 """Bytes of a response that are read."""
 ENDS: Mapping[tuple[int, ...], date] = {
@@ -158,15 +161,37 @@ def _read(config: QueueConfig) -> tuple[list[Json], list[Json], list[Json]]:
 
 
 def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> list[Json]:
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    body = response.read(MAX_RESPONSE)
+    if connection.sock is None:
+        connection.connect()
+    with _shut_after(REQUEST_TIMEOUT, connection.sock):
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        body = response.read(MAX_RESPONSE)
     if response.status != 200:
         raise ValueError(f"{response.status} {response.reason}")
     content = orjson.loads(body)
     if not isinstance(content, list):
         raise ValueError("the response is no list")
     return content
+
+
+@contextmanager
+def _shut_after(seconds: float, connected: socket.socket) -> Generator[None, None, None]:
+    """Shut *connected* when the block takes longer than *seconds*: the timeout of a socket is for each byte."""
+    timer = Timer(seconds, _shut, (connected,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _shut(connected: socket.socket) -> None:
+    try:
+        connected.shutdown(socket.SHUT_RDWR)
+    except OSError:  # closed meanwhile
+        pass
 
 
 def _unreadable(config: QueueConfig, error: Exception) -> Finding:

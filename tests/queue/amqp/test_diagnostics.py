@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -14,7 +15,14 @@ from scalekit.contracts import Consumers, Message
 from scalekit.testing import running
 from scalekit.testing.conformance import bare_application
 from scalekit_queue.amqp import diagnostics
-from scalekit_queue.amqp.diagnostics import node_findings, policy_findings, queue_findings, version_findings
+from scalekit_queue.amqp.diagnostics import (
+    node_findings,
+    policy_findings,
+    queue_findings,
+    rabbitmq_diagnostics,
+    version_findings,
+)
+from scalekit_queue.config import QueueConfig
 from tests.processes import HOST
 from tests.queue.harness import LIMIT, consumers_target
 from tests.servers import RabbitMQ
@@ -97,6 +105,32 @@ async def test_without_the_management_api_it_is_said_what_was_not_examined(
     managed.ctl("set_permissions", "shop", ".*", ".*", ".*")
     ((name, _, _, _),) = await diagnosed(managed.url.replace("guest:guest", "shop:secret"))
     assert name == "rabbitmq-management"
+
+
+async def test_a_response_whose_bytes_arrive_slowly_ends_after_the_time_of_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+    monkeypatch.setattr(diagnostics, "REQUEST_TIMEOUT", 0.2)
+    async with await asyncio.start_server(trickle, HOST, 0) as server:
+        monkeypatch.setitem(diagnostics.PORTS, "amqp", server.sockets[0].getsockname()[1])
+        table = {"url": f"amqp://{HOST}/", "consumers": consumers_target(consumers)}
+        config = create_app({"plugins": {"queue": table}}, app=bare_application).context.config(QueueConfig)
+        _, management = rabbitmq_diagnostics(config)
+        async with asyncio.timeout(LIMIT):
+            (finding,) = await management.probe()
+            await ended.wait()
+    assert finding.name == "rabbitmq-management"
 
 
 def test_versions_end() -> None:
