@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from markdown_it import MarkdownIt
-
 from scalekit.errors import ConfigError
 from scalekit.settings import TOP_LEVEL, load
 from tests.documentation.checks.commands import mistake_in
+from tests.documentation.checks.markdown import tokens_of
 from tests.documentation.checks.problem import Problem
 
 SHELLS = frozenset({"", "bash", "console", "sh", "shell"})
@@ -22,7 +21,6 @@ SHELLS = frozenset({"", "bash", "console", "sh", "shell"})
 COMMANDS = ("scalekit ", "make ")
 INCOMPLETE = "requires an argument."
 """End of the message about an option that a sentence names without its value."""
-MARKDOWN = MarkdownIt("commonmark").enable("table")
 PROMPT = "$ "
 OF_THE_READER = (os.strerror(errno.ENOENT), ModuleNotFoundError.__name__)
 """Parts of the messages about files and modules that exist on the reader's machine only."""
@@ -38,7 +36,7 @@ class Block(NamedTuple):
 
 def blocks_in(text: str) -> Iterator[Block]:
     """Yield the blocks of a Markdown *text*."""
-    for token in MARKDOWN.parse(text):
+    for token in tokens_of(text):
         if token.type == "fence" and token.map:
             yield Block(token.info.partition(" ")[0], token.map[0] + 2, token.content)
         elif token.type == "code_block" and token.map:
@@ -59,7 +57,7 @@ def invalid_code(document: Path) -> Iterator[Problem]:
 
 def commands_in_sentences(text: str) -> Iterator[tuple[int, str]]:
     """Yield line and text of each command in a paragraph or table of a Markdown *text*."""
-    for token in MARKDOWN.parse(text):
+    for token in tokens_of(text):
         for part in token.children or ():
             if part.type == "code_inline" and token.map and part.content.startswith(COMMANDS):
                 yield token.map[0] + 1, part.content

@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from markdown_it import MarkdownIt
 from spellchecker import SpellChecker
 
+from tests.documentation.checks.markdown import tokens_of
 from tests.documentation.checks.problem import Problem
 from tests.documents import ROOT
 
 OWN_WORDS = ROOT / "docs" / "words.txt"
 WORD = re.compile(r"(?<![\w./@:-])[A-Za-z]+(?:'[a-z]+)?(?![\w/@]|\.\w)")
 URL = re.compile(r"\w+://\S+")
-MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 def unknown_words(document: Path) -> Iterator[Problem]:
@@ -34,7 +33,7 @@ def unknown_words(document: Path) -> Iterator[Problem]:
 
 def words_in(text: str) -> Iterator[tuple[int, str]]:
     """Yield line and word of each word of a Markdown *text*, in lower case, without the ending of a genitive."""
-    for token in MARKDOWN.parse(text):
+    for token in tokens_of(text):
         if token.type != "inline" or not token.map:
             continue
         for part in token.children or []:
