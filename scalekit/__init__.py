@@ -8,7 +8,16 @@ from scalekit.background_task import background_task
 from scalekit.config import Duration, HttpUrl, Network, Networks, Port, Rate, Secret, Size, Table, Tls, Url
 from scalekit.config.app_name import SERVICE_NAME_PATTERN, AppName
 from scalekit.config.deploy_mark import DeployMark
-from scalekit.config.field_types import HostName, Method, Origin, PositiveDuration, PositiveSize, check_origin
+from scalekit.config.field_types import (
+    HostName,
+    Method,
+    Origin,
+    PositiveDuration,
+    PositiveSize,
+    check_origin,
+    is_loopback,
+    loopback_of,
+)
 from scalekit.config.name_suggestion import did_you_mean, suggest_name
 from scalekit.config.password_mask import MASK, mask_passwords, mask_url
 from scalekit.config.path_glob import PathGlob, case_insensitive_match, path_variants
@@ -171,9 +180,11 @@ __all__ = [
     "format_duration",
     "format_traceback",
     "hookimpl",
+    "is_loopback",
     "local_problem",
     "local_response",
     "lock_file",
+    "loopback_of",
     "mask_passwords",
     "mask_url",
     "new_request_id",

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from scalekit.config.field_types import socket_path
+from scalekit.config.field_types import loopback_of, socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.errors import ScalekitError
 
@@ -90,7 +90,7 @@ def _connection(address: str) -> HTTPConnection:
     if name := socket_path(address):
         return UnixConnection(name)
     host, port = split_address(address)
-    return HTTPConnection({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, timeout=TIMEOUT)
+    return HTTPConnection(loopback_of(host), port, timeout=TIMEOUT)
 
 
 def _headers(server: Server, command: str) -> dict[str, str]:

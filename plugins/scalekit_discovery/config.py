@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +19,7 @@ from scalekit import (
     Table,
     TextPattern,
     Tls,
+    is_loopback,
     split_address,
 )
 
@@ -153,15 +153,8 @@ class DiscoveryConfig(Table):
     def _check_kubernetes(self, url: HttpUrl) -> None:
         if self.tls is not None:
             self.tls.require_scheme("https", url)
-        if url.scheme == "http" and not _is_loopback(url.parts.host):
+        if url.scheme == "http" and not is_loopback(url.parts.host):
             raise ValueError(
                 f"kubernetes {url} would send tokens and instances unencrypted; write https://, or the loopback"
                 " address of kubectl proxy"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalekit import Server
+from scalekit.deploy import idle_time
 from scalekit_nginx.config import NginxConfig
 from scalekit_nginx.forwarded_headers import forwarded_headers, forwarding_maps
 
@@ -23,10 +24,6 @@ MIN_HEADER_BUFFER = 1024
 """Bytes of the smallest header buffer that nginx accepts; the application enforces a smaller `max_header` itself."""
 MAX_FAIL_TIMEOUT = 2
 """Seconds for which nginx skips an instance after a failure, at most."""
-MAX_IDLE_TIME = 60.0
-"""Seconds after which nginx closes an unused connection to an instance, at most."""
-IDLE_MARGIN = 5.0
-"""Seconds by which nginx closes an idle connection before the instance does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +109,7 @@ def _upstream(server: Server, instances: Sequence[str]) -> Iterator[str]:
         address = quoted(instance) if instance.startswith("unix:") else instance
         yield f"    server {address} max_fails=1 fail_timeout={_fail_timeout(server)}s;"
     yield "    keepalive 32;"
-    yield f"    keepalive_timeout {milliseconds(_idle_time(server))};"
+    yield f"    keepalive_timeout {milliseconds(idle_time(server))};"
     yield "}"
 
 
@@ -122,16 +119,6 @@ def _fail_timeout(server: Server) -> int:
     An instance that has restarted must be in use again before the next one, which drains meanwhile, ends.
     """
     return 1 if 0 < server.drain_delay < 2 * MAX_FAIL_TIMEOUT else MAX_FAIL_TIMEOUT
-
-
-def _idle_time(server: Server) -> float:
-    """Return after how many seconds nginx closes an unused connection to an instance.
-
-    nginx must close it first: a POST is lost when the instance closes the connection at the moment nginx sends on it.
-    A draining instance asks nginx to close every connection after its next response, so only unused ones remain then.
-    """
-    while_draining = server.drain_delay / 2 if server.drain_delay else MAX_IDLE_TIME
-    return max(0.1, min(MAX_IDLE_TIME, server.keep_alive_timeout - IDLE_MARGIN, while_draining))
 
 
 def _server(file: ConfigurationFile, server: Server, config: NginxConfig) -> Iterator[str]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from scalekit import Context, Server, StartError
+from scalekit import Context, Server, StartError, loopback_of
 from scalekit.contracts import SERVICES, Instance
 from scalekit_nginx.config import NginxConfig
-
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Loopback address for each wildcard address."""
 
 
 async def addresses(context: Context) -> AsyncGenerator[list[str], None]:
@@ -41,7 +38,7 @@ def static_addresses(server: Server, config: NginxConfig) -> list[str]:
         raise StartError(f"nginx does not support abstract sockets, {server.host}; write a path: unix:/PATH")
     if server.host.startswith("unix:"):
         return [server.host]
-    return [_address(LOOPBACK.get(server.host, server.host), server.port)]
+    return [_address(loopback_of(server.host), server.port)]
 
 
 def _addresses(instances: Sequence[Instance]) -> list[str]:

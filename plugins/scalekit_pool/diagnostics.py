@@ -16,6 +16,7 @@ from scalekit import (
     Finding,
     Severity,
     clock_findings,
+    is_loopback,
     process_count,
     separate_stores,
 )
@@ -28,7 +29,6 @@ MANY_RETAINED = 2**30
 TIMEOUT = 10.0
 """Seconds for all statements of a diagnostic."""
 LOSES_ALL: Mapping[str, str] = dict.fromkeys(("fsync", "full_page_writes"), ", and can destroy the whole database")
-LOOPBACK = ("127.0.0.1", "::1", "localhost", "")
 ENDS = {
     13: date(2025, 11, 13),
     14: date(2026, 11, 12),
@@ -237,8 +237,8 @@ def access_findings(config: PoolConfig) -> Iterator[Finding]:
 
 
 def _remote_hosts(config: PoolConfig) -> list[str]:
-    hosts = [host or "" for url in config.urls or (config.url,) for host, _ in url.parts.hosts]
-    return [host for host in hosts if host not in LOOPBACK]
+    hosts = [host for url in config.urls or (config.url,) for host, _ in url.parts.hosts if host]
+    return [host for host in hosts if not is_loopback(host)]
 
 
 def _not_durable(severity: Severity, key: str, value: str, safe: str) -> Finding:

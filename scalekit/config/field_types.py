@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
@@ -41,6 +41,19 @@ def check_host(text: str) -> str:
     if not encoded or not encoded.decode().isprintable() or not {*"/ "}.isdisjoint(text):
         raise ValueError(f"expected a host name or address, such as 127.0.0.1, got {text!r}")
     return text
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether *host*, a name or an address, is one that only processes of the same machine reach."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
+
+
+def loopback_of(host: str) -> str:
+    """Return the address at which this machine reaches a listener of *host*: loopback for all interfaces."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 UNIX = "unix:"

@@ -3,7 +3,7 @@
 from scalekit.deploy.environment import EnvironmentVariable
 from scalekit.deploy.kind import DeployKind, generated_header
 from scalekit.deploy.proxy_options import PROXY_OPTIONS, describe_proxy
-from scalekit.deploy.reverse_proxy import ReverseProxy
+from scalekit.deploy.reverse_proxy import ReverseProxy, idle_time
 from scalekit.deploy.service import RequiredServer, ServiceDescription
 from scalekit.deploy.yaml_writer import VerbatimText, to_yaml
 
@@ -17,5 +17,6 @@ __all__ = [
     "VerbatimText",
     "describe_proxy",
     "generated_header",
+    "idle_time",
     "to_yaml",
 ]

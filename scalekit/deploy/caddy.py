@@ -20,6 +20,7 @@ from scalekit.deploy.reverse_proxy import (
     ProxiedInstance,
     ReverseProxy,
     duration,
+    idle_time,
 )
 from scalekit.deploy.service import ServiceDescription
 
@@ -236,7 +237,7 @@ def _transport(proxy: ReverseProxy) -> Lines:
     yield "compression off"
     yield f"dial_timeout {duration(CONNECT_TIMEOUT)}"
     yield f"response_header_timeout {duration(proxy.read_timeout)}"
-    yield f"keepalive {duration(proxy.idle_time)}"
+    yield f"keepalive {duration(idle_time(proxy.server))}"
     yield "keepalive_idle_conns_per_host 32"
 
 

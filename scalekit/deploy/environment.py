@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,7 +49,8 @@ def environment_variables(settings: Settings) -> tuple[EnvironmentVariable, ...]
             is_secret = before.is_secret or _may_be_secret(path, value_of(settings, path))
             required = before.default is None or default is None
             found[name] = EnvironmentVariable(name, None if required else before.default, is_secret, keys)
-    return tuple(_without_secret_default(settings, each) for _, each in sorted(found.items()))
+    secrets = {dotted(path) for path in literal_secrets(settings)}
+    return tuple(_without_secret_default(each, secrets) for _, each in sorted(found.items()))
 
 
 def literal_secrets(settings: Settings) -> list[Path]:
@@ -84,8 +85,7 @@ def _member(value: Any, part: str | int) -> Any:
         return None
 
 
-def _without_secret_default(settings: Settings, variable: EnvironmentVariable) -> EnvironmentVariable:
-    secrets = {dotted(path) for path in literal_secrets(settings)}
+def _without_secret_default(variable: EnvironmentVariable, secrets: Set[str]) -> EnvironmentVariable:
     if variable.default is None or secrets.isdisjoint(variable.keys):
         return variable
     return replace(variable, default=None, is_secret=True)

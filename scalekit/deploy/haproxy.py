@@ -21,6 +21,7 @@ from scalekit.deploy.reverse_proxy import (
     ProxiedInstance,
     ReverseProxy,
     duration,
+    idle_time,
 )
 from scalekit.deploy.service import ServiceDescription
 
@@ -155,7 +156,7 @@ def _backend(proxy: ReverseProxy) -> Iterator[str]:
     yield "# A draining instance gets no more requests within half of its `drain_delay`."
     yield f"default-server check inter {inter} fastinter {fast} downinter {inter} fall 2 rise 1"
     yield "default-server observe layer4 error-limit 2 on-error mark-down"
-    yield f"default-server pool-purge-delay {duration(proxy.idle_time / 2)}"
+    yield f"default-server pool-purge-delay {duration(idle_time(proxy.server) / 2)}"
     if proxy.server.tls is not None:
         yield "# To verify the certificate of the instances: `ssl verify required ca-file FILE`."
         yield "default-server ssl verify none"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from scalekit.config.field_types import socket_path
+from scalekit.config.field_types import is_loopback, loopback_of, socket_path
 from scalekit.config.tables import Server, split_address
 
 DEFAULT_LISTEN = "127.0.0.1:8080"
@@ -26,10 +26,10 @@ TRIES_TIMEOUT = 10.0
 """Seconds after the arrival of a request within which it may be sent to another instance."""
 CHECK_TIMEOUT = 2.0
 """Seconds for the response to a health check."""
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Loopback address for each wildcard address."""
 MAX_IDLE_TIME = 60.0
+"""Seconds after which a proxy closes an unused connection to an instance, at most."""
 IDLE_MARGIN = 5.0
+"""Seconds by which it closes an idle connection before the instance does."""
 CHECK_INTERVALS = (0.1, 2.0)
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_./@+,=~-]+")
 SERVER_NAME = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -129,23 +129,22 @@ class ReverseProxy:
         shortest, longest = CHECK_INTERVALS
         return max(shortest, min(longest, self.server.drain_delay / 5)) if self.server.drain_delay else 1.0
 
-    @property
-    def idle_time(self) -> float:
-        """Seconds after which the proxy closes an unused connection to an instance.
 
-        The proxy must close it first: a POST is lost when the instance closes the connection at the moment the proxy
-        sends on it. A draining instance asks to close every connection after its next response, so only unused ones
-        remain then.
-        """
-        while_draining = self.server.drain_delay / 2 if self.server.drain_delay else MAX_IDLE_TIME
-        return max(0.1, min(MAX_IDLE_TIME, self.server.keep_alive_timeout - IDLE_MARGIN, while_draining))
+def idle_time(server: Server) -> float:
+    """Return after how many seconds a proxy closes an unused connection to an instance.
+
+    The proxy must close it first: a POST is lost when the instance closes the connection at the moment the proxy sends
+    on it. A draining instance asks to close every connection after its next response, so only unused ones remain then.
+    """
+    while_draining = server.drain_delay / 2 if server.drain_delay else MAX_IDLE_TIME
+    return max(0.1, min(MAX_IDLE_TIME, server.keep_alive_timeout - IDLE_MARGIN, while_draining))
 
 
 def own_instance(server: Server) -> ProxiedInstance:
     """Return the instance at the address of ``[server]``; a wildcard address becomes the loopback address."""
     if server.host.startswith("unix:"):
         return ProxiedInstance(server.host, _health_address(server, server.host))
-    host = LOOPBACK.get(server.host, server.host)
+    host = loopback_of(server.host)
     return proxied_instance(server, f"[{host}]:{server.port}" if ":" in host else f"{host}:{server.port}")
 
 
@@ -165,8 +164,7 @@ def _health_address(server: Server, address: str) -> str:
         return ""
     management_host, port = split_address(server.management_address)
     host = split_address(address)[0]
-    is_local = management_host in ("localhost", "::1") or management_host.startswith("127.")
-    if is_local and not (host in ("localhost", "::1") or host.startswith("127.")):
+    if is_loopback(management_host) and not is_loopback(host):
         return ""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from scalekit.config.field_types import socket_path
+from scalekit.config.field_types import is_loopback, socket_path
 from scalekit.config.tables import Server, split_address
 from scalekit.diagnostic import Diagnostic, Finding, Severity
 from scalekit.host import Host
@@ -33,12 +33,7 @@ def exposure_diagnostics(host: Host) -> list[Diagnostic]:
 
 def is_public(host: str) -> bool:
     """Return whether other machines can connect to the listen address *host*."""
-    if socket_path(host) or host == "localhost":
-        return False
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:  # a name
-        return True
+    return not socket_path(host) and not is_loopback(host)
 
 
 def public_findings(server: Server) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from time import time
 
-from scalekit import Context, Diagnostic, Finding, Key, Severity, clock_findings, process_count
+from scalekit import Context, Diagnostic, Finding, Key, Severity, clock_findings, is_loopback, process_count
 from scalekit_redis.connections import redis_connections
 from scalekit_redis.url import RedisUrl, parse_url
 
@@ -195,8 +195,7 @@ def persistence_findings(info: Mapping[str, str], uses: Sequence[RedisUse]) -> I
 
 def access_findings(address: RedisUrl, key: str) -> Iterator[Finding]:
     """Yield whether a server on another machine has no password."""
-    is_remote = any(host not in ("127.0.0.1", "::1", "localhost") for host, _ in address.hosts)
-    if is_remote and not address.password:
+    if not all(is_loopback(host) for host, _ in address.hosts) and not address.password:
         yield Finding(
             "server-password",
             Severity.WARNING,

@@ -11,6 +11,7 @@ from scalekit.deploy.reverse_proxy import (
     check_file,
     check_server_name,
     duration,
+    idle_time,
     own_instance,
     proxied_instance,
 )
@@ -61,7 +62,7 @@ def test_two_failed_checks_fit_into_the_drain_delay(drain_delay: str, interval: 
     ],
 )
 def test_the_proxy_closes_idle_connections_first(server: dict[str, str], seconds: float) -> None:
-    assert proxy(Server(**server)).idle_time == seconds  # type: ignore[arg-type] # parsed
+    assert idle_time(Server(**server)) == seconds  # type: ignore[arg-type] # parsed
 
 
 @pytest.mark.parametrize(
