@@ -104,7 +104,7 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
 def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     """Return the diagnostic of the Redis of the channels, or of the memory."""
     url = context.config(BroadcastConfig).url
-    if required_server(url, "", ""):
+    if scalekit_servers(context):
         use = RedisUse("plugins.broadcast.url", "histories of channels", RedisContents.COUNTERS)
         return redis_diagnostics(context, url.reveal(), use)
     message = "a message reaches only the subscribers of one of them"

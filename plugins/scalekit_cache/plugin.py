@@ -99,7 +99,7 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
 def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     """Return the diagnostic of the Redis that stores the responses, or of the memory."""
     url = context.config(CacheConfig).url
-    if required_server(url, "", ""):
+    if scalekit_servers(context):
         use = RedisUse("plugins.cache.url", "responses of the cache", RedisContents.CACHE)
         return redis_diagnostics(context, url.reveal(), use)
     if url.scheme != "memory":

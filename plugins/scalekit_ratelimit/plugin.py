@@ -108,7 +108,7 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
 def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
     """Return the diagnostic of the Redis that counts requests, or of the memory."""
     url = context.config(RateLimitConfig).url
-    if required_server(url, "", ""):
+    if scalekit_servers(context):
         use = RedisUse("plugins.ratelimit.url", "rate limits", RedisContents.COUNTERS)
         return redis_diagnostics(context, url.reveal(), use)
     if url.scheme != "memory":
