@@ -14,9 +14,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.dist.environments import DEVELOPMENT
 from tests.dist.smoke import BLOCKS
 from tests.service import ROOT
-from tests.test_requirements import DEVELOPMENT, PROJECT, extras_of, required
+from tests.test_requirements import PROJECT, extras_of, required
 
 SOURCE = """
 import asyncio, json, os, sys, tomllib
@@ -40,7 +41,9 @@ def loaded(toml):
     if os.fork() == 0:
         try:
             asyncio.run(serve(tomllib.loads(toml).get("plugins", {})))
-            names = sorted({name.partition(".")[0] for name in sys.modules if sys.modules[name] is not None})
+            modules = {name for name in sys.modules if sys.modules[name] is not None}
+            parts = {".".join(name.split(".")[:2]) for name in modules if name.startswith("scalekit.")}
+            names = sorted({name.partition(".")[0] for name in modules} | parts)
         except BaseException as error:
             names = [f"failed: {error!r}"]
         os.write(writer, json.dumps(names).encode())
@@ -63,7 +66,10 @@ WHERE_INSTALLED = {"discovery": {"brotli"}}
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Return the imported top-level modules by the name of the enabled plugin; none is enabled for an empty name."""
+    """Return the imported modules of the top level, and of the host's first, by the name of the enabled plugin.
+
+    None is enabled for an empty name.
+    """
     files = {name: f"{ALSO.get(name, '')}\n[plugins.{name}]\n{keys}\n" for name, keys in BLOCKS.items()}
     done = subprocess.run(
         [sys.executable, "-c", SOURCE, json.dumps({"": "", **files})],
@@ -133,3 +139,9 @@ def test_a_plugin_imports_no_other_plugin(plugin: str, loaded: dict[str, set[str
     others = {f"scalekit_{name.replace('-', '_')}" for name in BLOCKS} - {f"scalekit_{plugin.replace('-', '_')}"}
     needed = {"scalekit_pool"} if plugin in ALSO else set()
     assert loaded[plugin] & others - needed == set()
+
+
+@pytest.mark.parametrize("plugin", ["", *BLOCKS])
+def test_a_service_does_not_import_what_commands_use(plugin: str, loaded: dict[str, set[str]]) -> None:
+    assert "scalekit.http" in loaded[plugin]
+    assert loaded[plugin] & {"scalekit.deploy", "scalekit.doctor"} == set()

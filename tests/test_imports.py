@@ -14,6 +14,7 @@ LIBRARIES = """
 aiohttp aiormq aiosqlite argon2 asyncpg authlib cryptography ctypes databases dns hiredis httpx2 joserfc
 prometheus_client pygments redis rich sqlalchemy sqlglot structlog
 """
+OF_OTHER_COMMANDS = {"scalekit.deploy", "scalekit.doctor"}
 APPLICATION = """
 import sys
 async def app(scope, receive, send):
@@ -31,9 +32,10 @@ from scalekit.cli import main
 try:
     main()
 finally:
-    print("imported", *sorted({name.partition(".")[0] for name in sys.modules}))
+    names = {".".join(name.split(".")[: 2 if name.startswith("scalekit.") else 1]) for name in sys.modules}
+    print("imported", *sorted(names))
 """
-"""Source that starts and stops an application, and prints the imported modules."""
+"""Source that starts and stops an application, and prints the imported modules: of the top level, and of the host's."""
 
 SECRET = 'secret = "0123456789abcdef0123456789abcdef"\n'
 JWT = f"[plugins.jwt]\n{SECRET}insecure_cookie = true\n"
@@ -67,4 +69,7 @@ def test_a_start_imports_no_library_that_it_does_not_use(toml: str, used: set[st
         check=True,
     )
     (line,) = [line for line in ended.stdout.splitlines() if line.startswith("imported ")]
-    assert set(LIBRARIES.split()) & set(line.split()) == used
+    imported = set(line.split())
+    assert set(LIBRARIES.split()) & imported == used
+    assert "scalekit.runner" in imported
+    assert imported & OF_OTHER_COMMANDS == set()

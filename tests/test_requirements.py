@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.dist.environments import DEVELOPMENT
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = "scalekit-asgi"
@@ -35,8 +37,6 @@ NOT_IMPORTED = {
     "websockets": "uvicorn imports it",
 }
 """Requirements that no module imports, with the reason."""
-DEVELOPMENT = {"check", "dist", "docs", "test"}
-"""Extras of those who change ScaleKit."""
 WITHOUT_CEILING = {"cryptography": "its security fixes are major versions"}
 
 
