@@ -11,7 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from time import time
+from time import monotonic
 from typing import Any
 
 from aiormq.abc import AbstractConnection, ChannelFrame
@@ -245,9 +245,9 @@ class AmqpPublisher:
         for message in batch:
             queue = self._topology.queue_of(message.envelope)
             declared = self._declared.get(queue)
-            if declared is None or (message.envelope.delay and time() - declared > DECLARATION_TTL):
+            if declared is None or (message.envelope.delay and monotonic() - declared > DECLARATION_TTL):
                 await self._topology.declare(connection, message.envelope)
-                self._declared[queue] = time()
+                self._declared[queue] = monotonic()
                 if message.envelope.delay:
                     self._add_delay_queue(queue)
 
