@@ -27,9 +27,10 @@ class Operation:
 def is_linearizable(history: Sequence[Operation], final: int | None) -> bool:
     """Return whether *history* of one key has an order in which it was executed once, and ends with the result *final*.
 
-    Requests of the kind "refused" got 409: another one with the key was running meanwhile.
+    Requests of the kind "refused" got 409: another one with the key was running meanwhile, which may be one that was
+    refused itself.
     """
-    if not all(_has_reason(each, history) for each in history if each.kind == "refused"):
+    if not _have_reasons(history):
         return False
     changing = [each for each in history if each.kind != "refused"]
     return _has_order(changing, None, final)
@@ -58,6 +59,18 @@ def _next_states(each: Operation, state: int | None, final: int | None) -> list[
     return [state, final] if state is None else [state]
 
 
-def _has_reason(refused: Operation, history: Sequence[Operation]) -> bool:
-    others = (each for each in history if each is not refused)
-    return any(each.sent < refused.received and each.received > refused.sent for each in others)
+def _have_reasons(history: Sequence[Operation]) -> bool:
+    """Return whether each refused request leads, over those that it met, to one that was not refused."""
+    reasons = [each for each in history if each.kind != "refused"]
+    rest = [each for each in history if each.kind == "refused"]
+    while rest:
+        explained = [each for each in rest if any(_met(each, other) for other in reasons)]
+        if not explained:
+            return False
+        rest = [each for each in rest if each not in explained]
+        reasons = explained
+    return True
+
+
+def _met(one: Operation, other: Operation) -> bool:
+    return one.sent < other.received and one.received > other.sent

@@ -22,6 +22,7 @@ EXECUTED, REPLAYED = Operation("executed", 0, 1, 7), Operation("replayed", 2, 3,
         ([Operation("executed", 0, 5, 7), Operation("replayed", 1, 2, 7)], 7),
         ([Operation("executed", 0, 5, 7), Operation("refused", 1, 2)], 7),
         ([Operation("unknown", 0), Operation("refused", 1, 2), Operation("executed", 3, 4, 7)], 7),
+        ([EXECUTED, Operation("refused", 0.5, 3), Operation("refused", 2, 4)], 7),  # by one that was refused itself
     ],
 )
 def test_a_request_is_executed_once(history: list[Operation], final: int | None) -> None:
@@ -41,6 +42,7 @@ def test_a_request_is_executed_once(history: list[Operation], final: int | None)
         ([REPLAYED, Operation("executed", 4, 5, 7)], 7),  # before its request
         ([REPLAYED, Operation("unknown", 4)], 7),
         ([EXECUTED, Operation("refused", 2, 3)], 7),  # by nothing
+        ([EXECUTED, Operation("refused", 2, 3), Operation("refused", 2, 3)], 7),  # by each other
     ],
 )
 def test_anything_else_is_found(history: list[Operation], final: int | None) -> None:
