@@ -59,7 +59,7 @@ PARTS = [
     Part(["jwt"], [], lambda options: tokens.measure(options.rounds // 2)),
     Part(["discovery"], [], lambda options: calls.measure(options.rounds)),
     Part(["broadcast"], ["redis"], lambda options: broadcast.measure(options.rounds)),
-    Part(["queue"], ["rabbitmq"], lambda options: queue.measure(max(1, options.rounds // 8))),
+    Part(["queue"], ["rabbitmq", "postgres"], lambda options: queue.measure(max(1, options.rounds // 8))),
     Part(["ratelimit"], ["k6"], lambda _: overload.measure(3, 5)),
     Part(["cache"], ["redis", "wrk"], lambda options: propagation_delay.measure(options.rounds * 3)),
     Part(

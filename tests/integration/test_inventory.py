@@ -57,7 +57,8 @@ def test_one_database_is_all_that_the_sample_needs() -> None:
         wait_for("the sum through the queue", lambda: client.get("/api/stats").json()["items"] == 1)
         assert json.loads(ask(production.instance.port, "GET", "/health"))["status"] == "healthy"
         tables = production.database.sql("SELECT relname FROM pg_class WHERE relkind = 'r' ORDER BY relname").split()
-    assert {"scalekit_jwt_sessions", "scalekit_queue_messages", "scalekit_queue_inbox"} <= set(tables)
+    queue = {f"scalekit_queue_{name}" for name in ("messages", "inbox", "schedules")}
+    assert {"scalekit_jwt_sessions", "scalekit_ratelimit", *queue} <= set(tables)
     assert "scalekit_queue_outbox" not in tables
 
 
