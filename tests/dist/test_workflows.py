@@ -13,6 +13,7 @@ from tests.servers import find
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 RELEASE = (ROOT / ".github/workflows/release.yml").read_text()
 CI = (ROOT / ".github/workflows/ci.yml").read_text()
+DOCS = (ROOT / ".github/workflows/docs.yml").read_text()
 MAKE = re.compile(r"run: make ([\w-]+)")
 
 
@@ -25,8 +26,18 @@ def test_actionlint_finds_no_mistake_in_the_workflows() -> None:
 
 def test_every_target_that_a_workflow_makes_exists() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(MAKE.findall(CI + RELEASE)) <= targets
+    assert {target for file in WORKFLOWS for target in MAKE.findall(file.read_text())} <= targets
     assert {"test", "check", "dist", "test-lowest"} <= set(MAKE.findall(CI))
+
+
+def test_only_the_site_of_main_is_published() -> None:
+    assert MAKE.findall(DOCS) == ["docs"]
+    publish = DOCS.partition("\n  publish:\n")[2]
+    assert re.findall(r"^    (?:if|needs): (.+)$", publish, re.MULTILINE) == [
+        "github.ref == 'refs/heads/main'",
+        "build",
+    ]
+    assert "secrets." not in DOCS
 
 
 def test_a_release_runs_the_gate_then_builds_then_publishes_then_writes_the_notes() -> None:
