@@ -47,7 +47,7 @@ def build_registration(config: DiscoveryConfig, server: ServerInfo, hosts: tuple
     service_id = config.id or f"{config.service}-{address.replace(':', '-')}-{port}"
     local_host, local_port = server.management or (server.host, server.port)
     headers = {"Host": hosts[0]} if hosts and not server.management else {}
-    check_address = server.management or (address, port)
+    check_address = (_address(config, local_host), local_port) if server.management else (address, port)
     scheme = "https" if server.tls and not server.management else "http"
     definition = {
         "ID": service_id,

@@ -49,6 +49,22 @@ def test_configured_attributes_are_registered_and_the_others_computed() -> None:
     ] == ("http://10.0.0.1:9100/health/ready")
 
 
+@pytest.mark.parametrize(("wildcard", "consul"), [("0.0.0.0", "127.0.0.2"), ("::", "[::1]")])
+def test_the_check_of_a_management_address_on_all_interfaces_names_one_that_consul_reaches(
+    wildcard: str, consul: str
+) -> None:
+    apart = ServerInfo(wildcard, 80, "/health/ready", management=(wildcard, 9100))
+    registration = build_registration(
+        config(source="consul", service="shop", consul=f"http://{consul}:8500", address="203.0.113.7"), apart, ()
+    )
+    assert registration.definition["Check"]["HTTP"] in (
+        "http://127.0.0.1:9100/health/ready",
+        "http://127.0.0.2:9100/health/ready",
+        "http://[::1]:9100/health/ready",
+    )
+    assert registration.definition["Address"] == "203.0.113.7"
+
+
 def test_with_tls_callers_and_the_check_use_https_and_the_management_address_stays_plain() -> None:
     secure = ServerInfo("10.0.0.1", 8443, "/health/ready", tls=True)
     registration = build_registration(config(source="consul", service="shop"), secure, ())
