@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
 from hashlib import sha256
 from hmac import compare_digest
+from ipaddress import ip_address
+
+from scalekit import Finding, Server, Severity
 
 BYTES = 32
 MAX_VALUES = 16
@@ -77,3 +81,24 @@ def decode_digest(text: str) -> bytes:
 def matches(value: bytes, digest: bytes) -> bool:
     """Return whether *digest* is the SHA-256 of *value*, compared in constant time."""
     return bool(value) and compare_digest(sha256(value).digest(), digest)
+
+
+def insecure_cookie_findings(server: Server) -> Iterator[Finding]:
+    """Yield whether clients of other machines get the cookie without ``Secure``, over TLS or not."""
+    if server.tls is None and not server.trusted_proxies and _is_local(server.host):
+        return
+    yield Finding(
+        "insecure-cookie",
+        Severity.WARNING,
+        "browsers send the cookie to which tokens are bound over plain HTTP, and other machines reach the service",
+        "remove insecure_cookie from [plugins.jwt] where clients use HTTPS",
+        "plugins.jwt.insecure_cookie",
+        "true",
+    )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith("unix:")

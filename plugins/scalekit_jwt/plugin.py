@@ -14,6 +14,7 @@ from scalekit import (
     Check,
     Context,
     Diagnostic,
+    Finding,
     Key,
     Layer,
     LayeredFilter,
@@ -42,6 +43,7 @@ from scalekit_jwt.factory import (
     verify_prerequisites,
 )
 from scalekit_jwt.filters import AuthenticationFilter
+from scalekit_jwt.fingerprint import insecure_cookie_findings
 from scalekit_jwt.metrics import JwtMetrics
 from scalekit_jwt.pages import tokens_page
 from scalekit_jwt.policy import AccessPolicy
@@ -102,8 +104,17 @@ def scalekit_servers(context: Context) -> Sequence[ServerRequirement]:
 
 @hookimpl
 def scalekit_diagnostics(context: Context) -> Sequence[Diagnostic]:
-    """Return the diagnostic of the Redis that stores the sessions, or of the memory."""
+    """Return the diagnostics of the cookie, and of the Redis or the memory that stores the sessions."""
     config = context.config(JwtConfig)
+
+    async def cookie() -> Sequence[Finding]:
+        return list(insecure_cookie_findings(context.server))
+
+    insecure = config.insecure_cookie and has_fingerprint(config)
+    return [*([Diagnostic("cookie of tokens", cookie)] if insecure else []), *_store_diagnostics(context, config)]
+
+
+def _store_diagnostics(context: Context, config: JwtConfig) -> Sequence[Diagnostic]:
     if config.redis_url is not None:
         use = RedisUse("plugins.jwt.redis_url", "sessions", RedisContents.RECORDS)
         return redis_diagnostics(context, config.redis_url.reveal(), use)
