@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 import click
 
-from scalekit.deploy.compose_servers import ServerContainer
+from scalekit.deploy.compose_servers import COMPLETED, ServerContainer
 from scalekit.deploy.compose_topology import ServerTopology
+from scalekit.deploy.data_path import FOLDER
 from scalekit.deploy.dockerfile import HEALTH_INTERVAL, HEALTH_TIMEOUT, probe_command, run_arguments
 from scalekit.deploy.environment import EnvironmentVariable
 from scalekit.deploy.kind import DeployKind, generated_header
@@ -29,10 +31,12 @@ def generate_compose(service: ServiceDescription, options: Mapping[str, Any]) ->
     """Return compose.yaml, and the example of its file of secrets when it needs one."""
     topology = ServerTopology(service)
     name = f"{service.name}-app" if service.name in topology.containers else service.name
-    services = {name: _web(service, topology, int(options.get("instances", 1)))}
+    services: dict[str, Any] = {name: _web(service, topology, int(options.get("instances", 1)))}
     if service.needs_worker_role and service.server.role == "web":
         services[f"{name}-worker"] = _worker(service, topology)
-    volumes: dict[str, Any] = {_data_volume(service): {}} if service.data_folders else {}
+    if service.migrate_command:
+        services = _after_migration(services, f"{name}-migration", _migration(service, topology))
+    volumes: dict[str, Any] = {_data_volume(service, folder): {} for folder in service.data_folders}
     configs: dict[str, Any] = {}
     for server, container in topology.containers.items():
         for part, each in ({server: container} | dict(container.parts)).items():
@@ -45,7 +49,7 @@ def generate_compose(service: ServiceDescription, options: Mapping[str, Any]) ->
     return files | ({EXAMPLE: _example(service, variables)} if variables else {})
 
 
-def _web(service: ServiceDescription, topology: ServerTopology, instances: int) -> Mapping[str, Any]:
+def _web(service: ServiceDescription, topology: ServerTopology, instances: int) -> dict[str, Any]:
     published = f"{service.port}-{service.port + instances - 1}" if instances > 1 else str(service.port)
     variable = service.variable_of("server.port")
     host_port = f"${{{variable}:-{published}}}" if variable and instances == 1 else published
@@ -54,23 +58,39 @@ def _web(service: ServiceDescription, topology: ServerTopology, instances: int) 
     return {"build": ".", "image": service.name, **_process(service, topology), **ports, **replicas}
 
 
-def _worker(service: ServiceDescription, topology: ServerTopology) -> Mapping[str, Any]:
+def _worker(service: ServiceDescription, topology: ServerTopology) -> dict[str, Any]:
     """Return the processes that consume messages and serve no requests."""
-    process = dict(_process(service, topology))
+    process = _process(service, topology)
     process["command"] = [*process["command"], "--set", ROLE_WORKER]
     if service.management_port is None:
         process["healthcheck"] = {"disable": True}
     return {"build": ".", "image": service.name, **process}
 
 
-def _process(service: ServiceDescription, topology: ServerTopology) -> Mapping[str, Any]:
+def _migration(service: ServiceDescription, topology: ServerTopology) -> dict[str, Any]:
+    """Return the container that applies migrations, and ends; their lock lets several wait for each other."""
+    process = _process(service, topology)
+    process["command"] = [*service.migrate_command, *process["command"][1:]]
+    return {"build": ".", "image": service.name, **process, "healthcheck": {"disable": True}, "restart": "no"}
+
+
+def _after_migration(
+    services: Mapping[str, dict[str, Any]], name: str, migration: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return *services*, which start when the *migration* has succeeded, with it."""
+    wait = {name: {"condition": COMPLETED}}
+    waiting = {key: each | {"depends_on": each.get("depends_on", {}) | wait} for key, each in services.items()}
+    return {**waiting, name: migration}
+
+
+def _process(service: ServiceDescription, topology: ServerTopology) -> dict[str, Any]:
     command = [*run_arguments(service), *(word for each in topology.overrides for word in ("--set", each))]
     waits = {
         part: {"condition": each.condition}
         for name, container in topology.containers.items()
         for part, each in ({name: container} | dict(container.parts)).items()
     }
-    volumes = [*(f"{_data_volume(service)}:{folder}" for folder in service.data_folders), *_tls_files(service)]
+    volumes = [*(f"{_data_volume(service, each)}:{each}" for each in service.data_folders), *_tls_files(service)]
     return {
         "command": [word.replace("$", "$$") for word in command],
         **({"environment": environment} if (environment := _environment(service, topology)) else {}),
@@ -151,8 +171,10 @@ def _health_check(service: ServiceDescription) -> Mapping[str, Any]:
     }
 
 
-def _data_volume(service: ServiceDescription) -> str:
-    return f"{service.name}-data"
+def _data_volume(service: ServiceDescription, folder: str) -> str:
+    """Return the volume of *folder*; each has its own, because names of files in two folders may be equal."""
+    suffix = "" if folder == FOLDER else re.sub(r"[^a-z0-9]+", "-", folder.lower()).rstrip("-")
+    return f"{service.name}-data{suffix}"
 
 
 def _variables_of_file(service: ServiceDescription, topology: ServerTopology) -> Iterator[str]:

@@ -71,6 +71,8 @@ exec postgres
 """Script of a replica: copy the primary once, which may take long, then follow it."""
 POSTGRESQL_IMAGE = "postgres:17"
 POSTGRESQL_DATA = "/var/lib/postgresql/data"
+SHARED_MEMORY = "256mb"
+"""Shared memory of a PostgreSQL: parallel queries fail with the 64 MB of a container."""
 READY = health_check("pg_isready", "--quiet", "--host=127.0.0.1", f"--username={USER}", f"--dbname={USER}")
 
 
@@ -86,7 +88,7 @@ def postgresql(host: str, has_replicas: bool) -> ServerContainer:
             **(for_replicas if has_replicas else {}),
             "environment": {"POSTGRES_USER": USER, "POSTGRES_DB": USER, "POSTGRES_PASSWORD": "${POSTGRES_PASSWORD}"},
             "healthcheck": READY,
-            "shm_size": "256mb",
+            "shm_size": SHARED_MEMORY,
             "stop_grace_period": "1m",
         },
         f"postgresql://{USER}:${{POSTGRES_PASSWORD}}@{host}:5432/{USER}",
@@ -108,6 +110,7 @@ def postgresql_replica(host: str, primary: str) -> ServerContainer:
             "environment": variables,
             "depends_on": {primary: {"condition": HEALTHY}},
             "healthcheck": {**READY, "start_period": "1h"},
+            "shm_size": SHARED_MEMORY,
             "stop_signal": "SIGINT",
             "stop_grace_period": "1m",
         },

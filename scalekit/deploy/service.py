@@ -24,6 +24,8 @@ STOP_MARGIN = 5
 """Seconds between the end of a graceful stop and the kill."""
 MANAGEMENT_PORT = 9100
 """Port of the management address in a container where the file names a Unix socket."""
+CACHE_FOLDER = "/tmp/cache"
+"""Folder of a container for files that may be lost; the rest of its file system may be read-only."""
 PUBLIC_PORT = 8000
 """Port of the public address in a container where the file names a free port."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -114,8 +116,10 @@ class ServiceDescription:
 
     @property
     def start_period(self) -> int:
-        """Seconds after which a service that is not ready has failed to start."""
-        return math.ceil(self.server.worker_start_timeout if self.server.workers else self.server.start_timeout)
+        """Seconds after which a service that is not ready has failed: plugins and application start one by one."""
+        if self.server.workers:
+            return math.ceil(self.server.worker_start_timeout)
+        return math.ceil(self.server.start_timeout * (len(self.tables) + 1))
 
     @property
     def socket(self) -> str:
@@ -162,11 +166,16 @@ class ServiceDescription:
         """The values of ``--set`` in a container: addresses that other containers reach, and paths in volumes."""
         found = [f"server.host={ALL_INTERFACES}"]
         found += [f"{each.key}={each.value}" for each in self.data_paths if each.is_relative and not each.variable]
+        found += self.cache_overrides(CACHE_FOLDER)
         if self.port != self.server.port:
             found.append(f"server.port={self.port}")
         if self.management_port is not None:
             found.append(f"server.management_address={ALL_INTERFACES}:{self.management_port}")
         return (*self.overrides, *found)
+
+    def cache_overrides(self, folder: str) -> tuple[str, ...]:
+        """Return the values of ``--set`` that move files which may be lost into *folder*."""
+        return tuple(f"{key}={folder}/{path.lstrip('/')}" for key, path in self.cache_paths)
 
     @property
     def container_environment(self) -> Mapping[str, str]:

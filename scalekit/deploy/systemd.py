@@ -22,6 +22,8 @@ NOTIFY_RELOAD = 253
 """The first version of systemd with ``Type=notify-reload`` (systemd.service(5))."""
 DESCRIPTORS = 65536
 """Open files of the service: each connection is one."""
+MAX_USER = 31
+"""Characters of the name of a user (systemd.exec(5), ``User=``)."""
 SANDBOX = """\
 # Of the file system only the folders of data can be written; systemd.exec(5) describes each line.
 ProtectSystem=strict
@@ -100,6 +102,7 @@ class UnitInstance:
         for each in self.service.data_paths:
             if each.is_relative and not each.variable:
                 yield f"{each.key}={each.value_in(state_folder(self.service))}"
+        yield from self.service.cache_overrides(f"/var/cache/{self.service.name}")
         second = self.service.server.management_address
         if self.offset and second is not None:
             host, port = (second, 0) if socket_path(second) else split_address(second)
@@ -125,7 +128,7 @@ def generate_units(service: ServiceDescription, options: Mapping[str, Any]) -> M
     for instance in instances:
         files[f"{instance.unit}.service"] = _service_unit(instance, chosen)
         files |= {name: _socket_unit(instance, name, address) for name, address in instance.sockets.items()}
-    if service.needs_worker_role and service.server.role == "web":
+    if _has_worker_unit(service):
         files[f"{service.name}-worker.service"] = _worker_unit(service, chosen)
     if chosen.instances > 1:
         files[f"{service.name}.target"] = _target_unit(service, files)
@@ -169,12 +172,14 @@ def _process(service: ServiceDescription, chosen: UnitOptions, overrides: tuple[
     yield "NotifyAccess=main"
     yield f"WorkingDirectory={chosen.directory}"
     yield f"ExecStart={' '.join(_escape(word) for word in words)}"
-    yield from [f"User={chosen.user}"] if chosen.user else ["DynamicUser=yes"]
+    yield from [f"User={chosen.user}"] if chosen.user else _dynamic_user(service, chosen)
     yield f"StateDirectory={service.name}"
+    if service.cache_paths:
+        yield f"CacheDirectory={service.name}"
     if folders := [each for each in service.data_folders if each != FOLDER]:
         yield f"ReadWritePaths={' '.join(_escape(each) for each in folders)}"
     yield from _environment(service)
-    yield "# The longest start of a plugin or worker; the sum of drain_delay, graceful_timeout and stop_timeout."
+    yield "# The longest start of plugins or of a worker; the sum of drain_delay, graceful_timeout and stop_timeout."
     yield f"TimeoutStartSec={service.start_period + 30}s"
     yield f"TimeoutStopSec={service.grace_period}s"
     yield "KillMode=mixed"
@@ -187,6 +192,18 @@ def _process(service: ServiceDescription, chosen: UnitOptions, overrides: tuple[
     yield "OOMPolicy=continue"
     yield f"LimitNOFILE={DESCRIPTORS}"
     yield SANDBOX.removesuffix("\n")
+
+
+def _dynamic_user(service: ServiceDescription, chosen: UnitOptions) -> Iterator[str]:
+    yield "DynamicUser=yes"
+    if chosen.instances > 1 or _has_worker_unit(service):
+        yield "# Units with one name have one user: each start gives the folders below to the user of its unit."
+        name = f"_{service.name}" if service.name[0].isdigit() else service.name
+        yield f"User={name[:MAX_USER].rstrip('-')}"
+
+
+def _has_worker_unit(service: ServiceDescription) -> bool:
+    return service.needs_worker_role and service.server.role == "web"
 
 
 EXAMPLE_HEAD = "# Copy this file to /etc/{name}/environment with mode 0600, and set every value that has no default.\n"

@@ -22,6 +22,19 @@ class VerbatimText(str):
     __slots__ = ()
 
 
+class EnclosedText(VerbatimText):
+    """A verbatim text whose line, with its key, is between the lines *before* and *after*, such as a condition."""
+
+    before: str
+    after: str
+
+    def __new__(cls, text: str, before: str, after: str) -> EnclosedText:
+        """Return *text* with the two lines."""
+        made = super().__new__(cls, text)
+        made.before, made.after = before, after
+        return made
+
+
 def to_yaml(*documents: Yaml) -> str:
     """Return the text of the *documents*, separated by ``---``."""
     return "---\n".join("".join(f"{line}\n" for line in _block(each, "")) for each in documents)
@@ -40,7 +53,9 @@ def _block(value: Yaml, indent: str) -> Iterator[str]:
 
 def _entry(head: str, value: Yaml, indent: str) -> Iterator[str]:
     """Yield the lines of a value after *head*, its key."""
-    if isinstance(value, str) and _is_literal(value):
+    if isinstance(value, EnclosedText):
+        yield from (value.before, f"{head} {value}", value.after)
+    elif isinstance(value, str) and _is_literal(value):
         yield f"{head} |" if value.endswith("\n") else f"{head} |-"
         yield from (f"{indent}  {line}" if line else "" for line in value.removesuffix("\n").split("\n"))
     elif isinstance(value, Mapping | Sequence) and not isinstance(value, str) and value:

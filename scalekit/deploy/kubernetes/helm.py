@@ -15,7 +15,7 @@ from scalekit.deploy.kubernetes.configuration import (
     required_variables,
     secret_variables,
 )
-from scalekit.deploy.kubernetes.manifests import ADAPTER, objects
+from scalekit.deploy.kubernetes.manifests import ADAPTER, objects, tls_note
 from scalekit.deploy.kubernetes.network import ingress, pod_monitor
 from scalekit.deploy.kubernetes.replicas import adapter_rules
 from scalekit.deploy.kubernetes.values import (
@@ -170,6 +170,8 @@ def _notes(service: ServiceDescription, values: ManifestValues) -> str:
             f"The pods need the Secret {secret} with {secrets}:",
             f"  kubectl -n {namespace} create secret generic {secret} --from-env-file=.env",
         ]
+    if service.server.tls is not None:
+        lines.append(tls_note(values, service))
     return "\n".join(lines) + "\n"
 
 

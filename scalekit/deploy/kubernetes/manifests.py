@@ -78,7 +78,7 @@ def _kustomization(values: ManifestValues, files: list[str]) -> Mapping[str, Any
 def _head(service: ServiceDescription, values: ManifestValues, name: str) -> str:
     notes = {
         "kustomization.yaml": _notes(service, values),
-        ENVIRONMENT: _environment_notes(service),
+        ENVIRONMENT: _environment_notes(service, values),
         ADAPTER: ["The autoscaler gets requests in flight from prometheus-adapter with these values of its chart."],
         "persistentvolumeclaim.yaml": _volume_notes(service),
     }
@@ -93,10 +93,21 @@ def _notes(service: ServiceDescription, values: ManifestValues) -> Iterator[str]
         yield f"  kubectl -n {values.namespace} create secret generic {values.secret} --from-env-file=.env"
         yield f"After a change of it: kubectl -n {values.namespace} rollout restart deployment {values.name}"
 
+    if service.server.tls is not None:
+        yield tls_note(values, service)
 
-def _environment_notes(service: ServiceDescription) -> Iterator[str]:
+
+def tls_note(values: ManifestValues, service: ServiceDescription) -> str:
+    """Return which keys the Secret with the certificate must have."""
+    tls = service.server.tls
+    more = ", and ca.crt, the authorities of client certificates" if tls is not None and tls.client_ca_file else ""
+    return f"The pods need the Secret {values.named('tls')} with tls.crt and tls.key{more}."
+
+
+def _environment_notes(service: ServiceDescription, values: ManifestValues) -> Iterator[str]:
     if required := required_variables(service):
         yield f"Set a value of {', '.join(required)}: the service does not start without it."
+    yield f"After a change of a value: kubectl -n {values.namespace} rollout restart deployment {values.name}"
 
 
 def _volume_notes(service: ServiceDescription) -> Iterator[str]:

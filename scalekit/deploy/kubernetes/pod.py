@@ -20,7 +20,6 @@ PROBE_PERIOD = 5
 START_PERIOD = 2
 LIVE_PERIOD = 10
 """Seconds between two probes of readiness, start and liveness."""
-CACHE_FOLDER = "/tmp/cache"
 TEMPORARY = "256Mi"
 """Size of the folder of temporary files, such as large request bodies."""
 
@@ -48,7 +47,7 @@ def pod_template(values: ManifestValues, service: ServiceDescription, component:
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": sleep_before_stop(service) + service.grace_period,
         **pull_secrets,
-        "securityContext": _pod_security(),
+        "securityContext": _pod_security(service),
         **values.scheduling,
         "topologySpreadConstraints": [_spread(values, component, key) for key in ("zone", "hostname")],
         **init,
@@ -115,7 +114,7 @@ def _process(values: ManifestValues, service: ServiceDescription) -> Mapping[str
 
 
 def _arguments(service: ServiceDescription, component: str) -> list[str]:
-    added = [f"{key}={CACHE_FOLDER}/{path.lstrip('/')}" for key, path in service.cache_paths]
+    added = []
     if service.management_port is None:
         added.append(f"server.management_address={ALL_INTERFACES}:{management_port(service)}")
     if component == "worker":
@@ -131,12 +130,15 @@ def _probe(path: str, period: int) -> Mapping[str, Any]:
     return {"httpGet": {"path": path, "port": "management"}, "periodSeconds": period, "timeoutSeconds": period}
 
 
-def _pod_security() -> Mapping[str, Any]:
+def _pod_security(service: ServiceDescription) -> Mapping[str, Any]:
+    # Each later start would open files of mode 0600, such as keys, to the group, and the service refuses such keys.
+    policy = {"fsGroupChangePolicy": "OnRootMismatch"} if service.data_folders else {}
     return {
         "runAsNonRoot": True,
         "runAsUser": USER,
         "runAsGroup": USER,
         "fsGroup": USER,
+        **policy,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 
@@ -166,10 +168,8 @@ def _volumes(values: ManifestValues, service: ServiceDescription) -> Iterator[Ma
     if service.data_folders:
         yield {"name": "data", "persistentVolumeClaim": {"claimName": values.named("data")}}
     if (tls := service.server.tls) is not None:
-        items = [
-            {"key": "tls.crt", "path": posixpath.basename(tls.cert_file)},
-            {"key": "tls.key", "path": posixpath.basename(tls.key_file or tls.cert_file)},
-        ]
+        files = {"tls.crt": tls.cert_file, "tls.key": tls.key_file, "ca.crt": tls.client_ca_file}
+        items = [{"key": key, "path": posixpath.basename(path)} for key, path in files.items() if path]
         yield {"name": "tls", "secret": {"secretName": values.named("tls"), "items": items}}
 
 
@@ -179,9 +179,10 @@ def _tls_folder(service: ServiceDescription) -> str:
     if tls is None:
         return ""
     folder = posixpath.dirname(tls.cert_file)
-    if not folder.startswith("/") or not tls.key_file or posixpath.dirname(tls.key_file) != folder:
-        message = "a Secret is mounted in their place: write absolute paths of two files in one folder of their own"
-        raise ConfigError([Problem(f"cert_file and key_file: {message}", "server.tls", service.file)])
+    others = [path for path in (tls.key_file, tls.client_ca_file) if path]
+    if not folder.startswith("/") or not tls.key_file or any(posixpath.dirname(path) != folder for path in others):
+        message = "a Secret is mounted in their place: write absolute paths of files in one folder of their own"
+        raise ConfigError([Problem(f"cert_file, key_file and client_ca_file: {message}", "server.tls", service.file)])
     return folder
 
 

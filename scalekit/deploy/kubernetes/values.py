@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalekit.deploy.service import ServiceDescription
-from scalekit.deploy.yaml_writer import VerbatimText, Yaml
+from scalekit.deploy.yaml_writer import EnclosedText, VerbatimText, Yaml
 
 MAX_NAME = 50
 """Characters of the name of objects, so that suffixes fit into a label of 63."""
@@ -118,9 +118,7 @@ def template_values(service: ServiceDescription) -> ManifestValues:
         pull_secrets=VerbatimText("{{ toJson .Values.imagePullSecrets }}"),
         secret=VerbatimText(f'{{{{ .Values.existingSecret | default (include "{chart}.fullname" .) | quote }}}}'),
         replicas=number(".Values.replicas"),
-        autoscaled_replicas=VerbatimText(
-            "{{ if .Values.autoscaling.enabled }}null{{ else }}{{ .Values.replicas }}{{ end }}"
-        ),
+        autoscaled_replicas=optional("not .Values.autoscaling.enabled", ".Values.replicas"),
         worker_replicas=number(".Values.worker.replicas"),
         min_replicas=number(".Values.autoscaling.minReplicas"),
         max_replicas=number(".Values.autoscaling.maxReplicas"),
@@ -132,11 +130,13 @@ def template_values(service: ServiceDescription) -> ManifestValues:
             for name in ("nodeSelector", "tolerations", "affinity")
         },
         host=expression(".Values.ingress.host"),
-        ingress_class=VerbatimText("{{ toJson .Values.ingress.className }}"),
+        ingress_class=optional(".Values.ingress.className", "toJson .Values.ingress.className"),
         ingress_annotations=VerbatimText("{{ toJson .Values.ingress.annotations }}"),
         monitoring_namespace=expression(".Values.networkPolicy.monitoringNamespace"),
         volume_size=expression(".Values.persistence.size"),
-        storage_class=VerbatimText("{{ toJson .Values.persistence.storageClass }}"),
+        storage_class=optional(
+            'not (kindIs "invalid" .Values.persistence.storageClass)', "toJson .Values.persistence.storageClass"
+        ),
         checksum=expression('include (print $.Template.BasePath "/configmap.yaml") . | sha256sum'),
         labels={
             "app.kubernetes.io/managed-by": expression(".Release.Service"),
@@ -171,3 +171,12 @@ def expression(text: str) -> VerbatimText:
 def number(text: str) -> VerbatimText:
     """Return a template's expression for a number."""
     return VerbatimText(f"{{{{ {text} }}}}")
+
+
+def optional(condition: str, text: str) -> EnclosedText:
+    """Return a template's expression for a key that an object lacks without *condition*.
+
+    A null in its place would be no omission: an upgrade by Helm deletes the value that the cluster has set meanwhile,
+    such as the replicas of an autoscaler.
+    """
+    return EnclosedText(f"{{{{ {text} }}}}", f"{{{{- if {condition} }}}}", "{{- end }}")

@@ -126,6 +126,7 @@ def test_addresses_in_the_file_are_replaced_by_those_of_containers(describe: Des
     tables: dict[str, Any] = {**settings.tables}
     assert [url.reveal() for url in tables["pool"].urls] == [f"postgresql://app:{PASSWORD}@postgresql:5432/app"]
     assert [url.parts.host for url in tables["replica"].urls] == ["postgresql-replica-1", "postgresql-replica-2"]
+    assert {project.services[name]["shm_size"] for name in ("postgresql", "postgresql-replica-1")} == {str(256 << 20)}
     assert tables["cache"].url.reveal() == "redis://redis:6379/0"
     assert tables["ratelimit"].url.reveal() == "redis-sentinel://redis-sentinel:26379/main"
     assert tables["cluster-cache"].nodes == (("redis-cluster", 6379),)
@@ -171,6 +172,15 @@ def test_an_embedded_service_keeps_its_files_in_a_volume_and_needs_no_secrets(
     assert "plugins.pool.url=sqlite:////data/data.db" in container["command"]
 
 
+def test_folders_with_data_are_volumes_of_their_own(describe: Describe, tmp_path: Path) -> None:
+    toml = f'{APP}[plugins.pool]\nurl = "sqlite:///a.db"\n[plugins.queue]\nurl = "sqlite:////var/lib/a.db"\n'
+    container = Project(describe(toml), tmp_path).services["shop"]
+    assert [(each["source"], each["target"]) for each in container["volumes"]] == [
+        ("shop-data", "/data"),
+        ("shop-data-var-lib", "/var/lib"),
+    ]
+
+
 def test_consumers_that_run_in_workers_have_containers_without_ports(describe: Describe, tmp_path: Path) -> None:
     toml = f'{APP}[plugins.queue]\nurl = "${{AMQP_URL}}"\nconsume_in = "workers"\n'
     project = Project(describe(toml), tmp_path)
@@ -180,6 +190,26 @@ def test_consumers_that_run_in_workers_have_containers_without_ports(describe: D
     assert worker["healthcheck"] == {"disable": True}
     managed = Project(describe(f'{toml}[server]\nmanagement_address = "127.0.0.1:9100"\n'), tmp_path).services
     assert "127.0.0.1:9100/health/ready'" in managed["shop-worker"]["healthcheck"]["test"][-1]
+
+
+def test_migrations_are_applied_before_the_service_starts(describe: Describe, tmp_path: Path) -> None:
+    pool = f'{APP}[plugins.pool]\nurl = "${{DATABASE_URL}}"\n'
+    assert "shop-migration" not in Project(describe(pool), tmp_path).services, "the project has no migrations"
+    (tmp_path / "migrations").mkdir()
+    services = Project(describe(pool), tmp_path).services
+    migration, web = services["shop-migration"], services["shop"]
+    assert migration["command"] == ["pool", "migrate", *web["command"][1:]]
+    assert migration["environment"] == web["environment"]
+    assert (migration["restart"], migration["healthcheck"]) == ("no", {"disable": True})
+    assert migration["depends_on"]["postgresql"]["condition"] == "service_healthy"
+    assert web["depends_on"]["shop-migration"]["condition"] == "service_completed_successfully"
+    at_start = Project(describe(f"{pool}migrate_on_start = true\n"), tmp_path).services
+    assert "shop-migration" not in at_start
+
+
+def test_files_that_may_be_lost_are_where_a_container_can_write(tmp_path: Path) -> None:
+    command = Project(describe_sample("production.toml"), tmp_path).services["sample-app"]["command"]
+    assert "plugins.discovery.cache_dir=/tmp/cache/.discovery" in command
 
 
 def test_several_instances_have_a_port_each_and_several_workers_share_one(describe: Describe, tmp_path: Path) -> None:

@@ -167,6 +167,22 @@ def test_data_is_in_the_state_directory_and_other_folders_can_be_written(describ
     assert "Environment=DATABASE_URL=sqlite:////var/lib/sample/sample.db" in sample
 
 
+def test_files_that_may_be_lost_are_in_the_cache_directory() -> None:
+    unit = units(describe_sample("production.toml"))["sample-app.service"]
+    assert value(unit, "CacheDirectory") == "sample-app"
+    assert "--set plugins.discovery.cache_dir=/var/cache/sample-app/.discovery" in value(unit, "ExecStart")
+
+
+@pytest.mark.parametrize(("name", "user"), [("shop", "shop"), ("3d" + "-shop" * 9, "_3d-shop-shop-shop-shop-shop-sh")])
+def test_units_that_share_folders_share_their_user(name: str, user: str, describe: Describe) -> None:
+    service = describe(f'[app]\ntarget = "shop:app"\nname = "{name}"\n[plugins.queue]\nconsume_in = "workers"\n')
+    found = [text for file, text in units(service).items() if file.endswith(".service")]
+    assert [(value(unit, "User"), value(unit, "DynamicUser")) for unit in found] == [(user, "yes")] * 2
+    pair = [text for file, text in units(describe(APP), instances=2).items() if file.endswith(".service")]
+    assert [value(unit, "User") for unit in pair] == ["shop", "shop"]
+    assert "User=shop" not in units(describe(APP))["shop.service"], "a single unit has the user of its name"
+
+
 def test_special_characters_of_arguments_are_escaped(describe: Describe) -> None:
     unit = units(describe(f"{APP}[plugins.logging]\n", "plugins.logging.service=a b%c$d\ne"))["shop.service"]
     assert '--set "plugins.logging.service=a b%%c$$d\\ne"' in value(unit, "ExecStart")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalekit.deploy import VerbatimText, to_yaml
+from scalekit.deploy.yaml_writer import EnclosedText
 
 WORDS = ("yes", "NO", "on", "null", "~", "1", "1.5", "0x1F", "1e3", ".inf", "2026-11-30", "12:30:45", "=", "<<", "y")
 SIGNS = ("-", "a: b", "a #b", "#", "!x", "&a", "*a", "{a}", "[a]", "%a", "@a", "`a`", "'a'", '"a"', "a:b", "a:", "- a")
@@ -54,3 +55,10 @@ def test_usual_texts_have_quotes_only_where_they_begin_with_a_digit(text: str) -
 
 def test_a_verbatim_text_is_written_as_it_is() -> None:
     assert to_yaml({"replicas": VerbatimText("{{ .Values.replicas }}")}) == "replicas: {{ .Values.replicas }}\n"
+
+
+def test_an_enclosed_text_has_its_lines_around_it_with_its_key() -> None:
+    text = EnclosedText("{{ .Values.a }}", "{{- if .Values.a }}", "{{- end }}")
+    assert to_yaml({"spec": {"a": text, "b": 1}}) == (
+        "spec:\n{{- if .Values.a }}\n  a: {{ .Values.a }}\n{{- end }}\n  b: 1\n"
+    )

@@ -34,6 +34,7 @@ def test_other_variables_are_in_a_config_map_that_names_those_without_a_default(
     assert container(found, "shop")["envFrom"] == [{"configMapRef": {"name": "shop-environment", "optional": True}}]
     text = KUBERNETES.generate(describe(toml), {})["environment.yaml"]
     assert "# Set a value of NAME: the service does not start without it." in text
+    assert "# After a change of a value: kubectl -n default rollout restart deployment shop" in text
 
 
 def test_fields_of_the_pod_come_from_the_downward_api(describe: Describe) -> None:

@@ -52,6 +52,13 @@ def render(chart: Path, **values: Any) -> Mapping[str, Object]:
     return {f"{each['kind']}/{each['metadata']['name']}": each for each in documents}
 
 
+def has_null(value: object) -> bool:
+    """Return whether *value* has a null, which Helm sends as the deletion of a key."""
+    if isinstance(value, Mapping):
+        return any(map(has_null, value.values()))
+    return value is None or (isinstance(value, list) and any(map(has_null, value)))
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_chart_of_the_sample_passes_the_linter_and_its_objects_are_valid(name: str, tmp_path: Path) -> None:
     chart = write_chart(sample(name), tmp_path)
@@ -60,6 +67,7 @@ def test_the_chart_of_the_sample_passes_the_linter_and_its_objects_are_valid(nam
     found = render(chart, **values)
     assert len(found) >= 8
     for each in found.values():
+        assert not has_null(each), "an upgrade would delete what the cluster has set, such as replicas"
         for version in VERSIONS:
             validate(each, version)
 
@@ -113,6 +121,21 @@ def test_values_change_the_objects(describe: Describe, tmp_path: Path) -> None:
     assert container(render(chart), "shop")["image"] == "registry.example:5000/shop:1.4", (
         "by default the tag of the chart"
     )
+
+
+def test_an_upgrade_leaves_the_replicas_to_the_autoscaler_and_classes_to_the_cluster(
+    describe: Describe, tmp_path: Path
+) -> None:
+    chart = write_chart(describe(QUEUE_WORKER), tmp_path)
+    assert "replicas" not in render(chart)["Deployment/shop"]["spec"]
+    assert "ingressClassName" not in render(chart, ingress={"host": "shop.example"})["Ingress/shop"]["spec"]
+    named = render(chart, ingress={"host": "shop.example", "className": "nginx"})
+    assert named["Ingress/shop"]["spec"]["ingressClassName"] == "nginx"
+    stateful = write_chart(sample("scalekit.toml"), tmp_path)
+    claim = f"PersistentVolumeClaim/{stateful.name}-data"
+    assert "storageClassName" not in render(stateful, fullnameOverride=stateful.name)[claim]["spec"]
+    named = render(stateful, fullnameOverride=stateful.name, persistence={"storageClass": ""})
+    assert named[claim]["spec"]["storageClassName"] == "", "no class, which is not the default one"
 
 
 def test_braces_in_the_configuration_are_no_template(describe: Describe, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scalekit.deploy.kubernetes.manifests import KUBERNETES
 from scalekit.errors import ConfigError
 from tests.certificates import Authority
 from tests.host.deploy.conftest import Describe
@@ -38,6 +39,8 @@ def test_probes_use_the_management_address_and_allow_the_whole_start(describe: D
     assert (start["httpGet"]["path"], ready["httpGet"]["path"]) == ("/up/live", "/up/ready")
     assert live["httpGet"] == {"path": "/up/live", "port": "management"}
     assert start["failureThreshold"] * start["periodSeconds"] >= 50
+    more = container(objects(describe(f"{APP}[plugins.logging]\n[plugins.pool]\n[server]\n")), "shop")["startupProbe"]
+    assert more["failureThreshold"] * more["periodSeconds"] >= 3 * 30, "plugins start one after the other"
     assert "server.management_address=0.0.0.0:9100" in only["args"]
 
 
@@ -61,6 +64,12 @@ def test_containers_have_no_privileges_and_write_to_tmp_only(describe: Describe)
     }
     assert [each["mountPath"] for each in only["volumeMounts"] if not each.get("readOnly")] == ["/tmp"]
     assert "plugins.discovery.cache_dir=/tmp/cache/.discovery" in only["args"]
+
+
+def test_a_volume_keeps_the_modes_of_files_such_as_keys(describe: Describe) -> None:
+    security = pod(objects(describe(f'{APP}[plugins.jwt]\nkey_file = "keys.json"\n')), "shop")["securityContext"]
+    assert security["fsGroupChangePolicy"] == "OnRootMismatch", "otherwise each start opens the file to the group"
+    assert "fsGroupChangePolicy" not in pod(objects(describe(APP)), "shop")["securityContext"]
 
 
 def test_many_workers_in_a_pod_get_resources_in_proportion_and_time_to_start(describe: Describe) -> None:
@@ -94,5 +103,21 @@ def test_the_certificate_is_mounted_from_a_secret(describe: Describe, tmp_path: 
     (tmp_path / "keys").mkdir()
     moved = files.key.rename(tmp_path / "keys" / "shop.key")
     toml = f'{APP}[server.tls]\ncert_file = "{files.certificate}"\nkey_file = "{moved}"\n'
-    with pytest.raises(ConfigError, match="write absolute paths of two files in one folder"):
+    with pytest.raises(ConfigError, match="write absolute paths of files in one folder"):
         objects(describe(toml))
+
+
+def test_the_authorities_of_client_certificates_are_in_the_secret_of_the_certificate(
+    describe: Describe, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    clients = f'client_certificates = "optional"\nclient_ca_file = "{authority.file}"\n'
+    service = describe(f"{APP}[server.tls]\n{authority.issue('shop').toml}{clients}")
+    (volume,) = [each for each in pod(objects(service), "shop")["volumes"] if each["name"] == "tls"]
+    assert {each["key"]: each["path"] for each in volume["secret"]["items"]} == {
+        "tls.crt": "shop.pem",
+        "tls.key": "shop.key",
+        "ca.crt": "ca.pem",
+    }
+    note = "The pods need the Secret shop-tls with tls.crt and tls.key, and ca.crt, the authorities of client"
+    assert note in KUBERNETES.generate(service, {})["kustomization.yaml"]
