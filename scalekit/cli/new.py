@@ -20,7 +20,7 @@ SUFFIX = ".txt"
 
 
 FRAMEWORKS: Mapping[str, Mapping[str, str]] = {
-    "fastapi": {"framework_name": "FastAPI", "framework_requirement": '    "fastapi>=0.133",\n'},
+    "fastapi": {"framework_name": "FastAPI", "framework_requirement": '    "fastapi>=0.140",\n'},
     "starlette": {"framework_name": "Starlette", "framework_requirement": ""},
 }
 """Values of the templates by framework; Starlette is a dependency of ScaleKit."""

@@ -108,11 +108,9 @@ def _process(service: ServiceDescription, topology: ServerTopology) -> dict[str,
 
 def _tls_files(service: ServiceDescription) -> Iterator[str]:
     """Yield the mounts of the certificate and its key, which are not in the image, at the paths of the file."""
-    tls = service.server.tls
-    for path in (tls.cert_file, tls.key_file, tls.client_ca_file) if tls is not None else ():
-        if path is not None:
-            source = path if PurePosixPath(path).is_absolute() else f"./{PurePosixPath(path)}"
-            yield f"{source}:{PurePosixPath('/srv', path)}:ro"
+    for path in service.tls_files:
+        source = path if PurePosixPath(path).is_absolute() else f"./{PurePosixPath(path)}"
+        yield f"{source}:{PurePosixPath('/srv', path)}:ro"
 
 
 def _environment(service: ServiceDescription, topology: ServerTopology) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from os.path import normpath
+from os.path import isabs, normpath
 from typing import Any
 
 import click
@@ -143,6 +143,7 @@ def _ports(service: ServiceDescription) -> list[int]:
 def _ignored(service: ServiceDescription) -> Iterator[str]:
     yield from IGNORED
     yield from (normpath(each.path) for each in service.data_paths if each.is_relative)
+    yield from (normpath(path) for path in service.tls_files if not isabs(path))
 
 
 DOCKERFILE = DeployKind(

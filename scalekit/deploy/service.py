@@ -188,6 +188,13 @@ class ServiceDescription:
         """The folders of a container with files that outlive it."""
         return tuple(sorted({each.folder for each in self.data_paths}))
 
+    @property
+    def tls_files(self) -> tuple[str, ...]:
+        """The paths of the public address's certificate, its key and its authorities, which are not in an image."""
+        tls = self.server.tls
+        paths = (tls.cert_file, tls.key_file, tls.client_ca_file) if tls is not None else ()
+        return tuple(path for path in paths if path is not None)
+
     def variable_of(self, key: str) -> str:
         """Return the environment variable that the value of *key* references; empty when there is none."""
         return next((each.name for each in self.variables if key in each.keys), "")

@@ -44,7 +44,8 @@ class Reader:
         self.folder = self.box.directory / "shop"
         self.folder.mkdir()
         self.box.write("state", "")
-        self.box.write(".curlrc", "silent\nshow-error\nmax-time = 30\n")  # as with a terminal: without a progress meter
+        # Silent as on a terminal, where only a curl with redirected output has a progress meter.
+        self.box.write(".curlrc", "silent\nshow-error\nmax-time = 30\n")
         path = f"{programs}:{self.box.environment['PATH']}:/usr/sbin"
         self.box.environment |= {"PATH": path, "PYTHONUNBUFFERED": "1"}
         self.ports = {**dict(zip(OWN_PORTS, free_ports(len(OWN_PORTS)), strict=True)), **(servers or {})}

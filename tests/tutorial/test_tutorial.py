@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.tutorial.page import blocks
-from tests.tutorial.pages import FIRST_STEPS, LAST_STEPS, TUTORIAL, follow_first_steps
+from tests.tutorial.page import blocks, commands
+from tests.tutorial.pages import FIRST_STEPS, GUIDES, LAST_STEPS, TUTORIAL, follow_first_steps
 from tests.tutorial.reader import Reader
 from tests.tutorial.servers import Servers
+
+REDIRECTED_CURL = re.compile(r"\bcurl\b.*(?: -o |[|>])")
+"""A curl that shows a progress meter on a terminal, since its output goes elsewhere."""
 
 
 def test_the_tutorial_has_eight_steps() -> None:
@@ -34,3 +38,10 @@ def test_the_last_steps_do_what_they_say() -> None:
 @pytest.mark.parametrize("page", TUTORIAL, ids=lambda page: page.stem)
 def test_every_toml_block_is_a_file_that_the_tests_run(page: Path) -> None:
     assert [block.place for block in blocks(page) if block.language == "toml" and not block.file] == []
+
+
+@pytest.mark.parametrize("page", [*TUTORIAL, *GUIDES], ids=lambda page: page.stem)
+def test_curl_shows_no_progress_meter_among_the_output(page: Path) -> None:
+    consoles = [block for block in blocks(page) if block.language == "console"]
+    redirected = [command for block in consoles for command in commands(block) if REDIRECTED_CURL.search(command.text)]
+    assert [command for command in redirected if "curl -s" not in command.text] == []

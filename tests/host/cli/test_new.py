@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -18,6 +19,7 @@ import yaml
 
 from tests.app_template import TEMPLATE, deployment_files
 from tests.command_line import scalekit
+from tests.documents import ROOT
 from tests.host.cli.conftest import Run
 from tests.processes import HOST, wait_for
 from tests.servers import Server, ask, find
@@ -147,6 +149,13 @@ def test_the_code_of_new_apps_passes_their_linters(made: Made) -> None:
         (made.folder / package).symlink_to(made.folder / name / package)
     # Of both packages in one run: most of its time goes into the libraries.
     _command("-m", "mypy", "--strict", "web_shop", "star_shop", "web-shop/tests/test_app.py", cwd=made.folder)
+
+
+def test_a_new_app_requires_the_lowest_tested_version_of_its_framework(made: Made) -> None:
+    tested = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["test"]
+    required = tomllib.loads((made.folder / "web-shop/pyproject.toml").read_text())["project"]["dependencies"]
+    (fastapi,) = (each for each in required if each.startswith("fastapi"))
+    assert fastapi in tested
 
 
 def test_hooks_and_workflow_of_a_new_app_run_tools_that_it_requires(made: Made) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scalekit.deploy import ServiceDescription
 from scalekit.deploy.dockerfile import DOCKERFILE, probe_command
 from scalekit.errors import ConfigError
+from tests.certificates import Authority
 from tests.host.deploy.conftest import Describe, describe_sample
 
 HADOLINT = Path(sys.executable).parent / "hadolint"
@@ -84,6 +85,18 @@ def test_files_of_the_service_are_in_a_volume_and_not_in_the_image() -> None:
     assert json.loads(last(dockerfile(service), "VOLUME")) == ["/data"]
     ignored = DOCKERFILE.generate(service, {})[".dockerignore"].splitlines()
     assert {"sample.db", "sample-queue.db", "sample-keys.json", "**/.env*"} <= set(ignored)
+
+
+def test_the_private_key_of_the_service_is_not_in_the_image(
+    describe: Describe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = Authority(tmp_path).issue("shop")
+    key = f'key_file = "./{files.key.name}"'
+    service = describe(f'[server.tls]\ncert_file = "{files.certificate}"\n{key}\n')
+    ignored = DOCKERFILE.generate(service, {})[".dockerignore"].splitlines()
+    assert files.key.name in ignored
+    assert not any(files.certificate.name in line for line in ignored)  # a file outside of the project
 
 
 def test_a_worker_without_health_pages_has_no_health_check(describe: Describe) -> None:
