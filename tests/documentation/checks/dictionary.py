@@ -37,9 +37,10 @@ def words_in(text: str) -> Iterator[tuple[int, str]]:
         if token.type != "inline" or not token.map:
             continue
         for part in token.children or []:
-            for word in WORD.findall(URL.sub("", part.content)) if part.type == "text" else ():
+            for found in WORD.findall(URL.sub("", part.content)) if part.type == "text" else ():
+                word = found.removesuffix("'s")
                 if not (len(word) > 1 and word.isupper()) and not re.search(r"[a-z][A-Z]", word):
-                    yield token.map[0] + 1, word.lower().removesuffix("'s")
+                    yield token.map[0] + 1, word.lower()
 
 
 @cache
