@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import date
+from http.client import HTTPConnection
 from typing import Any
 
 import pytest
@@ -46,6 +49,14 @@ class ManagedRabbitMQ(RabbitMQ):
     def _environment(self, port: int, distribution: int, mapper: int, management: int = 0) -> dict[str, str]:
         return super()._environment(port, distribution, mapper)
 
+    def api(self, method: str, path: str, content: object = None) -> None:
+        """Send a request to the management API, which is quicker than rabbitmqctl."""
+        connection = HTTPConnection(HOST, self.ports[3], timeout=60)
+        headers = {"Authorization": f"Basic {b64encode(b'guest:guest').decode()}"}
+        with closing(connection):
+            connection.request(method, f"/api/{path}", json.dumps(content), headers)
+            assert connection.getresponse().status in (201, 204)
+
 
 @pytest.fixture(scope="module")
 def managed() -> Iterator[ManagedRabbitMQ]:
@@ -77,7 +88,8 @@ async def test_alarms_and_policies_of_a_broker_are_found(
 ) -> None:
     monkeypatch.setitem(diagnostics.PORTS, "amqp", managed.ports[3])
     assert await diagnosed(managed.url) == []
-    managed.ctl("set_policy", "short", "^order", '{"max-length": 10, "overflow": "drop-head"}')
+    definition = {"max-length": 10, "overflow": "drop-head"}
+    managed.api("PUT", "policies/%2F/short", {"pattern": "^order", "definition": definition})
     managed.ctl("set_vm_memory_high_watermark", "absolute", "1")
     expected = [
         ("rabbitmq-node", "error", "mem_alarm", f"test{managed.port}@localhost"),
@@ -87,7 +99,7 @@ async def test_alarms_and_policies_of_a_broker_are_found(
         while await diagnosed(managed.url) != expected:
             await asyncio.sleep(0.1)
     managed.ctl("set_vm_memory_high_watermark", "absolute", "512MB")
-    managed.ctl("clear_policy", "short")
+    managed.api("DELETE", "policies/%2F/short")
     async with asyncio.timeout(LIMIT):
         while await diagnosed(managed.url):
             await asyncio.sleep(0.1)
@@ -101,8 +113,8 @@ async def test_without_the_management_api_it_is_said_what_was_not_examined(
     ((name, severity, _, value),) = await diagnosed(managed.url)
     assert (name, severity, value) == ("rabbitmq-management", "advice", f"{HOST}:{managed.port}")
     monkeypatch.setitem(diagnostics.PORTS, "amqp", managed.ports[3])
-    managed.ctl("add_user", "shop", "secret")
-    managed.ctl("set_permissions", "shop", ".*", ".*", ".*")
+    managed.api("PUT", "users/shop", {"password": "secret", "tags": ""})
+    managed.api("PUT", "permissions/%2F/shop", {"configure": ".*", "write": ".*", "read": ".*"})
     ((name, _, _, _),) = await diagnosed(managed.url.replace("guest:guest", "shop:secret"))
     assert name == "rabbitmq-management"
 
