@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
-from os.path import isabs, normpath
+from collections.abc import Iterator, Mapping, Sequence
+from os.path import dirname, isabs, normpath
 from typing import Any
 
 import click
@@ -70,8 +70,8 @@ def _build_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     yield "# This layer is built again only when the dependencies change."
     if project.has_wheels:
         yield "COPY wheels wheels"
-    if project.has_requirements:
-        yield "COPY requirements.txt ./"
+    if project.requirement_files:
+        yield from _copy_to_their_folders(project.requirement_files)
         yield f"RUN {install} -r requirements.txt {packages}"
     elif project.has_dependencies:
         yield "COPY pyproject.toml ./"
@@ -82,6 +82,13 @@ def _build_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     if project.is_installable:
         yield "COPY . ."
         yield f"RUN {PIP} --no-deps ."
+
+
+def _copy_to_their_folders(files: Sequence[str]) -> Iterator[str]:
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        folders.setdefault(f"./{dirname(file)}".rstrip("/") + "/", []).append(file)
+    yield from (f"COPY {json.dumps([*each, folder])}" for folder, each in folders.items())
 
 
 def _runtime_stage(service: ServiceDescription, base: str) -> Iterator[str]:

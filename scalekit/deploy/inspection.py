@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,9 @@ from scalekit.settings import Settings
 
 HOST_PACKAGE = "scalekit-asgi"
 FALLBACK_NAME = "app"
+REQUIREMENTS = "requirements.txt"
+INCLUDED = re.compile(r"^[ \t]*(?:-r|-c|--requirement|--constraint)[ \t=]*([^\s#]+)", re.MULTILINE)
+"""An option of a file of requirements that includes another file."""
 
 
 def describe_service(file: str, overrides: Sequence[str], command: str, folder: Path = Path()) -> ServiceDescription:
@@ -142,6 +146,20 @@ def _project(folder: Path) -> Project:
     return Project(
         has_dependencies="project" in declared,
         is_installable="build-system" in declared and "project" in declared,
-        has_requirements=(folder / "requirements.txt").is_file(),
+        requirement_files=tuple(_requirement_files(folder)),
         has_wheels=any((folder / "wheels").glob("*.whl")),
     )
+
+
+def _requirement_files(folder: Path) -> list[str]:
+    """Return requirements.txt and the files below *folder* that it includes by ``-r`` and ``-c``."""
+    found: list[str] = []
+    waiting = [REQUIREMENTS]
+    while waiting:
+        file = posixpath.normpath(waiting.pop(0))
+        if file in found or file.startswith(("..", "/")) or not (folder / file).is_file():
+            continue
+        found.append(file)
+        text = (folder / file).read_text(encoding="utf-8-sig", errors="replace")
+        waiting += [posixpath.join(posixpath.dirname(file), each) for each in INCLUDED.findall(text)]
+    return found

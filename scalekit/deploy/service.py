@@ -57,12 +57,13 @@ class RequiredServer:
 class Project:
     """How a project declares the dependencies of its application: pyproject.toml, requirements.txt, or not at all.
 
-    The folder ``wheels`` has packages that are in no index.
+    *requirement_files* are requirements.txt and the files that it includes. The folder ``wheels`` has packages that are
+    in no index.
     """
 
     has_dependencies: bool = False
     is_installable: bool = False
-    has_requirements: bool = False
+    requirement_files: tuple[str, ...] = ()
     has_wheels: bool = False
 
 

@@ -58,6 +58,21 @@ def test_dependencies_come_from_requirements_or_the_project(describe: Describe, 
     assert "-r requirements.txt" in dockerfile(describe(""))
 
 
+def test_files_that_the_requirements_include_are_copied_to_their_places(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements.txt").write_text("-r requirements/base.txt # all\n--constraint=pins.txt\n-r ../a.txt\n")
+    (tmp_path / "requirements/base.txt").write_text("starlette\n-c ../pins.txt\n-r more.txt\n-r ../requirements.txt\n")
+    (tmp_path / "requirements/more.txt").write_text("pydantic\n")
+    (tmp_path / "pins.txt").write_text("starlette==1.0\n")
+    text = dockerfile(describe(""))
+    copied = text.partition("-r requirements.txt")[0]
+    assert 'COPY ["requirements.txt", "pins.txt", "./"]\n' in copied
+    assert 'COPY ["requirements/base.txt", "requirements/more.txt", "./requirements/"]\n' in copied
+    (tmp_path / "Dockerfile").write_text(text)
+    result = subprocess.run([HADOLINT, tmp_path / "Dockerfile"], capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
 def test_a_file_outside_of_the_project_cannot_be_extended(describe: Describe, tmp_path: Path) -> None:
     (tmp_path.parent / "base.toml").write_text("")
     with pytest.raises(ConfigError, match=r"extends: '\.\./base\.toml' is outside of the folder of the project"):

@@ -132,11 +132,12 @@ def test_the_project_is_found_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "scalekit.toml").write_text("")
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
     project = describe_service("scalekit.toml", (), "", tmp_path).project
-    assert (project.has_dependencies, project.is_installable, project.has_requirements) == (False, False, False)
+    assert (project.has_dependencies, project.is_installable, project.requirement_files) == (False, False, ())
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "a"\n[build-system]\n')
     (tmp_path / "requirements.txt").write_text("")
     project = describe_service("scalekit.toml", (), "", tmp_path).project
-    assert (project.has_dependencies, project.is_installable, project.has_requirements) == (True, True, True)
+    assert (project.has_dependencies, project.is_installable) == (True, True)
+    assert project.requirement_files == ("requirements.txt",)
 
 
 def test_a_missing_file_is_a_mistake_with_a_remedy(tmp_path: Path) -> None:
