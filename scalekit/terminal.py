@@ -1,4 +1,4 @@
-"""Print tables and errors to a terminal or a pipe."""
+"""Print tables and errors to a terminal or a pipe, and escape texts of others for it."""
 
 from __future__ import annotations
 
@@ -29,6 +29,19 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(max(1, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return " ".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)
+
+
+def printable(text: str) -> str:
+    """Return *text* with escapes in place of the ends of lines and other control characters."""
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    """Return the escape of *character* as in C."""
+    number = ord(character)
+    if number < 0x80:
+        return character.encode("unicode_escape").decode()
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def print_error(message: str) -> None:

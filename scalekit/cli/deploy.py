@@ -110,10 +110,15 @@ def _generate(
 
 
 def _file_in_project(file: str) -> str:
-    """Return *file* relative to the current folder; raise ScalekitError when it is outside, and so is not deployed."""
+    """Return *file* relative to the current folder; raise ScalekitError when it is outside, and so is not deployed.
+
+    It is raised too for a name with control characters.
+    """
     path = os.path.relpath(file)
     if path.startswith(".."):
         raise ScalekitError(f"{file} is outside of the current folder; run the command in the folder of the project")
+    if not path.isprintable():
+        raise ScalekitError(f"the name of the file {path!r} has control characters, which no deployment has; rename it")
     return Path(path).as_posix()
 
 

@@ -61,6 +61,11 @@ def references(text: str) -> list[tuple[str, str | None]]:
     return [(found["name"], found["default"]) for found in _REFERENCE.finditer(text) if found["name"]]
 
 
+def with_defaults(text: str) -> str:
+    """Return *text* with the default of each reference in its place, and nothing for those without one."""
+    return _REFERENCE.sub(lambda found: found["default"] or "", text)
+
+
 def without_references(text: str) -> str:
     """Return *text* without its references, so that the parts that the file itself defines remain."""
     return _REFERENCE.sub("", text)

@@ -42,7 +42,7 @@ def generate_compose(service: ServiceDescription, options: Mapping[str, Any]) ->
         for part, each in ({server: container} | dict(container.parts)).items():
             services[part] = _server(part, each)
             volumes |= {f"{part}-data": {}} if each.volume else {}
-        configs |= {key: {"content": text.replace("$", "$$")} for key, text in container.configs.items()}
+        configs |= {key: {"content": _literal(text)} for key, text in container.configs.items()}
     document = {"name": service.name, "services": services, "volumes": volumes, "configs": configs}
     files = {FILE: generated_header(service) + to_yaml({key: value for key, value in document.items() if value})}
     variables = list(_variables_of_file(service, topology))
@@ -92,11 +92,11 @@ def _process(service: ServiceDescription, topology: ServerTopology) -> dict[str,
     }
     volumes = [*(f"{_data_volume(service, each)}:{each}" for each in service.data_folders), *_tls_files(service)]
     return {
-        "command": [word.replace("$", "$$") for word in command],
+        "command": list(map(_literal, command)),
         **({"environment": environment} if (environment := _environment(service, topology)) else {}),
         **({"depends_on": waits} if waits else {}),
         **({"healthcheck": check} if (check := _health_check(service)) else {}),
-        **({"volumes": volumes} if volumes else {}),
+        **({"volumes": list(map(_literal, volumes))} if volumes else {}),
         "stop_grace_period": f"{service.grace_period}s",
         "restart": "unless-stopped",
         "read_only": True,
@@ -136,7 +136,12 @@ def _replaced(service: ServiceDescription, topology: ServerTopology) -> set[str]
 def _reference(variable: EnvironmentVariable) -> str:
     if variable.default is None:
         return _required(variable.name)
-    return f"${{{variable.name}:-{variable.default.replace('$', '$$')}}}"
+    return f"${{{variable.name}:-{_literal(variable.default)}}}"
+
+
+def _literal(text: str) -> str:
+    """Return *text* as a value in which Compose replaces no variable."""
+    return text.replace("$", "$$")
 
 
 def _required(name: str) -> str:
@@ -161,7 +166,7 @@ def _health_check(service: ServiceDescription) -> Mapping[str, Any]:
     if not command:
         return {}
     return {
-        "test": ["CMD", *command],
+        "test": ["CMD", *map(_literal, command)],
         "interval": f"{HEALTH_INTERVAL}s",
         "timeout": f"{HEALTH_TIMEOUT}s",
         "retries": 3,

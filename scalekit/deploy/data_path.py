@@ -14,6 +14,7 @@ from scalekit.config.document import dotted
 from scalekit.config.positions import Path
 from scalekit.config.url import Url
 from scalekit.deploy.environment import sole_variable
+from scalekit.errors import ConfigError, Problem
 from scalekit.settings import Settings
 
 FOLDER = "/data"
@@ -59,10 +60,14 @@ class DataPath:
 def data_paths(settings: Settings, plugins_with_servers: Container[str]) -> tuple[DataPath, ...]:
     """Return the files and folders that the service writes: SQLite databases, and values of marked keys.
 
-    The default database of a table is in use unless its plugin connects to a server.
+    The default database of a table is in use unless its plugin connects to a server. Raises ConfigError for a path that
+    generated files cannot contain.
     """
     found = _paths(settings)
     used = [each for each in found if each.is_set or each.key.split(".")[1] not in plugins_with_servers]
+    if invalid := [each for each in used if not each.path.isprintable()]:
+        message = "a path in generated files has no ends of lines and control characters"
+        raise ConfigError([Problem(f"{message}, got {each.path!r}", each.key) for each in invalid])
     return tuple(sorted(used, key=lambda each: each.key))
 
 

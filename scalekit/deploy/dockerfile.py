@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from os.path import dirname, isabs, normpath
@@ -95,7 +96,7 @@ def _runtime_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     variables = {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **service.container_environment}
     yield f"FROM {base}"
     yield 'ENV PATH="/opt/venv/bin:$PATH" \\'
-    yield " \\\n".join(f"    {name}={json.dumps(value)}" for name, value in variables.items())
+    yield " \\\n".join(f"    {name}={_quoted(value)}" for name, value in variables.items())
     yield f"RUN groupadd --system --gid {USER} app && useradd --system --uid {USER} --gid app --no-create-home app"
     yield "WORKDIR /srv"
     yield "COPY --from=build /opt/venv /opt/venv"
@@ -114,6 +115,11 @@ def _runtime_stage(service: ServiceDescription, base: str) -> Iterator[str]:
     yield f"CMD {json.dumps(run_arguments(service))}"
 
 
+def _quoted(text: str) -> str:
+    """Return *text* in double quotes, in which Docker replaces ``$NAME`` and has no escapes of JSON."""
+    return '"' + re.sub(r'(["$\\])', r"\\\1", text) + '"'
+
+
 def run_arguments(service: ServiceDescription) -> list[str]:
     """Return the arguments of ``scalekit`` with which a container serves."""
     return ["run", *(word for override in service.container_overrides for word in ("--set", override))]
@@ -124,12 +130,11 @@ def probe_command(service: ServiceDescription) -> list[str]:
     if service.health_port is None:
         return []
     variable = "" if service.management_port is not None else service.variable_of("server.port")
-    address = f"{service.health_scheme}://127.0.0.1"
-    url = (
-        f"'{address}:%s{service.ready_path}' % (os.environ.get({variable!r}) or {service.health_port})"
-        if variable
-        else f"'{address}:{service.health_port}{service.ready_path}'"
-    )
+    address, path = f"{service.health_scheme}://127.0.0.1", service.ready_path
+    url = f"'{address}:{service.health_port}{path}'"
+    if variable:
+        template = f"{address}:%s{path.replace('%', '%%')}"
+        url = f"'{template}' % (os.environ.get({variable!r}) or {service.health_port})"
     context = ", context=ssl._create_unverified_context()" if service.health_scheme == "https" else ""
     imports = ", ".join(["os"] * bool(variable) + ["ssl"] * bool(context) + ["urllib.request"])
     return ["python", "-c", f"import {imports}; urllib.request.urlopen({url}, timeout={HEALTH_TIMEOUT - 1}{context})"]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scalekit.config.document import Document, dotted
-from scalekit.config.environment import references, without_references
+from scalekit.config.environment import references, with_defaults, without_references
 from scalekit.config.password_mask import is_secret_name, mask_passwords, secret_values
 from scalekit.config.positions import Path
 from scalekit.config.types import Secret
@@ -119,7 +119,7 @@ def _is_literal_secret(settings: Settings, path: Path, text: str) -> bool:
     defaults = [default for _, default in references(text) if default]
     if isinstance(value_of(settings, path), Secret):
         return bool(own) or bool(defaults)
-    return _has_secret(own) or any(map(_has_secret, defaults))
+    return any(map(_has_secret, (own, with_defaults(text), *defaults)))
 
 
 def _has_secret(text: str) -> bool:

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from scalekit.config.field_types import socket_path
 from scalekit.config.types import Duration
 from scalekit.deploy.reverse_proxy import (
     DEFAULT_LISTEN,
+    PLAIN_PATH,
     READ_TIMEOUT,
     CertificateFiles,
     ReverseProxy,
@@ -133,6 +135,10 @@ def _problems(service: ServiceDescription, has_instances: bool) -> Iterator[Prob
     if tls is not None and tls.client_certificates == "required":
         message = "a proxy has no client certificate; ask for certificates in the proxy, and remove this key"
         yield Problem(message, "server.tls.client_certificates", service.file)
+    path = "" if has_instances else socket_path(service.server.host)
+    if path and not PLAIN_PATH.fullmatch(path):
+        message = f'a proxy needs a socket whose path has only letters, digits and "_ . / @ + , = ~ -", not {path!r}'
+        yield Problem(message, "server.host", service.file)
     ignored = (*UNUSED_KEYS, *(ADDRESS_KEYS if has_instances else ()))
     for variable in service.variables:
         used = [key for key in variable.keys if key.startswith(USED_KEYS) and not key.startswith(ignored)]

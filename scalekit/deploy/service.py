@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TypeVar
+from urllib.parse import quote
 
 from scalekit.config.field_types import socket_path
 from scalekit.config.table import Table
@@ -28,6 +29,8 @@ CACHE_FOLDER = "/tmp/cache"
 """Folder of a container for files that may be lost; the rest of its file system may be read-only."""
 PUBLIC_PORT = 8000
 """Port of the public address in a container where the file names a free port."""
+PATH_CHARACTERS = "/-._~"
+"""Characters of URL paths that are not percent-encoded, beside letters and digits."""
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -154,13 +157,13 @@ class ServiceDescription:
 
     @property
     def ready_path(self) -> str:
-        """The path that responds with 200 while the service accepts requests."""
-        return f"{self.health.path}/ready"
+        """The path that responds with 200 while the service accepts requests, percent-encoded."""
+        return quote(f"{self.health.path}/ready", safe=PATH_CHARACTERS)
 
     @property
     def live_path(self) -> str:
-        """The path that responds with 200 while the process works."""
-        return f"{self.health.path}/live"
+        """The path that responds with 200 while the process works, percent-encoded."""
+        return quote(f"{self.health.path}/live", safe=PATH_CHARACTERS)
 
     @property
     def container_overrides(self) -> tuple[str, ...]:

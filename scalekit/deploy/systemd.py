@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from scalekit.config.field_types import socket_path
 from scalekit.config.tables import split_address
 from scalekit.deploy.data_path import FOLDER
 from scalekit.deploy.kind import DeployKind, generated_header
+from scalekit.deploy.reverse_proxy import PLAIN_PATH
 from scalekit.deploy.service import ServiceDescription
 from scalekit.errors import ConfigError, Problem
+from scalekit.terminal import printable
 
 NOTIFY_RELOAD = 253
 """The first version of systemd with ``Type=notify-reload`` (systemd.service(5))."""
+USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}|[0-9]{1,10}")
 DESCRIPTORS = 65536
 """Open files of the service: each connection is one."""
 MAX_USER = 31
@@ -171,7 +175,8 @@ def _process(service: ServiceDescription, chosen: UnitOptions, overrides: tuple[
     yield from ["Type=notify-reload"] if chosen.version >= NOTIFY_RELOAD else ["Type=notify", RELOAD]
     yield "NotifyAccess=main"
     yield f"WorkingDirectory={chosen.directory}"
-    yield f"ExecStart={' '.join(_escape(word) for word in words)}"
+    # In commands, and not in other lines, $NAME is a variable.
+    yield f"ExecStart={' '.join(_escape(word.replace('$', '$$')) for word in words)}"
     yield from [f"User={chosen.user}"] if chosen.user else _dynamic_user(service, chosen)
     yield f"StateDirectory={service.name}"
     if service.cache_paths:
@@ -221,7 +226,7 @@ def _environment(service: ServiceDescription) -> Iterator[str]:
 
 def _socket_unit(instance: UnitInstance, name: str, address: str) -> str:
     service = instance.service
-    body = [f"ListenStream={_escape(address)}", f"Backlog={service.server.backlog}"]
+    body = [f"ListenStream={address.replace('%', '%%')}", f"Backlog={service.server.backlog}"]
     if address.startswith("/"):
         body.append(f"SocketMode={service.server.socket_mode}")
     elif address.startswith("["):
@@ -247,8 +252,9 @@ def _text(service: ServiceDescription, unit: list[str], section: str, body: list
 
 
 def _environment_example(service: ServiceDescription) -> str:
-    lines = (f"{'' if each.is_required else '# '}{each.name}={each.default or ''}\n" for each in service.variables)
-    return generated_header(service) + EXAMPLE_HEAD.format(name=service.name) + "".join(lines)
+    texts = (f"{'' if each.is_required else '# '}{each.name}={each.default or ''}" for each in service.variables)
+    lines = "".join(f"{printable(text)}\n" for text in texts)
+    return generated_header(service) + EXAMPLE_HEAD.format(name=service.name) + lines
 
 
 def _bracketed(host: str, key: str) -> str:
@@ -266,17 +272,38 @@ def _problem(key: str, message: str) -> Problem:
 
 
 def _escape(word: str) -> str:
-    """Return *word* as one argument of a unit: ``%`` and ``$`` doubled, in quotes where needed (systemd.syntax(7))."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$").replace("\n", "\\n")
+    """Return *word* as one word of a unit: ``%`` doubled, in quotes where needed (systemd.syntax(7))."""
+    escaped = printable(word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%"))
     return f'"{escaped}"' if shlex.quote(word) != word else escaped
+
+
+def _check_directory(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
+    if path and not (path.startswith("/") and PLAIN_PATH.fullmatch(path)):
+        message = f'expected an absolute path of letters, digits and "_ . / @ + , = ~ -", got {path!r}'
+        raise click.BadParameter(message)
+    return path
+
+
+def _check_user(context: click.Context, parameter: click.Parameter, user: str | None) -> str | None:
+    if user and not USER.fullmatch(user):
+        raise click.BadParameter(f'expected the name or number of a user, such as "shop", got {user!r}')
+    return user
 
 
 SYSTEMD = DeployKind(
     "Write units of systemd for the service and its sockets.",
     generate_units,
     [
-        click.Option(["--directory"], help="Folder of the project and its .venv; by default /srv/NAME."),
-        click.Option(["--user"], help="User of the service; by default one that exists only while it runs."),
+        click.Option(
+            ["--directory"],
+            callback=_check_directory,
+            help="Folder of the project and its .venv; by default /srv/NAME.",
+        ),
+        click.Option(
+            ["--user"],
+            callback=_check_user,
+            help="User of the service; by default one that exists only while it runs.",
+        ),
         click.Option(
             ["--systemd-version"],
             type=int,

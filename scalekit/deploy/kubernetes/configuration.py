@@ -10,6 +10,7 @@ from scalekit.deploy.environment import EnvironmentVariable
 from scalekit.deploy.kubernetes.values import ManifestValues
 from scalekit.deploy.service import ServiceDescription
 from scalekit.deploy.yaml_writer import Yaml
+from scalekit.errors import ConfigError, Problem
 
 FOLDER = "/etc/scalekit"
 """Folder of the pods with the configuration files."""
@@ -25,7 +26,13 @@ PORT_KEYS = ("server.port", "server.host", "server.management_address")
 
 
 def mounted_files(service: ServiceDescription) -> Mapping[str, str]:
-    """Return the text of each configuration file by its path below FOLDER; raise ConfigError for a literal secret."""
+    """Return the text of each configuration file by its path below FOLDER.
+
+    Raises ConfigError for a literal secret, and for a file that another one extends by an absolute path.
+    """
+    if outside := [path for path in service.files if path.startswith("/") and path != service.file]:
+        message = "is an absolute path, at which pods have no file; write a relative one"
+        raise ConfigError([Problem(f"{path!r} {message}", "extends", service.file) for path in outside])
     files = {_normalize(path): text for path, text in service.configuration().items()}
     return {_below(path, _depth(files)): text for path, text in files.items()}
 
@@ -75,7 +82,7 @@ def environment(values: ManifestValues, service: ServiceDescription) -> list[Map
 
 def _environment(values: ManifestValues, service: ServiceDescription) -> Iterator[Mapping[str, Any]]:
     fixed = {**service.container_environment, "SCALEKIT_CONFIG": configuration_path(service)}
-    yield from ({"name": name, "value": value} for name, value in sorted(fixed.items()))
+    yield from ({"name": name, "value": literal(value)} for name, value in sorted(fixed.items()))
     for variable in service.variables:
         if variable.name in DOWNWARD:
             field = {"fieldRef": {"fieldPath": DOWNWARD[variable.name]}}
@@ -86,6 +93,11 @@ def _environment(values: ManifestValues, service: ServiceDescription) -> Iterato
         optional = {} if variable.is_required else {"optional": True}
         reference = {"name": values.secret, "key": variable.name, **optional}
         yield {"name": variable.name, "valueFrom": {"secretKeyRef": reference}}
+
+
+def literal(text: str) -> str:
+    """Return *text* as an argument or value of a container, in which Kubernetes replaces ``$(NAME)`` and ``$$``."""
+    return text.replace("$", "$$")
 
 
 def _set_by_operators(service: ServiceDescription) -> Iterator[EnvironmentVariable]:

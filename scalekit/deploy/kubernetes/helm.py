@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -86,8 +87,19 @@ def generate_helm(service: ServiceDescription, options: Mapping[str, Any]) -> Ma
 
 
 def _template(name: str, documents: list[Yaml]) -> str:
-    text = to_yaml(*documents)
+    text = to_yaml(*map(_without_actions, documents))
     return f"{{{{- if {SWITCHES[name]} }}}}\n{text}{{{{- end }}}}\n" if name in SWITCHES else text
+
+
+def _without_actions(value: Yaml) -> Yaml:
+    """Return *value* with its texts that Helm would take for actions as actions that write them."""
+    if isinstance(value, str):
+        has_action = "{{" in value and not isinstance(value, VerbatimText)
+        # The strings of JSON are strings of Go.
+        return VerbatimText(f"{{{{ {json.dumps(value, ensure_ascii=False)} | toJson }}}}") if has_action else value
+    if isinstance(value, Mapping):
+        return {key: _without_actions(each) for key, each in value.items()}
+    return [_without_actions(each) for each in value] if isinstance(value, Sequence) else value
 
 
 def _config_maps(values: ManifestValues, service: ServiceDescription, chart: str) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scalekit.deploy.dockerfile import USER, run_arguments
-from scalekit.deploy.kubernetes.configuration import FOLDER, configuration_volume, environment
+from scalekit.deploy.kubernetes.configuration import FOLDER, configuration_volume, environment, literal
 from scalekit.deploy.kubernetes.values import ManifestValues
 from scalekit.deploy.service import ALL_INTERFACES, MANAGEMENT_PORT, ServiceDescription
 from scalekit.errors import ConfigError, Problem
@@ -93,7 +93,7 @@ def _container(values: ManifestValues, service: ServiceDescription, component: s
 def _migration(values: ManifestValues, service: ServiceDescription) -> Mapping[str, Any]:
     """Return the container that applies migrations before the service starts, under their lock."""
     words = [*service.migrate_command, *_overrides(service.container_overrides)]
-    return {"name": "migrate", **_process(values, service), "args": words}
+    return {"name": "migrate", **_process(values, service), "args": list(map(literal, words))}
 
 
 def _process(values: ManifestValues, service: ServiceDescription) -> Mapping[str, Any]:
@@ -119,7 +119,7 @@ def _arguments(service: ServiceDescription, component: str) -> list[str]:
         added.append(f"server.management_address={ALL_INTERFACES}:{management_port(service)}")
     if component == "worker":
         added.append("server.role=worker")
-    return [*run_arguments(service), *_overrides(added)]
+    return [literal(word) for word in (*run_arguments(service), *_overrides(added))]
 
 
 def _overrides(values: Any) -> list[str]:

@@ -77,8 +77,9 @@ class ManifestValues:
 
 
 def object_name(service: ServiceDescription) -> str:
-    """Return the name of the objects of *service*, short enough for suffixes."""
-    return service.name[:MAX_NAME].rstrip("-")
+    """Return the name of the objects of *service*: short enough for suffixes, and with a letter first (RFC 1035)."""
+    name = service.name if service.name[0].isalpha() else f"app-{service.name}"
+    return name[:MAX_NAME].rstrip("-")
 
 
 def constant_values(service: ServiceDescription, options: Mapping[str, Any]) -> ManifestValues:

@@ -244,3 +244,11 @@ def test_the_certificate_and_its_key_are_mounted(describe: Describe, tmp_path: P
         (str(path), str(path), True) for path in (files.certificate, files.key)
     ]
     assert "https://127.0.0.1:8000/health/ready" in container["healthcheck"]["test"][-1]
+
+
+def test_a_dollar_sign_of_a_path_stays(describe: Describe, tmp_path: Path) -> None:
+    files = Authority(tmp_path).issue("shop$x")
+    container = Project(describe(f"{APP}[server.tls]\n{files.toml}"), tmp_path).services["shop"]
+    assert [each["source"].replace("$$", "$") for each in container["volumes"]] == [
+        str(path) for path in (files.certificate, files.key)
+    ]

@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from scalekit.deploy import ServiceDescription
 from scalekit.deploy.dockerfile import DOCKERFILE, probe_command
+from scalekit.deploy.inspection import describe_service
 from scalekit.errors import ConfigError
 from tests.certificates import Authority
 from tests.host.deploy.conftest import Describe, describe_sample
@@ -134,3 +136,23 @@ def test_the_python_version_is_an_option(describe: Describe) -> None:
 )
 def test_the_health_check_asks_the_port_that_the_service_has(toml: str, part: str, describe: Describe) -> None:
     assert part in probe_command(describe(f"[server]\n{toml}\n"))[2]
+
+
+def test_the_name_of_the_file_may_have_any_printable_characters(tmp_path: Path) -> None:
+    (tmp_path / 'é "$x".toml').write_text("")
+    text = dockerfile(describe_service('é "$x".toml', (), "scalekit deploy", tmp_path))
+    assert r'SCALEKIT_CONFIG="é \"\$x\".toml"' in text
+
+
+@pytest.mark.parametrize("port", ["80", '"${NO_SUCH_PORT:-80}"'])
+def test_the_path_of_the_health_pages_is_encoded(port: str, describe: Describe) -> None:
+    code = probe_command(describe(f'[server]\nport = {port}\n[health]\npath = "/a\'b %"\n'))[2]
+    called: list[str] = []
+    code = code.replace("urllib.request; ", "os; ", 1)
+    exec(code, {"urllib": SimpleNamespace(request=SimpleNamespace(urlopen=lambda url, timeout: called.append(url)))})
+    assert called == ["http://127.0.0.1:80/a%27b%20%25/ready"]
+
+
+def test_a_path_with_control_characters_is_refused(describe: Describe) -> None:
+    with pytest.raises(ConfigError, match=r"plugins\.logging\.directory: a path in generated files has no"):
+        describe('[plugins.logging]\ndirectory = "a\\nRUN b"\n')

@@ -41,6 +41,8 @@ def test_a_variable_is_required_when_one_reference_has_no_default(describe: Desc
         ('[plugins.pool]\nurl = "postgresql://shop:pw@db/shop"\n', ("plugins.pool.url",)),
         ('[plugins.pool]\nurl = "${D:-postgresql://shop:pw@db/shop}"\n', ("plugins.pool.url",)),
         ('[plugins.pool]\nurl = "postgresql://shop:${PW}@db/shop"\n', ()),
+        ('[plugins.pool]\nurl = "postgresql://shop:${PW:-pw}@db/shop"\n', ("plugins.pool.url",)),
+        ('[plugins.pool]\nurl = "postgresql://${U:-shop}@${H:-db}/shop"\n', ()),
         ('[plugins.pool]\nurl = "postgresql://shop@db/shop"\npassword = "${PW}"\n', ()),
         ('[plugins.replica]\nurls = ["postgresql://a:pw@r/b"]\nsecret = "${S}"\n', ("plugins.replica.urls[0]",)),
         ('[server]\noperator_token = "t0ken"\n', ("server.operator_token",)),
@@ -64,7 +66,14 @@ def test_a_default_with_a_password_is_none(default: str, describe: Describe) -> 
     assert (variable.default, variable.is_secret) == (None, True)
 
 
-def test_a_secret_of_an_override_is_refused(describe: Describe) -> None:
-    with pytest.raises(ConfigError, match=r"--set: plugins\.jwt\.secret: the secret of --set") as raised:
-        describe("[plugins.jwt]\n", f"plugins.jwt.secret={SECRET}")
+@pytest.mark.parametrize(
+    ("table", "override"),
+    [
+        ("jwt", f"plugins.jwt.secret={SECRET}"),
+        ("pool", f"plugins.pool.url=postgresql://shop:${{PW:-{SECRET}}}@db/shop"),
+    ],
+)
+def test_a_secret_of_an_override_is_refused(table: str, override: str, describe: Describe) -> None:
+    with pytest.raises(ConfigError, match=rf"--set: plugins\.{table}\.\w+: the secret of --set") as raised:
+        describe(f"[plugins.{table}]\n", override)
     assert SECRET not in str(raised.value)

@@ -15,6 +15,7 @@ from tests.host.deploy.proxy_files import NO_OPTIONS
     [
         ('role = "worker"', "server.role: an instance of this role serves no requests of clients"),
         ('port = "${NO_SUCH_PORT}"', "NO_SUCH_PORT is not set; set it as in the environment of the service, or name"),
+        ('host = "unix:/run/a b.sock"', "server.host: a proxy needs a socket whose path has only letters, digits"),
         ('max_body = "${NO_SUCH_SIZE}"', "server.max_body: environment variable NO_SUCH_SIZE is not set"),
     ],
 )

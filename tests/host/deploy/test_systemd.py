@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
 import pytest
 
 from scalekit.deploy import ServiceDescription
@@ -100,7 +101,7 @@ def test_the_service_reloads_as_its_version_of_systemd_can(describe: Describe) -
     ("server", "listen", "more"),
     [
         ('host = "0.0.0.0"\nport = 443', "0.0.0.0:443", ""),
-        ('host = "::"\nport = 80', '"[::]:80"', "BindIPv6Only=ipv6-only"),
+        ('host = "::"\nport = 80', "[::]:80", "BindIPv6Only=ipv6-only"),
         ('host = "unix:/run/shop/app.sock"\nsocket_mode = "0600"', "/run/shop/app.sock", "SocketMode=0600"),
         ('host = "unix:@shop"', "@shop", "Backlog=2048"),
         ('host = "localhost"\nbacklog = 10', "127.0.0.1:8000", "Backlog=10"),
@@ -199,3 +200,21 @@ def test_a_fixed_user_replaces_the_dynamic_one(describe: Describe) -> None:
     unit = units(describe(APP), user="shop")["shop.service"]
     assert value(unit, "User") == "shop"
     assert "DynamicUser" not in unit
+
+
+def test_no_value_ends_a_line(describe: Describe) -> None:
+    toml = f'{APP}[plugins.logging]\nservice = "${{NAME:-a\\nB=1}}"\n'
+    found = units(describe(toml, "plugins.logging.fields.a=x\rUser=root\u2028y\x0b"))
+    assert r"\rUser=root\u2028y\x0b" in value(found["shop.service"], "ExecStart")
+    assert r"# NAME=a\nB=1" in found["shop.env.example"].splitlines()
+    assert not any(line.startswith(("B=", "User=")) for text in found.values() for line in text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [("--user", "shop\nGroup=root"), ("--user", "-"), ("--directory", "srv"), ("--directory", "/a\nb")],
+)
+def test_options_that_are_no_user_and_no_folder_are_refused(option: str, text: str) -> None:
+    command = click.Command("systemd", params=list(SYSTEMD.options))
+    with pytest.raises(click.BadParameter, match="expected"):
+        command.make_context("systemd", [option, text])

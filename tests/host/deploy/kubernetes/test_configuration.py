@@ -68,6 +68,12 @@ def test_files_that_extend_others_keep_their_places(file: str, tmp_path: Path) -
     assert all(".." not in each.parts for each in paths)
 
 
+def test_a_file_that_is_extended_by_an_absolute_path_is_refused(describe: Describe, tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"extends: '/.*/base\.toml' is an absolute path, at which pods have no file"):
+        objects(describe(f'extends = "{tmp_path}/base.toml"\n{APP}'))
+
+
 def test_a_secret_in_the_file_is_refused(describe: Describe) -> None:
     with pytest.raises(ConfigError, match="the secret is in the file"):
         objects(describe(f'{APP}[plugins.jwt]\nsecret = "0123456789abcdef0123456789abcdef"\n'))

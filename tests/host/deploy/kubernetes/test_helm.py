@@ -155,3 +155,11 @@ def test_a_change_of_configuration_or_environment_replaces_the_pods(describe: De
     assert before == checksum() != checksum(environment={"A": "1"})
     (chart / "files" / "scalekit.toml").write_text(f"{QUEUE_WORKER}[health]\n")
     assert checksum() != before
+
+
+def test_text_that_helm_would_take_for_an_action_stays(describe: Describe, tmp_path: Path) -> None:
+    text = '{{ fail "é \\" }}'
+    service = describe(f"{QUEUE_WORKER}[plugins.logging]\n", f"plugins.logging.service={text}")
+    found = render(write_chart(service, tmp_path))
+    (only,) = [each for name, each in found.items() if name.startswith("Deployment/") and "worker" not in name]
+    assert f"plugins.logging.service={text}" in only["spec"]["template"]["spec"]["containers"][0]["args"]

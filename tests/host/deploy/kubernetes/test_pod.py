@@ -121,3 +121,10 @@ def test_the_authorities_of_client_certificates_are_in_the_secret_of_the_certifi
     }
     note = "The pods need the Secret shop-tls with tls.crt and tls.key, and ca.crt, the authorities of client"
     assert note in KUBERNETES.generate(service, {})["kustomization.yaml"]
+
+
+def test_kubernetes_replaces_nothing_in_arguments_and_paths_of_probes_are_encoded(describe: Describe) -> None:
+    toml = f'{APP}[plugins.logging]\n[health]\npath = "/a b\'c"\n'
+    only = container(objects(describe(toml, "plugins.logging.service=$(HOME) $${HOME}")), "shop")
+    assert "plugins.logging.service=$$(HOME) $$$${HOME}" in only["args"]
+    assert only["readinessProbe"]["httpGet"]["path"] == "/a%20b%27c/ready"

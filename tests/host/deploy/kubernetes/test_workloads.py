@@ -55,3 +55,8 @@ def test_a_file_that_web_and_worker_would_share_is_refused_with_the_remedy(descr
     toml = QUEUE_WORKER.replace("${AMQP_URL}", "sqlite:///queue.db")
     with pytest.raises(ConfigError, match=r"queue\.db is a file that the pods .* write the URL of a server"):
         objects(describe(toml))
+
+
+def test_names_of_objects_begin_with_a_letter(describe: Describe) -> None:
+    found = objects(describe('[app]\nname = "2.shops"\n'))
+    assert {"Service/app-2-shops", "Deployment/app-2-shops"} <= set(found)
