@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scalekit.config.password_mask import mask_passwords
 from scalekit.diagnostic import INSTANCES, Diagnostic, Finding, Severity
@@ -15,8 +15,11 @@ from scalekit.doctor.machine import machine_diagnostics
 from scalekit.errors import StartError
 from scalekit.host import Host
 from scalekit.lifecycle import APPLICATION, HEALTH, Lifecycle
+from scalekit.terminal import printable
 
 HOST = "host"
+MAX_TEXT = 1000
+"""Characters of a message, a remedy or a value."""
 _ORDER = list(Severity)
 
 
@@ -26,6 +29,16 @@ class OwnedFinding:
 
     owner: str
     finding: Finding
+
+    def masked(self, redact: Callable[[str], str]) -> OwnedFinding:
+        """Return the finding with secrets masked and control characters escaped: servers wrote parts of it."""
+
+        def mask(text: str) -> str:
+            return " ".join(map(printable, redact(text).splitlines()))[:MAX_TEXT]
+
+        found = self.finding
+        message, remedy, key, value = map(mask, (found.message, found.remedy, found.key, found.value))
+        return replace(self, finding=replace(found, message=message, remedy=remedy, key=key, value=value))
 
 
 @dataclass(slots=True)
@@ -64,6 +77,7 @@ async def examine(host: Host, instances: int) -> Examination:
                 for each in items
             )
         )
+    examination.findings = [each.masked(host.context.redact) for each in examination.findings]
     examination.findings.sort(key=lambda each: (_ORDER.index(each.finding.severity), each.owner, each.finding.name))
     return examination
 

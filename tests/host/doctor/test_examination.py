@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ async def of_plugins(host: Host, instances: int = 1) -> list[tuple[str, str, str
     ]
 
 
-def host_with(monkeypatch: pytest.MonkeyPatch, probe: Probe, **hooks: Any) -> Host:
+def host_with(
+    monkeypatch: pytest.MonkeyPatch, probe: Probe, server: Mapping[str, Any] | None = None, **hooks: Any
+) -> Host:
     """Return a host with the plugin visits, whose diagnostic is *probe*."""
     import scalekit_visits.plugin as visits
 
@@ -42,7 +44,7 @@ def host_with(monkeypatch: pytest.MonkeyPatch, probe: Probe, **hooks: Any) -> Ho
     monkeypatch.setattr(visits, "scalekit_diagnostics", scalekit_diagnostics)
     for name, hook in hooks.items():
         monkeypatch.setattr(visits, name, hookimpl(hook))
-    return create_app({"plugins": {"visits": {}}}, app=bare_application)
+    return create_app({"server": server or {}, "plugins": {"visits": {}}}, app=bare_application)
 
 
 async def test_findings_of_plugins_are_reported_with_their_plugin() -> None:
@@ -80,6 +82,19 @@ async def test_a_probe_that_fails_or_hangs_is_a_finding(monkeypatch: pytest.Monk
         ((owner, name, severity, message),) = await of_plugins(host_with(monkeypatch, probe))
         assert (owner, name, severity) == ("visits", "probe-failed", "warning")
         assert message == f"visits could not be examined: {text}"
+
+
+async def test_secrets_and_control_characters_in_findings_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+
+    async def probe() -> Sequence[Finding]:
+        text = f"\x1b[31m {secret}\nredis://u:pw@h"
+        return [Finding("visits-limit", Severity.ERROR, text, text, text, text)]
+
+    host = host_with(monkeypatch, probe, server={"operator_token": secret})
+    (found,) = [each.finding for each in (await examine(host, 1)).findings if each.owner == "visits"]
+    shown = r"\x1b[31m *** redis://u:***@h"
+    assert [found.message, found.remedy, found.key, found.value] == [shown] * 4
 
 
 async def test_a_failing_health_check_is_a_finding_instead_of_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
