@@ -45,6 +45,10 @@ class HandlerCancelled(Exception):
     """The handler has raised CancelledError although nobody cancelled it, such as that of a task that it awaited."""
 
 
+class HandlerExited(Exception):
+    """The handler has raised SystemExit, which would end the process with all its requests and messages."""
+
+
 class MessageDispatcher:
     """Calls the handler of *consumer*; with an *inbox* it skips messages that were already handled.
 
@@ -70,7 +74,7 @@ class MessageDispatcher:
 
         *job* receives its progress and its result.
 
-        Raises UndecodableMessage, TimeoutError, HandlerCancelled, or the exception of the handler.
+        Raises UndecodableMessage, TimeoutError, HandlerCancelled, HandlerExited, or the exception of the handler.
         """
         message = self._decode(envelope, job)
         with restored_context(envelope.headers, self._context), self._trace(envelope):
@@ -97,6 +101,8 @@ class MessageDispatcher:
             if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
             raise HandlerCancelled("the handler awaited something that was cancelled") from error
+        except SystemExit as error:
+            raise HandlerExited(f"the handler called sys.exit({error.code!r})") from error
         if job is not None:
             job.keep_result(result)
             if transaction is not None and job.result is not None:

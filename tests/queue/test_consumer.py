@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from time import monotonic, time
 from typing import Any
 
@@ -156,6 +157,19 @@ async def test_a_handler_that_awaits_a_cancelled_task_is_retried_and_leaves_a_de
         (letter,) = await wait_dead_letters(table, "data.created", 1)
     assert attempts == [1, 2]
     assert letter.headers[REASON] == "HandlerCancelled: the handler awaited something that was cancelled"
+
+
+async def test_a_handler_that_calls_exit_does_not_end_the_process(table: Table) -> None:
+    consumers = Consumers()
+
+    @consumers.on("data.created", retry=[])
+    async def fail(message: AnyMessage) -> None:
+        sys.exit("done")
+
+    async with serving(table, consumers) as host:
+        await host.context.get(QUEUE).publish("data.created", 1)
+        (letter,) = await wait_dead_letters(table, "data.created", 1)
+    assert letter.headers[REASON] == "HandlerExited: the handler called sys.exit('done')"
 
 
 async def test_a_handler_that_succeeds_at_a_retry_leaves_no_dead_letter(table: Table) -> None:

@@ -74,10 +74,13 @@ class TaskRunner:
         function = result.task.func
         context = [TaskContext(task_result=result)] if result.task.takes_context else []
         call = partial(function, *context, *result.args, **result.kwargs)
-        if iscoroutinefunction(function):
-            return await call()
-        variables = contextvars.copy_context()
-        return await asyncio.wrap_future(self._threads.submit(lambda: variables.run(_run_in_thread, call)))
+        try:
+            if iscoroutinefunction(function):
+                return await call()
+            variables = contextvars.copy_context()
+            return await asyncio.wrap_future(self._threads.submit(lambda: variables.run(_run_in_thread, call)))
+        except SystemExit as error:  # it would end the process with all its requests
+            raise RuntimeError(f"the task called sys.exit({error.code!r})") from error
 
 
 class TaskAttempt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,16 @@ async def describe(context: Any, name: str) -> dict[str, Any]:
 @task()
 def fail(text: str) -> None:
     raise LookupError(text)
+
+
+@task()
+def leave_thread() -> None:
+    sys.exit(3)
+
+
+@task(queue_name="mail")
+async def leave_loop() -> None:
+    sys.exit(3)
 
 
 @task(takes_context=True)

@@ -85,6 +85,15 @@ async def test_a_failed_task_is_retried_and_shows_each_error(tables: Tables) -> 
     assert recovered.started_at < recovered.last_attempted_at
 
 
+async def test_a_task_that_calls_exit_has_failed_and_the_process_goes_on(sqlite_table: dict[str, Any]) -> None:
+    async with serve({"queue": sqlite_table}):
+        for each in (shop.leave_thread, shop.leave_loop):
+            result = await finished(each, (await each.aenqueue()).id)
+            assert (result.status, result.errors[-1].exception_class) == ("FAILED", RuntimeError)
+            assert "the task called sys.exit(3)" in result.errors[-1].traceback
+        assert (await finished(shop.add, (await shop.add.aenqueue(1)).id)).return_value == 1
+
+
 async def test_a_result_is_ready_then_running_then_successful(sqlite_table: dict[str, Any]) -> None:
     shop.opened.clear()
     async with serve({"queue": sqlite_table}):
