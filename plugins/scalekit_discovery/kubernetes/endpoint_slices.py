@@ -15,6 +15,8 @@ MAX_INSTANCES = 5000
 
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"({_LABEL})(?:\.({_LABEL}))?(?::([A-Za-z0-9-]{{1,63}}))?")
+_ADDRESS = re.compile(r"[0-9A-Za-z._:-]+")
+"""An IP address or a host name, which becomes a part of URLs."""
 
 Slice = Mapping[str, Any]
 
@@ -98,8 +100,11 @@ def _endpoints(data: Slice, target: ServicePort) -> Iterator[_Endpoint]:
     if port is None:
         return
     scheme = "https" if _is_https(port) else "http"
+    number = int(port["port"])
+    if not 0 < number < 65536:
+        raise ValueError(f"{number} is no port")
     for each in endpoints:
-        yield _Endpoint(each, int(port["port"]), scheme, str(data.get("addressType", "")))
+        yield _Endpoint(each, number, scheme, str(data.get("addressType", "")))
 
 
 def _choose_port(ports: Sequence[Mapping[str, Any]], target: ServicePort) -> Mapping[str, Any] | None:
@@ -136,6 +141,8 @@ def _instance(endpoint: _Endpoint, zone: str, *, has_hints: bool) -> ServiceInst
     own_zone = str(data.get("zone") or "")
     zones = _hinted_zones(endpoint) if has_hints else [own_zone]
     address = str(data["addresses"][0])
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError("no address or host name")
     pod = str((data.get("targetRef") or {}).get("name") or address)
     return ServiceInstance(
         id=f"{pod}:{endpoint.port}",

@@ -20,6 +20,8 @@ from scalekit_discovery.sources import Report, SourceError
 SERVICE_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 PAGE_SIZE = 500
+MAX_PAGES = 100
+"""Pages of one list; an API server fills all but the last one."""
 MAX_SLICES = 1000
 """EndpointSlices of one service, each with 1000 endpoints at most."""
 MIN_WATCH = 1.0
@@ -84,7 +86,7 @@ class KubernetesSource:
         """Return all items of the list and its resource version."""
         items: list[Slice] = []
         page: Mapping[str, str] = {**query, "limit": str(PAGE_SIZE)}
-        while True:
+        for _ in range(MAX_PAGES):
             data = await self._client.get(_path(namespace), page)
             try:
                 items += [dict(each) for each in data.get("items") or ()]
@@ -98,6 +100,7 @@ class KubernetesSource:
             # The continue token contains the resource version.
             selector = {name: value for name, value in query.items() if name == "labelSelector"}
             page = {**selector, "limit": str(PAGE_SIZE), "continue": str(metadata["continue"])}
+        raise SourceError(f"{self.name}: a list has more than {MAX_PAGES} pages")
 
     async def _follow(self, slices: SliceSet, target: ServicePort, name: str, report: Report) -> None:
         """Report the instances of *slices* and of each later state; return when they have to be listed again.
@@ -162,7 +165,7 @@ class SliceSet:
         changed = False
         for event in events:
             kind, item = event.get("type"), event.get("object")
-            if not isinstance(item, dict):
+            if not isinstance(item, dict) or not isinstance(item.get("metadata") or {}, dict):
                 raise self._unexpected()
             if kind == "ERROR":
                 message = f"{self._source} ended a watch: {item.get('message', '')}"

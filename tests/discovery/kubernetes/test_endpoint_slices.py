@@ -138,3 +138,15 @@ def test_a_name_is_a_service_with_namespace_and_port(name: str, expected: Servic
 def test_another_text_is_no_service(name: str) -> None:
     with pytest.raises(SourceError, match="is no service of Kubernetes"):
         ServicePort.parse(name, "shop")
+
+
+@pytest.mark.parametrize("address", ["shop/..", "user@shop", "a b", ""])
+def test_an_address_that_is_none_is_an_error(address: str) -> None:
+    with pytest.raises(ValueError, match="no address"):
+        instances(slice_of({"addresses": [address or "[::1]"]}))
+
+
+@pytest.mark.parametrize("number", [-1, 65536])
+def test_a_number_that_is_no_port_is_an_error(number: int) -> None:
+    with pytest.raises(ValueError, match="is no port"):
+        instances(slice_of(endpoint("10.0.0.1"), ports=[port(number)]))

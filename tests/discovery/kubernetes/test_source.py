@@ -101,6 +101,14 @@ async def test_more_slices_than_the_bound_are_an_error(server: ApiServer, monkey
         assert re.search("more than 2 EndpointSlices", await call_error(directory))
 
 
+async def test_a_list_without_end_is_an_error(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MAX_PAGES", 3)
+    page = {"items": [], "metadata": {"resourceVersion": "1", "continue": "x"}}
+    server.fail(lambda: web.json_response(page))
+    async with open_services(**server.table(initial_timeout="10ms")) as directory:
+        assert re.search("a list has more than 3 pages", await call_error(directory))
+
+
 async def test_the_next_watch_continues_at_the_version_of_the_last_bookmark(server: ApiServer) -> None:
     server.put("inventory", endpoint(), ports=[port(80)])
     async with open_services(**server.table()) as directory:
@@ -260,6 +268,7 @@ async def test_a_busy_server_is_reported_and_asked_again(server: ApiServer) -> N
         b'{"type": "ADDED", "object": {}}\n',
         b'{"type": "ADDED", "object": {"metadata": {"name": "x"}, "endpoints": 1}}\n',
         b'{"type": "ADDED", "object": {"metadata": {"name": "x"}, "ports": [{"port": 1}], "endpoints": [7]}}\n',
+        b'{"type": "BOOKMARK", "object": {"metadata": ["x"]}}\n',
         b'{"type": "ERROR", "object": {"code": 500, "message": "etcd is sad"}}\n',
     ],
 )
