@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from math import ceil
 from time import monotonic
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive
 
 from scalekit import Decision, Exchange, Filter, LocalResponse, PathTable, local_problem
 from scalekit_idempotency.config import IdempotencyConfig
@@ -19,9 +19,12 @@ from scalekit_idempotency.metrics import IdempotencyMetrics, Outcome
 from scalekit_idempotency.request_body import BodyTooLarge, ClientDisconnected, read_body, replay_body
 from scalekit_idempotency.stores.contract import IdempotencyStore, KeyInUse, Record
 
+MAX_WAITING = 100
+"""Requests of a process that wait for the first one with their key; more get 409 at once."""
 POLL_INTERVAL = 0.1
 """Seconds between two looks whether the first request with a key has ended."""
 HEADER = b"idempotency-key"
+Execute = Callable[[], Awaitable[LocalResponse | None]]
 
 OTHER_REQUEST = "this Idempotency-Key belongs to a request with another method, path, query or body; use a new key"
 NOT_STORED = "the request with this Idempotency-Key was executed, but its response was not stored; do not repeat it"
@@ -49,6 +52,7 @@ class IdempotencyFilter(Filter):
         self._required = PathTable(False, [(glob, True) for glob in config.required_paths])
         self._max_body = config.max_body
         self._rules = ResponseRules(config.max_response, frozenset(config.unstored_statuses))
+        self._waiting = 0
         self._wait_timeout = float(config.wait_timeout)
         self._retry_after = {"Retry-After": str(ceil(config.retry_after))}
 
@@ -85,18 +89,26 @@ class IdempotencyFilter(Filter):
             await exchange.respond(self._refuse(Outcome.INVALID, 413, detail))
             return
         request = self._keyed_request(exchange, key, body)
-        deadline = monotonic() + self._wait_timeout
-        while True:
-            try:
-                response = await self._execute(exchange, store, request, app, body)
-            except KeyInUse:
-                if monotonic() < deadline:
-                    await asyncio.sleep(POLL_INTERVAL)
-                    continue
-                response = self._refuse(Outcome.CONFLICT, 409, IN_USE, self._retry_after)
-            break
+        execute = partial(self._execute, exchange, store, request, app, body)
+        try:
+            response = await execute()
+        except KeyInUse:
+            response = await self._wait(exchange, execute)
         if response is not None:
             await exchange.respond(response)
+
+    async def _wait(self, exchange: Exchange, execute: Execute) -> LocalResponse | None:
+        """Call *execute* until the key is free; return 409 when that takes too long, or its client disconnects."""
+        deadline = monotonic() + self._wait_timeout
+        if self._waiting < MAX_WAITING:
+            self._waiting += 1
+            try:
+                while monotonic() < deadline and await _stays_connected(exchange.receive, POLL_INTERVAL):
+                    with suppress(KeyInUse):
+                        return await execute()
+            finally:
+                self._waiting -= 1
+        return self._refuse(Outcome.CONFLICT, 409, IN_USE, self._retry_after)
 
     async def _execute(
         self, exchange: Exchange, store: IdempotencyStore, request: KeyedRequest, app: ASGIApp, body: bytes
@@ -138,3 +150,14 @@ class IdempotencyFilter(Filter):
         if self.store is not None:
             self.metrics.count(outcome)
         return local_problem(status, detail, headers=headers)
+
+
+async def _stays_connected(receive: Receive, seconds: float) -> bool:
+    """Wait for *seconds*; return False at once when the client disconnects."""
+    try:
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+    except TimeoutError:
+        return True
+    return False

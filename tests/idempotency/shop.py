@@ -12,7 +12,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scalekit import create_app
 from scalekit.contracts import DATABASE, SESSION, Database
@@ -144,13 +144,21 @@ class Shop:
         return self.host.context.get(DATABASE)
 
     async def post(
-        self, path: str, key: str | None = "a", body: str = "tea", *, method: str = "POST", **headers: str
+        self,
+        path: str,
+        key: str | None = "a",
+        body: str = "tea",
+        *,
+        method: str = "POST",
+        is_connected: bool = True,
+        **headers: str,
     ) -> ReceivedResponse:
-        """Send a request with *key*."""
+        """Send a request with *key*; the client has disconnected after it unless it *is_connected*."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
             fields["idempotency-key"] = key
-        return await request(self.host, path, method=method, headers=fields, body=body.encode(), state=self._state)
+        app = self.host if is_connected else _without_client(self.host)
+        return await request(app, path, method=method, headers=fields, body=body.encode(), state=self._state)
 
     async def orders(self) -> list[str]:
         """Return the items of all orders, in alphabetical order."""
@@ -168,3 +176,17 @@ async def open_shop(url: str, *, create: bool = True, **table: Any) -> AsyncGene
         if create:
             await shop.database.execute(TABLES[shop.database.dialect])
         yield shop
+
+
+def _without_client(app: ASGIApp) -> ASGIApp:
+    """Return *app* for a client that disconnects after the body of its request."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        messages = [await receive()]
+
+        async def receive_all() -> Message:
+            return messages.pop() if messages else {"type": "http.disconnect"}
+
+        await app(scope, receive_all, send)
+
+    return serve

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import orjson
 import pytest
 
 from scalekit.telemetry import TELEMETRY
+from scalekit_idempotency import filters
 from scalekit_idempotency.keyed_request import request_id
 from scalekit_idempotency.metrics import ERRORS, REQUESTS
 from tests.idempotency.conftest import DATABASES, MEMORY, STORES, Open
@@ -33,7 +35,8 @@ async def test_a_repeated_request_gets_the_stored_response_and_has_no_effect(sho
 @on_every_store
 async def test_another_key_another_subject_and_no_key_are_other_requests(open_service: Open) -> None:
     async with open_service(subject_header="X-API-Key") as shop:
-        for headers in ({}, {"x_api_key": "one"}, {"x_api_key": "two"}):
+        subjects: tuple[dict[str, Any], ...] = ({}, {"x_api_key": "one"}, {"x_api_key": "two"})
+        for headers in subjects:
             for key in ("a", "b", None):
                 assert (await shop.post("/orders", key, **headers)).header("idempotency-replayed") is None
         assert await shop.orders() == ["tea"] * 9
@@ -87,6 +90,32 @@ async def test_a_request_that_has_waited_in_vain_is_refused(open_service: Open) 
         first = group.create_task(shop.post("/wait"))
         await shop.waiting.wait()
         assert (await shop.post("/wait")).status == 409
+        shop.proceed.set()
+        await first
+
+
+@in_memory
+async def test_the_number_of_requests_that_wait_is_bounded(open_service: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "MAX_WAITING", 1)
+    async with open_service(wait_timeout="60s") as shop, asyncio.TaskGroup() as group:
+        first = group.create_task(shop.post("/wait"))
+        await shop.waiting.wait()
+        others = [group.create_task(shop.post("/wait")) for _ in range(3)]
+        refused, waiting = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        while len(waiting) > 1:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused |= more
+        assert [each.result().status for each in refused] == [409, 409]
+        shop.proceed.set()
+        assert [(await each).body for each in (first, *waiting)] == [b"done", b"done"]
+
+
+@in_memory
+async def test_a_request_whose_client_disconnects_waits_no_longer(open_service: Open) -> None:
+    async with open_service(wait_timeout="60s") as shop, asyncio.TaskGroup() as group:
+        first = group.create_task(shop.post("/wait"))
+        await shop.waiting.wait()
+        assert (await shop.post("/wait", is_connected=False)).status == 409  # a client may have closed one direction
         shop.proceed.set()
         await first
 
