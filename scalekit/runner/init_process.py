@@ -14,8 +14,8 @@ PID = 1
 """The process id of the first process of a container."""
 _NAMES = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 FORWARDED = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-FROM_TERMINAL = [each for each in FORWARDED if each.name in ("SIGINT", "SIGQUIT")]
-"""Signals that a terminal sends to all processes of the container, the service included."""
+FROM_TERMINAL = 0x80
+"""``si_code`` SI_KERNEL of signals that a terminal sends to all processes in its foreground, the service included."""
 
 
 def is_init_process() -> bool:
@@ -35,14 +35,14 @@ def fork_service() -> int | None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return None
     while True:
-        received = signal.sigwait([*FORWARDED, signal.SIGCHLD])
-        if received == signal.SIGCHLD:
+        received = signal.sigwaitinfo([*FORWARDED, signal.SIGCHLD])
+        if received.si_signo == signal.SIGCHLD:
             status = _reap(service)
             if status is not None:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 return status
-        elif received not in FROM_TERMINAL or not os.isatty(0):
-            os.kill(service, received)  # not reaped yet, so its process id is not reused
+        elif received.si_code != FROM_TERMINAL:
+            os.kill(service, received.si_signo)  # not reaped yet, so its process id is not reused
 
 
 def _reap(service: int) -> int | None:

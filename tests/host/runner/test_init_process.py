@@ -5,6 +5,7 @@ The tests make it a child subreaper (prctl(2)), which gets the orphans of its de
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -95,3 +96,18 @@ def test_signals_are_forwarded_and_a_kill_is_reported_as_by_a_shell() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 128 + signal.SIGKILL
+
+
+def test_a_signal_that_a_terminal_has_not_sent_is_forwarded_with_a_terminal_too() -> None:
+    controller, terminal = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + WAITING], cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "SIGINT\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    os.close(controller)
+    os.close(terminal)
