@@ -17,8 +17,9 @@ LIMIT = 3600
 PYTEST = ("-m", "pytest", "-q", "-n2", "--dist=worksteal", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning")
 """Old versions of libraries warn of each other."""
 NOT_TRIED = {
-    "tests/cache/test_user_detection_routes.py::test_a_route_varies_by_the_headers_that_it_declares": "needs the models of "
-    "headers of a newer FastAPI",
+    "tests/cache/test_user_detection_routes.py::test_a_route_varies_by_the_headers_that_it_declares": (
+        "needs the models of headers of a newer FastAPI"
+    ),
     "tests/documentation": "checks documents, not the code",
     "tests/tracing/integration/test_opentelemetry_api.py": "needs the middleware of a newer Starlette",
 }

@@ -46,9 +46,9 @@ SERVERS = (
 """Those of Debian 12, and Consul, RabbitMQ 4 and Valkey as tests/install_servers.sh installs them."""
 HEAD = """# Tested versions
 
-`make test` runs all tests with the newest versions below the ceiling, under the Python in use, and the quick tests under the
-oldest and the newest Python of the machine. `make test-lowest` runs the quick tests with the lowest versions, under the oldest
-Python. The floors were found by older versions, with which tests failed.
+`make test` runs all tests with the newest versions below the ceiling, under the Python in use, and the quick tests
+under the oldest and the newest Python of the machine. `make test-lowest` runs the quick tests with the lowest versions,
+under the oldest Python. The floors were found by older versions, with which tests failed.
 
 This page is generated from `pyproject.toml`: `python -m tests.dist.versions`.
 """
@@ -57,12 +57,12 @@ PLATFORMS = """## Platforms
 | platform | tests | what works |
 |---|---|---|
 | Linux | all | everything |
-| macOS | those that need no server and no other process, in continuous integration | one process; `preload` needs Linux |
+| macOS | those without servers and other processes, in continuous integration | one process; `preload` needs Linux |
 | Windows | only the import of every module and a request, simulated on Linux | perhaps one process, in memory |
 
-On Windows these end with an error that says so: `server.workers`, `scalekit run --reload`, addresses that are Unix sockets,
-`[app] static`, `scalekit nginx config --watch`, log files, key files of the plugin jwt, migrations by Alembic on SQLite, and the
-registration in Consul. On macOS and Windows the memory of processes is not known, and reads as 0.
+On Windows these end with an error that says so: `server.workers`, `scalekit run --reload`, addresses that are Unix
+sockets, `[app] static`, `scalekit nginx config --watch`, log files, key files of the plugin jwt, migrations by Alembic
+on SQLite, and the registration in Consul. On macOS and Windows the memory of processes is not known, and reads as 0.
 """
 
 
