@@ -36,6 +36,7 @@ wrk                wrk
 slowhttptest       slowhttptest
 chromium           chromium
 fonts-dejavu-core  /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+faketime           faketime
 util-linux         setpriv
 systemd            systemd-analyze
 npm                npm

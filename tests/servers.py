@@ -43,6 +43,7 @@ CATALOGUE = {
     "compose-config": "compose-config",
     "consul": "consul",
     "curl": "curl",
+    "faketime": "faketime",
     "haproxy": "haproxy",
     "helm-charts": "helm-charts",
     "k6": "k6",
