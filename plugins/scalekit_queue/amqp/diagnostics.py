@@ -7,8 +7,7 @@ import base64
 import http.client
 import re
 import socket
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from threading import Timer
 from typing import Any
@@ -163,10 +162,15 @@ def _read(config: QueueConfig) -> tuple[list[Json], list[Json], list[Json]]:
 def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> list[Json]:
     if connection.sock is None:
         connection.connect()
-    with _shut_after(REQUEST_TIMEOUT, connection.sock):
+    deadline = Timer(REQUEST_TIMEOUT, _shut, (connection.sock,))  # the timeout of a socket is for each byte
+    deadline.daemon = True
+    deadline.start()
+    try:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         body = response.read(MAX_RESPONSE)
+    finally:
+        deadline.cancel()
     if response.status != 200:
         raise ValueError(f"{response.status} {response.reason}")
     content = orjson.loads(body)
@@ -175,19 +179,8 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     return content
 
 
-@contextmanager
-def _shut_after(seconds: float, connected: socket.socket) -> Generator[None, None, None]:
-    """Shut *connected* when the block takes longer than *seconds*: the timeout of a socket is for each byte."""
-    timer = Timer(seconds, _shut, (connected,))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
 def _shut(connected: socket.socket) -> None:
+    """End the wait of another thread for *connected*."""
     try:
         connected.shutdown(socket.SHUT_RDWR)
     except OSError:  # closed meanwhile
