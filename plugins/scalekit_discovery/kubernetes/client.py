@@ -26,6 +26,7 @@ MAX_EVENT = 4 * 2**20
 MAX_RETRY_AFTER = 60.0
 """Seconds that ``Retry-After`` may demand."""
 MAX_REASON = 300
+MASK = "***"
 FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 REMEDIES = {
     401: "; the API server rejects the token: look into token_file or token",
@@ -132,6 +133,8 @@ class KubernetesClient:
             reason = str(status.get("message", ""))
         except (ValueError, TypeError):
             status, reason = {}, content.decode("utf-8", "replace").strip()
+        sent = response.request_info.headers.get("Authorization", "").removeprefix("Bearer ")
+        reason = reason.replace(sent, MASK) if sent else reason  # a proxy may repeat what it has received
         remedy = REMEDIES.get(response.status, "")
         message = f"{self.name} responded with status {response.status}: {reason[:MAX_REASON]}{remedy}"
         if is_expired(response.status, status):

@@ -101,6 +101,12 @@ async def test_more_slices_than_the_bound_are_an_error(server: ApiServer, monkey
         assert re.search("more than 2 EndpointSlices", await call_error(directory))
 
 
+async def test_an_error_that_repeats_the_token_is_shown_without_it(server: ApiServer) -> None:
+    server.fail(lambda: status(400, "BadRequest", f"invalid header: Bearer {ADMIN}"))
+    async with open_services(**server.table(initial_timeout="10ms")) as directory:
+        assert re.search(r"status 400: invalid header: Bearer \*\*\*", await call_error(directory))
+
+
 async def test_a_list_without_end_is_an_error(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "MAX_PAGES", 3)
     page = {"items": [], "metadata": {"resourceVersion": "1", "continue": "x"}}
