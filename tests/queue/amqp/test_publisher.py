@@ -12,8 +12,8 @@ from tests.queue.harness import serving, wait_until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.needs("rabbitmq")]
 
-DELAY = 1.0
-UNUSED_MS = 600
+DELAY = 0.5
+UNUSED_MS = 1500
 MESSAGES = 24
 """Published over twice the time after which the broker deletes a delay queue that is not declared again."""
 
@@ -22,7 +22,7 @@ async def test_a_delay_queue_in_use_is_declared_again_before_it_expires_whatever
     rabbitmq_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scalekit_queue.amqp.topology.UNUSED_QUEUE_TTL_MS", UNUSED_MS)
-    monkeypatch.setattr("scalekit_queue.amqp.publisher.DECLARATION_TTL", 0.2)
+    monkeypatch.setattr("scalekit_queue.amqp.publisher.DECLARATION_TTL", 0.1)
     monkeypatch.setattr("scalekit_queue.amqp.publisher.time", lambda: 0.0, raising=False)
     consumers = Consumers()
     seen: set[int] = set()
